@@ -1,0 +1,119 @@
+// Package flow holds what a switch contains as plain values: flows, groups and meters that can be printed, parsed, ordered,
+// compared, and run a packet through. It never talks to a switch, and it knows nothing of VPCs.
+package flow
+
+// Flow is one entry of a flow table (OpenFlow 1.5.1 section 5.2).
+type Flow struct {
+	Table    uint8
+	Priority uint16
+	Match    Match
+	Actions  []Action // empty: drop. A [Goto], if any, is the last.
+
+	Owner string // the object that asked for it, for people and for counters: "Endpoint blue/web/db1"; not sent to the switch
+}
+
+// Match is a conjunction of terms, in the order of the field table, each field at most once. An empty Match takes every packet.
+type Match []Term
+
+// Term is one field's condition: packet & Mask == Value. An exact term has all bits of the field in Mask.
+type Term struct {
+	Field *Field
+	Value Value
+	Mask  Value
+}
+
+// Value is a field's content, right-aligned, up to 128 bits.
+type Value struct{ Hi, Lo uint64 }
+
+// Group is an entry of the group table. Ours are all of type "all" (replicate) so far.
+type Group struct {
+	ID      uint32
+	Type    GroupType
+	Buckets []Bucket
+	Owner   string
+}
+
+// GroupType says how a group picks buckets.
+type GroupType uint8
+
+const (
+	GroupAll          GroupType = 0
+	GroupSelect       GroupType = 1
+	GroupIndirect     GroupType = 2
+	GroupFastFailover GroupType = 3
+)
+
+// Bucket is one alternative or one copy of a group.
+type Bucket struct {
+	Actions   []Action
+	Weight    uint16 // select groups only
+	WatchPort uint32 // fast-failover and select groups; 0 means none
+}
+
+// Meter limits packets to Rate per second, with Burst packets of credit; what is over is dropped.
+type Meter struct {
+	ID    uint32
+	Rate  uint32 // packets per second
+	Burst uint32 // packets
+}
+
+// Action is one step of a flow or bucket. The implementations are below; there are no others.
+type Action interface {
+	String() string // as ovs-ofctl writes it
+	isAction()
+}
+
+type (
+	// SetField writes Value under Mask into Field; a zero Mask means the whole field.
+	SetField struct {
+		Field *Field
+		Value Value
+		Mask  Value
+	}
+	// Move copies Bits bits from one field to another (OFPAT_COPY_FIELD; ovs-ofctl prints it as move).
+	Move struct {
+		Src    *Field
+		SrcBit int // first bit
+		Dst    *Field
+		DstBit int
+		Bits   int
+	}
+	// Output sends to a port: a number, or [PortInPort], [PortController], [PortLocal].
+	Output struct{ Port uint32 }
+	// OutputReg sends to the port whose number is in the low 16 bits of Field.
+	OutputReg struct{ Field *Field }
+	// ToGroup hands the packet to a group.
+	ToGroup struct{ ID uint32 }
+	// Goto continues in a later table, with the packet as it is now.
+	Goto struct{ Table uint8 }
+	// Resubmit looks the packet up in a table, runs what it finds there, and comes back.
+	Resubmit struct{ Table uint8 }
+	// Controller hands the packet to the agent. Meter 0 means unlimited. Userdata says what for, one byte or more.
+	Controller struct {
+		Userdata []byte
+		MaxLen   uint16
+	}
+	// UseMeter drops the packet here if the meter is exceeded.
+	UseMeter struct{ ID uint32 }
+	// DecTTL decrements the IP TTL and stops if it would reach zero.
+	DecTTL struct{}
+)
+
+func (SetField) isAction()   {}
+func (Move) isAction()       {}
+func (Output) isAction()     {}
+func (OutputReg) isAction()  {}
+func (ToGroup) isAction()    {}
+func (Goto) isAction()       {}
+func (Resubmit) isAction()   {}
+func (Controller) isAction() {}
+func (UseMeter) isAction()   {}
+func (DecTTL) isAction()     {}
+
+// Reserved ports (OpenFlow 1.5.1 section 7.2.1.1).
+const (
+	PortInPort     uint32 = 0xfffffff8
+	PortController uint32 = 0xfffffffd
+	PortLocal      uint32 = 0xfffffffe
+	PortAny        uint32 = 0xffffffff
+)

@@ -1,0 +1,67 @@
+// Package view is what one host must know: the segments it has endpoints on, the addresses of those segments, and
+// the hosts behind them. It is pure, runs in the server, and its values travel to the agents.
+package view
+
+import (
+	"net/netip"
+
+	"github.com/overlane/overlane/model"
+)
+
+// View is everything that one host must know. Its zero value, with Host set, is a host without endpoints.
+type View struct {
+	Host      string                 // whose view this is
+	VTEP      netip.Addr             // its own tunnel address
+	Segments  map[model.VNI]Segment  // those on which the host has an endpoint
+	Peers     map[string]Peer        // the other hosts that share a segment, by name
+	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
+}
+
+// AddressKey finds an address: unique within a segment, and only there.
+type AddressKey struct {
+	VNI model.VNI  `json:"vni"`
+	IP  netip.Addr `json:"ip"`
+}
+
+// Segment is a subnet as its switches see it.
+type Segment struct {
+	VNI     model.VNI    `json:"vni"`
+	Subnet  string       `json:"subnet"` // VPC/SUBNET
+	CIDR    netip.Prefix `json:"cidr"`
+	Gateway netip.Addr   `json:"gateway"`
+	MTU     int          `json:"mtu"`
+	Members []string     `json:"members"` // names of the hosts with endpoints on it, sorted, this host included
+}
+
+// Peer is another host.
+type Peer struct {
+	Host string     `json:"host"`
+	VTEP netip.Addr `json:"vtep"`
+}
+
+// Address is an endpoint's place: which host it is on.
+type Address struct {
+	AddressKey
+	MAC        model.MAC         `json:"mac"`
+	Endpoint   string            `json:"endpoint"` // VPC/SUBNET/ENDPOINT
+	Host       string            `json:"host"`
+	Ephemeral  bool              `json:"ephemeral,omitempty"`  // only for this host's own
+	Attachment *model.Attachment `json:"attachment,omitempty"` // only for this host's own
+}
+
+// Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
+// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds and
+// never deletes. Applying a delta twice changes nothing.
+type Delta struct {
+	Revision int64 `json:"revision"`           // of the store, after this delta
+	Complete bool  `json:"complete,omitempty"` // the rest is the whole view, not a change of it
+
+	VTEP      netip.Addr `json:"vtep,omitzero"` // the host's own, when Complete or changed
+	Segments  []Segment  `json:"segments,omitempty"`
+	Peers     []Peer     `json:"peers,omitempty"`
+	Addresses []Address  `json:"addresses,omitempty"`
+
+	GoneSegments  []model.VNI  `json:"goneSegments,omitempty"`
+	GonePeers     []string     `json:"gonePeers,omitempty"`
+	GoneAddresses []AddressKey `json:"goneAddresses,omitempty"`
+}
