@@ -1,0 +1,42 @@
+package model
+
+// Request is what somebody asks for: objects to create or update, and objects to delete. It is admitted whole, or not
+// at all. A put's Revision, if not zero, is the one that the object must be stored at (0 in the store's terms: any).
+type Request struct {
+	Put    []Object `json:"put,omitempty"`
+	Delete []Key    `json:"delete,omitempty"`
+}
+
+// Action is what a change does to one object.
+type Action string
+
+const (
+	Create Action = "create"
+	Update Action = "update"
+	Delete Action = "delete"
+	None   Action = "none" // asked for, and already so
+)
+
+// Change is what becomes of one object. Before is nil for a create, After for a delete; for none they are equal.
+// After's Revision is Before's (0 for a create) until the server that commits it sets the new one.
+type Change struct {
+	Action Action  `json:"action"`
+	Before *Object `json:"before,omitempty"`
+	After  *Object `json:"after,omitempty"`
+}
+
+// Key is of the object that changes.
+func (c Change) Key() Key {
+	if c.After != nil {
+		return c.After.Key()
+	}
+	return c.Before.Key()
+}
+
+// ChangeTo is the change that a store's event tells of: the object as stored, or, with a nil after, that key is gone.
+func ChangeTo(key Key, after *Object) Change {
+	if after == nil {
+		return Change{Action: Delete, Before: &Object{Kind: key.Kind, Name: key.Name}}
+	}
+	return Change{Action: Update, After: after}
+}

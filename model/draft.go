@@ -1,0 +1,45 @@
+package model
+
+import "slices"
+
+// draft is a state that one goroutine is still working on.
+type draft struct {
+	State
+	edit *edit
+}
+
+func (s *State) draft() *draft {
+	d := &draft{State: *s, edit: new(edit)}
+	d.kinds = slices.Clone(s.kinds)
+	return d
+}
+
+// put enters an object, in place of the one of the same key.
+func (d *draft) put(o *Object) {
+	i := kindIndex(o.Kind)
+	before, ok := d.kinds[i].get(o.Name)
+	if ok {
+		before.Spec.leave(d, before, o)
+	}
+	d.kinds[i].put(d.edit, o.Name, o)
+	o.Spec.enter(d, o, before)
+}
+
+// remove takes an object out, if it is there.
+func (d *draft) remove(key Key) {
+	i := kindIndex(key.Kind)
+	if i < 0 {
+		return
+	}
+	if o, ok := d.kinds[i].get(key.Name); ok {
+		o.Spec.leave(d, o, nil)
+		d.kinds[i].remove(d.edit, key.Name)
+	}
+}
+
+// release takes key out of an index, if it still is name's: in one request another object may have taken over.
+func release[K any](d *draft, index *tree[K, string], key K, name string) {
+	if holder, ok := index.get(key); ok && holder == name {
+		index.remove(d.edit, key)
+	}
+}

@@ -1,0 +1,57 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem says what is wrong with one field of one object, and what would be right.
+type Problem struct {
+	Object string `json:"object"`          // "Subnet blue/web"
+	Field  string `json:"field"`           // "spec.cidr"
+	Value  string `json:"value,omitempty"` // the value as given
+	Reason string `json:"reason"`          // "overlaps 10.0.0.0/16 of Subnet blue/db"
+	Remedy string `json:"remedy"`          // "choose a CIDR outside 10.0.0.0/16"
+}
+
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.Object)
+	if p.Field != "" {
+		b.WriteString(": " + p.Field)
+		if p.Value != "" {
+			fmt.Fprintf(&b, " %q", p.Value)
+		}
+	}
+	b.WriteString(": " + p.Reason)
+	if p.Remedy != "" {
+		b.WriteString("; " + p.Remedy)
+	}
+	return b.String()
+}
+
+// Problems are all that is wrong with a request. As an error they read one a line.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Conflict says that an object was judged at a revision that is no longer the stored one: somebody else changed,
+// made or deleted it since. Whoever gets one reads the object again and decides anew.
+type Conflict struct {
+	Key
+	Given  int64 `json:"given"`  // the request's
+	Stored int64 `json:"stored"` // 0: there is no such object
+}
+
+func (c Conflict) Error() string {
+	if c.Stored == 0 {
+		return fmt.Sprintf("%s: was deleted after revision %d; read it again, then repeat the change", c.Key, c.Given)
+	}
+	return fmt.Sprintf("%s: is at revision %d, not %d; read it again, then repeat the change", c.Key, c.Stored, c.Given)
+}

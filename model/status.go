@@ -1,0 +1,101 @@
+package model
+
+import "time"
+
+// HostStatus is what a host's agent measured last.
+type HostStatus struct {
+	Ready        bool              `json:"ready" doc:"The switch holds what the intent asks for."`
+	Reason       string            `json:"reason,omitempty" doc:"Why the host is not ready."`
+	Datapath     string            `json:"datapath,omitempty" doc:"Datapath of the switch: system (kernel) or netdev (userspace)."`
+	OVSVersion   string            `json:"ovsVersion,omitempty" doc:"Version of Open vSwitch."`
+	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
+	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
+	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a segment, by name."`
+	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
+	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
+	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
+	Drops        map[string]uint64 `json:"drops,omitempty" doc:"Packets dropped since the switch started, by reason."`
+	Revision     int64             `json:"revision" doc:"Store revision that the switch has applied."`
+	Time         time.Time         `json:"time" doc:"When this was measured."`
+}
+
+// TunnelStatus is a peer host as seen through the tunnel.
+type TunnelStatus struct {
+	Peer       string      `json:"peer" doc:"Name of the other host."`
+	VTEP       string      `json:"vtep" doc:"Its underlay address."`
+	State      TunnelState `json:"state" doc:"Up, Down or Unknown."`
+	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back, in microseconds."`
+	LostProbes int         `json:"lostProbes,omitempty" doc:"Probes lost in a row."`
+	Since      time.Time   `json:"since,omitzero" doc:"When State became what it is."`
+}
+
+// TunnelState says whether probes to a peer come back.
+type TunnelState string
+
+const (
+	TunnelUnknown TunnelState = "Unknown" // none sent, or none answered yet
+	TunnelUp      TunnelState = "Up"
+	TunnelDown    TunnelState = "Down"
+)
+
+// Drift counts what the agent found changed by others in the switch and put right, since the agent started.
+type Drift struct {
+	FlowsRepaired  uint64    `json:"flowsRepaired" doc:"Flows put back, or foreign ones with our cookie removed."`
+	GroupsRepaired uint64    `json:"groupsRepaired" doc:"Groups put back or removed."`
+	PortsRepaired  uint64    `json:"portsRepaired" doc:"Ports put back or removed."`
+	Last           time.Time `json:"last,omitzero" doc:"When the last one was repaired."`
+}
+
+// EndpointState is how far an endpoint has come.
+type EndpointState string
+
+const (
+	Pending  EndpointState = "Pending"  // not plugged in, or not by its agent yet
+	Attached EndpointState = "Attached" // its port is in the switch, with its flows
+	Ready    EndpointState = "Ready"    // its port answered our ARP, and a probe from a peer host came back
+	Failed   EndpointState = "Failed"   // see Reason
+)
+
+// EndpointStatus is what the agent of the endpoint's host measured last.
+type EndpointStatus struct {
+	State  EndpointState `json:"state" doc:"Pending, Attached, Ready or Failed."`
+	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	Host   string        `json:"host,omitempty" doc:"Host that measured it."`
+	Port   string        `json:"port,omitempty" doc:"Port of the switch."`
+	Since  time.Time     `json:"since,omitzero" doc:"When State became what it is."`
+}
+
+// VPCStatus counts what is in a VPC; see [Summarise].
+type VPCStatus struct {
+	Subnets   int            `json:"subnets" doc:"Subnets of the VPC."`
+	Endpoints EndpointCounts `json:"endpoints" doc:"Endpoints of the VPC, by state."`
+}
+
+// SubnetStatus counts what is in a subnet; see [Summarise].
+type SubnetStatus struct {
+	Endpoints EndpointCounts `json:"endpoints" doc:"Endpoints of the subnet, by state."`
+	Free      int            `json:"free" doc:"Addresses that an endpoint may still have."`
+	Hosts     []string       `json:"hosts,omitempty" doc:"Hosts with endpoints on the subnet, by name."`
+}
+
+// EndpointCounts are endpoints by their state. Total is the sum.
+type EndpointCounts struct {
+	Total    int `json:"total" doc:"All."`
+	Pending  int `json:"pending" doc:"Not plugged in, or not yet."`
+	Attached int `json:"attached" doc:"Plugged in."`
+	Ready    int `json:"ready" doc:"Measured to work."`
+	Failed   int `json:"failed" doc:"See the endpoint's reason."`
+}
+
+// StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind has
+// it. It is stored beside the spec and never changes a revision of intent.
+type StatusUpdate struct {
+	Key    Key `json:"key"`
+	Status any `json:"status"`
+}
+
+// Summarise is the status of a VPC or a subnet, counted from its endpoints, of which statusOf gives the last one reported
+// (nil: none was). It is a [*VPCStatus], a [*SubnetStatus], or nil for any other object.
+func Summarise(s *State, key Key, statusOf func(Key) *EndpointStatus) any {
+	return nil
+}
