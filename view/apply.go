@@ -1,0 +1,62 @@
+package view
+
+import (
+	"maps"
+	"net/netip"
+
+	"github.com/overlane/overlane/model"
+)
+
+// Apply turns the view into the one after a delta.
+func (v *View) Apply(d Delta) {
+	if d.Complete {
+		*v = View{Host: v.Host}
+	}
+	v.init()
+	if d.VTEP != (netip.Addr{}) {
+		v.VTEP = d.VTEP
+	}
+	for _, vni := range d.GoneSegments {
+		delete(v.Segments, vni)
+		maps.DeleteFunc(v.Addresses, func(key AddressKey, _ Address) bool { return key.VNI == vni })
+	}
+	for _, host := range d.GonePeers {
+		delete(v.Peers, host)
+	}
+	for _, key := range d.GoneAddresses {
+		delete(v.Addresses, key)
+	}
+	for _, s := range d.Segments {
+		v.Segments[s.VNI] = s
+	}
+	for _, p := range d.Peers {
+		v.Peers[p.Host] = p
+	}
+	for _, a := range d.Addresses {
+		v.Addresses[a.AddressKey] = a
+	}
+}
+
+func (v *View) init() {
+	if v.Segments == nil {
+		v.Segments = map[model.VNI]Segment{}
+		v.Peers = map[string]Peer{}
+		v.Addresses = map[AddressKey]Address{}
+	}
+}
+
+// Delta is the view as a complete delta, for the wire and for the disk.
+func (v *View) Delta(revision int64) Delta {
+	d := Delta{Revision: revision, Complete: true, VTEP: v.VTEP}
+	for _, s := range v.Segments {
+		d.Segments = append(d.Segments, s)
+	}
+	for _, p := range v.Peers {
+		d.Peers = append(d.Peers, p)
+	}
+	for _, a := range v.Addresses {
+		d.Addresses = append(d.Addresses, a)
+	}
+	d.sort()
+	return d
+}

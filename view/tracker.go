@@ -1,0 +1,284 @@
+package view
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/overlane/overlane/model"
+)
+
+// New gives the whole view of one host.
+func New(state *model.State, host string) View {
+	v := View{Host: host}
+	v.Apply(NewTracker(state).Subscribe(host))
+	return v
+}
+
+// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the subscribed hosts times
+// the subnets that it touched, whatever the size of the network. It is not safe for concurrent use.
+type Tracker struct {
+	state   *model.State
+	members map[string]map[string]int // subnet -> host -> how many endpoints of it are there
+	places  map[string]place          // endpoint -> where it was when last looked at
+	hosts   map[string]*known         // the subscribed
+}
+
+// place is where an endpoint is plugged in.
+type place struct {
+	host string
+	key  AddressKey
+}
+
+// known is what a subscribed host has been told.
+type known struct {
+	vtep     netip.Addr
+	segments map[string]Segment // by subnet
+	peers    map[string]Peer
+}
+
+// NewTracker starts from a state.
+func NewTracker(state *model.State) *Tracker {
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, hosts: map[string]*known{}}
+	for o := range state.List("Endpoint") {
+		t.move(o.Name)
+	}
+	return t
+}
+
+// Subscribe gives the host's whole view and follows it from here on.
+func (t *Tracker) Subscribe(host string) Delta {
+	t.hosts[host] = &known{segments: map[string]Segment{}, peers: map[string]Peer{}}
+	d := Delta{Revision: t.state.Revision(), Complete: true}
+	touched := touched{hosts: true, subnets: map[string]map[AddressKey]bool{}}
+	for subnet, members := range t.members {
+		if members[host] > 0 {
+			touched.subnets[subnet] = nil
+		}
+	}
+	t.tell(host, touched, &d)
+	d.sort()
+	return d
+}
+
+// Unsubscribe ends that.
+func (t *Tracker) Unsubscribe(host string) { delete(t.hosts, host) }
+
+// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that it does not
+// concern are not in the map. Of the changes only the keys matter.
+func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
+	t.state = next
+	touched := t.touch(changes)
+	deltas := map[string]Delta{}
+	for host := range t.hosts {
+		d := Delta{Revision: next.Revision()}
+		if t.tell(host, touched, &d) {
+			d.sort()
+			deltas[host] = d
+		}
+	}
+	return deltas
+}
+
+// touched is what a commit may have changed for anybody.
+type touched struct {
+	hosts   bool                           // a host came, went or has another address
+	subnets map[string]map[AddressKey]bool // subnet -> addresses in it that came, went or changed
+}
+
+func (t *Tracker) touch(changes []model.Change) touched {
+	r := touched{subnets: map[string]map[AddressKey]bool{}}
+	for _, c := range changes {
+		switch c.Key().Kind {
+		case "Host":
+			r.hosts = true
+		case "VPC":
+			for o := range t.state.SubnetsOf(c.Key().Name) {
+				r.subnet(o.Name)
+			}
+		case "Subnet":
+			r.subnet(c.Key().Name)
+		case "Endpoint":
+			t.touchEndpoint(c.Key().Name, &r)
+		}
+	}
+	return r
+}
+
+func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
+	addresses := r.subnet(model.Parent(endpoint))
+	for _, p := range t.move(endpoint) {
+		if p.host != "" {
+			addresses[p.key] = true
+		}
+	}
+}
+
+// move looks where an endpoint is now, and returns where it was and where it is.
+func (t *Tracker) move(endpoint string) [2]place {
+	was := t.places[endpoint]
+	var now place
+	subnet := model.Parent(endpoint)
+	if spec, in := t.state.Endpoint(endpoint), t.state.Subnet(subnet); spec != nil && in != nil {
+		now = place{spec.Host, AddressKey{in.VNI, spec.Address}}
+	}
+	t.count(subnet, was.host, -1)
+	t.count(subnet, now.host, 1)
+	if now.host == "" {
+		delete(t.places, endpoint)
+	} else {
+		t.places[endpoint] = now
+	}
+	return [2]place{was, now}
+}
+
+func (r *touched) subnet(name string) map[AddressKey]bool {
+	if r.subnets[name] == nil {
+		r.subnets[name] = map[AddressKey]bool{}
+	}
+	return r.subnets[name]
+}
+
+func (t *Tracker) count(subnet, host string, n int) {
+	if host == "" {
+		return
+	}
+	if t.members[subnet] == nil {
+		t.members[subnet] = map[string]int{}
+	}
+	t.members[subnet][host] += n
+	if t.members[subnet][host] == 0 {
+		delete(t.members[subnet], host)
+	}
+}
+
+// tell adds to d what the host has to learn, and remembers that it was told. It reports whether there is anything.
+func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
+	k := t.hosts[host]
+	if vtep, ok := t.vtep(host); ok && vtep != k.vtep {
+		d.VTEP, k.vtep = vtep, vtep
+	}
+	membership := touched.hosts
+	for subnet, addresses := range touched.subnets {
+		membership = t.tellSegment(host, subnet, addresses, d) || membership
+	}
+	if membership {
+		t.tellPeers(host, d)
+	}
+	return d.VTEP != (netip.Addr{}) || len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses) > 0
+}
+
+// tellSegment reports whether the segment's members have changed for this host.
+func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool, d *Delta) bool {
+	k := t.hosts[host]
+	old, had := k.segments[subnet]
+	now, exists := t.segment(subnet)
+	if !exists || t.members[subnet][host] == 0 {
+		if had {
+			delete(k.segments, subnet)
+			d.GoneSegments = append(d.GoneSegments, old.VNI)
+		}
+		return had
+	}
+	k.segments[subnet] = now
+	changed := !had || !sameSegment(old, now)
+	if changed {
+		d.Segments = append(d.Segments, now)
+	}
+	if !had {
+		t.tellAllAddresses(host, subnet, now.VNI, d)
+	} else {
+		t.tellAddresses(host, subnet, addresses, d)
+	}
+	return changed
+}
+
+func (t *Tracker) tellAllAddresses(host, subnet string, vni model.VNI, d *Delta) {
+	for o := range t.state.EndpointsOf(subnet) {
+		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
+			d.Addresses = append(d.Addresses, address(host, vni, o.Name, spec))
+		}
+	}
+}
+
+func (t *Tracker) tellAddresses(host, subnet string, addresses map[AddressKey]bool, d *Delta) {
+	for key := range addresses {
+		if o := t.state.EndpointAt(subnet, key.IP); o != nil && o.Spec.(*model.EndpointSpec).Host != "" {
+			d.Addresses = append(d.Addresses, address(host, key.VNI, o.Name, o.Spec.(*model.EndpointSpec)))
+		} else {
+			d.GoneAddresses = append(d.GoneAddresses, key)
+		}
+	}
+}
+
+func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec) Address {
+	a := Address{AddressKey: AddressKey{vni, spec.Address}, MAC: spec.MAC, Endpoint: name, Host: spec.Host}
+	if spec.Host == viewer {
+		a.Ephemeral, a.Attachment = spec.Ephemeral, spec.Attachment
+	}
+	return a
+}
+
+func (t *Tracker) tellPeers(host string, d *Delta) {
+	k := t.hosts[host]
+	now := map[string]Peer{}
+	for _, s := range k.segments {
+		for _, member := range s.Members {
+			if vtep, ok := t.vtep(member); ok && member != host {
+				now[member] = Peer{member, vtep}
+			}
+		}
+	}
+	for name, p := range now {
+		if k.peers[name] != p {
+			d.Peers = append(d.Peers, p)
+		}
+	}
+	for name := range k.peers {
+		if _, ok := now[name]; !ok {
+			d.GonePeers = append(d.GonePeers, name)
+		}
+	}
+	k.peers = now
+}
+
+func (t *Tracker) segment(name string) (Segment, bool) {
+	spec := t.state.Subnet(name)
+	if spec == nil {
+		return Segment{}, false
+	}
+	s := Segment{VNI: spec.VNI, Subnet: name, CIDR: spec.CIDR, Gateway: spec.Gateway,
+		Members: slices.Sorted(maps.Keys(t.members[name]))}
+	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
+		s.MTU = vpc.MTU
+	}
+	return s, true
+}
+
+func sameSegment(a, b Segment) bool {
+	members := slices.Equal(a.Members, b.Members)
+	a.Members, b.Members = nil, nil
+	return members && a.VNI == b.VNI && a.Subnet == b.Subnet && a.CIDR == b.CIDR && a.Gateway == b.Gateway && a.MTU == b.MTU
+}
+
+func (t *Tracker) vtep(host string) (netip.Addr, bool) {
+	spec := t.state.Host(host)
+	if spec == nil {
+		return netip.Addr{}, false
+	}
+	return spec.Address, true
+}
+
+func (d *Delta) sort() {
+	slices.SortFunc(d.Segments, func(a, b Segment) int { return cmp.Compare(a.VNI, b.VNI) })
+	slices.SortFunc(d.Peers, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
+	slices.Sort(d.GoneSegments)
+	slices.Sort(d.GonePeers)
+	slices.SortFunc(d.GoneAddresses, compareKeys)
+}
+
+func compareKeys(a, b AddressKey) int {
+	return cmp.Or(cmp.Compare(a.VNI, b.VNI), a.IP.Compare(b.IP))
+}
