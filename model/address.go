@@ -3,11 +3,12 @@ package model
 import (
 	"encoding/binary"
 	"net/netip"
+	"sort"
 )
 
 // broadcast is the last address of an IPv4 CIDR (RFC 919 section 7).
 func broadcast(cidr netip.Prefix) netip.Addr {
-	return addressOf(numberOf(cidr.Masked().Addr()) | uint32(1<<(32-cidr.Bits())-1))
+	return addressOf(numberOf(cidr.Addr()) | uint32(1<<(32-cidr.Bits())-1))
 }
 
 // numberOf is an IPv4 address as a number.
@@ -18,4 +19,76 @@ func numberOf(a netip.Addr) uint32 {
 
 func addressOf(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
+}
+
+// unicast tells whether a machine may have the IPv4 address: not "this network", loopback, multicast or reserved
+// (RFC 6890 section 2.2.2).
+func unicast(a netip.Addr) bool {
+	first := a.As4()[0]
+	return first != 0 && first != 127 && first < 224
+}
+
+// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of index
+// i is the one that it is if no key before it is missing.
+func firstGap(n int, unbroken func(i int) bool) int {
+	return sort.Search(n, func(i int) bool { return !unbroken(i) })
+}
+
+// freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last one that was given,
+// beginning again at the start of the CIDR. False: there is none.
+func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) {
+	first, last := numberOf(spec.CIDR.Addr())+1, numberOf(broadcast(spec.CIDR))-1
+	start := first
+	if c, ok := d.cursors.get(subnet); ok && spec.CIDR.Contains(c.address) {
+		start = numberOf(c.address) + 1
+	}
+	gateway := numberOf(spec.Gateway)
+	for _, span := range [][2]uint32{{start, last}, {first, min(start-1, last)}} {
+		from, to := span[0], span[1]
+		free := d.firstFree(subnet, from, to)
+		if free == gateway {
+			free = d.firstFree(subnet, gateway+1, to)
+		}
+		if free <= to && from <= to {
+			return addressOf(free), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// firstFree is the lowest address of from to to that no endpoint of the subnet has; above to if there is none.
+func (d *draft) firstFree(subnet string, from, to uint32) uint32 {
+	if from > to {
+		return from
+	}
+	start := d.at.rank(place{subnet, addressOf(from)})
+	taken := d.at.rank(place{subnet, addressOf(to + 1)}) - start
+	return from + uint32(firstGap(taken, func(i int) bool {
+		at, _, _ := d.at.at(start + i)
+		return at.address == addressOf(from+uint32(i))
+	}))
+}
+
+// freeMAC is the MAC that an endpoint of a subnet gets for its address: 02:4f and the address, so that people recognise
+// it, or another locally administered one if somebody chose that for himself.
+func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
+	ip := address.As4()
+	for n := 0; ; n++ {
+		mac := MAC{0x02 | byte(n)<<2, 0x4f + byte(n>>6), ip[0], ip[1], ip[2], ip[3]}
+		if _, taken := d.withMAC.get(macPlace{subnet, mac}); !taken && mac != GatewayMAC {
+			return mac
+		}
+	}
+}
+
+// advance moves the cursor of a subnet to an address that an endpoint got at a revision, if none got one later. Of several
+// at one revision the highest counts, so that the order in which a state is read does not matter.
+func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
+	if revision == 0 { // not stored yet
+		return
+	}
+	now, ok := d.cursors.get(subnet)
+	if !ok || revision > now.revision || revision == now.revision && now.address.Less(to) {
+		d.cursors.put(d.edit, subnet, cursor{to, revision})
+	}
 }

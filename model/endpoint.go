@@ -1,6 +1,10 @@
 package model
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // EndpointSpec is one network interface of a container, VM or namespace. Its name is VPC/SUBNET/ENDPOINT.
 //
@@ -27,29 +31,96 @@ type Attachment struct {
 	Interface string `json:"interface,omitempty" doc:"Name of the interface inside the namespace, such as eth0."`
 }
 
+// The longest texts of an attachment, in bytes: Linux's IFNAMSIZ and PATH_MAX less the final NUL, and a name that is
+// plenty for Docker's IDs of 64.
+const (
+	maxInterface = 15
+	maxNetns     = 4095
+	maxContainer = 255
+)
+
 var endpointKind = Kind{
 	Name: "Endpoint", Plural: "endpoints", Short: "ep", Path: []string{"VPC", "SUBNET", "ENDPOINT"},
 	Doc:       "A network interface of a container, VM or namespace, with its addresses.",
 	New:       func() Spec { return new(EndpointSpec) },
 	NewStatus: func() any { return new(EndpointStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"ADDRESS", column(func(s *EndpointSpec) any { return s.Address })},
+		{"MAC", column(func(s *EndpointSpec) any { return s.MAC })},
+		{"HOST", column(func(s *EndpointSpec) any { return s.Host })},
+		{"STATE", statusColumn(func(s *EndpointStatus) any { return s.State })},
+		{"REASON", statusColumn(func(s *EndpointStatus) any { return s.Reason })},
+	},
+	settle: settleEndpoints,
 }
 
-func (s *EndpointSpec) Check(name string) Problems { return nil }
+// Check wants an IPv4 address and a unicast MAC, if any is given, and a host for what is attached.
+func (s *EndpointSpec) Check(name string) Problems {
+	f := about(Key{"Endpoint", name})
+	if s.Address.IsValid() && !s.Address.Is4() {
+		f.add("spec.address", s.Address, "is IPv6, which subnets do not have yet", "give an IPv4 address, or leave it out")
+	}
+	switch {
+	case s.MAC.Multicast():
+		f.add("spec.mac", s.MAC, "is a multicast address", "choose one whose first byte is even, or leave it out")
+	case s.MAC == GatewayMAC:
+		f.add("spec.mac", s.MAC, "is the MAC of every gateway", "choose another one, or leave it out")
+	}
+	if s.Host != "" {
+		f.part("spec.host", s.Host)
+	}
+	if s.Attachment != nil {
+		s.Attachment.check(f, s.Host)
+	}
+	return f.problems
+}
+
+func (t *Attachment) check(f *findings, host string) {
+	if host == "" && *t != (Attachment{}) {
+		f.add("spec.attachment", nil, "is on no host", "give spec.host too")
+	}
+	f.text("spec.attachment.container", t.Container, maxContainer)
+	f.text("spec.attachment.netns", t.Netns, maxNetns)
+	f.text("spec.attachment.interface", t.Interface, maxInterface)
+	if t.Netns != "" && !strings.HasPrefix(t.Netns, "/") {
+		f.add("spec.attachment.netns", t.Netns, "is not a path from the root", "give it as /run/netns/"+tame(t.Netns)+", for example")
+	}
+	if strings.ContainsAny(t.Interface, "/ ") {
+		f.add("spec.attachment.interface", t.Interface, "is not a name that Linux allows", "call it eth0, for example")
+	}
+}
+
+// text judges a text that is only passed on.
+func (f *findings) text(field, value string, most int) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if len(value) > most {
+		f.add(field, value, fmt.Sprintf("has %d characters, and %d at most are allowed", len(value), most), "shorten it")
+	}
+	if strings.ContainsFunc(value, control) {
+		f.add(field, value, "has control characters", "leave them out")
+	}
+}
 
 func (s *EndpointSpec) copy() Spec { c := *s; return &c }
 
-func (s *EndpointSpec) inherit(stored Spec) {
-	was := stored.(*EndpointSpec)
-	if !s.Address.IsValid() {
-		s.Address = was.Address
+// complete keeps to the rules at the head of the type.
+func (s *EndpointSpec) complete(stored Spec) {
+	if was, _ := stored.(*EndpointSpec); was != nil {
+		if !s.Address.IsValid() {
+			s.Address = was.Address
+		}
+		if s.MAC == (MAC{}) {
+			s.MAC = was.MAC
+		}
+		if s.Attachment == nil && (s.Host == "" || s.Host == was.Host) {
+			s.Host, s.Attachment = was.Host, was.Attachment
+		}
+		s.Ephemeral = s.Ephemeral && was.Ephemeral
 	}
-	if s.MAC == (MAC{}) {
-		s.MAC = was.MAC
+	if s.Attachment != nil && *s.Attachment == (Attachment{}) {
+		s.Attachment = nil
 	}
-	if s.Attachment == nil && (s.Host == "" || s.Host == was.Host) {
-		s.Host, s.Attachment = was.Host, was.Attachment
-	}
-	s.Ephemeral = s.Ephemeral && was.Ephemeral
 }
 
 func (s *EndpointSpec) enter(d *draft, o, before *Object) {
@@ -73,14 +144,122 @@ func (s *EndpointSpec) leave(d *draft, o, _ *Object) {
 	}
 }
 
-// advance moves the cursor of a subnet to an address that an endpoint got at a revision, if none got one later. Of several
-// at one revision the highest counts, so that the order in which a state is read does not matter.
-func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
-	now, ok := d.cursors.get(subnet)
-	if ok && (revision < now.revision || revision == now.revision && to.Less(now.address)) {
+// settleEndpoints sees to it that endpoints have addresses of their subnet and of nobody else, on hosts that exist and can
+// carry them. All that the request fixes is claimed before anything is allocated.
+func settleEndpoints(a *admission, puts []*put) {
+	puts = a.withParents(puts, "Subnet")
+	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		spec := p.after.Spec.(*EndpointSpec)
+		a.claimAddress(p, spec)
+		a.claimMAC(p, spec)
+		a.plugIn(p, spec)
+	}
+	puts = a.accepted(puts)
+	for _, p := range puts {
+		a.allocateAddress(p, p.after.Spec.(*EndpointSpec))
+	}
+	for _, p := range a.accepted(puts) {
+		spec := p.after.Spec.(*EndpointSpec)
+		if spec.MAC == (MAC{}) {
+			spec.MAC = a.draft.freeMAC(Parent(p.after.Name), spec.Address)
+		}
+		a.draft.put(p.after)
+	}
+}
+
+// claimAddress judges the address that an endpoint names, and takes it.
+func (a *admission) claimAddress(p *put, spec *EndpointSpec) {
+	if !spec.Address.IsValid() {
 		return
 	}
-	if revision > 0 { // else it is not stored yet
-		d.cursors.put(d.edit, subnet, cursor{to, revision})
+	name := Parent(p.after.Name)
+	subnet := a.draft.Subnet(name)
+	why := subnet.unusable(spec.Address)
+	if why == "" && spec.Address == subnet.Gateway {
+		why = "is the gateway of Subnet " + name
 	}
+	other, taken := a.draft.at.get(place{name, spec.Address})
+	if why == "" && taken {
+		why = "is the address of Endpoint " + other
+	}
+	if why != "" {
+		a.refuse(p, "spec.address", spec.Address, why, "choose a free address of "+subnet.CIDR.String()+", or leave it out")
+		return
+	}
+	a.draft.at.put(a.draft.edit, place{name, spec.Address}, p.after.Name)
+	if was := p.plugged(); was != nil && spec.Host != "" && was.Address != spec.Address {
+		a.refuse(p, "spec.address", spec.Address,
+			fmt.Sprintf("cannot change from %s while the endpoint is plugged in on Host %s", was.Address, was.Host), "detach it first")
+	}
+}
+
+// claimMAC judges the MAC that an endpoint names, and takes it.
+func (a *admission) claimMAC(p *put, spec *EndpointSpec) {
+	if spec.MAC == (MAC{}) {
+		return
+	}
+	at := macPlace{Parent(p.after.Name), spec.MAC}
+	if other, taken := a.draft.withMAC.get(at); taken {
+		a.refuse(p, "spec.mac", spec.MAC, "is the MAC of Endpoint "+other, "choose another one, or leave it out")
+		return
+	}
+	a.draft.withMAC.put(a.draft.edit, at, p.after.Name)
+	if was := p.plugged(); was != nil && spec.Host != "" && was.MAC != spec.MAC {
+		a.refuse(p, "spec.mac", spec.MAC,
+			fmt.Sprintf("cannot change from %s while the endpoint is plugged in on Host %s", was.MAC, was.Host), "detach it first")
+	}
+}
+
+// plugged is what is stored of an endpoint that has a host, else nil.
+func (p *put) plugged() *EndpointSpec {
+	if p.before == nil || p.before.Spec.(*EndpointSpec).Host == "" {
+		return nil
+	}
+	return p.before.Spec.(*EndpointSpec)
+}
+
+// plugIn judges the host that an endpoint goes to. One where it is already was judged then.
+func (a *admission) plugIn(p *put, spec *EndpointSpec) {
+	if was := p.plugged(); spec.Host == "" || was != nil && was.Host == spec.Host {
+		return
+	}
+	key := Key{"Host", spec.Host}
+	if a.refused[key] {
+		a.refused[p.key()] = true
+		return
+	}
+	host := a.draft.Host(spec.Host)
+	if host == nil {
+		reason, remedy := a.absent(key)
+		a.refuse(p, "spec.host", spec.Host, reason, remedy)
+		return
+	}
+	vpc := vpcOf(p.after.Name)
+	if v := a.draft.VPC(vpc); v != nil && v.MTU+Overhead > host.MTU {
+		a.refuse(p, "spec.host", spec.Host,
+			fmt.Sprintf("has an underlay MTU of %d, and VPC %s with MTU %d takes %d", host.MTU, vpc, v.MTU, v.MTU+Overhead),
+			fmt.Sprintf("lower the VPC's MTU to %d, raise the host's, or choose another host", host.MTU-Overhead))
+	}
+}
+
+// allocateAddress gives an address to an endpoint without.
+func (a *admission) allocateAddress(p *put, spec *EndpointSpec) {
+	if spec.Address.IsValid() {
+		return
+	}
+	name := Parent(p.after.Name)
+	subnet := a.draft.Subnet(name)
+	address, ok := a.draft.freeAddress(name, subnet)
+	if !ok {
+		a.refuse(p, "spec.address", nil, fmt.Sprintf("cannot be allocated: Subnet %s (%s) has all of its %s taken", name, subnet.CIDR, count(subnet.capacity(), "address")),
+			"delete endpoints that are no longer needed, or make another subnet")
+		return
+	}
+	spec.Address = address
+	a.draft.at.put(a.draft.edit, place{name, address}, p.after.Name)
 }

@@ -1,35 +1,135 @@
 package model
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // HostSpec is a machine that carries endpoints.
 type HostSpec struct {
 	Address netip.Addr `json:"address" doc:"Underlay IPv4 address of the host's VTEP: source and destination of its tunnel packets; unique among hosts."`
-	MTU     int        `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP; default 1500."`
-	Roles   []string   `json:"roles,omitempty" doc:"What the host is for: compute, edge or gateway; default compute."`
+	MTU     int        `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP, 626 to 65535; default 1500."`
+	Roles   []string   `json:"roles,omitempty" doc:"What the host is for: compute, edge, gateway; default compute."`
+
+	Identity string `json:"identity,omitempty" doc:"SHA-256 of the public key that the host proves itself with, in hex; written by overlane join; none: nobody may speak for the host."`
 }
+
+// DefaultUnderlayMTU is a host's MTU if it names none, in bytes of IP.
+const DefaultUnderlayMTU = 1500
+
+// Overhead is what VXLAN over IPv4 adds to an endpoint's IP packet, in bytes: inner Ethernet 14, VXLAN 8, UDP 8, outer
+// IPv4 20 (RFC 7348 section 5).
+const Overhead = 50
+
+var hostRoles = []string{"compute", "edge", "gateway"}
 
 var hostKind = Kind{
 	Name: "Host", Plural: "hosts", Short: "h", Path: []string{"HOST"},
 	Doc:       "A machine that carries endpoints.",
 	New:       func() Spec { return new(HostSpec) },
 	NewStatus: func() any { return new(HostStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"ADDRESS", column(func(s *HostSpec) any { return s.Address })},
+		{"MTU", column(func(s *HostSpec) any { return s.MTU })},
+		{"ROLES", column(func(s *HostSpec) any { return strings.Join(s.Roles, ",") })},
+		{"READY", statusColumn(func(s *HostStatus) any { return yesNo(s.Ready) })},
+		{"DATAPATH", statusColumn(func(s *HostStatus) any { return s.Datapath })},
+		{"TUNNELS", statusColumn((*HostStatus).tunnelsUp)},
+		{"FLOWS", statusColumn(func(s *HostStatus) any { return s.Flows })},
+	},
+	settle:   settleHosts,
+	users:    (*State).EndpointsOn,
+	userNoun: "endpoint",
 }
 
-func (s *HostSpec) Check(name string) Problems { return nil }
+// Check wants a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
+func (s *HostSpec) Check(name string) Problems {
+	f := about(Key{"Host", name})
+	f.hostAddress(s.Address)
+	f.identity(s.Identity)
+	if least := MinMTU + Overhead; s.MTU != 0 && (s.MTU < least || s.MTU > 65535) {
+		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to 65535", least), "give the underlay's MTU, mostly 1500")
+	}
+	for i, role := range s.Roles {
+		if !slices.Contains(hostRoles, role) {
+			f.add("spec.roles", role, "is not a role", meant(role, hostRoles, "use "+strings.Join(hostRoles, ", ")))
+		} else if slices.Contains(s.Roles[:i], role) {
+			f.add("spec.roles", role, "is given twice", "leave one out")
+		}
+	}
+	return f.problems
+}
+
+func (f *findings) hostAddress(a netip.Addr) {
+	const remedy = "give the IPv4 address that other hosts reach this one at"
+	switch {
+	case !a.IsValid():
+		f.add("spec.address", nil, "is missing", remedy)
+	case !a.Is4():
+		f.add("spec.address", a, "is IPv6, which tunnels do not run over yet", remedy)
+	case !unicast(a):
+		f.add("spec.address", a, "is not an address that other hosts can reach", remedy)
+	}
+}
 
 func (s *HostSpec) copy() Spec { c := *s; return &c }
 
-func (s *HostSpec) inherit(stored Spec) {
-	was := stored.(*HostSpec)
+func (s *HostSpec) complete(stored Spec) {
+	was, _ := stored.(*HostSpec)
+	if was == nil {
+		was = &HostSpec{MTU: DefaultUnderlayMTU, Roles: []string{"compute"}}
+	}
 	if s.MTU == 0 {
 		s.MTU = was.MTU
 	}
-	if s.Roles == nil {
+	if len(s.Roles) == 0 {
 		s.Roles = was.Roles
+	}
+	if s.Identity == "" {
+		s.Identity = was.Identity
 	}
 }
 
 func (s *HostSpec) enter(d *draft, o, _ *Object) { d.hostAt.put(d.edit, s.Address, o.Name) }
 
 func (s *HostSpec) leave(d *draft, o, _ *Object) { release(d, &d.hostAt, s.Address, o.Name) }
+
+// settleHosts sees to it that no two hosts have one address, and that none carries a VPC too wide for its underlay.
+func settleHosts(a *admission, puts []*put) {
+	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		spec := p.after.Spec.(*HostSpec)
+		if other, taken := a.draft.hostAt.get(spec.Address); taken {
+			a.refuse(p, "spec.address", spec.Address, "is the address of Host "+other, "give each host its own")
+			continue
+		}
+		a.draft.put(p.after)
+		if p.before != nil && spec.MTU < p.before.Spec.(*HostSpec).MTU {
+			a.later(func() { a.hostCarries(p, spec) })
+		}
+	}
+}
+
+// hostCarries refuses an underlay that has become too small for a VPC that the host already has endpoints of.
+func (a *admission) hostCarries(p *put, spec *HostSpec) {
+	var last string
+	for o := range a.draft.EndpointsOn(p.after.Name) {
+		vpc := vpcOf(o.Name)
+		if vpc == last { // they come by name, so those of one VPC are together
+			continue
+		}
+		last = vpc
+		if v := a.draft.VPC(vpc); v != nil && v.MTU+Overhead > spec.MTU {
+			a.refuse(p, "spec.mtu", spec.MTU,
+				fmt.Sprintf("cannot carry the MTU %d of VPC %s, which has endpoints here: that takes %d", v.MTU, vpc, v.MTU+Overhead),
+				fmt.Sprintf("lower the VPC's MTU to %d first, or move its endpoints to another host", spec.MTU-Overhead))
+		}
+	}
+}

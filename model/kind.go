@@ -1,6 +1,10 @@
 package model
 
-import "strings"
+import (
+	"fmt"
+	"iter"
+	"strings"
+)
 
 // Kind is what everything generic - API paths, command line, tables, OpenAPI - knows of a kind of object.
 type Kind struct {
@@ -12,6 +16,10 @@ type Kind struct {
 	New       func() Spec // an empty spec, a pointer; its fields have doc tags
 	NewStatus func() any  // an empty status, a pointer; its fields have doc tags
 	Columns   []Column    // of a table of such objects, the name first
+
+	settle   func(*admission, []*put)               // judge puts against all else, and fill in the rest
+	users    func(*State, string) iter.Seq[*Object] // objects that refer to the one of that name; nil: none can
+	userNoun string                                 // what those are: "endpoint"
 }
 
 // Column is one column of a table of objects. Value copes with an object without status.
@@ -23,7 +31,7 @@ type Column struct {
 // Kinds are all kinds, each after those that it refers to.
 var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind}
 
-// kindOrder has the place of each kind in Kinds.
+// kindOrder has the place of each kind in Kinds. It is filled in apart, because the kinds' own functions use it.
 var kindOrder = map[string]int{}
 
 func init() {
@@ -40,6 +48,13 @@ func kindIndex(name string) int {
 	return -1
 }
 
+func kindNamed(name string) (Kind, bool) {
+	if i := kindIndex(name); i >= 0 {
+		return Kinds[i], true
+	}
+	return Kind{}, false
+}
+
 // KindByName finds a kind by any of its names, in any case: "Subnet", "subnets", "sn".
 func KindByName(name string) (Kind, bool) {
 	for _, k := range Kinds {
@@ -48,4 +63,45 @@ func KindByName(name string) (Kind, bool) {
 		}
 	}
 	return Kind{}, false
+}
+
+// meantKind is the remedy for a kind that does not exist.
+func meantKind(word string) string {
+	if k, ok := KindByName(word); ok {
+		return "write it as " + k.Name
+	}
+	var names []string
+	for _, k := range Kinds {
+		names = append(names, k.Name)
+	}
+	return meant(word, names, "use one of "+strings.Join(names, ", "))
+}
+
+// column shows a field of the spec.
+func column[S Spec](value func(S) any) func(Object) string {
+	return func(o Object) string {
+		spec, ok := o.Spec.(S)
+		if !ok {
+			return ""
+		}
+		return shown(value(spec))
+	}
+}
+
+// statusColumn shows a field of the status, which is a pointer as [Kind.NewStatus] makes it; "-" if there is none.
+func statusColumn[S any](value func(*S) any) func(Object) string {
+	return func(o Object) string {
+		status, ok := o.Status.(*S)
+		if !ok || status == nil {
+			return "-"
+		}
+		return fmt.Sprint(value(status))
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }

@@ -12,10 +12,14 @@ type Problem struct {
 	Value  string `json:"value,omitempty"` // the value as given
 	Reason string `json:"reason"`          // "overlaps 10.0.0.0/16 of Subnet blue/db"
 	Remedy string `json:"remedy"`          // "choose a CIDR outside 10.0.0.0/16"
+	Where  string `json:"where,omitempty"` // file and line, if it was read from a file: "net.yaml:12"
 }
 
 func (p Problem) String() string {
 	var b strings.Builder
+	if p.Where != "" {
+		b.WriteString(p.Where + ": ")
+	}
 	b.WriteString(p.Object)
 	if p.Field != "" {
 		b.WriteString(": " + p.Field)

@@ -1,6 +1,11 @@
 package model
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
 
 // HostStatus is what a host's agent measured last.
 type HostStatus struct {
@@ -97,5 +102,83 @@ type StatusUpdate struct {
 // Summarise is the status of a VPC or a subnet, counted from its endpoints, of which statusOf gives the last one reported
 // (nil: none was). It is a [*VPCStatus], a [*SubnetStatus], or nil for any other object.
 func Summarise(s *State, key Key, statusOf func(Key) *EndpointStatus) any {
+	switch key.Kind {
+	case "VPC":
+		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, statusOf)}
+	case "Subnet":
+		status := &SubnetStatus{Endpoints: countStates(s, key.Name, statusOf), Hosts: s.hostsOf(key.Name)}
+		if spec := s.Subnet(key.Name); spec != nil {
+			status.Free = spec.capacity() - status.Endpoints.Total
+		}
+		return status
+	}
 	return nil
+}
+
+func countStates(s *State, parent string, statusOf func(Key) *EndpointStatus) (n EndpointCounts) {
+	for o := range s.EndpointsOf(parent) {
+		n.Total++
+		status := statusOf(o.Key())
+		if status == nil {
+			n.Pending++
+			continue
+		}
+		switch status.State {
+		case Attached:
+			n.Attached++
+		case Ready:
+			n.Ready++
+		case Failed:
+			n.Failed++
+		default:
+			n.Pending++
+		}
+	}
+	return n
+}
+
+// hostsOf is the names of the hosts with endpoints on a subnet, in order.
+func (s *State) hostsOf(subnet string) []string {
+	var hosts []string
+	seen := map[string]bool{"": true}
+	for o := range s.EndpointsOf(subnet) {
+		if host := o.Spec.(*EndpointSpec).Host; !seen[host] {
+			seen[host] = true
+			hosts = append(hosts, host)
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// UnmarshalJSON makes the status that the key's kind has. Unknown fields are ignored: an agent may be newer than we are.
+func (u *StatusUpdate) UnmarshalJSON(data []byte) error {
+	var raw struct {
+		Key    Key
+		Status json.RawMessage
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	kind, ok := kindNamed(raw.Key.Kind)
+	if !ok {
+		return fmt.Errorf("decode status: %q is not a kind", raw.Key.Kind)
+	}
+	status := kind.NewStatus()
+	if err := json.Unmarshal(raw.Status, status); err != nil {
+		return fmt.Errorf("decode status of %s: %w", raw.Key, err)
+	}
+	*u = StatusUpdate{raw.Key, status}
+	return nil
+}
+
+// tunnelsUp is "2/3": how many of the tunnels are up.
+func (s *HostStatus) tunnelsUp() any {
+	up := 0
+	for _, t := range s.Tunnels {
+		if t.State == TunnelUp {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d/%d", up, len(s.Tunnels))
 }

@@ -1,6 +1,9 @@
 package model
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // VNI is a VXLAN network identifier, 24 bits (RFC 7348 section 5).
 type VNI uint32
@@ -12,6 +15,9 @@ const (
 	ProbeVNI VNI = 0xffffff
 )
 
+// FirstAllocatedVNI is where allocation begins; those below are left to people's own choice.
+const FirstAllocatedVNI VNI = 4096
+
 // SubnetSpec is an L2 segment across hosts. Its name is VPC/SUBNET.
 type SubnetSpec struct {
 	CIDR    netip.Prefix `json:"cidr" doc:"IPv4 addresses of the subnet, prefix /8 to /30; disjoint from the other subnets of the VPC."`
@@ -19,25 +25,94 @@ type SubnetSpec struct {
 	Gateway netip.Addr   `json:"gateway,omitzero" doc:"Address inside the CIDR that every host answers for; default: the first host address."`
 }
 
+// A subnet's prefix: shorter ones are nobody's, longer ones leave no address beside the gateway.
+const (
+	minPrefix = 8
+	maxPrefix = 30
+)
+
 var subnetKind = Kind{
 	Name: "Subnet", Plural: "subnets", Short: "sn", Path: []string{"VPC", "SUBNET"},
 	Doc:       "A range of addresses of a VPC: one L2 segment across hosts, with its VNI.",
 	New:       func() Spec { return new(SubnetSpec) },
 	NewStatus: func() any { return new(SubnetStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"CIDR", column(func(s *SubnetSpec) any { return s.CIDR })},
+		{"VNI", column(func(s *SubnetSpec) any { return s.VNI })},
+		{"GATEWAY", column(func(s *SubnetSpec) any { return s.Gateway })},
+		{"ENDPOINTS", statusColumn(func(s *SubnetStatus) any { return s.Endpoints.Total })},
+		{"READY", statusColumn(func(s *SubnetStatus) any { return s.Endpoints.Ready })},
+		{"FREE", statusColumn(func(s *SubnetStatus) any { return s.Free })},
+	},
+	settle:   settleSubnets,
+	users:    (*State).EndpointsOf,
+	userNoun: "endpoint",
 }
 
-func (s *SubnetSpec) Check(name string) Problems { return nil }
+// Check wants an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
+func (s *SubnetSpec) Check(name string) Problems {
+	f := about(Key{"Subnet", name})
+	f.cidr(s.CIDR)
+	if s.VNI > MaxVNI {
+		f.add("spec.vni", s.VNI, fmt.Sprintf("is not from %d to %d", MinVNI, MaxVNI), "choose one in that range, or leave it out")
+	}
+	if s.Gateway.IsValid() && len(f.problems) == 0 {
+		if why := s.unusable(s.Gateway); why != "" {
+			f.add("spec.gateway", s.Gateway, why, "choose "+s.firstAddress().String()+", for example, or leave it out")
+		}
+	}
+	return f.problems
+}
+
+func (f *findings) cidr(c netip.Prefix) {
+	const remedy = "give an IPv4 network, like 10.0.0.0/24"
+	switch {
+	case !c.IsValid():
+		f.add("spec.cidr", nil, "is missing", remedy)
+	case !c.Addr().Is4():
+		f.add("spec.cidr", c, "is IPv6, which subnets do not have yet", remedy)
+	case c.Bits() < minPrefix || c.Bits() > maxPrefix:
+		f.add("spec.cidr", c, fmt.Sprintf("has a prefix of /%d, not from /%d to /%d", c.Bits(), minPrefix, maxPrefix), remedy)
+	case c != c.Masked():
+		f.add("spec.cidr", c, "has host bits set", "write it as "+c.Masked().String())
+	case !unicast(c.Addr()): // so are all its addresses: the special blocks are /8 or wider
+		f.add("spec.cidr", c, "has addresses that no host may have", "choose one of the private networks, like 10.0.0.0/24")
+	}
+}
+
+// unusable says why neither gateway nor endpoint may have the address; empty if they may.
+func (s *SubnetSpec) unusable(a netip.Addr) string {
+	switch {
+	case !s.CIDR.Contains(a):
+		return "is outside " + s.CIDR.String()
+	case a == s.CIDR.Addr():
+		return "is the network address of " + s.CIDR.String()
+	case a == broadcast(s.CIDR):
+		return "is the broadcast address of " + s.CIDR.String()
+	}
+	return ""
+}
+
+func (s *SubnetSpec) firstAddress() netip.Addr { return s.CIDR.Addr().Next() }
+
+// capacity is how many endpoints the subnet has addresses for: all but network, broadcast and gateway.
+func (s *SubnetSpec) capacity() int { return 1<<(32-s.CIDR.Bits()) - 3 }
 
 func (s *SubnetSpec) copy() Spec { c := *s; return &c }
 
-// inherit keeps a stored gateway only if it may be one of the new CIDR.
-func (s *SubnetSpec) inherit(stored Spec) {
-	was := stored.(*SubnetSpec)
-	if s.VNI == 0 {
-		s.VNI = was.VNI
+// complete keeps a stored gateway only if it is one of the new CIDR.
+func (s *SubnetSpec) complete(stored Spec) {
+	if was, _ := stored.(*SubnetSpec); was != nil {
+		if s.VNI == 0 {
+			s.VNI = was.VNI
+		}
+		if !s.Gateway.IsValid() && s.unusable(was.Gateway) == "" {
+			s.Gateway = was.Gateway
+		}
 	}
-	if !s.Gateway.IsValid() && s.usable(was.Gateway) == "" {
-		s.Gateway = was.Gateway
+	if !s.Gateway.IsValid() {
+		s.Gateway = s.firstAddress()
 	}
 }
 
@@ -48,28 +123,103 @@ func (s *SubnetSpec) enter(d *draft, o, _ *Object) {
 
 func (s *SubnetSpec) leave(d *draft, o, after *Object) {
 	release(d, &d.ofVNI, s.VNI, o.Name)
-	releaseRange(d, o.Name, s.CIDR)
+	at := place{Parent(o.Name), s.CIDR.Addr()}
+	if holder, ok := d.ranges.get(at); ok && holder.subnet == o.Name {
+		d.ranges.remove(d.edit, at)
+	}
 	if after == nil {
 		d.cursors.remove(d.edit, o.Name)
 	}
 }
 
-func releaseRange(d *draft, subnet string, cidr netip.Prefix) {
-	at := place{Parent(subnet), cidr.Addr()}
-	if holder, ok := d.ranges.get(at); ok && holder.subnet == subnet {
-		d.ranges.remove(d.edit, at)
+// settleSubnets sees to it that VNIs are unique and CIDRs of a VPC disjoint, that nothing changes under endpoints, and
+// gives a VNI to those without.
+func settleSubnets(a *admission, puts []*put) {
+	puts = a.withParents(puts, "VPC")
+	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		a.settleSubnet(p, p.after.Spec.(*SubnetSpec))
+	}
+	for _, p := range puts {
+		if spec := p.after.Spec.(*SubnetSpec); spec.VNI == 0 && !a.refused[p.key()] {
+			a.allocateVNI(p, spec)
+		}
+		if !a.refused[p.key()] {
+			a.draft.put(p.after)
+		}
 	}
 }
 
-// usable is empty if an endpoint or a gateway may have the address, else the reason why not.
-func (s *SubnetSpec) usable(a netip.Addr) string {
-	switch {
-	case !s.CIDR.Contains(a):
-		return "is outside " + s.CIDR.String()
-	case a == s.CIDR.Masked().Addr():
-		return "is the network address of " + s.CIDR.String()
-	case a == broadcast(s.CIDR):
-		return "is the broadcast address of " + s.CIDR.String()
+// settleSubnet judges a subnet and claims its CIDR and its VNI, if it names one.
+func (a *admission) settleSubnet(p *put, spec *SubnetSpec) {
+	if other, ok := a.draft.overlap(vpcOf(p.after.Name), spec.CIDR); ok {
+		a.refuse(p, "spec.cidr", spec.CIDR, fmt.Sprintf("overlaps %s of Subnet %s", other.cidr, other.subnet),
+			"choose a CIDR outside "+other.cidr.String()+", or another VPC")
+	} else {
+		a.draft.ranges.put(a.draft.edit, place{vpcOf(p.after.Name), spec.CIDR.Addr()}, cidrOf{spec.CIDR, p.after.Name})
 	}
-	return ""
+	if other, taken := a.draft.ofVNI.get(spec.VNI); taken {
+		a.refuse(p, "spec.vni", spec.VNI, "is the VNI of Subnet "+other, "choose another one, or leave it out")
+	} else if spec.VNI != 0 {
+		a.draft.ofVNI.put(a.draft.edit, spec.VNI, p.after.Name)
+	}
+	if p.before != nil {
+		a.keepsEndpoints(p, p.before.Spec.(*SubnetSpec), spec)
+	}
+}
+
+// keepsEndpoints refuses changes that would cut off or readdress the endpoints that a subnet has.
+func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
+	if was.CIDR != spec.CIDR || was.VNI != spec.VNI {
+		names, total := naming(a.draft.EndpointsOf(p.after.Name))
+		if total > 0 {
+			in, remedy := "has "+count(total, "endpoint")+": "+names, "delete them first, or make another subnet"
+			if was.CIDR != spec.CIDR {
+				a.refuse(p, "spec.cidr", spec.CIDR, "cannot change from "+was.CIDR.String()+" while the subnet "+in, remedy)
+			}
+			if was.VNI != spec.VNI {
+				a.refuse(p, "spec.vni", spec.VNI, fmt.Sprintf("cannot change from %d while the subnet %s", was.VNI, in), remedy)
+			}
+		}
+	}
+	if was.Gateway != spec.Gateway {
+		a.later(func() {
+			if o := a.draft.EndpointAt(p.after.Name, spec.Gateway); o != nil {
+				a.refuse(p, "spec.gateway", spec.Gateway, "is the address of "+o.Key().String(), "choose a free one, or delete the endpoint first")
+			}
+		})
+	}
+}
+
+// overlap finds a subnet of the VPC that shares addresses with a CIDR. Those entered are disjoint, so only the neighbours
+// by first address can.
+func (d *draft) overlap(vpc string, cidr netip.Prefix) (cidrOf, bool) {
+	next := d.ranges.rank(place{vpc, cidr.Addr()})
+	for _, i := range []int{next - 1, next} {
+		if at, other, ok := d.ranges.at(i); ok && at.in == vpc && other.cidr.Overlaps(cidr) {
+			return other, true
+		}
+	}
+	return cidrOf{}, false
+}
+
+// allocateVNI gives a subnet the lowest free VNI of the range for allocation.
+func (a *admission) allocateVNI(p *put, spec *SubnetSpec) {
+	d := a.draft
+	start := d.ofVNI.rank(FirstAllocatedVNI)
+	free := firstGap(d.ofVNI.len()-start, func(i int) bool {
+		vni, _, _ := d.ofVNI.at(start + i)
+		return vni == FirstAllocatedVNI+VNI(i)
+	})
+	vni := FirstAllocatedVNI + VNI(free)
+	if vni > MaxVNI {
+		a.refuse(p, "spec.vni", nil, "cannot be allocated: all are taken", fmt.Sprintf("choose one below %d", FirstAllocatedVNI))
+		return
+	}
+	spec.VNI = vni
+	d.ofVNI.put(d.edit, vni, p.after.Name)
 }

@@ -1,0 +1,15 @@
+package model
+
+import "regexp"
+
+// NoIdentity is the identity of a host that nobody may speak for: it was revoked.
+const NoIdentity = "none"
+
+var identityText = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// identity is absent, [NoIdentity], or a SHA-256 in hex.
+func (f *findings) identity(s string) {
+	if s != "" && s != NoIdentity && !identityText.MatchString(s) {
+		f.add("spec.identity", s, "is not a SHA-256 in hex", "leave it out, and run overlane join on the host; none revokes the host's certificate")
+	}
+}
