@@ -30,6 +30,7 @@ type Store interface {
 	Watch(ctx context.Context, after int64) iter.Seq2[Commit, error]
 
 	// Close ends all watches and releases everything. What was written stays, except in memory.
+	// Closing again does nothing.
 	Close() error
 }
 

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"golang.org/x/sys/unix"
+)
+
+// EmbeddedConfig says where an embedded etcd keeps its data.
+type EmbeddedConfig struct {
+	Dir     string // made if it is not there, readable by its owner only
+	History int    // writes that are remembered for watchers that resume; default [DefaultHistory]
+	Log     *slog.Logger
+}
+
+// Embedded is a store in an etcd of one member inside this process. It listens on nothing.
+type Embedded struct {
+	*Etcd
+	server *embed.Etcd
+	lock   *os.File
+	close  func() error
+}
+
+// OpenEmbedded starts etcd on a folder and waits until it is ready: about 0.2 to 0.5 s. One process may have a folder open
+// at a time; the error for the second one says so.
+func OpenEmbedded(ctx context.Context, c EmbeddedConfig) (*Embedded, error) {
+	lock, err := lockFolder(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", c.Dir, err)
+	}
+	server, err := start(ctx, c)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open store %s: %w", c.Dir, err)
+	}
+	e := &Embedded{Etcd: newEtcd(v3client.New(server.Server), "/overlane/"), server: server, lock: lock}
+	e.close = sync.OnceValue(e.stop)
+	return e, nil
+}
+
+// lockFolder makes the folder and locks it. Without that, a second etcd would wait for the first one's database for ever.
+func lockFolder(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another process has it open: %w", err)
+	}
+	return f, nil
+}
+
+func start(ctx context.Context, c EmbeddedConfig) (*embed.Etcd, error) {
+	server, err := embed.StartEtcd(etcdConfig(c))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-server.Server.ReadyNotify():
+		return server, nil
+	case err = <-server.Err():
+	case <-server.Server.StopNotify():
+		err = errors.New("etcd stopped while starting")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	server.Close()
+	return nil, err
+}
+
+func etcdConfig(c EmbeddedConfig) *embed.Config {
+	cfg := embed.NewConfig()
+	cfg.Name = "overlane"
+	cfg.Dir = filepath.Join(c.Dir, "etcd")
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(c.Log))
+
+	// A member must have the URL of a peer, although nobody listens there and nobody dials it.
+	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
+	cfg.InitialCluster = cfg.Name + "=" + embed.DefaultInitialAdvertisePeerURLs
+
+	// A single member elects itself after at most one election timeout, which is what a start mostly takes; and each tick
+	// costs idle CPU.
+	cfg.TickMs, cfg.ElectionMs = 100, 500
+
+	cfg.MaxRequestBytes = 64 << 20
+	cfg.QuotaBackendBytes = 4 << 30
+	cfg.AutoCompactionMode = embed.CompactorModeRevision
+	cfg.AutoCompactionRetention = strconv.Itoa(cmp.Or(c.History, DefaultHistory))
+	cfg.BootstrapDefragThresholdMegabytes = 100
+	// There is no follower that could lag, so the log of what the database already has need not stay in memory.
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 1000, 10
+	cfg.WarningUnaryRequestDuration = time.Second
+	return cfg
+}
+
+// Compact forgets the history up to a revision. etcd does so on its own every five minutes.
+func (e *Embedded) Compact(ctx context.Context, revision int64) error {
+	if _, err := e.client.Compact(ctx, revision); err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	return nil
+}
+
+// Close implements [Store].
+func (e *Embedded) Close() error { return e.close() }
+
+func (e *Embedded) stop() error {
+	err := e.Etcd.Close()
+	e.server.Close()
+	return errors.Join(err, e.lock.Close())
+}
