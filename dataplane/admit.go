@@ -1,0 +1,33 @@
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Admit decides which segment a packet belongs to. Ports and VNIs that are not in intent are dropped and counted.
+
+func admitEndpoint(a view.Address, port uint32) flow.Flow {
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port)),
+		Actions: []flow.Action{set(slotVNI, uint32(a.VNI)), flow.Goto{Table: tableSource}}}
+}
+
+func admitTunnel(w Wiring, s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(s.VNI)),
+		Actions: []flow.Action{set(slotVNI, uint32(s.VNI)), flow.Goto{Table: tableSource}}}
+}
+
+// admitStatic also takes the probes between hosts, which ride a VNI of their own; verify knows the peers.
+func admitStatic(w Wiring) []flow.Flow {
+	return []flow.Flow{
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(model.ProbeVNI)),
+			Actions: []flow.Action{
+				copyAll(flow.TunSrc, foundVTEP.Field),
+				flow.Resubmit{Table: tableVerify},
+				flow.Goto{Table: tableProbe},
+			}},
+		drop(tableAdmit, prioRest, dropVNI, inPort(w.Tunnel)),
+		drop(tableAdmit, prioMiss, dropPort),
+	}
+}

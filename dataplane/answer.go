@@ -1,0 +1,52 @@
+package dataplane
+
+import "github.com/overlane/overlane/dataplane/flow"
+
+// Answer and reply make this switch the one that answers ARP for every address of the segment, the gateway's included.
+// An endpoint that asks for its own address (duplicate detection, RFC 5227) gets no answer.
+
+var (
+	arpRequest = flow.U32(1)
+	arpReply   = flow.U32(2)
+)
+
+func answerStatic() []flow.Flow {
+	return []flow.Flow{
+		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest)),
+			Actions: []flow.Action{
+				copyAll(flow.ARPTPA, slotKey.Field),
+				flow.Resubmit{Table: tableLocate},
+				flow.Goto{Table: tableReply},
+			}},
+		// The agent asks endpoints as the gateway whether they are there.
+		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
+			Actions: []flow.Action{
+				flow.UseMeter{ID: meterARP},
+				flow.Controller{Userdata: []byte{ForAgentARP}, MaxLen: 128},
+			}},
+		drop(tableAnswer, prioRest, dropARP, flow.ARP),
+		{Table: tableAnswer, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableForward}}},
+	}
+}
+
+func replyStatic() []flow.Flow {
+	return []flow.Flow{
+		drop(tableReply, prioNormal, dropARPUnknown, flow.ARP, is(foundKind, kindNothing)),
+		{Table: tableReply, Priority: prioRest, Match: flow.On(flow.ARP),
+			Actions: []flow.Action{
+				copyAll(flow.EthSrc, flow.EthDst),
+				copyBits(foundMAC.Field, flow.EthSrc, 48),
+				flow.SetField{Field: flow.ARPOp, Value: arpReply},
+				copyAll(flow.ARPSHA, flow.ARPTHA),
+				copyBits(foundMAC.Field, flow.ARPSHA, 48),
+				copyAll(flow.ARPSPA, flow.ARPTPA),
+				copyAll(slotKey.Field, flow.ARPSPA),
+				// A switch does not send a packet out of its in_port. With the owner's port as in_port the owner
+				// himself, and only he, gets no answer.
+				copyBits(flow.InPort16, slotAsker.Field, 16),
+				copyBits(foundPort.Field, flow.InPort16, 16),
+				flow.OutputReg{Field: slotAsker.Field},
+			}},
+		drop(tableReply, prioMiss, dropARP),
+	}
+}

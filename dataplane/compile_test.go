@@ -1,0 +1,161 @@
+package dataplane_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Compiling what a delta touches must lead to the same switch as compiling all of it.
+func TestTouchedAgreesWithWhole(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := &view.View{Host: "h0"}
+		v.Apply(randomDelta(rt, true))
+		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}}
+		have := map[dataplane.Subject]dataplane.Entries{}
+		compileAll := func() {
+			clear(have)
+			for _, s := range dataplane.Subjects(v) {
+				have[s] = dataplane.CompileSubject(v, w, s)
+			}
+		}
+		compileAll()
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+			d := randomDelta(rt, rapid.IntRange(0, 9).Draw(rt, "kind") == 0)
+			subjects, ok := dataplane.Affected(v, d)
+			v.Apply(d)
+			if !ok {
+				compileAll()
+			}
+			subjects = append(subjects, rewire(rt, v, w)...)
+			for _, s := range subjects {
+				have[s] = dataplane.CompileSubject(v, w, s)
+			}
+			if diff := cmp.Diff(lines(dataplane.Compile(v, w)), lines(slices.Collect(maps.Values(have))...)); diff != "" {
+				rt.Fatalf("after %+v (-whole +touched):\n%s", d, diff)
+			}
+		}
+	})
+}
+
+// rewire plugs or unplugs a port; what that touches is the agent's to know, and is the same as here.
+func rewire(t *rapid.T, v *view.View, w dataplane.Wiring) []dataplane.Subject {
+	key := randomKey(t)
+	if _, ok := w.Ports[key]; ok {
+		delete(w.Ports, key)
+	} else {
+		w.Ports[key] = 10 + uint32(len(w.Ports))
+	}
+	return []dataplane.Subject{{Address: key}, {Segment: key.VNI}}
+}
+
+func lines(entries ...dataplane.Entries) []string {
+	var all []string
+	for _, e := range entries {
+		for _, f := range e.Flows {
+			all = append(all, f.String())
+		}
+		for _, g := range e.Groups {
+			all = append(all, g.String())
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func randomKey(t *rapid.T) view.AddressKey {
+	return view.AddressKey{
+		VNI: model.VNI(rapid.IntRange(100, 102).Draw(t, "vni")),
+		IP:  netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(2, 6).Draw(t, "ip"))}),
+	}
+}
+
+func randomHost(t *rapid.T) string {
+	return fmt.Sprintf("h%d", rapid.IntRange(0, 3).Draw(t, "host"))
+}
+
+func randomDelta(t *rapid.T, complete bool) view.Delta {
+	d := view.Delta{Complete: complete, VTEP: netip.MustParseAddr("192.168.5.1")}
+	n := func(what string) int { return rapid.IntRange(0, 2).Draw(t, what) }
+	for range n("segments") {
+		key := randomKey(t)
+		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, Subnet: fmt.Sprint("blue/s", key.VNI),
+			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
+	}
+	for range n("peers") {
+		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
+	}
+	for range n("addresses") {
+		key := randomKey(t)
+		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, MAC: model.MAC{2, 0, 0, 0, 0, byte(n("mac"))},
+			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP)})
+	}
+	if !complete {
+		for range n("gone segments") {
+			d.GoneSegments = append(d.GoneSegments, randomKey(t).VNI)
+		}
+		for range n("gone peers") {
+			d.GonePeers = append(d.GonePeers, randomHost(t))
+		}
+		for range n("gone addresses") {
+			d.GoneAddresses = append(d.GoneAddresses, randomKey(t))
+		}
+	}
+	return d
+}
+
+// A host of a network of 5,000 endpoints in 50 subnets on 50 hosts, with 100 of its own.
+func big() (*view.View, dataplane.Wiring) {
+	const endpoints, subnets, hosts = 5000, 50, 50
+	v := &view.View{Host: "h0"}
+	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2")}
+	var members []string
+	for h := range hosts {
+		members = append(members, fmt.Sprintf("h%d", h))
+		if h > 0 {
+			d.Peers = append(d.Peers, view.Peer{Host: members[h], VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)})})
+		}
+	}
+	for s := range subnets {
+		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), Subnet: fmt.Sprintf("blue/s%d", s),
+			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16), Gateway: netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), Members: members})
+	}
+	w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}}
+	for e := range endpoints {
+		s, h := e%subnets, e/subnets%hosts
+		key := view.AddressKey{VNI: model.VNI(4096 + s), IP: netip.AddrFrom4([4]byte{10, byte(s), 1, byte(e / subnets)})}
+		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, Host: members[h], Endpoint: fmt.Sprintf("blue/s%d/e%d", s, e)})
+		if h == 0 {
+			w.Ports[key] = uint32(10 + len(w.Ports))
+		}
+	}
+	v.Apply(d)
+	return v, w
+}
+
+// OVN 23.03 has 31,510 flows on a host of such a network.
+func TestFlowsOfABigNetwork(t *testing.T) {
+	v, w := big()
+	e := dataplane.Compile(v, w)
+	t.Logf("%d flows, %d groups", len(e.Flows), len(e.Groups))
+	if len(e.Flows) > 5500 {
+		t.Errorf("%d flows on a host with 5,000 endpoints in view, want at most 5,500", len(e.Flows))
+	}
+}
+
+func BenchmarkCompileBig(b *testing.B) {
+	v, w := big()
+	for b.Loop() {
+		dataplane.Compile(v, w)
+	}
+}

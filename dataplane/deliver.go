@@ -1,0 +1,45 @@
+package dataplane
+
+import "github.com/overlane/overlane/dataplane/flow"
+
+// Deliver sends a unicast packet to the place that locate has found.
+
+func deliverStatic(w Wiring) []flow.Flow {
+	toDestination := copyBits(foundMAC.Field, flow.EthDst, 48)
+	return []flow.Flow{
+		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindHere)),
+			Actions: []flow.Action{toDestination, flow.OutputReg{Field: foundPort.Field}}},
+		drop(tableDeliver, prioSpecial, dropMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
+		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindElsewhere)),
+			Actions: []flow.Action{
+				toDestination,
+				copyAll(foundVTEP.Field, flow.TunDst),
+				copyBits(slotVNI.Field, flow.TunID, 32),
+				flow.Output{Port: w.Tunnel},
+			}},
+		drop(tableDeliver, prioSpecial+10, dropGateway, is(foundKind, kindGateway), inPort(w.Tunnel)),
+		{Table: tableDeliver, Priority: prioSpecial, Match: flow.On(is(foundKind, kindGateway), flow.IP, flow.ICMP,
+			flow.Eq(flow.ICMPType, icmpEcho), flow.Eq(flow.ICMPCode, flow.U32(0))),
+			Actions: echoReply()},
+		drop(tableDeliver, prioNormal, dropGateway, is(foundKind, kindGateway)),
+		drop(tableDeliver, prioMiss, dropNowhere),
+	}
+}
+
+var (
+	icmpEcho      = flow.U32(8)
+	icmpEchoReply = flow.U32(0)
+)
+
+// echoReply turns an echo request for the address in slotKey back to its sender (RFC 792).
+func echoReply() []flow.Action {
+	return []flow.Action{
+		copyAll(flow.EthSrc, flow.EthDst),
+		copyBits(foundMAC.Field, flow.EthSrc, 48),
+		copyAll(flow.IPSrc, flow.IPDst),
+		copyAll(slotKey.Field, flow.IPSrc),
+		flow.SetField{Field: flow.ICMPType, Value: icmpEchoReply},
+		flow.SetField{Field: flow.IPTTL, Value: flow.U32(64)},
+		flow.Output{Port: flow.PortInPort},
+	}
+}

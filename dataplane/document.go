@@ -1,0 +1,25 @@
+package dataplane
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Document is docs/pipeline.md.
+func Document() string {
+	var b strings.Builder
+	b.WriteString("# The pipeline\n\nPrinted from `dataplane/pipeline.go`; a test holds the two together.\n\n")
+	b.WriteString("| table | name | decides | a miss |\n|---|---|---|---|\n")
+	for _, t := range Tables {
+		fmt.Fprintf(&b, "| %d | `%s` | %s | %s |\n", t.ID, t.Name, t.Decides, t.Miss)
+	}
+	b.WriteString("\n## Slots\n\n| register | name | holds |\n|---|---|---|\n")
+	for _, s := range Slots {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Field.Name, s.Name, s.Holds)
+	}
+	b.WriteString("\n## Why a packet dies\n\nEvery drop is a flow with a name; `overlane status` shows the counters.\n\n| name | the packet |\n|---|---|\n")
+	for _, d := range Drops {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", d.Name, d.Because)
+	}
+	return b.String()
+}

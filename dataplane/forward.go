@@ -1,0 +1,64 @@
+package dataplane
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Forward tells one destination from many. Broadcast and multicast are replicated by the sender's host (head-end replication) to
+// the segment's ports here and to the hosts that have members.
+
+func forwardStatic() []flow.Flow {
+	return []flow.Flow{
+		drop(tableForward, prioNormal, dropUnforwarded, multicast),
+		{Table: tableForward, Priority: prioRest, Match: flow.On(flow.IP),
+			Actions: []flow.Action{
+				copyAll(flow.IPDst, slotKey.Field),
+				flow.Resubmit{Table: tableLocate},
+				flow.Goto{Table: tableDeliver},
+			}},
+		drop(tableForward, prioMiss, dropNowhere),
+	}
+}
+
+func forwardFlood(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableForward, Priority: prioSpecial, Match: flow.On(is(slotVNI, uint32(s.VNI)), multicast),
+		Actions: []flow.Action{flow.ToGroup{ID: floodGroupID(s.VNI)}}}
+}
+
+// floodGroupID lies in the range that Overlane claims for itself: 0x4f in the top byte.
+func floodGroupID(vni model.VNI) uint32 { return 0x4f000000 | uint32(vni) }
+
+// floodGroup has a bucket for every copy. One group serves packets of both directions: a switch sends nothing back out of
+// the port that it came in by, so a copy that came by the tunnel does not go into it again, and no sender hears himself.
+func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool) {
+	g = flow.Group{ID: floodGroupID(s.VNI), Type: flow.GroupAll, Owner: "Subnet " + s.Subnet}
+	for _, port := range localPorts(v, w, s.VNI) {
+		g.Buckets = append(g.Buckets, flow.Bucket{Actions: []flow.Action{flow.Output{Port: port}}})
+	}
+	for _, host := range s.Members {
+		if peer, ok := v.Peers[host]; ok {
+			g.Buckets = append(g.Buckets, flow.Bucket{Actions: []flow.Action{
+				flow.SetField{Field: flow.TunDst, Value: flow.Addr(peer.VTEP)},
+				flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(s.VNI))},
+				flow.Output{Port: w.Tunnel},
+			}})
+		}
+	}
+	return g, len(g.Buckets) > 0
+}
+
+func localPorts(v *view.View, w Wiring, vni model.VNI) []uint32 {
+	var ports []uint32
+	for key, port := range w.Ports {
+		if a, ok := v.Addresses[key]; ok && key.VNI == vni && a.Host == v.Host {
+			ports = append(ports, port)
+		}
+	}
+	slices.SortFunc(ports, cmp.Compare[uint32])
+	return ports
+}

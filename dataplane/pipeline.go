@@ -1,0 +1,157 @@
+// Package dataplane says what one host's switch must contain: Compile turns a view and the host's wiring into flows, groups and
+// meters. It is pure: it never talks to a switch, and the same input gives the same output.
+//
+// The rules, in the order in which a packet meets them:
+//
+//   - A packet belongs to the segment of the port it came in by, or of the VNI it came under; any other is dropped.
+//   - A packet is judged by its sender first: an endpoint may send from its own MAC and address only, a tunnel packet
+//     must come from the host that its inner sender lives on.
+//   - ARP is answered here, from intent, and is never forwarded; so is a ping of the gateway.
+//   - A unicast packet goes to the one place where its destination lives, a multicast packet to the hosts with members.
+//   - What is left is dropped, and every drop has a name and a counter.
+//
+// Every address of a segment is one flow, in the table locate. The sender's check, the ARP answer and forwarding all look
+// an address up there, as in a subroutine; that is why a host's table grows by one flow for each endpoint elsewhere.
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+)
+
+// Table is one step of the pipeline. ID is what the switch calls it, and the order of the list is the order of the IDs.
+type Table struct {
+	ID      uint8
+	Name    string
+	Decides string // one sentence
+	Miss    string // what happens to a packet that no flow of it takes
+}
+
+// The tables a packet walks through, then the subroutines (looked up by resubmit; they only set slots).
+const (
+	tableAdmit uint8 = iota
+	tableSource
+	tableJudge
+	tableAnswer
+	tableReply
+	tableForward
+	tableDeliver
+	tableProbe
+	tableLocate
+	tableVerify
+)
+
+// Tables is the pipeline. docs/pipeline.md is printed from it.
+var Tables = []Table{
+	{tableAdmit, "admit", "Which segment the packet belongs to: that of its port, or that of its VNI.", "drop: a port or a VNI that carries no segment here"},
+	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
+	{tableJudge, "judge", "Drops what verify has marked.", "on to answer"},
+	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP.", "on to forward"},
+	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
+	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
+	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
+	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
+	{tableLocate, "locate", "Subroutine: where an address of a segment lives. One flow for each address.", "found nothing"},
+	{tableVerify, "verify", "Subroutine: does what locate found fit the port, the MAC and the outer source?", "marks the packet"},
+}
+
+// Names are the table names as the switch is told them.
+func Names() map[uint8]string {
+	names := make(map[uint8]string, len(Tables))
+	for _, t := range Tables {
+		names[t.ID] = t.Name
+	}
+	return names
+}
+
+// Slot is a register with a meaning.
+type Slot struct {
+	Field *flow.Field
+	Name  string
+	Holds string
+}
+
+// Where a packet's state is kept between tables. The found* slots are written by locate, all of them at every look-up.
+var (
+	slotVNI   = Slot{flow.Reg0, "vni", "the segment that the packet belongs to, from admit on"}
+	slotKey   = Slot{flow.Reg1, "key", "the address to be looked up by locate"}
+	foundVTEP = Slot{flow.Reg2, "found vtep", "the address of the host that has it, 0 for this one"}
+	foundPort = Slot{flow.Reg3, "found port", "its port on this host, 0 if it is elsewhere"}
+	foundMAC  = Slot{flow.XReg2, "found mac", "its MAC, in the low 48 bits (registers 4 and 5)"}
+	foundKind = Slot{flow.Reg6, "found kind", "nothing, an endpoint here, an endpoint elsewhere, or the gateway"}
+	slotBad   = Slot{flow.Reg7, "bad", "1 once verify has not found what the packet claims"}
+	slotAsker = Slot{flow.Reg8, "asker", "the port that an ARP request came in by"}
+)
+
+// Slots are all registers in use.
+var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker}
+
+// What locate finds.
+const (
+	kindNothing uint32 = iota
+	kindHere
+	kindElsewhere
+	kindGateway
+)
+
+// Priorities inside a table. Where a table's flows exclude each other, all have prioNormal.
+const (
+	prioMiss    uint16 = 0
+	prioRest    uint16 = 50  // what is left of a class, mostly to drop it by name
+	prioNormal  uint16 = 100 // the table's business
+	prioSpecial uint16 = 110 // an exception to it
+)
+
+// Meters keep packets for the agent few, whatever endpoints and peers send.
+const (
+	meterARP   uint32 = 0x4f00
+	meterProbe uint32 = 0x4f01
+)
+
+// Meters are those of every switch.
+func Meters() []flow.Meter {
+	return []flow.Meter{
+		{ID: meterARP, Rate: 500, Burst: 500},
+		{ID: meterProbe, Rate: 500, Burst: 500},
+	}
+}
+
+// Userdata of packets for the agent: the first byte says what they are.
+const (
+	ForAgentARP   byte = 1 // an ARP reply of an endpoint to the gateway: it is alive
+	ForAgentProbe byte = 2 // our own probe, reflected by a peer's switch
+)
+
+// Drop is a reason to drop a packet, with a counter in the switch.
+type Drop struct {
+	Name    string // "spoofed"
+	Because string // one sentence
+}
+
+// The reasons, in the order of the tables.
+var (
+	dropPort        = Drop{"unknown-port", "came in by a port that is no endpoint's"}
+	dropVNI         = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
+	dropTunnelARP   = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
+	dropDHCP        = Drop{"dhcp", "DHCP request; nothing answers DHCP yet"}
+	dropProtocol    = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
+	dropStranger    = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
+	dropSpoofed     = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
+	dropARP         = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
+	dropARPUnknown  = Drop{"arp-unknown", "ARP request for an address that no endpoint has"}
+	dropUnforwarded = Drop{"unforwarded", "multicast of a segment that has no members here"}
+	dropMoved       = Drop{"moved", "tunnel packet for an endpoint that has moved away"}
+	dropGateway     = Drop{"gateway", "sent to the gateway address, which answers ARP and ping only"}
+	dropNowhere     = Drop{"no-such-address", "no endpoint of the segment has the destination address"}
+	dropProbe       = Drop{"probe", "probe between hosts from a host that is no peer"}
+)
+
+// Drops are all reasons.
+var Drops = []Drop{dropPort, dropVNI, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
+	dropARPUnknown, dropUnforwarded, dropMoved, dropGateway, dropNowhere, dropProbe}
+
+// dropOwner marks the flows that drop, so that their counters can be found.
+const dropOwner = "drop "
+
+func drop(table uint8, priority uint16, why Drop, match ...flow.Part) flow.Flow {
+	return flow.Flow{Table: table, Priority: priority, Match: flow.On(match...), Owner: dropOwner + why.Name}
+}

@@ -1,0 +1,57 @@
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be equal: a flow
+// for each local endpoint and one for each peer host. A hit does nothing; a miss marks the packet, and judge drops it.
+
+func sourceStatic(w Wiring) []flow.Flow {
+	var (
+		locate = flow.Resubmit{Table: tableLocate}
+		verify = flow.Resubmit{Table: tableVerify}
+		judge  = flow.Goto{Table: tableJudge}
+		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
+		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
+	)
+	return []flow.Flow{
+		drop(tableSource, prioSpecial+20, dropProtocol, tagged),
+		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.Tunnel)),
+		// A probe for duplicate detection (RFC 5227) claims no address: only its MACs are judged.
+		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
+			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, arpSender, verify, judge}},
+		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
+			Actions: []flow.Action{copyAll(flow.ARPSPA, slotKey.Field), locate, verify, arpSender, verify, judge}},
+		drop(tableSource, prioSpecial, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPDst, flow.U32(67))),
+		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
+		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
+			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, copyBits(foundMAC.Field, flow.EthSrc, 48), judge}},
+		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
+			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, judge}},
+		drop(tableSource, prioMiss, dropProtocol),
+	}
+}
+
+func verifyEndpoint(a view.Address, port uint32) flow.Flow {
+	return flow.Flow{Table: tableVerify, Priority: prioNormal,
+		Match: flow.On(inPort(port), is(foundPort, port), flow.Eq(flow.EthSrc, flow.MAC(a.MAC)))}
+}
+
+func verifyPeer(w Wiring, p view.Peer) flow.Flow {
+	return flow.Flow{Table: tableVerify, Priority: prioNormal, Owner: "Host " + p.Host,
+		Match: flow.On(inPort(w.Tunnel), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)), flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
+}
+
+func verifyStatic() []flow.Flow {
+	return []flow.Flow{{Table: tableVerify, Priority: prioMiss, Actions: []flow.Action{set(slotBad, 1)}}}
+}
+
+func judgeStatic(w Wiring) []flow.Flow {
+	return []flow.Flow{
+		drop(tableJudge, prioSpecial, dropStranger, is(slotBad, 1), inPort(w.Tunnel)),
+		drop(tableJudge, prioNormal, dropSpoofed, is(slotBad, 1)),
+		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAnswer}}},
+	}
+}
