@@ -64,4 +64,4 @@ func (f *Field) Bytes() int {
 func (f *Field) String() string { return f.Name }
 
 // Exact is the mask of a field with every bit set.
-func (f *Field) Exact() Value { return ones(f.Bits) }
+func (f *Field) Exact() Value { return Ones(f.Bits) }

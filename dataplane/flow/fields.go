@@ -17,15 +17,17 @@ const (
 
 // The fields, in the order in which ovs-ofctl writes a match (lib/match.c, match_format).
 //
-// InPort and InPort16 are one thing in two widths: match on InPort, write InPort16, whose width is that of a register's lower half.
+// InPort and InPort16 are one thing in two widths: match on InPort; write InPort16, whose width is that of a register's lower half
+// (OVS 3.1 refuses set_field on the wide one). CTMark and CTLabel are written inside a ct action only, which we do not have yet.
+// VLANVID and VLANPCP are how a switch reports VLANTCI in OpenFlow 1.5; [On] joins them.
 // XReg0 is Reg0 and Reg1, XXReg0 is Reg0 to Reg3, the first being the most significant: move and set_field take them, and [On] splits
 // them into 32-bit registers, which is how a switch reports them.
 var (
 	PktMark    = field("pkt_mark", "pkt_mark", "NXM_NX_PKT_MARK", nxm1, 33, 32, Hex, NeedNothing, maskable|writable)
 	CTState    = field("ct_state", "ct_state", "NXM_NX_CT_STATE", nxm1, 105, 32, Flags, NeedNothing, maskable)
 	CTZone     = field("ct_zone", "ct_zone", "NXM_NX_CT_ZONE", nxm1, 106, 16, Decimal, NeedNothing, 0)
-	CTMark     = field("ct_mark", "ct_mark", "NXM_NX_CT_MARK", nxm1, 107, 32, Hex, NeedNothing, maskable|writable)
-	CTLabel    = field("ct_label", "ct_label", "NXM_NX_CT_LABEL", nxm1, 108, 128, Hex, NeedNothing, maskable|writable)
+	CTMark     = field("ct_mark", "ct_mark", "NXM_NX_CT_MARK", nxm1, 107, 32, Hex, NeedNothing, maskable)
+	CTLabel    = field("ct_label", "ct_label", "NXM_NX_CT_LABEL", nxm1, 108, 128, Hex, NeedNothing, maskable)
 	Reg0       = field("reg0", "reg0", "NXM_NX_REG0", nxm1, 0, 32, Hex, NeedNothing, maskable|writable)
 	Reg1       = field("reg1", "reg1", "NXM_NX_REG1", nxm1, 1, 32, Hex, NeedNothing, maskable|writable)
 	Reg2       = field("reg2", "reg2", "NXM_NX_REG2", nxm1, 2, 32, Hex, NeedNothing, maskable|writable)
@@ -60,9 +62,11 @@ var (
 	TunIPv6Src = field("tun_ipv6_src", "tun_ipv6_src", "NXM_NX_TUN_IPV6_SRC", nxm1, 109, 128, IPv6, NeedNothing, maskable|writable)
 	TunIPv6Dst = field("tun_ipv6_dst", "tun_ipv6_dst", "NXM_NX_TUN_IPV6_DST", nxm1, 110, 128, IPv6, NeedNothing, maskable|writable)
 	Metadata   = field("metadata", "metadata", "OXM_OF_METADATA", basic, 2, 64, Hex, NeedNothing, maskable|writable)
-	InPort     = field("in_port_oxm", "in_port", "OXM_OF_IN_PORT", basic, 0, 32, Port, NeedNothing, writable)
+	InPort     = field("in_port_oxm", "in_port", "OXM_OF_IN_PORT", basic, 0, 32, Port, NeedNothing, 0)
 	InPort16   = field("in_port", "in_port", "NXM_OF_IN_PORT", nxm0, 0, 16, Port, NeedNothing, writable)
 	VLANTCI    = field("vlan_tci", "vlan_tci", "NXM_OF_VLAN_TCI", nxm0, 4, 16, VLAN, NeedNothing, maskable|writable)
+	VLANVID    = field("vlan_vid", "vlan_vid", "OXM_OF_VLAN_VID", basic, 6, 13, Hex, NeedNothing, maskable)
+	VLANPCP    = field("vlan_pcp", "vlan_pcp", "OXM_OF_VLAN_PCP", basic, 7, 3, Decimal, NeedNothing, 0)
 	EthSrc     = field("eth_src", "dl_src", "NXM_OF_ETH_SRC", basic, 4, 48, Ethernet, NeedNothing, maskable|writable)
 	EthDst     = field("eth_dst", "dl_dst", "NXM_OF_ETH_DST", basic, 3, 48, Ethernet, NeedNothing, maskable|writable)
 	EthType    = field("eth_type", "dl_type", "NXM_OF_ETH_TYPE", basic, 5, 16, Hex, NeedNothing, 0)
@@ -99,7 +103,7 @@ var (
 var Fields = []*Field{
 	PktMark, CTState, CTZone, CTMark, CTLabel, Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8, Reg9, Reg10,
 	Reg11, Reg12, Reg13, Reg14, Reg15, XReg0, XReg1, XReg2, XReg3, XReg4, XReg5, XReg6, XReg7, XXReg0, XXReg1,
-	XXReg2, XXReg3, TunID, TunSrc, TunDst, TunIPv6Src, TunIPv6Dst, Metadata, InPort, InPort16, VLANTCI, EthSrc,
+	XXReg2, XXReg3, TunID, TunSrc, TunDst, TunIPv6Src, TunIPv6Dst, Metadata, InPort, InPort16, VLANTCI, VLANVID, VLANPCP, EthSrc,
 	EthDst, EthType, IPSrc, IPDst, IPv6Src, IPv6Dst, IPv6Label, ARPSPA, ARPTPA, IPProto, ARPOp, ARPSHA, ARPTHA,
 	IPDSCP, IPECN, IPTTL, IPFrag, ICMPType, ICMPCode, ICMPv6Type, ICMPv6Code, NDTarget, NDSLL, NDTLL, TCPSrc,
 	TCPDst, UDPSrc, UDPDst, TCPFlags,
@@ -117,6 +121,7 @@ func init() {
 		f.order = i
 		fieldsByName[f.Name] = f
 		fieldsByName[f.NXM] = f
+		fieldsByHeader[f.header(false)&^0x1ff] = f
 	}
 }
 
