@@ -1,0 +1,125 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/view"
+)
+
+// The first pause after a stream broke, doubled each time up to the last. The real ones are up to half shorter, by chance, so
+// that a thousand agents do not all come back at once.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// Watch goes over the changes after a revision, of one kind of object only if it is not empty. If the connection breaks it resumes
+// where it was, and for as long as ctx lives. It ends with an error if ctx does, or the server refuses; with [ErrGone] if
+// the server no longer knows the revision: list, then watch from there.
+func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[wire.Event, error] {
+	return func(yield func(wire.Event, error) bool) {
+		pause := firstPause
+		for {
+			err := stream(ctx, c, watchPath(kind, after), func(e wire.Event) error {
+				pause = firstPause
+				if e.Type == wire.Failed {
+					return e.Error
+				}
+				if e.Type == wire.Sync {
+					after = e.Revision
+				}
+				if !yield(e, nil) {
+					return errStopped
+				}
+				return nil
+			})
+			if errors.Is(err, errStopped) {
+				return
+			}
+			if !errors.Is(err, ErrUnavailable) || !rest(ctx, &pause) {
+				yield(wire.Event{}, cmpErr(ctx.Err(), err))
+				return
+			}
+		}
+	}
+}
+
+// errStopped says that the caller has seen enough.
+var errStopped = errors.New("stopped")
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+func watchPath(kind string, after int64) string {
+	q := url.Values{"after": {strconv.FormatInt(after, 10)}}
+	if kind != "" {
+		q.Set("kind", kind)
+	}
+	return "/v1/watch?" + q.Encode()
+}
+
+// FollowView calls each with every delta of a host's view, reconnecting for ever, until ctx ends. The first delta of each
+// connection is complete. down is told when a connection ends, or does not come about, and why.
+func (c *Client) FollowView(ctx context.Context, host string, each func(view.Delta), down func(error)) {
+	pause := firstPause
+	for {
+		err := stream(ctx, c, "/v1/hosts/"+url.PathEscape(host)+"/view", func(d view.Delta) error {
+			pause = firstPause
+			each(d)
+			return nil
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		down(err)
+		if !rest(ctx, &pause) {
+			return
+		}
+	}
+}
+
+// stream reads one JSON value after the other, until one is refused, the connection ends, or ctx does. It never returns nil.
+func stream[T any](ctx context.Context, c *Client, path string, each func(T) error) error {
+	r, err := c.open(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	for decoder := json.NewDecoder(r.Body); ; {
+		var value T
+		if err := decoder.Decode(&value); errors.Is(err, io.EOF) {
+			return c.unreachable(ctx, io.ErrUnexpectedEOF)
+		} else if err != nil {
+			return c.unreachable(ctx, err)
+		}
+		if err := each(value); err != nil {
+			return err
+		}
+	}
+}
+
+// rest waits before the next attempt, and doubles the pause. It says whether there should be one.
+func rest(ctx context.Context, pause *time.Duration) bool {
+	wait := *pause - rand.N(*pause/2)
+	*pause = min(2**pause, lastPause)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}

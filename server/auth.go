@@ -1,0 +1,43 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+)
+
+// refuse is an error that says no to a client.
+func refuse(kind wire.ErrorKind, format string, args ...any) *wire.Error {
+	return &wire.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// authenticate is who a TLS connection's certificate proves, at the time of one request: a connection outlives certificates and
+// hosts. The handshake has verified that the certificate is from our CA. Somebody without one is anonymous, and may only
+// join. The host must be there, and its identity must be that of the certificate's key: so deleting a host, and
+// setting its identity to none, revokes its certificate at once.
+func authenticate(c *tls.ConnectionState, s *model.State, now time.Time) (Caller, error) {
+	if c == nil || len(c.VerifiedChains) == 0 {
+		return Caller{}, nil
+	}
+	leaf := c.PeerCertificates[0]
+	host, err := hostNamed(leaf)
+	if err != nil {
+		return Caller{}, refuse(wire.Denied, "%s", err)
+	}
+	if now.After(leaf.NotAfter) {
+		return Caller{}, refuse(wire.Denied, "the certificate of host %s expired at %s; join again with a token for this host's name",
+			host, leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	spec := s.Host(host)
+	switch {
+	case spec == nil:
+		return Caller{}, refuse(wire.Denied, "host %s was deleted; join again to bring it back", host)
+	case spec.Identity != Identity(leaf):
+		return Caller{}, refuse(wire.Denied, "the certificate of host %s was revoked, or another machine has taken the name; "+
+			"join again with a token for this host's name", host)
+	}
+	return Caller{Kind: HostCaller, Host: host}, nil
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+)
+
+// Intent is what joining needs of the server: to change objects by judging them as they are stored.
+type Intent interface {
+	// Change commits the request that decide makes of the state it is shown; decide is called again if the state has moved on.
+	// Its error, or a refusal, ends the change.
+	Change(ctx context.Context, decide func(*model.State) (model.Request, error)) error
+}
+
+// Join lets a machine in: its token is used up, the Host object is made or updated, and the key of its request gets a certificate
+// that names the host. From then on that key, and no other, speaks for the host.
+func Join(ctx context.Context, ca *CA, tokens *Tokens, intent Intent, q wire.JoinRequest) (wire.Joined, error) {
+	t, err := wire.ParseToken(q.Token)
+	if err != nil {
+		return wire.Joined{}, refuse(wire.Denied, "%s", err)
+	}
+	key, err := requestedKey(q.CSR)
+	if err != nil {
+		return wire.Joined{}, err
+	}
+	u := use{Host: q.Host, Identity: key.identity}
+	named, again, err := tokens.spend(ctx, t, u)
+	if err != nil {
+		return wire.Joined{}, err
+	}
+	err = intent.Change(ctx, func(s *model.State) (model.Request, error) { return claim(s, q, key.identity, named) })
+	if err != nil && !again {
+		if back := tokens.refund(context.WithoutCancel(ctx), t, u); back != nil {
+			err = fmt.Errorf("%w; the token %s is used up nonetheless: %w", err, t.ID, back)
+		}
+	}
+	if err != nil {
+		return wire.Joined{}, err
+	}
+	return ca.joined(q.Host, key.public)
+}
+
+// claim is the Host with the joining machine's identity. Nobody takes the place of a host that has joined, unless the token names it.
+func claim(s *model.State, q wire.JoinRequest, identity string, named bool) (model.Request, error) {
+	spec := model.HostSpec{}
+	if stored := s.Host(q.Host); stored != nil {
+		spec = *stored
+	}
+	if spec.Identity != "" && spec.Identity != identity && !named {
+		return model.Request{}, refuse(wire.Conflict, "host %s has joined already, with another key; choose another name with --name, "+
+			"or let this machine take its place by a token from overlane token create --host %s", q.Host, q.Host)
+	}
+	spec.Identity, spec.Address, spec.MTU = identity, q.Address, q.MTU
+	return model.Request{Put: []model.Object{{Kind: "Host", Name: q.Host, Spec: &spec}}}, nil
+}
+
+// Renew gives a host a new certificate for the key it has. caller is the host that the request's certificate proved.
+func Renew(ca *CA, caller Caller, identity string, q wire.RenewRequest) (wire.Joined, error) {
+	key, err := requestedKey(q.CSR)
+	if err != nil {
+		return wire.Joined{}, err
+	}
+	if caller.Kind != HostCaller || key.identity != identity {
+		return wire.Joined{}, refuse(wire.Denied, "a certificate is renewed for the key that it is for; for another key, join again")
+	}
+	return ca.joined(caller.Host, key.public)
+}
+
+// hostKey is the public key of a host's request.
+type hostKey struct {
+	public   *ecdsa.PublicKey
+	identity string
+}
+
+// requestedKey reads a certificate request, and sees to it that who sent it has the key.
+func requestedKey(csr string) (hostKey, error) {
+	block, _ := pem.Decode([]byte(csr))
+	if block == nil || block.Type != "CERTIFICATE REQUEST" {
+		return hostKey{}, refuse(wire.Invalid, "csr: is not a certificate request in PEM")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return hostKey{}, refuse(wire.Invalid, "csr: %s", err)
+	}
+	public, ok := request.PublicKey.(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return hostKey{}, refuse(wire.Invalid, "csr: the key is not an ECDSA key on P-256")
+	}
+	if err := request.CheckSignature(); err != nil {
+		return hostKey{}, refuse(wire.Invalid, "csr: %s", err)
+	}
+	return hostKey{public, identityOf(request.RawSubjectPublicKeyInfo)}, nil
+}
+
+func (ca *CA) joined(host string, public *ecdsa.PublicKey) (wire.Joined, error) {
+	der, err := ca.HostCertificate(host, public)
+	if err != nil {
+		return wire.Joined{}, fmt.Errorf("sign the certificate of host %s: %w", host, err)
+	}
+	return wire.Joined{Host: host, Certificate: string(certificatePEM(der)), CA: string(ca.PEM()), Time: ca.now()}, nil
+}
