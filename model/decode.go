@@ -190,11 +190,12 @@ func wanted(t reflect.Type, data []byte) (what, remedy string) {
 
 // brief is a JSON value as it is shown to people: text without its quotes.
 func brief(data []byte) string {
+	data = bytes.TrimSpace(data)
 	var text string
-	if json.Unmarshal(data, &text) == nil {
+	if bytes.HasPrefix(data, []byte{'"'}) && json.Unmarshal(data, &text) == nil {
 		return clip(text)
 	}
-	return clip(string(bytes.TrimSpace(data)))
+	return clip(string(data))
 }
 
 // given tells whether a member has a value; null is the same as leaving it out.

@@ -23,9 +23,9 @@ func (p Problem) String() string {
 	b.WriteString(p.Object)
 	if p.Field != "" {
 		b.WriteString(": " + p.Field)
-		if p.Value != "" {
-			fmt.Fprintf(&b, " %q", p.Value)
-		}
+	}
+	if p.Value != "" {
+		fmt.Fprintf(&b, " %q", p.Value)
 	}
 	b.WriteString(": " + p.Reason)
 	if p.Remedy != "" {

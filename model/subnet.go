@@ -177,7 +177,7 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 	if was.CIDR != spec.CIDR || was.VNI != spec.VNI {
 		names, total := naming(a.draft.EndpointsOf(p.after.Name))
 		if total > 0 {
-			in, remedy := "has "+count(total, "endpoint")+": "+names, "delete them first, or make another subnet"
+			in, remedy := "has "+count(total, "endpoint")+": "+names, "delete "+those(total)+" first, or make another subnet"
 			if was.CIDR != spec.CIDR {
 				a.refuse(p, "spec.cidr", spec.CIDR, "cannot change from "+was.CIDR.String()+" while the subnet "+in, remedy)
 			}

@@ -214,6 +214,9 @@ func quoted(out *bytes.Buffer, text string) {
 
 // EncodeYAML writes objects as documents that [DecodeYAML] reads, fields in the order of their structs.
 func EncodeYAML(objects ...Object) ([]byte, error) {
+	if len(objects) == 0 {
+		return nil, nil
+	}
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)

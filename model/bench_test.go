@@ -1,0 +1,123 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+)
+
+// network is a request for hosts of 100 endpoints each, and 50 subnets in 10 VPCs that share the endpoints.
+func network(endpoints int) Request {
+	var r Request
+	hosts := endpoints/100 + 1
+	for h := range hosts {
+		r.Put = append(r.Put, Object{Kind: "Host", Name: fmt.Sprintf("host%d", h),
+			Spec: &HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, byte(h >> 8), byte(h)})}})
+	}
+	for v := range 10 {
+		r.Put = append(r.Put, Object{Kind: "VPC", Name: fmt.Sprintf("vpc%d", v), Spec: &VPCSpec{}})
+	}
+	for s := range 50 {
+		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16)
+		r.Put = append(r.Put, Object{Kind: "Subnet", Name: fmt.Sprintf("vpc%d/net%d", s%10, s), Spec: &SubnetSpec{CIDR: cidr}})
+	}
+	for e := range endpoints {
+		r.Put = append(r.Put, endpointIn(e, hosts))
+	}
+	return r
+}
+
+func endpointIn(e, hosts int) Object {
+	return Object{Kind: "Endpoint", Name: fmt.Sprintf("vpc%d/net%d/ep%d", e%50%10, e%50, e), Spec: &EndpointSpec{Host: fmt.Sprintf("host%d", e%hosts)}}
+}
+
+func stateOf(tb testing.TB, r Request) *State {
+	changes, err := Admit(NewState(), r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return commit(NewState(), changes)
+}
+
+// The cost of one more endpoint must not depend on how many there are.
+func BenchmarkAdmitOne(b *testing.B) {
+	for _, n := range []int{10, 5_000, 50_000} {
+		b.Run(fmt.Sprintf("of %d", n), func(b *testing.B) {
+			state := stateOf(b, network(n))
+			one := Request{Put: []Object{endpointIn(n, 1)}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Admit(state, one); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkApplyOne(b *testing.B) {
+	for _, n := range []int{10, 5_000, 50_000} {
+		b.Run(fmt.Sprintf("to %d", n), func(b *testing.B) {
+			state := stateOf(b, network(n))
+			changes, err := Admit(state, Request{Put: []Object{endpointIn(n, 1)}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				commit(state, changes)
+			}
+		})
+	}
+}
+
+func BenchmarkAdmitNetwork(b *testing.B) {
+	for _, n := range []int{5_000, 50_000} {
+		r := network(n)
+		b.Run(fmt.Sprintf("%d new", n), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Admit(NewState(), r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("%d again", n), func(b *testing.B) {
+			state := stateOf(b, r)
+			for b.Loop() {
+				if _, err := Admit(state, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("%d applied", n), func(b *testing.B) {
+			changes, err := Admit(NewState(), r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				commit(NewState(), changes)
+			}
+		})
+	}
+}
+
+func BenchmarkDecodeYAML(b *testing.B) {
+	changes, err := Admit(NewState(), network(5_000))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var objects []Object
+	for _, c := range changes {
+		objects = append(objects, *c.After)
+	}
+	data, err := EncodeYAML(objects...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := DecodeYAML(data, "net.yaml"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,446 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// Whatever is asked for, in whatever order: what is admitted breaks no rule, what breaks none is admitted, nothing is
+// changed on the way, and whoever is refused is told what to do.
+func TestAdmitKeepsEveryRule(t *testing.T) {
+	refused, admitted := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		state := furnished(t)
+		for range 80 {
+			request := someRequest(t, state)
+			before, asked := dump(state), Request{clone(request.Put), slices.Clone(request.Delete)}
+			changes, err := Admit(state, request)
+			if diff := cmp.Diff(before, dump(state)); diff != "" {
+				t.Fatalf("Admit changed the state:\n%s", diff)
+			}
+			if !reflect.DeepEqual(asked, request) {
+				t.Fatalf("Admit changed the request %v to %v", asked, request)
+			}
+			wrong := judge(state, request)
+			if err != nil {
+				refused++
+				explained(t, err)
+				if len(wrong) == 0 {
+					t.Fatalf("refused without need: %v", err)
+				}
+				continue
+			}
+			admitted++
+			if len(wrong) > 0 {
+				t.Fatalf("admitted in spite of: %s", strings.Join(wrong, "; "))
+			}
+			state = commit(state, changes)
+			if broken := brokenRules(state); len(broken) > 0 {
+				t.Fatalf("after %s\nrules are broken: %s", describe(changes), strings.Join(broken, "; "))
+			}
+			indexed(t, state)
+			if again, err := Admit(state, Request{Put: request.Put}); err != nil || slices.ContainsFunc(again, func(c Change) bool { return c.Action != None }) {
+				t.Fatalf("the same again is not the same: %v %s", err, describe(again))
+			}
+		}
+	})
+	if t.Logf("%d refused, %d admitted", refused, admitted); refused < admitted/10 || admitted < refused/10 {
+		t.Errorf("%d refused, %d admitted: the requests prove little", refused, admitted)
+	}
+}
+
+// furnished is a state in which most of what someObject refers to exists.
+func furnished(t *rapid.T) *State {
+	objects, err := DecodeYAML([]byte(`
+- {kind: Host, name: h1, spec: {address: 192.0.2.1}}
+- {kind: Host, name: h2, spec: {address: 192.0.2.2, mtu: 9000}}
+- {kind: VPC, name: v1}
+- {kind: VPC, name: v2, spec: {mtu: 1350}}
+- {kind: Subnet, name: v1/s1, spec: {cidr: 10.0.0.0/29}}
+- {kind: Subnet, name: v2/s1, spec: {cidr: 10.0.0.0/28, vni: 5}}
+- {kind: Endpoint, name: v1/s1/e1, spec: {host: h1}}
+- {kind: Endpoint, name: v1/s1/e2}
+`), "furniture")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := Admit(NewState(), Request{Put: objects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return commit(NewState(), changes)
+}
+
+// someRequest draws from few names and values, so that most things exist and many clash.
+func someRequest(t *rapid.T, state *State) Request {
+	var r Request
+	seen := map[Key]bool{}
+	for range pick(t, "objects", 1, 1, 2, 2, 3, 6) {
+		o := someObject(t)
+		if seen[o.Key()] {
+			continue
+		}
+		seen[o.Key()] = true
+		if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+			if state.Get(o.Key()) != nil {
+				r.Delete = append(r.Delete, o.Key())
+			}
+		} else {
+			r.Put = append(r.Put, o)
+		}
+	}
+	return r
+}
+
+func someObject(t *rapid.T) Object {
+	var (
+		host     = pick(t, "host", "h1", "h2", "h3")
+		vpc      = pick(t, "vpc", "v1", "v2")
+		subnet   = vpc + "/" + pick(t, "subnet", "s1", "s2")
+		endpoint = subnet + "/" + pick(t, "endpoint", "e1", "e2", "e3", "e4", "e5", "e6")
+	)
+	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint") {
+	case "Host":
+		return Object{Kind: "Host", Name: host, Spec: &HostSpec{
+			Address: netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
+			MTU:     pick(t, "mtu", 0, 1400, 1500, 9000)}}
+	case "VPC":
+		return Object{Kind: "VPC", Name: vpc, Spec: &VPCSpec{MTU: pick(t, "mtu", 0, 1350, 1450, 8950)}}
+	case "Subnet":
+		return Object{Kind: "Subnet", Name: subnet, Spec: &SubnetSpec{
+			CIDR:    netip.MustParsePrefix(pick(t, "cidr", "10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28")),
+			VNI:     pick[VNI](t, "vni", 0, 0, 4096, 4097, 5),
+			Gateway: pick(t, "gateway", netip.Addr{}, netip.Addr{}, netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.9"))}}
+	}
+	return Object{Kind: "Endpoint", Name: endpoint, Spec: &EndpointSpec{
+		Host:       pick(t, "on", "", host),
+		Address:    pick(t, "ip", netip.Addr{}, netip.Addr{}, netip.Addr{}, addressOf(0x0a000002+rapid.Uint32Range(0, 7).Draw(t, "ip"))),
+		MAC:        pick(t, "mac", MAC{}, MAC{}, MAC{}, MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0x4f, 10, 0, 0, 3}),
+		Attachment: pick(t, "attachment", nil, nil, &Attachment{}),
+		Ephemeral:  rapid.Bool().Draw(t, "ephemeral")}}
+}
+
+func pick[T any](t *rapid.T, what string, among ...T) T {
+	return rapid.SampledFrom(among).Draw(t, what)
+}
+
+func clone(objects []Object) (c []Object) {
+	for _, o := range objects {
+		o.Spec = o.Spec.copy()
+		c = append(c, o)
+	}
+	return c
+}
+
+// judge is Admit the slow way: it says what the request breaks, by comparing everything with everything.
+func judge(s *State, r Request) (wrong []string) {
+	after := map[Key]Object{}
+	for o := range everything(s) {
+		after[o.Key()] = *o
+	}
+	for _, k := range r.Delete {
+		delete(after, k)
+	}
+	leastMTU := MaxMTU
+	for _, o := range r.Put {
+		for _, p := range o.Spec.Check(o.Name) {
+			wrong = append(wrong, p.String())
+		}
+		stored := s.Get(o.Key())
+		o.Spec = o.Spec.copy()
+		if stored == nil {
+			o.Spec.complete(nil)
+		} else {
+			o.Spec.complete(stored.Spec)
+		}
+		after[o.Key()] = o
+	}
+	if len(wrong) > 0 {
+		return wrong
+	}
+	hosts := 0
+	for _, o := range after {
+		if h, ok := o.Spec.(*HostSpec); ok {
+			hosts++
+			leastMTU = min(leastMTU, h.MTU-50)
+		}
+	}
+	if hosts == 0 {
+		leastMTU = 1450
+	}
+	for _, o := range after {
+		if v, ok := o.Spec.(*VPCSpec); ok && v.MTU == 0 {
+			v.MTU = leastMTU
+		}
+	}
+	for _, o := range after {
+		wrong = append(wrong, dangling(after, o)...)
+		wrong = append(wrong, tooMany(after, o)...)
+		for _, p := range after {
+			wrong = append(wrong, clash(o, p)...)
+		}
+		if stored := s.Get(o.Key()); stored != nil {
+			wrong = append(wrong, forbidden(s, after, stored.Spec, o)...)
+		}
+	}
+	return wrong
+}
+
+// dangling: references to what is not there, or does not fit.
+func dangling(all map[Key]Object, o Object) (wrong []string) {
+	if s, ok := o.Spec.(*SubnetSpec); ok {
+		if _, ok := all[Key{"VPC", Parent(o.Name)}]; !ok {
+			wrong = append(wrong, o.Name+" is in no VPC")
+		}
+		if s.unusable(s.Gateway) != "" {
+			wrong = append(wrong, o.Name+" has a gateway elsewhere")
+		}
+	}
+	e, ok := o.Spec.(*EndpointSpec)
+	if !ok {
+		return wrong
+	}
+	subnet, ok := all[Key{"Subnet", Parent(o.Name)}]
+	if !ok {
+		return append(wrong, o.Name+" is in no subnet")
+	}
+	if s := subnet.Spec.(*SubnetSpec); e.Address.IsValid() && (s.unusable(e.Address) != "" || e.Address == s.Gateway) {
+		wrong = append(wrong, o.Name+" has an address that nobody may have")
+	}
+	if e.Host == "" {
+		return wrong
+	}
+	host, ok := all[Key{"Host", e.Host}]
+	if !ok {
+		return append(wrong, o.Name+" is on no host")
+	}
+	if vpc, ok := all[Key{"VPC", vpcOf(o.Name)}]; ok && vpc.Spec.(*VPCSpec).MTU+50 > host.Spec.(*HostSpec).MTU {
+		wrong = append(wrong, o.Name+" does not fit through the underlay of "+e.Host)
+	}
+	return wrong
+}
+
+// tooMany: more endpoints than addresses.
+func tooMany(all map[Key]Object, o Object) []string {
+	s, ok := o.Spec.(*SubnetSpec)
+	if !ok {
+		return nil
+	}
+	n := 0
+	for k := range all {
+		if k.Kind == "Endpoint" && Parent(k.Name) == o.Name {
+			n++
+		}
+	}
+	if n > s.capacity() {
+		return []string{o.Name + " is full"}
+	}
+	return nil
+}
+
+// clash: two objects with what only one may have.
+func clash(x, y Object) []string {
+	if x.Kind != y.Kind || x.Name >= y.Name {
+		return nil
+	}
+	both := func(what any) []string { return []string{fmt.Sprintf("%s and %s have %v", x.Name, y.Name, what)} }
+	switch a := x.Spec.(type) {
+	case *HostSpec:
+		if b := y.Spec.(*HostSpec); a.Address == b.Address {
+			return both(a.Address)
+		}
+	case *SubnetSpec:
+		b := y.Spec.(*SubnetSpec)
+		if a.VNI == b.VNI && a.VNI != 0 {
+			return both(a.VNI)
+		}
+		if Parent(x.Name) == Parent(y.Name) && a.CIDR.Overlaps(b.CIDR) {
+			return both(a.CIDR)
+		}
+	case *EndpointSpec:
+		b := y.Spec.(*EndpointSpec)
+		if Parent(x.Name) != Parent(y.Name) {
+			return nil
+		}
+		if a.Address == b.Address && a.Address.IsValid() || a.MAC == b.MAC && a.MAC != (MAC{}) {
+			return both(a.Address)
+		}
+	}
+	return nil
+}
+
+// forbidden: changes that cut off what is running.
+func forbidden(s *State, after map[Key]Object, stored Spec, o Object) []string {
+	switch was := stored.(type) {
+	case *SubnetSpec:
+		now := o.Spec.(*SubnetSpec)
+		if was.CIDR == now.CIDR && was.VNI == now.VNI {
+			return nil
+		}
+		for e := range everything(s) {
+			if _, stays := after[e.Key()]; stays && e.Kind == "Endpoint" && Parent(e.Name) == o.Name {
+				return []string{o.Name + " changes under " + e.Name}
+			}
+		}
+	case *EndpointSpec:
+		now := o.Spec.(*EndpointSpec)
+		if was.Host != "" && now.Host != "" && (was.Address != now.Address || was.MAC != now.MAC) {
+			return []string{o.Name + " changes while it is plugged in"}
+		}
+	}
+	return nil
+}
+
+func everything(s *State) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for _, k := range Kinds {
+			for o := range s.List(k.Name) {
+				if !yield(o) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// brokenRules judges a stored state, in which nothing may be left open.
+func brokenRules(s *State) (broken []string) {
+	for o := range everything(s) {
+		open := false
+		switch spec := o.Spec.(type) {
+		case *HostSpec:
+			open = spec.MTU == 0 || len(spec.Roles) == 0
+		case *VPCSpec:
+			open = spec.MTU == 0
+		case *SubnetSpec:
+			open = spec.VNI == 0 || !spec.Gateway.IsValid()
+		case *EndpointSpec:
+			open = !spec.Address.IsValid() || spec.MAC == MAC{} || spec.MAC == GatewayMAC || spec.MAC.Multicast()
+		}
+		if open || o.Revision == 0 {
+			broken = append(broken, o.Name+" is incomplete")
+		}
+	}
+	return append(broken, judge(s, Request{})...)
+}
+
+// indexed compares every index with what a walk over all objects finds.
+func indexed(t *rapid.T, s *State) {
+	fresh := NewState()
+	for o := range everything(s) {
+		fresh = fresh.With(s.Revision(), []Change{ChangeTo(o.Key(), o)})
+	}
+	if diff := cmp.Diff(dump(fresh), dump(s)); diff != "" {
+		t.Fatalf("indexes differ from those of a fresh state (-fresh +grown):\n%s", diff)
+	}
+	for o := range s.List("Endpoint") {
+		spec, subnet := o.Spec.(*EndpointSpec), Parent(o.Name)
+		if s.EndpointAt(subnet, spec.Address) != o || s.EndpointWithMAC(subnet, spec.MAC) != o {
+			t.Fatalf("%s is not found by address and MAC", o.Name)
+		}
+	}
+	for o := range s.List("Subnet") {
+		if s.SubnetOf(o.Spec.(*SubnetSpec).VNI) != o {
+			t.Fatalf("%s is not found by VNI", o.Name)
+		}
+		counted(t, s.CountUnder("Endpoint", o.Name), s.EndpointsOf(o.Name), s, func(e *Object) bool { return Parent(e.Name) == o.Name })
+	}
+	for o := range s.List("Host") {
+		if s.HostAt(o.Spec.(*HostSpec).Address) != o {
+			t.Fatalf("%s is not found by address", o.Name)
+		}
+		counted(t, s.CountOn(o.Name), s.EndpointsOn(o.Name), s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name })
+	}
+}
+
+func counted(t *rapid.T, count int, got iter.Seq[*Object], s *State, belongs func(*Object) bool) {
+	var want []*Object
+	for e := range s.List("Endpoint") {
+		if belongs(e) {
+			want = append(want, e)
+		}
+	}
+	if found := slices.Collect(got); !slices.Equal(found, want) || count != len(want) {
+		t.Fatalf("found %v, counted %d; want %v", found, count, want)
+	}
+}
+
+// dump is everything in a state, but for the cursors: those depend on what is gone.
+func dump(s *State) (lines []string) {
+	for i, kind := range s.kinds {
+		for name, o := range kind.all() {
+			lines = append(lines, fmt.Sprint(i, name, o.Kind, o.Name, o.Revision, o.Spec))
+		}
+	}
+	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s))
+}
+
+func index[K, V any](t tree[K, V]) (lines []string) {
+	for k, v := range t.all() {
+		lines = append(lines, fmt.Sprint(k, " -> ", v))
+	}
+	return lines
+}
+
+func seats(s *State) (lines []string) {
+	for at, o := range s.on.all() {
+		lines = append(lines, fmt.Sprint(at, " -> ", o.Name, " ", o.Revision))
+	}
+	return lines
+}
+
+func explained(t *rapid.T, err error) {
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("refused with %T: %v", err, err)
+	}
+	for _, p := range problems {
+		if p.Object == "" || p.Reason == "" || p.Remedy == "" {
+			t.Fatalf("problem without object, reason or remedy: %+v", p)
+		}
+	}
+}
+
+func TestOldStatesStayAsTheyWere(t *testing.T) {
+	state := stateOf(t, network(500))
+	before := dump(state)
+	changes, err := Admit(state, Request{Put: []Object{endpointIn(500, 1)}, Delete: []Key{endpointIn(7, 1).Key()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := commit(state, changes)
+	if diff := cmp.Diff(before, dump(state)); diff != "" {
+		t.Errorf("the old state changed:\n%s", diff)
+	}
+	if got := next.Len("Endpoint"); got != 500 {
+		t.Errorf("the new state has %d endpoints, want 500: one more, one less", got)
+	}
+}
+
+// Counted instead of timed: the work for one more endpoint grows with the logarithm of what there is, not with it.
+func TestCostOfOneMore(t *testing.T) {
+	cost := func(n int) float64 {
+		state := stateOf(t, network(n))
+		one := Request{Put: []Object{endpointIn(n, 1)}}
+		return testing.AllocsPerRun(10, func() {
+			changes, err := Admit(state, one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			commit(state, changes)
+		})
+	}
+	few, many := cost(100), cost(10_000)
+	if many > 2*few {
+		t.Errorf("one more endpoint takes %v allocations among 100, and %v among 10,000", few, many)
+	}
+}
