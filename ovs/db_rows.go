@@ -1,0 +1,97 @@
+package ovs
+
+import (
+	"github.com/ovn-kubernetes/libovsdb/cache"
+	"github.com/ovn-kubernetes/libovsdb/model"
+
+	"github.com/overlane/overlane/ovs/vswitch"
+)
+
+// rows is the copy of the database. A row that is found belongs to the copy and must not be changed.
+type rows struct{ *cache.TableCache }
+
+func (db *DB) rows() rows { return rows{db.session.Load().rows} }
+
+// root is the one row of table Open_vSwitch; nil in a database that "ovs-vsctl init" has not seen.
+func (r rows) root() *vswitch.OpenvSwitch {
+	for _, m := range r.Table(vswitch.OpenvSwitchTable).RowsShallow() {
+		return m.(*vswitch.OpenvSwitch)
+	}
+	return nil
+}
+
+func (r rows) bridge(name string) *vswitch.Bridge {
+	return find(r, vswitch.BridgeTable, &vswitch.Bridge{Name: name})
+}
+
+func (r rows) port(name string) *vswitch.Port {
+	return find(r, vswitch.PortTable, &vswitch.Port{Name: name})
+}
+
+func (r rows) iface(name string) *vswitch.Interface {
+	return find(r, vswitch.InterfaceTable, &vswitch.Interface{Name: name})
+}
+
+func (r rows) table(uuid string) *vswitch.FlowTable {
+	return get[*vswitch.FlowTable](r, vswitch.FlowTableTable, uuid)
+}
+
+// bridges gives all bridges, others' too.
+func (r rows) bridges() []*vswitch.Bridge {
+	var all []*vswitch.Bridge
+	for _, m := range r.Table(vswitch.BridgeTable).RowsShallow() {
+		all = append(all, m.(*vswitch.Bridge))
+	}
+	return all
+}
+
+// portsOf gives the ports of a bridge, each with its first interface (a bond has more). A port whose rows are not all here yet is left
+// out; a change will be told of when they are.
+func (r rows) portsOf(b *vswitch.Bridge) []portRow {
+	if b == nil {
+		return nil
+	}
+	found := make([]portRow, 0, len(b.Ports))
+	for _, uuid := range b.Ports {
+		p := get[*vswitch.Port](r, vswitch.PortTable, uuid)
+		if p == nil || len(p.Interfaces) == 0 {
+			continue
+		}
+		if i := get[*vswitch.Interface](r, vswitch.InterfaceTable, p.Interfaces[0]); i != nil {
+			found = append(found, portRow{p, i})
+		}
+	}
+	return found
+}
+
+// bridgeOf gives the bridge that has a port; nil if there is none.
+func (r rows) bridgeOf(port string) *vswitch.Bridge {
+	for _, b := range r.bridges() {
+		for _, p := range r.portsOf(b) {
+			if p.port.Name == port {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+type portRow struct {
+	port  *vswitch.Port
+	iface *vswitch.Interface
+}
+
+// find looks a row up by its name, which is unique in these tables.
+func find[M model.Model](r rows, table string, like M) M {
+	var none M
+	_, m, err := r.Table(table).RowByModel(like)
+	if err != nil || m == nil {
+		return none
+	}
+	return m.(M)
+}
+
+func get[M model.Model](r rows, table, uuid string) M {
+	m, _ := r.Table(table).Row(uuid).(M)
+	return m
+}

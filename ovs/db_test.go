@@ -1,0 +1,402 @@
+package ovs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/overlane/overlane/ovs/ovstest"
+)
+
+const patience = 30 * time.Second
+
+var testLayout = Layout{
+	Bridge: "br-overlane", Tunnel: "ovl-vxlan", VTEP: netip.MustParseAddr("192.168.5.2"),
+	Datapath: Userspace, Tables: map[uint8]string{0: "admit", 3: "locate"},
+}
+
+// startIn runs an Open vSwitch with real ports in a new network namespace.
+func startIn(t *testing.T, ns string) *ovstest.OVS {
+	t.Helper()
+	ip(t, "netns", "add", ns)
+	t.Cleanup(func() { ip(t, "netns", "del", ns) })
+	return ovstest.Start(t, ovstest.Options{Netns: ns})
+}
+
+func ip(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func open(t testing.TB, o *ovstest.OVS) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), Config{Socket: o.DB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func ensure(t testing.TB, db *DB, l Layout) State {
+	t.Helper()
+	s, err := db.Ensure(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func columns(o *ovstest.OVS, table, record string, names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "%s %s\n", name, strings.TrimSpace(o.Vsctl("get", table, record, name)))
+	}
+	return b.String()
+}
+
+func TestEnsureMakesTheBridge(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-make")
+	db := open(t, o)
+	s := ensure(t, db, testLayout)
+	if diff := cmp.Diff(State{Datapath: "netdev", TunnelOFPort: 1}, s); diff != "" {
+		t.Error(diff)
+	}
+	want := `datapath_type netdev
+fail_mode secure
+protocols [OpenFlow10, OpenFlow13, OpenFlow14, OpenFlow15]
+external_ids {overlane=bridge}
+type vxlan
+options {dst_port="4789", key=flow, local_ip="192.168.5.2", remote_ip=flow}
+external_ids {overlane=tunnel}
+ofport 1
+`
+	got := columns(o, "bridge", "br-overlane", "datapath_type", "fail_mode", "protocols", "external_ids") +
+		columns(o, "interface", "ovl-vxlan", "type", "options", "external_ids", "ofport")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	o.Ofctl("add-flow", "br-overlane", "actions=goto_table:3")
+	if flows := o.Ofctl("--names", "dump-flows", "br-overlane"); !strings.Contains(flows, "table=admit") || !strings.Contains(flows, "goto_table:locate") {
+		t.Errorf("tables have no names: %s", flows)
+	}
+	if s := ensure(t, db, testLayout); len(s.Repaired) > 0 {
+		t.Errorf("a second time repaired %q", s.Repaired)
+	}
+}
+
+// Without a wish, the machine decides, and a bridge that is there keeps what it has.
+func TestEnsureChoosesTheDatapath(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-choose")
+	l := testLayout
+	l.Datapath = ""
+	want := Userspace
+	if kernelDatapath() {
+		want = Kernel
+	}
+	if s := ensure(t, open(t, o), l); s.Datapath != want {
+		t.Errorf("datapath %s, want %s", s.Datapath, want)
+	}
+	l.Datapath = "dpdk"
+	if _, err := open(t, o).Ensure(t.Context(), l); err == nil {
+		t.Error("took an unknown datapath")
+	}
+}
+
+func TestEnsureRepairsDrift(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-drift")
+	db := open(t, o)
+	ensure(t, db, testLayout)
+	for _, tt := range []struct{ by, want string }{
+		{"set interface ovl-vxlan options:remote_ip=192.168.5.9", "tunnel port was vxlan with options dst_port=4789,key=flow,local_ip=192.168.5.2,remote_ip=192.168.5.9"},
+		{"set interface ovl-vxlan options:csum=true", "tunnel port was vxlan with options csum=true,dst_port=4789,key=flow,local_ip=192.168.5.2,remote_ip=flow"},
+		{"del-port ovl-vxlan", "tunnel port ovl-vxlan was missing"},
+		{"set bridge br-overlane fail_mode=standalone", "fail_mode was not secure"},
+		{"set bridge br-overlane protocols=OpenFlow10", "protocols were [OpenFlow10]"},
+		{"clear bridge br-overlane flow_tables", "names of flow tables differed"},
+		{"set bridge br-overlane datapath_type=system", `datapath_type was "system"`},
+		{"del-br br-overlane", "bridge br-overlane was missing"},
+	} {
+		// ovs-vswitchd cannot do all of these, so ovs-vsctl must not wait for it.
+		o.Vsctl(append([]string{"--no-wait"}, strings.Fields(tt.by)...)...)
+		eventually(t, tt.by, func() bool { return len(db.rows().compare(testLayout)) > 0 })
+		s := ensure(t, db, testLayout)
+		if diff := cmp.Diff([]string{tt.want}, s.Repaired); diff != "" {
+			t.Errorf("%s: %s", tt.by, diff)
+		}
+		if s := ensure(t, db, testLayout); len(s.Repaired) > 0 {
+			t.Errorf("%s: a second time repaired %q", tt.by, s.Repaired)
+		}
+	}
+}
+
+func TestEnsureRefusesWhatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-foreign")
+	db := open(t, o)
+	o.Vsctl("--no-wait", "add-br", "br-theirs", "--", "set", "bridge", "br-theirs", "datapath_type=netdev", "--",
+		"add-port", "br-theirs", "their-vxlan", "--", "set", "interface", "their-vxlan", "type=vxlan", "options:remote_ip=192.168.5.77")
+	before := o.Vsctl("list", "bridge")+o.Vsctl("list", "port")
+	for _, tt := range []struct{ bridge, tunnel, want string }{
+		{"br-theirs", "ovl-vxlan", "a bridge of this name is there that Overlane has not made"},
+		{"br-overlane", "their-vxlan", "a port their-vxlan is there that Overlane has not made"},
+		{"their-vxlan", "ovl-vxlan", "a port of this name is there that Overlane has not made"},
+	} {
+		l := testLayout
+		l.Bridge, l.Tunnel = tt.bridge, tt.tunnel
+		eventually(t, "the bridge in the copy", func() bool { return db.rows().port("their-vxlan") != nil })
+		if _, err := db.Ensure(t.Context(), l); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%+v: got %v", tt, err)
+		}
+	}
+	if diff := cmp.Diff(before, o.Vsctl("list", "bridge")+o.Vsctl("list", "port")); diff != "" {
+		t.Errorf("changed what is not ours: %s", diff)
+	}
+}
+
+func TestPortsComeAndGo(t *testing.T) {
+	t.Parallel()
+	const ns = "ovsdb-ports"
+	o := startIn(t, ns)
+	db := open(t, o)
+	if _, err := db.AddPort(t.Context(), Port{Name: "ovla"}); !errors.Is(err, errNotEnsured) {
+		t.Errorf("before the bridge is made: %v", err)
+	}
+	ensure(t, db, testLayout)
+	ids := map[string]string{"overlane-endpoint": "blue/web/db1"}
+	ip(t, "-n", ns, "link", "add", "ovla", "up", "type", "veth", "peer", "name", "peer-a")
+	ip(t, "-n", ns, "link", "set", "peer-a", "up")
+	got, err := db.AddPort(t.Context(), Port{Name: "ovla", ExternalIDs: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Port{Name: "ovla", OFPort: 2, OFPortRequest: 2, LinkUp: true, ExternalIDs: ids}
+	eventually(t, "link up", func() bool { return len(db.Ports()) == 1 && db.Ports()[0].LinkUp })
+	if diff := cmp.Diff([]Port{want}, db.Ports()); diff != "" {
+		t.Error(diff)
+	}
+	again, err := db.AddPort(t.Context(), Port{Name: "ovla", ExternalIDs: map[string]string{"overlane-endpoint": "blue/web/db2"}})
+	if err != nil || again.OFPort != got.OFPort || again.ExternalIDs["overlane-endpoint"] != "blue/web/db2" {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+	for range 2 {
+		if err := db.RemovePort(t.Context(), "ovla"); err != nil {
+			t.Error(err)
+		}
+	}
+	if ports := db.Ports(); len(ports) > 0 {
+		t.Errorf("left: %v", ports)
+	}
+	if next, err := db.AddPort(t.Context(), Port{Name: "ovla"}); err != nil || next.OFPort == got.OFPort {
+		t.Errorf("the number %d is used again at once (%v)", next.OFPort, err)
+	}
+}
+
+// An interface that is missing is refused with ovs-vswitchd's words, and no row stays behind.
+func TestPortWithoutInterface(t *testing.T) {
+	t.Parallel()
+	const ns = "ovsdb-nodev"
+	o := startIn(t, ns)
+	db := open(t, o)
+	ensure(t, db, testLayout)
+	_, err := db.AddPort(t.Context(), Port{Name: "ovlnone"})
+	if err == nil || !strings.Contains(err.Error(), "No such device") {
+		t.Errorf("got %v", err)
+	}
+	if ports := o.Vsctl("list-ports", "br-overlane"); ports != "ovl-vxlan\n" {
+		t.Errorf("left: %s", ports)
+	}
+	// A row that was there with its error (the host had been off, say) recovers when the interface is back.
+	o.Vsctl("--no-wait", "add-port", "br-overlane", "ovlback", "--", "set", "port", "ovlback", "external_ids:overlane=endpoint")
+	eventually(t, "the error", func() bool { return portOf(db.rows().iface("ovlback")).Err != "" })
+	ip(t, "-n", ns, "link", "add", "ovlback", "up", "type", "veth", "peer", "name", "peer-b")
+	if p, err := db.AddPort(t.Context(), Port{Name: "ovlback"}); err != nil || p.OFPort == 0 {
+		t.Errorf("got %+v, %v", p, err)
+	}
+}
+
+func TestForeignPortsStay(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-theirs")
+	db := open(t, o)
+	ensure(t, db, testLayout)
+	o.Vsctl("add-port", "br-overlane", "theirs", "--", "set", "interface", "theirs", "type=internal")
+	eventually(t, "the port in the copy", func() bool { return db.rows().port("theirs") != nil })
+	if ports := db.Ports(); len(ports) > 0 {
+		t.Errorf("counts as ours: %v", ports)
+	}
+	if err := db.RemovePort(t.Context(), "theirs"); err == nil {
+		t.Error("removed a foreign port")
+	}
+	if _, err := db.AddPort(t.Context(), Port{Name: "theirs"}); err == nil {
+		t.Error("took over a foreign port")
+	}
+}
+
+// Callers that add ports at the same time each get a number of their own.
+func TestPortsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	db := open(t, o)
+	l := testLayout
+	l.Datapath = Kernel // which the dummy datapath has taken the name of
+	ensure(t, db, l)
+	const n = 20
+	var all sync.Map
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			p, err := db.AddPort(t.Context(), Port{Name: fmt.Sprintf("ovl%d", i)})
+			if err != nil || p.OFPort != p.OFPortRequest {
+				t.Errorf("%+v: %v", p, err)
+			}
+			if other, twice := all.LoadOrStore(p.OFPort, p.Name); twice {
+				t.Errorf("%s and %s share number %d", other, p.Name, p.OFPort)
+			}
+		})
+	}
+	wg.Wait()
+	if ports := db.Ports(); len(ports) != n {
+		t.Errorf("%d ports", len(ports))
+	}
+}
+
+func TestCounters(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	db := open(t, o)
+	l := testLayout
+	l.Datapath = Kernel
+	ensure(t, db, l)
+	o.AddDummyPort("br-overlane", "p1", 7)
+	o.Receive("p1", make([]byte, 60))
+	eventually(t, "a packet counted", func() bool {
+		all, err := db.Counters(t.Context())
+		return err == nil && all["p1"].RxPackets == 1 && all["p1"].RxBytes == 60
+	})
+}
+
+// While ovsdb-server is away, what was known stays readable, changes fail at once, and all of it heals.
+func TestServerGoesAndComes(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	db := open(t, o)
+	l := testLayout
+	l.Datapath = Kernel
+	ensure(t, db, l)
+	if _, err := db.AddPort(t.Context(), Port{Name: "ovla"}); err != nil {
+		t.Fatal(err)
+	}
+	for len(db.Changed()) > 0 {
+		<-db.Changed()
+	}
+	o.StopDB()
+	select {
+	case <-db.Changed():
+	case <-time.After(patience):
+		t.Fatal("nobody told")
+	}
+	eventually(t, "disconnected", func() bool { return !db.Connected() })
+	if ports := db.Ports(); len(ports) != 1 {
+		t.Errorf("ports known: %v", ports)
+	}
+	if _, err := db.AddPort(t.Context(), Port{Name: "ovlb"}); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("got %v", err)
+	}
+	o.StartDB()
+	eventually(t, "connected", db.Connected)
+	if _, err := db.AddPort(t.Context(), Port{Name: "ovlb"}); err != nil {
+		t.Error(err)
+	}
+	if ports := db.Ports(); len(ports) != 2 {
+		t.Errorf("ports: %v", ports)
+	}
+}
+
+// A server that hangs is noticed, and no call hangs with it.
+func TestServerHangs(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	db := open(t, o)
+	text, err := os.ReadFile(filepath.Join(o.Dir, "ovsdb-server.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGSTOP)
+	defer syscall.Kill(pid, syscall.SIGCONT)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := db.Counters(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "disconnected", func() bool { return !db.Connected() })
+	syscall.Kill(pid, syscall.SIGCONT)
+	eventually(t, "connected", db.Connected)
+}
+
+// Without ovs-vswitchd, what waits for it says so.
+func TestSwitchdIsAway(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	db := open(t, o)
+	l := testLayout
+	l.Datapath = Kernel
+	ensure(t, db, l)
+	o.StopSwitchd()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := db.AddPort(ctx, Port{Name: "ovla"}); err == nil || !strings.Contains(err.Error(), "ovs-vswitchd") {
+		t.Errorf("got %v", err)
+	}
+	if ports := db.Ports(); len(ports) > 0 {
+		t.Errorf("left: %v", ports)
+	}
+	l.UDPPort = 4790
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := db.Ensure(ctx, l); err == nil || !strings.Contains(err.Error(), "is it running?") {
+		t.Errorf("got %v", err)
+	}
+	o.StartSwitchd()
+	ensure(t, db, l)
+}
+
+func TestOpenWithoutServer(t *testing.T) {
+	t.Parallel()
+	_, err := Open(t.Context(), Config{Socket: "/nonexistent/db.sock"})
+	if err == nil || !strings.Contains(err.Error(), "/nonexistent/db.sock") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,277 @@
+package ovs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+
+	"github.com/overlane/overlane/ovs/vswitch"
+)
+
+// Port is an endpoint's port on the bridge of integration.
+type Port struct {
+	Name          string            // of the network interface
+	OFPortRequest uint32            // the OpenFlow number wanted, 1 to 65279; 0: any free one
+	OFPort        uint32            // the one that it has; 0 while ovs-vswitchd has given none
+	LinkUp        bool              //
+	Err           string            // why ovs-vswitchd could not add it
+	ExternalIDs   map[string]string // for whoever added it; Overlane's own mark is not among them
+}
+
+func portOf(i *vswitch.Interface) Port {
+	if i == nil {
+		return Port{}
+	}
+	p := Port{Name: i.Name, ExternalIDs: maps.Clone(i.ExternalIDs)}
+	delete(p.ExternalIDs, mark)
+	if i.Ofport != nil && *i.Ofport > 0 { // -1: could not be added
+		p.OFPort = uint32(*i.Ofport)
+	}
+	if i.OfportRequest != nil {
+		p.OFPortRequest = uint32(*i.OfportRequest)
+	}
+	p.LinkUp = i.LinkState != nil && *i.LinkState == vswitch.InterfaceLinkStateUp
+	if i.Error != nil {
+		p.Err = *i.Error
+	}
+	return p
+}
+
+// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last.
+func (db *DB) Ports() []Port {
+	bridge := db.bridge.Load()
+	if bridge == nil {
+		return nil
+	}
+	r := db.rows()
+	var ports []Port
+	for _, p := range r.portsOf(r.bridge(*bridge)) {
+		if p.port.ExternalIDs[mark] == markEndpoint {
+			ports = append(ports, portOf(p.iface))
+		}
+	}
+	slices.SortFunc(ports, func(x, y Port) int { return strings.Compare(x.Name, y.Name) })
+	return ports
+}
+
+var errNotEnsured = errors.New("the bridge has not been made yet")
+
+// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails, nothing stays behind.
+// A port that is there already keeps its number and gets the external ids.
+func (db *DB) AddPort(ctx context.Context, p Port) (Port, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	added, err := db.addPort(ctx, p)
+	if err != nil {
+		return added, fmt.Errorf("add port %s: %w", p.Name, err)
+	}
+	return added, nil
+}
+
+func (db *DB) addPort(ctx context.Context, p Port) (Port, error) {
+	t, err := db.begin()
+	if err != nil {
+		return Port{}, err
+	}
+	bridge := db.bridge.Load()
+	if bridge == nil {
+		return Port{}, errNotEnsured
+	}
+	r := db.rows()
+	b := r.bridge(*bridge)
+	if b == nil {
+		return Port{}, fmt.Errorf("bridge %s is gone", *bridge)
+	}
+	if there := r.port(p.Name); there != nil {
+		return db.keepPort(ctx, t, there, p)
+	}
+	number, release := db.numbers.take(p.OFPortRequest, r.numbersOf(b))
+	defer release()
+	t.addPort(b.UUID, &vswitch.Interface{Name: p.Name, OfportRequest: &number, ExternalIDs: maps.Clone(p.ExternalIDs)}, markEndpoint)
+	if _, err := t.commit(ctx); err != nil {
+		return Port{}, err
+	}
+	got, err := db.awaitPort(ctx, p.Name)
+	if err != nil {
+		return got, errors.Join(err, db.takeBack(ctx, p.Name))
+	}
+	return got, nil
+}
+
+// keepPort makes a port that is there as it is wanted. If it had an error, its interface was missing perhaps, and is there now: then
+// ovs-vswitchd is to look again.
+func (db *DB) keepPort(ctx context.Context, t *transaction, there *vswitch.Port, p Port) (Port, error) {
+	if there.ExternalIDs[mark] != markEndpoint {
+		return Port{}, fmt.Errorf("a port of this name is there that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
+	}
+	i := db.rows().iface(p.Name)
+	if i == nil {
+		return Port{}, errors.New("the database has the port without its interface")
+	}
+	has := portOf(i)
+	if !maps.Equal(has.ExternalIDs, p.ExternalIDs) {
+		row := &vswitch.Interface{UUID: i.UUID, ExternalIDs: map[string]string{mark: markEndpoint}}
+		maps.Copy(row.ExternalIDs, p.ExternalIDs)
+		t.update(row, &row.ExternalIDs)
+	}
+	if len(t.ops) > 0 || has.OFPort == 0 {
+		if err := t.apply(ctx); err != nil {
+			return Port{}, err
+		}
+	}
+	return db.awaitPort(ctx, p.Name)
+}
+
+// awaitPort waits until ovs-vswitchd has said what became of a port.
+func (db *DB) awaitPort(ctx context.Context, name string) (Port, error) {
+	var p Port
+	if err := db.await(ctx, "ovs-vswitchd to add it", func() bool {
+		p = portOf(db.rows().iface(name))
+		return p.Name == "" || p.OFPort != 0 || p.Err != ""
+	}); err != nil {
+		return p, err
+	}
+	switch {
+	case p.Name == "":
+		return p, errors.New("somebody removed it again")
+	case p.OFPort == 0:
+		return p, errors.New(p.Err)
+	}
+	return p, nil
+}
+
+// takeBack removes a port that went wrong, also when the call's time is up.
+func (db *DB) takeBack(ctx context.Context, name string) error {
+	return db.RemovePort(context.WithoutCancel(ctx), name)
+}
+
+// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no error.
+func (db *DB) RemovePort(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	t, err := db.begin()
+	if err != nil {
+		return fmt.Errorf("remove port %s: %w", name, err)
+	}
+	r := db.rows()
+	p := r.port(name)
+	if p == nil {
+		return nil
+	}
+	if p.ExternalIDs[mark] != markEndpoint {
+		return fmt.Errorf("remove port %s: Overlane has not made it (no external_ids:%s=%s)", name, mark, markEndpoint)
+	}
+	b := r.bridgeOf(name)
+	if b == nil {
+		return nil
+	}
+	row := &vswitch.Bridge{UUID: b.UUID}
+	t.remove(row, &row.Ports, []string{p.UUID}) // port and interface are not rooted: they go with the last reference
+	if _, err := t.commit(ctx); err != nil {
+		return fmt.Errorf("remove port %s: %w", name, err)
+	}
+	return nil
+}
+
+// maxOFPort is the last number that a port may ask for (ovs-vswitchd.conf.db(5), ofport_request).
+const maxOFPort = 65279
+
+// numbers hands out OpenFlow port numbers. It goes round, so that a number is not used again while flows of its last owner may still
+// be in the switch.
+type numbers struct {
+	mu    sync.Mutex
+	last  int
+	taken map[int]bool // given to a call under way
+}
+
+// take gives the number asked for, or the next free one if that is 0, and keeps it until release.
+func (n *numbers) take(asked uint32, inUse map[int]bool) (number int, release func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number = int(asked)
+	if asked == 0 {
+		number = n.next(inUse)
+	}
+	if n.taken == nil {
+		n.taken = map[int]bool{}
+	}
+	n.taken[number] = true
+	return number, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.taken, number)
+	}
+}
+
+func (n *numbers) next(inUse map[int]bool) int {
+	if n.last == 0 {
+		for used := range inUse {
+			n.last = max(n.last, used)
+		}
+	}
+	for range maxOFPort {
+		n.last = n.last%maxOFPort + 1
+		if n.last != tunnelOFPort && !inUse[n.last] && !n.taken[n.last] {
+			break
+		}
+	}
+	return n.last
+}
+
+// numbersOf gives the numbers that ports of a bridge have or want.
+func (r rows) numbersOf(b *vswitch.Bridge) map[int]bool {
+	used := map[int]bool{}
+	for _, p := range r.portsOf(b) {
+		for _, number := range []*int{p.iface.Ofport, p.iface.OfportRequest} {
+			if number != nil && *number > 0 && *number <= maxOFPort {
+				used[*number] = true
+			}
+		}
+	}
+	return used
+}
+
+// Counters are those of one interface since it was made, seen from the switch: received is what the endpoint sent.
+type Counters struct {
+	RxPackets, RxBytes, RxErrors, RxDropped uint64
+	TxPackets, TxBytes, TxErrors, TxDropped uint64
+}
+
+// Counters reads those of all interfaces of this Open vSwitch, by name. ovs-vswitchd refreshes them every five seconds.
+func (db *DB) Counters(ctx context.Context) (map[string]Counters, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	t, err := db.begin()
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	t.ops = []ovsdb.Operation{{Op: ovsdb.OperationSelect, Table: vswitch.InterfaceTable, Columns: []string{"name", "statistics"}, Where: []ovsdb.Condition{}}}
+	results, err := t.commit(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	all := map[string]Counters{}
+	for _, row := range results[0].Rows {
+		name, _ := row["name"].(string)
+		statistics, _ := row["statistics"].(ovsdb.OvsMap)
+		all[name] = countersOf(statistics)
+	}
+	return all, nil
+}
+
+func countersOf(statistics ovsdb.OvsMap) Counters {
+	value := func(key string) uint64 {
+		f, _ := statistics.GoMap[key].(float64)
+		return uint64(f)
+	}
+	return Counters{
+		value("rx_packets"), value("rx_bytes"), value("rx_errors"), value("rx_dropped"),
+		value("tx_packets"), value("tx_bytes"), value("tx_errors"), value("tx_dropped"),
+	}
+}
