@@ -194,8 +194,8 @@ func (a *admission) withParents(puts []*put, kind string) []*put {
 // advice is what to say of an object that is not there.
 type advice struct{ reason, remedy string }
 
-// absent says so of an object that somebody refers to. What is said is kept: thousands may refer to one, and looking
-// for what they meant is slow.
+// absent says so of an object that somebody refers to. What was meant is looked for in a few cases only, and kept: that is
+// slow, and thousands may be missing, or refer to one that is.
 func (a *admission) absent(key Key) (reason, remedy string) {
 	if said, ok := a.missing[key]; ok {
 		return said.reason, said.remedy
@@ -203,7 +203,7 @@ func (a *admission) absent(key Key) (reason, remedy string) {
 	said := advice{key.String() + " does not exist", "create it first, or in the same request"}
 	if a.deleted[key] {
 		said = advice{key.String() + " is deleted in the same request", "keep it, or name another one"}
-	} else {
+	} else if len(a.missing) < 10 {
 		var names []string
 		for o := range a.draft.List(key.Kind) {
 			names = append(names, o.Name)

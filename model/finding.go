@@ -13,7 +13,12 @@ type findings struct {
 	problems Problems
 }
 
-func about(key Key) *findings { return &findings{object: strings.TrimSpace(key.String())} }
+func about(key Key) *findings {
+	if key == (Key{}) {
+		return &findings{object: "object"}
+	}
+	return &findings{object: strings.TrimSpace(key.String())}
+}
 
 // add notes a problem. A value that is its type's zero was not given, and is not shown.
 func (f *findings) add(field string, value any, reason, remedy string) {

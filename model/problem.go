@@ -55,7 +55,7 @@ type Conflict struct {
 
 func (c Conflict) Error() string {
 	if c.Stored == 0 {
-		return fmt.Sprintf("%s: was deleted after revision %d; read it again, then repeat the change", c.Key, c.Given)
+		return fmt.Sprintf("%s: is at no revision, not %d: it does not exist; leave the revision out to create it", c.Key, c.Given)
 	}
 	return fmt.Sprintf("%s: is at revision %d, not %d; read it again, then repeat the change", c.Key, c.Stored, c.Given)
 }

@@ -20,7 +20,7 @@ func TestAdmitKeepsEveryRule(t *testing.T) {
 	refused, admitted := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		state := furnished(t)
-		for range 80 {
+		for range 40 {
 			request := someRequest(t, state)
 			before, asked := dump(state), Request{clone(request.Put), slices.Clone(request.Delete)}
 			changes, err := Admit(state, request)

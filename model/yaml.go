@@ -160,7 +160,9 @@ func (l yamlLines) mapping(out *bytes.Buffer, n *yaml.Node, path string) *yaml.N
 		if i > 0 {
 			out.WriteByte(',')
 		}
-		l[path+key.Value] = key.Line
+		if _, again := l[path+key.Value]; !again {
+			l[path+key.Value] = key.Line
+		}
 		quoted(out, key.Value)
 		out.WriteByte(':')
 		if odd := l.toJSON(out, value, path+key.Value); odd != nil {
