@@ -1,0 +1,156 @@
+package ovs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/overlane/overlane/openflow"
+)
+
+// SwitchConfig says how to reach a bridge and whom to tell what it says.
+type SwitchConfig struct {
+	Socket string // the bridge's management socket: RUNDIR/BRIDGE.mgmt
+	Log    *slog.Logger
+
+	// PacketIn is told of every packet that a flow hands to the controller, one at a time. While it runs, up to 256 more wait; what comes
+	// beyond is dropped and counted. May be nil.
+	PacketIn func(PacketIn)
+	// PortStatus is told of ports that come, go or change, in the same queue. May be nil.
+	PortStatus func(openflow.PortStatus)
+
+	// Patience is how long the switch may say nothing before it is asked for a sign of life, and then again before the connection is given
+	// up. Zero means 5 seconds.
+	Patience time.Duration
+}
+
+const (
+	defaultPatience = 5 * time.Second
+	queueLen        = 256
+)
+
+// Switch is an OpenFlow connection to one bridge. Its methods may be called from any goroutine. It is never repaired: when [Switch.Done] is
+// closed, dial a new one and read the switch back.
+type Switch struct {
+	config SwitchConfig
+	log    *slog.Logger
+	conn   net.Conn
+
+	datapathID uint64
+
+	turn     chan struct{} // holds a token while somebody writes
+	applying chan struct{} // holds a token while a change is being applied
+
+	mu        sync.Mutex
+	exchanges []*exchange
+	nextXID   uint32
+
+	bundles atomic.Uint32 // bundle IDs given out
+	ours    *keySet       // keys of flows that we have made or found, for telling drift
+	drift   chan DriftEvent
+	queue   chan openflow.Message
+	dropped atomic.Uint64
+
+	end  sync.Once
+	done chan struct{}
+	err  error // why done is closed
+}
+
+// ErrClosed is the cause of Err after Close.
+var ErrClosed = errors.New("connection closed")
+
+// Dial connects to a bridge and has it tell about packets, ports, and whatever others do to flows, groups and meters.
+func Dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
+	if config.Patience == 0 {
+		config.Patience = defaultPatience
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := dial(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to switch %s: %w", config.Socket, err)
+	}
+	return s, nil
+}
+
+func dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", config.Socket)
+	if err != nil {
+		return nil, err
+	}
+	s := &Switch{
+		config: config, log: config.Log, conn: conn,
+		turn: make(chan struct{}, 1), applying: make(chan struct{}, 1),
+		ours: newKeySet(), drift: make(chan DriftEvent, 1), queue: make(chan openflow.Message, queueLen),
+		done: make(chan struct{}),
+	}
+	go s.read()
+	go s.deliver()
+	if err := s.greet(ctx); err != nil {
+		s.fail(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// greet agrees on the version and sets the connection up.
+func (s *Switch) greet(ctx context.Context) error {
+	replies, err := s.ask(ctx,
+		openflow.Hello{Versions: 1 << openflow.Version},
+		openflow.SetPacketInFormat{},
+		openflow.SetConfig{MissSendLen: 0xffff},
+		openflow.SetAsync{
+			PacketIn: openflow.AllPacketIn, PortStatus: openflow.AllPortStatus, RequestForward: openflow.AllRequestForward,
+		},
+		openflow.MonitorRequest{
+			ID: 1, Table: openflow.AllTables,
+			Flags: openflow.MonitorAdd | openflow.MonitorRemoved | openflow.MonitorModify,
+		},
+		openflow.FeaturesRequest{})
+	if err != nil {
+		return err
+	}
+	for _, m := range replies {
+		if f, ok := m.(openflow.FeaturesReply); ok {
+			s.datapathID = f.DatapathID
+		}
+	}
+	return nil
+}
+
+// DatapathID is the bridge's.
+func (s *Switch) DatapathID() uint64 { return s.datapathID }
+
+// Dropped is how many packets were dropped because PacketIn was too slow.
+func (s *Switch) Dropped() uint64 { return s.dropped.Load() }
+
+// Done is closed when the connection has ended; Err then says why.
+func (s *Switch) Done() <-chan struct{} { return s.done }
+
+// Err is nil until Done is closed.
+func (s *Switch) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Close ends the connection. The switch keeps what it has.
+func (s *Switch) Close() { s.fail(ErrClosed) }
+
+func (s *Switch) fail(err error) {
+	s.end.Do(func() {
+		s.err = err
+		close(s.done)
+		s.conn.Close()
+	})
+}

@@ -1,0 +1,74 @@
+package ovs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/openflow"
+)
+
+// PacketIn is a packet that a flow of the switch has handed to the controller.
+type PacketIn struct {
+	Frame    []byte // from the Ethernet header on
+	InPort   uint32
+	Userdata []byte // of the flow's controller action
+	Table    uint8
+	Cookie   uint64     // of the flow
+	Metadata flow.Match // in_port, registers and tunnel fields as they were then
+}
+
+// PacketOut runs a frame through actions in the switch, as if it had come in by inPort ([flow.PortLocal] will do). It does not wait for
+// the switch; if the switch refuses it, that is logged.
+func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Action, frame []byte) error {
+	e := s.open(1, nil)
+	s.close(e) // nobody waits for an answer
+	err := s.send(ctx, e, 0, openflow.PacketOut{
+		Metadata: flow.On(flow.Eq(flow.InPort, flow.U32(inPort))), Actions: actions, Frame: frame,
+	})
+	if err != nil {
+		return fmt.Errorf("send packet: %w", err)
+	}
+	return nil
+}
+
+func (s *Switch) enqueue(m openflow.Message) {
+	select {
+	case s.queue <- m:
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+// deliver calls the callbacks.
+func (s *Switch) deliver() {
+	for {
+		select {
+		case <-s.done:
+			return
+		case m := <-s.queue:
+			s.handOver(m)
+		}
+	}
+}
+
+func (s *Switch) handOver(m openflow.Message) {
+	switch m := m.(type) {
+	case openflow.PacketIn:
+		if s.config.PacketIn != nil {
+			s.config.PacketIn(packetIn(m))
+		}
+	case openflow.PortStatus:
+		if s.config.PortStatus != nil {
+			s.config.PortStatus(m)
+		}
+	}
+}
+
+func packetIn(m openflow.PacketIn) PacketIn {
+	port, _ := m.Metadata.Exactly(flow.InPort)
+	return PacketIn{
+		Frame: m.Frame, InPort: uint32(port.Lo), Userdata: m.Userdata,
+		Table: m.Table, Cookie: m.Cookie, Metadata: m.Metadata,
+	}
+}
