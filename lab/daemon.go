@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Daemon is a program that runs on a host until it is stopped. It may have been started by another process.
+type Daemon struct {
+	Name string // ovsdb-server, ovs-vswitchd, dockerd, server, agent
+
+	host  *Host
+	argv  []string
+	ready func(context.Context) error // returns nil when the daemon serves
+}
+
+// daemon is the host's of a name, without command.
+func (h *Host) daemon(name string) *Daemon {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.daemons[name]
+	if d == nil {
+		d = &Daemon{Name: name, host: h}
+		h.daemons[name] = d
+	}
+	return d
+}
+
+// process is the daemon's, as recorded; the zero value before the first start.
+func (d *Daemon) process() process {
+	d.host.lab.mu.Lock()
+	defer d.host.lab.mu.Unlock()
+	return d.host.lab.record.Hosts[d.host.Name].Daemons[d.Name]
+}
+
+// Running tells whether the daemon's process is there.
+func (d *Daemon) Running() bool { return d.process().alive() }
+
+// PID is the daemon's, as this process sees it; 0 if it is not running.
+func (d *Daemon) PID() int {
+	if p := d.process(); p.alive() {
+		return p.PID
+	}
+	return 0
+}
+
+// Log is the path of the file that has what the daemon prints.
+func (d *Daemon) Log() string { return d.host.path("log", d.Name+".log") }
+
+// Start starts the daemon, if it is not running, and waits until it serves.
+func (d *Daemon) Start(ctx context.Context) error {
+	if d.Running() {
+		return nil
+	}
+	p, ended, err := d.spawn()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", d.Name, err)
+	}
+	err = d.host.lab.note(func(r *record) { r.Hosts[d.host.Name].Daemons[d.Name] = p })
+	if err == nil {
+		err = d.await(ctx, ended)
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w\n%s", d.Name, err, lastLines(d.Log(), 10))
+	}
+	return nil
+}
+
+// spawn starts the process. Ended is closed when it has gone.
+func (d *Daemon) spawn() (p process, ended <-chan struct{}, err error) {
+	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return p, nil, err
+	}
+	defer log.Close()
+	cmd := d.host.Command(context.Background(), d.argv...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us, not for the hosts
+	if err := d.host.Start(cmd); err != nil {
+		return p, nil, err
+	}
+	if p, err = processOf(cmd.Process.Pid); err != nil {
+		return p, nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
+	gone := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(gone)
+	}()
+	return p, gone, nil
+}
+
+const pollEvery = 10 * time.Millisecond
+
+// patience bounds every wait for a daemon; a busy machine is slow.
+const patience = time.Minute
+
+var errEnded = errors.New("it ended at once")
+
+// await asks until the daemon serves.
+func (d *Daemon) await(ctx context.Context, ended <-chan struct{}) error {
+	if d.ready == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		err := d.ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			return errEnded
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// Stop asks the daemon to end, and waits until it has; after some seconds it is killed.
+func (d *Daemon) Stop(ctx context.Context) error {
+	p := d.process()
+	if err := p.signal(syscall.SIGTERM); errors.Is(err, os.ErrProcessDone) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("stop %s: %w", d.Name, err)
+	}
+	gently, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := p.wait(gently); err == nil {
+		return nil
+	}
+	return p.kill(ctx)
+}
+
+// Kill sends a signal and does not wait, but for SIGKILL until the process has gone.
+func (d *Daemon) Kill(ctx context.Context, s syscall.Signal) error {
+	if s == syscall.SIGKILL {
+		return d.process().kill(ctx)
+	}
+	if err := d.process().signal(s); err != nil {
+		return fmt.Errorf("signal %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// lastLines of a file, at most n; empty if there is none.
+func lastLines(path string, n int) []byte {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	lines := bytes.SplitAfter(bytes.TrimSpace(data), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n):], nil)
+}
+
+// tail copies the last lines of a log under the names of host and daemon.
+func tail(w io.Writer, path string, n int) error {
+	host := filepath.Base(filepath.Dir(filepath.Dir(path)))
+	lines := lastLines(path, n)
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "--- %s %s\n%s\n", host, filepath.Base(path), lines)
+	return err
+}

@@ -1,0 +1,252 @@
+// Package lab makes hosts out of namespaces: each has its own network, processes, mounts, Open vSwitch and, where asked, Docker, and all
+// hang on one underlay of their own. Demo, tests and play run on it; production never needs it. It never changes the machine's own
+// network, Open vSwitch, Docker, /etc or mounts: all it makes dies with the first process of each host, and with one folder.
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// DefaultDir is where labs have their folders.
+const DefaultDir = "/run/overlane-lab"
+
+// Options say how a lab is brought up. The zero value is good.
+type Options struct {
+	Dir    string       // parent of the lab's folder; DefaultDir
+	Binary string       // the overlane binary that server and agents run; this process's own
+	Log    *slog.Logger // nil: nothing is logged
+
+	// Progress hears of every step that is done, from several goroutines at once.
+	Progress func(Step)
+	// Tied has the lab die with this process, however that ends; only its folder stays then.
+	Tied bool
+	// Bare leaves out the server, the agents and what hangs on them, whatever the file says.
+	Bare bool
+}
+
+// Step is something that the lab has done.
+type Step struct {
+	Host string // empty: the lab as a whole
+	What string
+	Took time.Duration
+}
+
+// Lab is a running lab. Its methods may be called from several goroutines.
+type Lab struct {
+	File File
+	Dir  string // its folder
+
+	// Server is the overlane server; nil if the file names none.
+	Server *Daemon
+
+	options Options
+	lock    *os.File // held while the lab is being changed
+
+	mu       sync.Mutex
+	record   record
+	hosts    map[string]*Host
+	underlay *space
+}
+
+// Up brings up a lab and returns when every host is ready. If it fails, or ctx ends, it takes down again what it had made.
+func Up(ctx context.Context, f File, o Options) (*Lab, error) {
+	if err := f.complete(); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("lab %s: namespaces need root", f.Name)
+	}
+	l, err := create(f, o)
+	if err != nil {
+		return nil, err
+	}
+	defer l.unlock()
+	if err := l.bringUp(ctx); err != nil {
+		err = fmt.Errorf("lab %s: %w", f.Name, err)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return nil, errors.Join(err, l.Down(ctx))
+	}
+	return l, nil
+}
+
+// create makes the folder of a lab that is not there yet.
+func create(f File, o Options) (*Lab, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{File: f, Dir: filepath.Join(o.Dir, f.Name), options: o, hosts: map[string]*Host{}}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(l.Dir, 0o755); errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("lab %s exists already in %s; end it with: overlane lab down %s", f.Name, l.Dir, f.Name)
+	} else if err != nil {
+		return nil, err
+	}
+	if l.lock, err = lockFolder(l.Dir); err != nil {
+		return nil, err
+	}
+	l.record = record{File: f, Binary: o.Binary, Hosts: map[string]*hostRecord{}}
+	return l, l.linkBinary()
+}
+
+func (o Options) filled() (Options, error) {
+	if o.Dir == "" {
+		o.Dir = DefaultDir
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = func(Step) {}
+	}
+	if o.Binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("find the overlane binary: %w", err)
+		}
+		o.Binary = self
+	}
+	return o, nil
+}
+
+// linkBinary puts "overlane" on the hosts' PATH, in a folder that has nothing else in it.
+func (l *Lab) linkBinary() error {
+	if err := os.Mkdir(l.bin(), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(l.options.Binary, filepath.Join(l.bin(), "overlane"))
+}
+
+func (l *Lab) bin() string { return filepath.Join(l.Dir, "bin") }
+
+// bringUp does everything at once that does not wait for something else.
+func (l *Lab) bringUp(ctx context.Context) error {
+	if err := l.makeUnderlay(ctx); err != nil {
+		return err
+	}
+	made, inMade := errgroup.WithContext(ctx)
+	for _, spec := range l.File.Hosts {
+		made.Go(func() error { return l.makeHost(inMade, spec) })
+	}
+	if err := made.Wait(); err != nil {
+		return err
+	}
+	started, inStarted := errgroup.WithContext(ctx)
+	for _, h := range l.Hosts() {
+		started.Go(func() error { return h.startDaemons(inStarted) })
+	}
+	started.Go(func() error { return l.startOverlane(inStarted) })
+	if err := started.Wait(); err != nil || l.Server == nil {
+		return err
+	}
+	return l.attachEndpoints(ctx)
+}
+
+// AddHost makes a host while the lab runs. If the lab has a server, the host joins it and gets an agent.
+func (l *Lab) AddHost(ctx context.Context, spec HostSpec) (*Host, error) {
+	f := l.File.with(spec)
+	if err := f.complete(); err != nil {
+		return nil, err
+	}
+	if err := l.relock(); err != nil {
+		return nil, err
+	}
+	defer l.unlock()
+	spec = f.Hosts[len(f.Hosts)-1]
+	before := l.File
+	l.setFile(f)
+	if err := l.startHost(ctx, spec); err != nil {
+		l.setFile(before)
+		return nil, errors.Join(err, l.removeHost(context.WithoutCancel(ctx), spec.Name))
+	}
+	return l.Host(spec.Name), l.writeHosts()
+}
+
+func (l *Lab) startHost(ctx context.Context, spec HostSpec) error {
+	if err := l.makeHost(ctx, spec); err != nil {
+		return err
+	}
+	h := l.Host(spec.Name)
+	if err := h.startDaemons(ctx); err != nil || l.Server == nil {
+		return err
+	}
+	if err := l.join(ctx, h); err != nil {
+		return err
+	}
+	return h.StartAgent(ctx)
+}
+
+// RemoveHost ends a host and all that runs on it at once, as if its plug were pulled. Intent still names it.
+func (l *Lab) RemoveHost(ctx context.Context, name string) error {
+	if err := l.relock(); err != nil {
+		return err
+	}
+	defer l.unlock()
+	if l.hosts[name] == nil {
+		return fmt.Errorf("lab %s has no host %s", l.File.Name, name)
+	}
+	l.setFile(l.File.without(name))
+	return errors.Join(l.removeHost(ctx, name), l.writeHosts())
+}
+
+func (l *Lab) setFile(f File) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.File, l.record.File = f, f
+}
+
+// Host is one of the lab's hosts; nil if it has none of that name.
+func (l *Lab) Host(name string) *Host {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hosts[name]
+}
+
+// Hosts are all hosts, in the order of the file.
+func (l *Lab) Hosts() []*Host {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var hosts []*Host
+	for _, h := range l.File.Hosts {
+		if h := l.hosts[h.Name]; h != nil {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// Logs copies the last lines, at most n, of every daemon's log.
+func (l *Lab) Logs(w io.Writer, n int) error {
+	files, err := filepath.Glob(filepath.Join(l.Dir, "hosts", "*", "log", "*.log"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(files)
+	for _, file := range files {
+		if err := tail(w, file, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done tells of a step that began at a time.
+func (l *Lab) done(host, what string, began time.Time) {
+	took := time.Since(began)
+	l.options.Log.Debug(what, "host", host, "took", took)
+	l.options.Progress(Step{Host: host, What: what, Took: took})
+}

@@ -1,0 +1,234 @@
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
+)
+
+func TestTwoHostsWithDocker(t *testing.T) {
+	l := labtest.Up(t, `
+hosts:
+- {name: host1, docker: true}
+- {name: host2, docker: true}
+`)
+	one, two := l.Host("host1"), l.Host("host2")
+	labtest.Exec(t, one, "ping", "-c1", "-W5", "host2")
+	for _, h := range []*lab.Host{one, two} {
+		labtest.Exec(t, h, "ovs-vsctl", "add-br", "br-"+h.Name, "--", "set", "bridge", "br-"+h.Name, "datapath_type=netdev")
+		if got, want := labtest.Exec(t, h, "ovs-vsctl", "list-br"), "br-"+h.Name+"\n"; got != want {
+			t.Errorf("bridges of %s: %q, want %q", h.Name, got, want)
+		}
+		labtest.Exec(t, h, "docker", "run", "-d", "--net=none", "--name", "c-"+h.Name, lab.Image, "sleep", "1000")
+		if got, want := labtest.Exec(t, h, "docker", "ps", "--format", "{{.Names}}"), "c-"+h.Name+"\n"; got != want {
+			t.Errorf("containers of %s: %q, want %q", h.Name, got, want)
+		}
+		if got := labtest.Exec(t, h, "docker", "exec", "c-"+h.Name, "ip", "-o", "link"); strings.Count(got, "\n") != 1 {
+			t.Errorf("a container without network has more than lo:\n%s", got)
+		}
+	}
+}
+
+// Inside a host everything is at its usual place, and is nobody else's.
+func TestHostHasItsOwnFiles(t *testing.T) {
+	l := labtest.Up(t, `hosts: [{name: host1}, {name: host2}]`)
+	for _, name := range []string{"host1", "host2"} {
+		h := l.Host(name)
+		labtest.Exec(t, h, "sh", "-c", `mkdir -p /etc/overlane /run/overlane /var/lib/overlane &&
+			for d in etc run var/lib; do hostname >/$d/overlane/lab-test; done`)
+		for _, dir := range []string{"/etc", "/run", "/var/lib"} {
+			inside, err := os.ReadFile(h.Root() + dir + "/overlane/lab-test")
+			if err != nil || string(inside) != name+"\n" {
+				t.Errorf("%s of %s has %q, %v", dir, name, inside, err)
+			}
+			if _, err := os.Stat(dir + "/overlane/lab-test"); err == nil {
+				t.Errorf("a file in %s of %s is on the machine itself", dir, name)
+			}
+		}
+	}
+}
+
+func TestThreeHostsJoinAndLeave(t *testing.T) {
+	ctx := t.Context()
+	l := labtest.Up(t, `
+underlay:
+  cidr: 10.9.0.0/16
+  mtu: 9000
+  links: [{host: small, mtu: 1400}]
+hosts: [{name: host1}, {name: small, address: 10.9.1.1}]
+`)
+	if got := labtest.Exec(t, l.Host("host1"), "ip", "-o", "link", "show", "eth0"); !strings.Contains(got, "mtu 9000 ") {
+		t.Errorf("link of host1: %s", got)
+	}
+	if got := labtest.Exec(t, l.Host("small"), "ip", "-o", "link", "show", "eth0"); !strings.Contains(got, "mtu 1400 ") {
+		t.Errorf("link of small: %s", got)
+	}
+	three, err := l.AddHost(ctx, lab.HostSpec{Name: "host3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labtest.Exec(t, three, "ping", "-c1", "-W5", "10.9.1.1")
+	labtest.Exec(t, l.Host("host1"), "ping", "-c1", "-W5", "host3")
+	if err := l.RemoveHost(ctx, "small"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := three.Exec(ctx, "ping", "-c1", "-W1", "10.9.1.1"); err == nil {
+		t.Errorf("a host that was removed answers:\n%s", out)
+	}
+	if err := l.SetLink("host3", false); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := three.Exec(ctx, "ping", "-c1", "-W1", l.Host("host1").Address.String()); err == nil {
+		t.Errorf("a link that is down carries:\n%s", out)
+	}
+}
+
+func TestRestartOVS(t *testing.T) {
+	l := labtest.Up(t, `hosts: [{name: host1}]`)
+	h := l.Host("host1")
+	labtest.Exec(t, h, "ovs-vsctl", "add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+	before := h.Daemons()["ovs-vswitchd"].PID()
+	if err := h.RestartOVS(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := h.Daemons()["ovs-vswitchd"].PID(); after == before || after == 0 {
+		t.Errorf("ovs-vswitchd was process %d and is %d", before, after)
+	}
+	if got := labtest.Exec(t, h, "ovs-vsctl", "list-br"); got != "br0\n" {
+		t.Errorf("bridges after the restart: %q", got)
+	}
+}
+
+// A lab that one process left is found and ended by another one, as often as that likes.
+func TestDownFromAnotherProcess(t *testing.T) {
+	before := machine(t)
+	dir := t.TempDir()
+	f, err := lab.Parse([]byte(`hosts: [{name: host1, docker: true}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Name = labtest.Name(t)
+	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Open(f.Name, lab.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labtest.Exec(t, l.Host("host1"), "docker", "run", "-d", "--net=none", lab.Image, "sleep", "1000")
+	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "exists already") {
+		t.Errorf("up a second time: %v", err)
+	}
+	for range 2 {
+		if err := l.Down(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameMachine(t, before)
+}
+
+// Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it.
+func TestKilledWhileComingUp(t *testing.T) {
+	before := machine(t)
+	for i, after := range []time.Duration{10, 60, 150, 400, 900} {
+		dir := t.TempDir()
+		cmd := exec.Command(os.Args[0], "-test.run=^TestBringUpForAnother$")
+		cmd.Env = append(os.Environ(), "LAB_DIR="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after * time.Millisecond) // there is nothing to wait for: every moment must do
+		cmd.Process.Kill()
+		cmd.Wait()
+		names, err := lab.List(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("killed after %dms: %v", after, names)
+		for _, name := range names {
+			l, err := lab.Open(name, lab.Options{Dir: dir})
+			if err != nil {
+				t.Fatal(i, err)
+			}
+			if err := l.Down(t.Context()); err != nil {
+				t.Fatal(i, err)
+			}
+		}
+	}
+	sameMachine(t, before)
+}
+
+// TestBringUpForAnother is the process that TestKilledWhileComingUp kills.
+func TestBringUpForAnother(t *testing.T) {
+	dir := os.Getenv("LAB_DIR")
+	if dir == "" {
+		t.Skip("only TestKilledWhileComingUp needs it")
+	}
+	f, err := lab.Parse([]byte(`hosts: [{name: host1, docker: true}, {name: host2, docker: true}, {name: host3}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Name = "killed"
+	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUpThatFailsLeavesNothing(t *testing.T) {
+	before := machine(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	f, err := lab.Parse([]byte(`hosts: [{name: host1}, {name: host2, docker: true}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Name = labtest.Name(t)
+	dir := t.TempDir()
+	stop := func(s lab.Step) {
+		if s.What == "Open vSwitch" {
+			cancel()
+		}
+	}
+	if _, err := lab.Up(ctx, f, lab.Options{Dir: dir, Progress: stop}); err == nil {
+		t.Fatal("a lab came up although it was called off")
+	}
+	if names, _ := lab.List(dir); len(names) > 0 {
+		t.Errorf("labs left: %v", names)
+	}
+	sameMachine(t, before)
+}
+
+// machine is what a lab could leave behind: mounts, interfaces, cgroups, and processes that have other namespaces than this one.
+func machine(t *testing.T) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.Write(mounts)
+	for _, pattern := range []string{"/sys/class/net/*", "/var/run/netns/*", "/sys/fs/cgroup/*/overlane-lab-*/*", "/sys/fs/cgroup/overlane-lab-*/*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&b, pattern, found)
+	}
+	return b.String()
+}
+
+func sameMachine(t *testing.T, before string) {
+	t.Helper()
+	if diff := cmp.Diff(before, machine(t)); diff != "" {
+		t.Errorf("the machine has changed (-before +after):\n%s", diff)
+	}
+}

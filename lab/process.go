@@ -1,0 +1,118 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is one of ours. A pid alone is not enough: the kernel gives it to somebody else one day.
+type process struct {
+	PID     int    `json:"pid"`
+	Started uint64 `json:"started"` // clock ticks after boot, proc(5) field 22 of stat
+}
+
+// processOf is a process that has just been started and not yet been waited for.
+func processOf(pid int) (process, error) {
+	started, _, err := stat(pid)
+	if err != nil {
+		return process{}, fmt.Errorf("process %d: %w", pid, err)
+	}
+	return process{PID: pid, Started: started}, nil
+}
+
+// stat reads when a process started, and its state: R, S, Z and so on.
+func stat(pid int) (started uint64, state byte, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseStat(data)
+}
+
+// parseStat reads the fields behind the command, which is in parentheses and may itself contain any byte.
+func parseStat(data []byte) (started uint64, state byte, err error) {
+	end := bytes.LastIndexByte(data, ')')
+	if end < 0 {
+		return 0, 0, errors.New("stat has no command")
+	}
+	fields := bytes.Fields(data[end+1:])
+	if len(fields) < 20 {
+		return 0, 0, errors.New("stat is too short")
+	}
+	started, err = strconv.ParseUint(string(fields[19]), 10, 64)
+	return started, fields[0][0], err
+}
+
+// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it has ended.
+func (p process) open() (fd int, err error) {
+	if p.PID == 0 {
+		return -1, os.ErrProcessDone
+	}
+	if fd, err = unix.PidfdOpen(p.PID, 0); errors.Is(err, unix.ESRCH) {
+		return -1, os.ErrProcessDone
+	} else if err != nil {
+		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
+	}
+	if started, state, err := stat(p.PID); err != nil || started != p.Started || state == 'Z' || state == 'X' {
+		unix.Close(fd)
+		return -1, os.ErrProcessDone
+	}
+	return fd, nil
+}
+
+func (p process) alive() bool {
+	fd, err := p.open()
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err == nil
+}
+
+// signal reaches the process, or no one.
+func (p process) signal(s syscall.Signal) error {
+	fd, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.PidfdSendSignal(fd, s, nil, 0)
+}
+
+// wait returns when the process has ended. For the first process of a PID namespace that means that all in it have.
+func (p process) wait(ctx context.Context) error {
+	fd, err := p.open()
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((50 * time.Millisecond).Milliseconds()))
+		if n > 0 {
+			return nil
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+		}
+	}
+	return fmt.Errorf("wait for process %d: %w", p.PID, ctx.Err())
+}
+
+// kill ends the process and waits until it has gone.
+func (p process) kill(ctx context.Context) error {
+	if err := p.signal(syscall.SIGKILL); errors.Is(err, os.ErrProcessDone) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return p.wait(ctx)
+}

@@ -1,0 +1,56 @@
+package lab
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+func TestParseStat(t *testing.T) {
+	// A command may hold spaces and parentheses; the last one counts.
+	const line = "4711 (a) b (c) S 1 4711 4711 0 -1 4194560 212 0 0 0 0 0 0 0 20 0 1 0 8123456 2453504 258 18446744073709551615"
+	started, state, err := parseStat([]byte(line))
+	if err != nil || started != 8123456 || state != 'S' {
+		t.Errorf("started %d, state %c, %v", started, state, err)
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("1 (init) S 0 1 1 0 -1 4194560 212 0 0 0 0 0 0 0 20 0 1 0 8 2453504 258"))
+	f.Add([]byte("1 (init)"))
+	f.Add([]byte(")"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if _, state, err := parseStat(line); err == nil && state == 0 {
+			t.Error("no state")
+		}
+	})
+}
+
+// A pid that the kernel has given to another process is not ours to signal.
+func TestSignalReachesOnlyTheSameProcess(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	p, err := processOf(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := process{PID: p.PID, Started: p.Started - 1}
+	if err := other.signal(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("a process that started at another time: %v", err)
+	}
+	if !p.alive() {
+		t.Fatal("it was killed nevertheless")
+	}
+	if err := p.kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.alive() { // a zombie by now
+		t.Error("it lives on after SIGKILL")
+	}
+	cmd.Wait()
+}

@@ -1,0 +1,131 @@
+package lab
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"syscall"
+)
+
+// record is what another process must know to go on with a lab, or to end it. It is on disk before what it names can outlive us.
+type record struct {
+	File     File                   `json:"file"`
+	Binary   string                 `json:"binary"`
+	Underlay process                `json:"underlay"`
+	Hosts    map[string]*hostRecord `json:"hosts"`
+}
+
+type hostRecord struct {
+	First   process            `json:"first"`
+	Daemons map[string]process `json:"daemons"` // by name: ovsdb-server, ovs-vswitchd, dockerd, server, agent
+}
+
+const recordFile = "lab.json"
+
+// note changes the record and saves it.
+func (l *Lab) note(change func(*record)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.record)
+	return l.saveLocked()
+}
+
+func (l *Lab) save() error { return l.note(func(*record) {}) }
+
+func (l *Lab) saveLocked() error {
+	data, err := json.MarshalIndent(l.record, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save lab: %w", err)
+	}
+	path := filepath.Join(l.Dir, recordFile)
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		return fmt.Errorf("save lab: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// readRecord is empty if the process that made the lab died before it wrote one; there is nothing to end then.
+func readRecord(dir string) (record, error) {
+	var r record
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return r, nil
+	} else if err != nil {
+		return r, fmt.Errorf("read lab: %w", err)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("read lab %s: %w", dir, err)
+	}
+	return r, nil
+}
+
+// Open finds a running lab that this or another process brought up. Of the options, Dir and Log count.
+func Open(name string, o Options) (*Lab, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(o.Dir, name)
+	if _, err := os.Stat(dir); err != nil || !nameRule.MatchString(name) {
+		return nil, fmt.Errorf("no lab %s is up; bring it up with: overlane lab up", name)
+	}
+	r, err := readRecord(dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Binary = r.Binary
+	l := &Lab{File: r.File, Dir: dir, options: o, record: r, hosts: map[string]*Host{}, underlay: &space{first: r.Underlay}}
+	for _, spec := range r.File.Hosts {
+		if h := r.Hosts[spec.Name]; h != nil {
+			l.hosts[spec.Name] = newHost(l, spec, &space{first: h.First})
+		}
+	}
+	if h := l.hosts[r.File.Server]; h != nil {
+		l.Server = h.serverDaemon()
+	}
+	return l, nil
+}
+
+// List names the labs that have a folder, up or not.
+func List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && nameRule.MatchString(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	sort.Strings(names)
+	return names, err
+}
+
+// lockFolder keeps other processes from changing the lab. The kernel lets go of it when this process ends.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lab %s is being changed by another process", filepath.Base(dir))
+	}
+	return f, nil
+}
+
+func (l *Lab) relock() (err error) {
+	l.lock, err = lockFolder(l.Dir)
+	return err
+}
+
+func (l *Lab) unlock() {
+	if l.lock != nil {
+		l.lock.Close()
+		l.lock = nil
+	}
+}
