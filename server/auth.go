@@ -3,15 +3,24 @@ package server
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
 )
 
-// refuse is an error that says no to a client.
-func refuse(kind wire.ErrorKind, format string, args ...any) *wire.Error {
-	return &wire.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+// ListenTLS listens for other machines: TLS 1.3 with the CA's certificates, on both sides.
+func (s *Server) ListenTLS(address string, ca *CA, names Names) (Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return Listener{}, fmt.Errorf("listen for other machines: %w", err)
+	}
+	return Listener{tls.NewListener(l, ca.ServerTLS(names)), s.identifyHost}, nil
+}
+
+func (s *Server) identifyHost(r *http.Request) (Caller, error) {
+	return authenticate(r.TLS, s.State(), time.Now())
 }
 
 // authenticate is who a TLS connection's certificate proves, at the time of one request: a connection outlives certificates and
@@ -25,18 +34,18 @@ func authenticate(c *tls.ConnectionState, s *model.State, now time.Time) (Caller
 	leaf := c.PeerCertificates[0]
 	host, err := hostNamed(leaf)
 	if err != nil {
-		return Caller{}, refuse(wire.Denied, "%s", err)
+		return Caller{}, denied("%s", err)
 	}
 	if now.After(leaf.NotAfter) {
-		return Caller{}, refuse(wire.Denied, "the certificate of host %s expired at %s; join again with a token for this host's name",
+		return Caller{}, denied("the certificate of host %s expired at %s; join again with a token for this host's name",
 			host, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	spec := s.Host(host)
 	switch {
 	case spec == nil:
-		return Caller{}, refuse(wire.Denied, "host %s was deleted; join again to bring it back", host)
+		return Caller{}, denied("host %s was deleted; join again to bring it back", host)
 	case spec.Identity != Identity(leaf):
-		return Caller{}, refuse(wire.Denied, "the certificate of host %s was revoked, or another machine has taken the name; "+
+		return Caller{}, denied("the certificate of host %s was revoked, or another machine has taken the name; "+
 			"join again with a token for this host's name", host)
 	}
 	return Caller{Kind: HostCaller, Host: host}, nil

@@ -1,6 +1,9 @@
 package server
 
-import "context"
+import (
+	"context"
+	"net/http"
+)
 
 // Caller is who sent a request. The listener that took the connection finds it out; see [Listener].
 type Caller struct {
@@ -38,4 +41,35 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
+}
+
+// Identify finds out who sent a request; an error refuses it.
+type Identify func(*http.Request) (Caller, error)
+
+// Admins is the Identify of a listener that only admins can reach.
+func Admins(*http.Request) (Caller, error) { return Caller{Kind: LocalAdmin}, nil }
+
+type identifyKey struct{}
+
+// identified is the request with its caller. A stream asks again before every line: see [stillCaller].
+func identified(r *http.Request, identify Identify) (*http.Request, error) {
+	caller, err := identify(r)
+	if err != nil {
+		return r, err
+	}
+	ctx := context.WithValue(r.Context(), identifyKey{}, identify)
+	return r.WithContext(WithCaller(ctx, caller)), nil
+}
+
+// stillCaller is an error if the request would be refused now, or be somebody else's: a stream outlives certificates and hosts.
+func stillCaller(r *http.Request) error {
+	identify, ok := r.Context().Value(identifyKey{}).(Identify)
+	if !ok {
+		return nil
+	}
+	caller, err := identify(r)
+	if err == nil && caller != CallerOf(r.Context()) {
+		err = denied("the caller is now %s", caller)
+	}
+	return err
 }

@@ -12,48 +12,45 @@ import (
 	"github.com/overlane/overlane/server/wire"
 )
 
-// Intent is what joining needs of the server: to change objects by judging them as they are stored.
-type Intent interface {
-	// Change commits the request that decide makes of the state it is shown; decide is called again if the state has moved on.
-	// Its error, or a refusal, ends the change.
-	Change(ctx context.Context, decide func(*model.State) (model.Request, error)) error
-}
-
-// Join lets a machine in: its token is used up, the Host object is made or updated, and the key of its request gets a certificate
+// admit lets a machine in: its token is used up, the Host object is made or updated, and the key of its request gets a certificate
 // that names the host. From then on that key, and no other, speaks for the host.
-func Join(ctx context.Context, ca *CA, tokens *Tokens, intent Intent, q wire.JoinRequest) (wire.Joined, error) {
+func (j joining) admit(ctx context.Context, q wire.JoinRequest) (wire.Joined, error) {
 	t, err := wire.ParseToken(q.Token)
 	if err != nil {
-		return wire.Joined{}, refuse(wire.Denied, "%s", err)
+		return wire.Joined{}, denied("%s", err)
 	}
 	key, err := requestedKey(q.CSR)
 	if err != nil {
 		return wire.Joined{}, err
 	}
 	u := use{Host: q.Host, Identity: key.identity}
-	named, again, err := tokens.spend(ctx, t, u)
+	by, err := j.tokens.spend(ctx, t, u)
 	if err != nil {
 		return wire.Joined{}, err
 	}
-	err = intent.Change(ctx, func(s *model.State) (model.Request, error) { return claim(s, q, key.identity, named) })
-	if err != nil && !again {
-		if back := tokens.refund(context.WithoutCancel(ctx), t, u); back != nil {
+	_, err = j.server.changeBy(ctx, Caller{Kind: LocalAdmin}, func(s *model.State) (model.Request, error) { return claim(s, q, key.identity, by) })
+	if err != nil && !by.again {
+		if back := j.tokens.refund(context.WithoutCancel(ctx), t, u); back != nil {
 			err = fmt.Errorf("%w; the token %s is used up nonetheless: %w", err, t.ID, back)
 		}
 	}
 	if err != nil {
 		return wire.Joined{}, err
 	}
-	return ca.joined(q.Host, key.public)
+	return j.ca.joined(q.Host, key.public)
 }
 
-// claim is the Host with the joining machine's identity. Nobody takes the place of a host that has joined, unless the token names it.
-func claim(s *model.State, q wire.JoinRequest, identity string, named bool) (model.Request, error) {
+// claim is the Host with the joining machine's identity. Nobody takes the place of a host that has joined, unless the token
+// names it. Who comes again with a token that he has used up must still be the host: it may have been deleted since.
+func claim(s *model.State, q wire.JoinRequest, identity string, by spent) (model.Request, error) {
 	spec := model.HostSpec{}
 	if stored := s.Host(q.Host); stored != nil {
 		spec = *stored
 	}
-	if spec.Identity != "" && spec.Identity != identity && !named {
+	if by.again && spec.Identity != identity {
+		return model.Request{}, denied("the join token is used up; overlane token create makes a new one")
+	}
+	if spec.Identity != "" && spec.Identity != identity && !by.named {
 		return model.Request{}, refuse(wire.Conflict, "host %s has joined already, with another key; choose another name with --name, "+
 			"or let this machine take its place by a token from overlane token create --host %s", q.Host, q.Host)
 	}
@@ -61,14 +58,14 @@ func claim(s *model.State, q wire.JoinRequest, identity string, named bool) (mod
 	return model.Request{Put: []model.Object{{Kind: "Host", Name: q.Host, Spec: &spec}}}, nil
 }
 
-// Renew gives a host a new certificate for the key it has. caller is the host that the request's certificate proved.
-func Renew(ca *CA, caller Caller, identity string, q wire.RenewRequest) (wire.Joined, error) {
+// renew gives a host a new certificate for the key it has. caller is the host that the request's certificate proved.
+func renew(ca *CA, caller Caller, identity string, q wire.RenewRequest) (wire.Joined, error) {
 	key, err := requestedKey(q.CSR)
 	if err != nil {
 		return wire.Joined{}, err
 	}
 	if caller.Kind != HostCaller || key.identity != identity {
-		return wire.Joined{}, refuse(wire.Denied, "a certificate is renewed for the key that it is for; for another key, join again")
+		return wire.Joined{}, denied("a certificate is renewed for the key that it is for; for another key, join again")
 	}
 	return ca.joined(caller.Host, key.public)
 }
@@ -83,18 +80,18 @@ type hostKey struct {
 func requestedKey(csr string) (hostKey, error) {
 	block, _ := pem.Decode([]byte(csr))
 	if block == nil || block.Type != "CERTIFICATE REQUEST" {
-		return hostKey{}, refuse(wire.Invalid, "csr: is not a certificate request in PEM")
+		return hostKey{}, invalid("csr: is not a certificate request in PEM")
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
-		return hostKey{}, refuse(wire.Invalid, "csr: %s", err)
+		return hostKey{}, invalid("csr: %s", err)
 	}
 	public, ok := request.PublicKey.(*ecdsa.PublicKey)
 	if !ok || public.Curve != elliptic.P256() {
-		return hostKey{}, refuse(wire.Invalid, "csr: the key is not an ECDSA key on P-256")
+		return hostKey{}, invalid("csr: the key is not an ECDSA key on P-256")
 	}
 	if err := request.CheckSignature(); err != nil {
-		return hostKey{}, refuse(wire.Invalid, "csr: %s", err)
+		return hostKey{}, invalid("csr: %s", err)
 	}
 	return hostKey{public, identityOf(request.RawSubjectPublicKeyInfo)}, nil
 }

@@ -74,11 +74,11 @@ func (ts *Tokens) Create(ctx context.Context, q wire.TokenRequest) (wire.NewToke
 func checkTokenRequest(q wire.TokenRequest) error {
 	switch {
 	case q.Uses < 1 || q.Uses > tokenMaxUses:
-		return refuse(wire.Invalid, "uses %d: a token is for 1 to %d hosts", q.Uses, tokenMaxUses)
+		return invalid("uses %d: a token is for 1 to %d hosts", q.Uses, tokenMaxUses)
 	case q.TTL < 0 || time.Duration(q.TTL) > tokenMaxTTL:
-		return refuse(wire.Invalid, "ttl %s: a token is good for at most a year", time.Duration(q.TTL))
+		return invalid("ttl %s: a token is good for at most a year", time.Duration(q.TTL))
 	case q.Host != "" && q.Uses != 1:
-		return refuse(wire.Invalid, "uses %d: a token for one host name is for one use", q.Uses)
+		return invalid("uses %d: a token for one host name is for one use", q.Uses)
 	}
 	return nil
 }
@@ -118,53 +118,59 @@ func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		i := slices.IndexFunc(all, func(t token) bool { return t.ID == id })
 		if i < 0 {
-			return nil, refuse(wire.NotFound, "there is no token %s; overlane token list shows them", id)
+			return nil, notFound("there is no token %s; overlane token list shows them", id)
 		}
 		all[i].Revoked = true
 		return all, nil
 	})
 }
 
-// check says whether a host may join with a token, without using it up. An ID that does not exist and a wrong secret look the
-// same and take the same time, so knowing IDs is of no use to somebody who guesses.
-func (ts *Tokens) check(all []token, t wire.Token, u use) (int, error) {
+// check finds the token that a host may join with. An ID that does not exist and a wrong secret look the same and take the
+// same time, so knowing IDs is of no use to somebody who guesses. again says that the token is used up, by this very host:
+// the answer was lost on the way, and it asks once more.
+func (ts *Tokens) check(all []token, t wire.Token, u use) (kept *token, again bool, err error) {
 	i := slices.IndexFunc(all, func(kept token) bool { return kept.ID == t.ID })
 	hash := make([]byte, sha256.Size)
 	if i >= 0 {
 		hash = all[i].Hash
 	}
 	if subtle.ConstantTimeCompare(hash, secretHash(t.Secret)) != 1 || i < 0 {
-		return -1, refuse(wire.Denied, "the join token is not one of this server's; overlane token create makes one")
+		return nil, false, denied("the join token is not one of this server's; overlane token create makes one")
 	}
-	kept := all[i]
+	kept = &all[i]
 	switch state := kept.info().State(ts.now()); {
 	case kept.Host != "" && kept.Host != u.Host:
-		return -1, refuse(wire.Denied, "join token %s is for host %s, not for %s", t.ID, kept.Host, u.Host)
-	case state == "used up" && slices.Contains(kept.Used, u): // its answer was lost on the way: the same host asks again
-		return i, nil
+		return nil, false, denied("join token %s is for host %s, not for %s", t.ID, kept.Host, u.Host)
+	case state == "used up" && slices.Contains(kept.Used, u):
+		return kept, true, nil
 	case state == "expired":
-		return -1, refuse(wire.Denied, "join token %s expired at %s; overlane token create makes a new one", t.ID, kept.Expires.Format(time.RFC3339))
+		return nil, false, denied("join token %s expired at %s; overlane token create makes a new one", t.ID, kept.Expires.Format(time.RFC3339))
 	case state != "valid":
-		return -1, refuse(wire.Denied, "join token %s is %s; overlane token create makes a new one", t.ID, state)
+		return nil, false, denied("join token %s is %s; overlane token create makes a new one", t.ID, state)
 	}
-	return i, nil
+	return kept, false, nil
 }
 
-// spend uses a token up for one host. Of two that spend the last use at once, one is refused. named says that the token is
-// for just this host; again, that the host had spent it before.
-func (ts *Tokens) spend(ctx context.Context, t wire.Token, u use) (named, again bool, err error) {
+// spent is a token that let a host in.
+type spent struct {
+	named bool // it is for just this host
+	again bool // see check
+}
+
+// spend uses a token up for one host. Of two that spend the last use at once, one is refused.
+func (ts *Tokens) spend(ctx context.Context, t wire.Token, u use) (s spent, err error) {
 	err = ts.change(ctx, func(all []token) ([]token, error) {
-		i, err := ts.check(all, t, u)
+		kept, again, err := ts.check(all, t, u)
 		if err != nil {
 			return nil, err
 		}
-		named, again = all[i].Host != "", slices.Contains(all[i].Used, u)
+		s = spent{kept.Host != "", again}
 		if !again {
-			all[i].Used = append(all[i].Used, u)
+			kept.Used = append(kept.Used, u)
 		}
 		return all, nil
 	})
-	return named, again, err
+	return s, err
 }
 
 // refund gives back what a host spent that could not join after all.
@@ -172,7 +178,9 @@ func (ts *Tokens) refund(ctx context.Context, t wire.Token, u use) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		for i := range all {
 			if all[i].ID == t.ID {
-				all[i].Used = slices.DeleteFunc(all[i].Used, func(v use) bool { return v == u })
+				if at := slices.Index(all[i].Used, u); at >= 0 {
+					all[i].Used = slices.Delete(all[i].Used, at, at+1)
+				}
 			}
 		}
 		return all, nil

@@ -134,3 +134,9 @@ func (e *Error) Error() string {
 type Refusal struct {
 	Error *Error `json:"error" doc:"Why."`
 }
+
+// Reported is the answer to POST /v1/status.
+type Reported struct {
+	Revision int64       `json:"revision" doc:"Store revision at which it is kept."`
+	Ignored  []model.Key `json:"ignored,omitempty" doc:"Objects that do not exist, or are not plugged in anywhere (any more)."`
+}

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+)
+
+// apply changes what it is asked to at once. With dryRun it only says what would become of it.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		wire.Apply
+		Objects []json.RawMessage `json:"objects"` // in front of Apply's
+	}
+	if err := readBody(r, &body); err != nil {
+		return err
+	}
+	if body.Flows && !body.DryRun {
+		return invalid("body: flows is only for dryRun")
+	}
+	q, err := request(body.Objects, body.Delete)
+	if err != nil {
+		return err
+	}
+	caller := CallerOf(r.Context())
+	if body.DryRun {
+		return s.plan(w, caller, q, body.Flows)
+	}
+	done, err := s.change(r.Context(), caller, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, applied(done))
+}
+
+// request decodes all objects, so that the problems of all of them are told at once.
+func request(objects []json.RawMessage, delete []model.Key) (model.Request, error) {
+	q := model.Request{Put: make([]model.Object, len(objects)), Delete: delete}
+	var problems, all model.Problems
+	for i, raw := range objects {
+		switch err := json.Unmarshal(raw, &q.Put[i]); {
+		case errors.As(err, &problems):
+			all = append(all, at(problems, i)...)
+		case err != nil:
+			return q, invalid("body: objects[%d]: %v", i, err)
+		}
+	}
+	if len(all) > 0 {
+		return q, all
+	}
+	return q, nil
+}
+
+// at names the place of an object that has not even a name.
+func at(problems model.Problems, i int) model.Problems {
+	for j := range problems {
+		if problems[j].Object == "object" {
+			problems[j].Object = fmt.Sprintf("objects[%d]", i)
+		}
+	}
+	return problems
+}
+
+// plan says what a request would change. Flows of all hosts are for admins.
+func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flows bool) error {
+	if flows && caller.Kind != LocalAdmin {
+		return denied("%s may not see the flows of other hosts", caller)
+	}
+	done, err := s.judge(caller, asks(q))
+	if err != nil {
+		return err
+	}
+	answer := applied(done)
+	if flows && s.config.PlanFlows != nil {
+		answer.Flows = s.config.PlanFlows(done.before, done.before.With(done.before.Revision(), done.changes))
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+func applied(done outcome) wire.Applied {
+	a := wire.Applied{Revision: done.revision, Changes: make([]wire.Change, len(done.changes))}
+	for i, c := range done.changes {
+		key := c.Key()
+		a.Changes[i] = wire.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After}
+	}
+	return a
+}

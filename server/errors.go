@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/store"
+)
+
+func invalid(format string, args ...any) error     { return refuse(wire.Invalid, format, args...) }
+func notFound(format string, args ...any) error    { return refuse(wire.NotFound, format, args...) }
+func unavailable(format string, args ...any) error { return refuse(wire.Unavailable, format, args...) }
+func denied(format string, args ...any) error      { return refuse(wire.Denied, format, args...) }
+func gone(format string, args ...any) error        { return refuse(wire.Gone, format, args...) }
+
+func refuse(kind wire.ErrorKind, format string, args ...any) error {
+	return &wire.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// statusError has a status of its own, instead of its kind's.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// statusOf is the HTTP status of each kind.
+var statusOf = map[wire.ErrorKind]int{
+	wire.Invalid:     http.StatusBadRequest,
+	wire.NotFound:    http.StatusNotFound,
+	wire.Conflict:    http.StatusConflict,
+	wire.Unavailable: http.StatusServiceUnavailable,
+	wire.Denied:      http.StatusForbidden,
+	wire.Gone:        http.StatusGone,
+	wire.Internal:    http.StatusInternalServerError,
+}
+
+// translate makes what is sent of what went wrong. Errors that nobody has given a kind come from the store.
+func translate(err error) (status int, sent *wire.Error) {
+	var (
+		already  *wire.Error
+		problems model.Problems
+		conflict model.Conflict
+	)
+	switch {
+	case errors.As(err, &already):
+		e := *already
+		sent = &e
+	case errors.As(err, &problems):
+		sent = &wire.Error{Kind: wire.Invalid, Message: "the request is refused, and nothing has changed", Problems: problems}
+		status = http.StatusUnprocessableEntity
+	case errors.As(err, &conflict):
+		sent = &wire.Error{Kind: wire.Conflict, Message: conflict.Error()}
+	case errors.Is(err, store.ErrTooLarge):
+		sent = &wire.Error{Kind: wire.Invalid, Message: err.Error()}
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, context.DeadlineExceeded):
+		sent = &wire.Error{Kind: wire.Unavailable, Message: "the store does not answer: " + err.Error()}
+	default:
+		sent = &wire.Error{Kind: wire.Unavailable, Message: "store: " + err.Error()}
+	}
+	var own statusError
+	if errors.As(err, &own) {
+		status = own.status
+	}
+	if status == 0 {
+		status = statusOf[sent.Kind]
+	}
+	return status, sent
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(value)
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/overlane/overlane/server/wire"
+)
+
+// AddJoining adds the routes by which machines become hosts.
+func (s *Server) AddJoining(ca *CA, tokens *Tokens) {
+	j := joining{s, ca, tokens}
+	s.Add(
+		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: wire.JoinRequest{}, Limit: 64 << 10, Answer: wire.Joined{},
+			Doc: "Make a machine a host, by a join token.", Serve: j.join},
+		Route{Method: "POST", Path: "/v1/renew", ID: "renew", Access: AdminAndHosts, Body: wire.RenewRequest{}, Limit: 64 << 10, Answer: wire.Joined{},
+			Doc: "Give a host a new certificate, by the one it has.", Serve: j.renew},
+		Route{Method: "GET", Path: "/v1/tokens", ID: "listTokens", Answer: []wire.TokenInfo{},
+			Doc: "The join tokens, without their secrets.", Serve: j.list},
+		Route{Method: "POST", Path: "/v1/tokens", ID: "createToken", Body: wire.TokenRequest{}, Answer: wire.NewToken{},
+			Doc: "Make a join token. The answer is the only place that its text is ever in.", Serve: j.create},
+		Route{Method: "DELETE", Path: "/v1/tokens/{id}", ID: "revokeToken", Answer: struct{}{},
+			Doc: "End a join token.", Serve: j.revoke},
+	)
+}
+
+// joining is what these routes work with.
+type joining struct {
+	server *Server
+	ca     *CA
+	tokens *Tokens
+}
+
+func (j joining) join(w http.ResponseWriter, r *http.Request) error {
+	var q wire.JoinRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	joined, err := j.admit(r.Context(), q)
+	if err != nil {
+		j.server.log.Warn("join refused", "host", q.Host, "remote", r.RemoteAddr, "error", err)
+		return err
+	}
+	j.server.log.Info("host joined", "host", q.Host, "address", q.Address, "remote", r.RemoteAddr)
+	return writeJSON(w, http.StatusOK, joined)
+}
+
+func (j joining) renew(w http.ResponseWriter, r *http.Request) error {
+	var q wire.RenewRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	identity := ""
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		identity = Identity(r.TLS.PeerCertificates[0])
+	}
+	joined, err := renew(j.ca, CallerOf(r.Context()), identity, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, joined)
+}
+
+func (j joining) list(w http.ResponseWriter, r *http.Request) error {
+	all, err := j.tokens.List(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, all)
+}
+
+func (j joining) create(w http.ResponseWriter, r *http.Request) error {
+	var q wire.TokenRequest
+	if err := readBody(r, &q); err != nil {
+		return err
+	}
+	made, err := j.tokens.Create(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	j.server.log.Info("join token made", "token", made.ID, "host", made.Host, "uses", made.Uses, "expires", made.Expires)
+	return writeJSON(w, http.StatusOK, made)
+}
+
+func (j joining) revoke(w http.ResponseWriter, r *http.Request) error {
+	if err := j.tokens.Revoke(r.Context(), r.PathValue("id")); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, struct{}{})
+}

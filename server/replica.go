@@ -1,0 +1,272 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/store"
+	"github.com/overlane/overlane/view"
+)
+
+// replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
+// are told in the same breath, so whoever has seen a revision here finds it in the streams too.
+type replica struct {
+	store store.Store
+	log   *slog.Logger
+
+	mu       sync.RWMutex
+	state    *model.State // its revision is the store's head
+	statuses map[model.Key]any
+	revision int64         // of the store
+	moved    chan struct{} // closed, and replaced, when revision grows
+	tracker  *view.Tracker
+	streams
+}
+
+// newReplica reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
+// address to another.
+func newReplica(ctx context.Context, s store.Store, log *slog.Logger) (*replica, error) {
+	snapshot, err := s.Load(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{store: s, log: log, moved: make(chan struct{}), streams: newStreams()}
+	loaded, err := read(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	r.state = model.NewState().With(snapshot.Head, loaded.changes)
+	r.statuses = loaded.statuses
+	r.revision = snapshot.Revision
+	r.tracker = view.NewTracker(r.state)
+	return r, nil
+}
+
+// contents are a snapshot's items, decoded.
+type contents struct {
+	changes  []model.Change
+	statuses map[model.Key]any
+}
+
+func read(snapshot store.Snapshot) (contents, error) {
+	c := contents{statuses: map[model.Key]any{}}
+	for _, item := range snapshot.Items {
+		if key, ok := keyOf(objectPrefix, item.Key); ok {
+			o, err := decodeObject(key, item)
+			if err != nil {
+				return c, err
+			}
+			c.changes = append(c.changes, model.ChangeTo(key, o))
+		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
+			status, err := decodeStatus(key, item.Value)
+			if err != nil {
+				return c, err
+			}
+			c.statuses[key] = status
+		}
+	}
+	return c, nil
+}
+
+// follow keeps the replica up to date until ctx ends, whatever happens to the store meanwhile.
+func (r *replica) follow(ctx context.Context) {
+	pause := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		for c, err := range r.store.Watch(ctx, r.seen()) {
+			if err == nil {
+				pause = 50 * time.Millisecond
+				r.commit(c)
+				continue
+			}
+			if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+				return
+			}
+			r.log.Warn("the store's watch broke; will watch again", "error", err)
+			if errors.Is(err, store.ErrCompacted) {
+				r.reload(ctx)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + rand.N(pause)):
+			pause = min(2*pause, 5*time.Second)
+		}
+	}
+}
+
+func (r *replica) seen() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.revision
+}
+
+// commit takes over one write.
+func (r *replica) commit(c store.Commit) {
+	u := update{revision: c.Revision, statuses: map[model.Key]any{}}
+	if c.Head {
+		u.head = c.Revision
+	}
+	for _, item := range c.Put {
+		if key, ok := keyOf(objectPrefix, item.Key); ok {
+			if o, err := decodeObject(key, item); r.readable(err) {
+				u.changes = append(u.changes, model.ChangeTo(key, o))
+			}
+		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
+			if status, err := decodeStatus(key, item.Value); r.readable(err) {
+				u.statuses[key] = status
+			}
+		}
+	}
+	for _, deleted := range c.Delete {
+		if key, ok := keyOf(objectPrefix, deleted); ok {
+			u.changes = append(u.changes, model.ChangeTo(key, nil))
+		} else if key, ok := keyOf(statusPrefix, deleted); ok {
+			u.statuses[key] = nil
+		}
+	}
+	r.enter(u)
+}
+
+func (r *replica) readable(err error) bool {
+	if err != nil {
+		r.log.Error("the store holds what this server cannot read; is another one newer?", "error", err)
+	}
+	return err == nil
+}
+
+// reload catches up where the store's history does not reach back: the differences are one big update.
+func (r *replica) reload(ctx context.Context) {
+	snapshot, err := r.store.Load(ctx, "")
+	if err != nil {
+		r.log.Warn("the store cannot be read; will try again", "error", err)
+		return
+	}
+	loaded, err := read(snapshot)
+	if !r.readable(err) {
+		return
+	}
+	r.enter(r.difference(snapshot, loaded))
+}
+
+func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	u := update{revision: snapshot.Revision, statuses: maps.Clone(loaded.statuses)}
+	if snapshot.Head != r.state.Revision() {
+		u.head = snapshot.Head
+	}
+	there := map[model.Key]bool{}
+	for _, c := range loaded.changes {
+		there[c.Key()] = true
+		if old := r.state.Get(c.Key()); old == nil || old.Revision != c.After.Revision {
+			u.changes = append(u.changes, c)
+		}
+	}
+	for _, kind := range model.Kinds {
+		for o := range r.state.List(kind.Name) {
+			if !there[o.Key()] {
+				u.changes = append(u.changes, model.ChangeTo(o.Key(), nil))
+			}
+		}
+	}
+	for key := range r.statuses {
+		if _, ok := loaded.statuses[key]; !ok {
+			u.statuses[key] = nil
+		}
+	}
+	return u
+}
+
+// update is what changes from one revision to a later one.
+type update struct {
+	revision int64
+	head     int64 // where intent is now; 0: where it was
+	changes  []model.Change
+	statuses map[model.Key]any // nil: gone
+}
+
+func (r *replica) enter(u update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u.revision <= r.revision {
+		return
+	}
+	r.revision = u.revision
+	for key, status := range u.statuses {
+		if status == nil {
+			delete(r.statuses, key)
+		} else {
+			r.statuses[key] = status
+		}
+	}
+	if u.head != 0 {
+		r.state = r.state.With(u.head, u.changes)
+		r.tellViews(r.tracker.Apply(r.state, u.changes))
+	}
+	r.tellWatchers(u)
+	close(r.moved)
+	r.moved = make(chan struct{})
+}
+
+// await returns once the replica has seen a revision.
+func (r *replica) await(ctx context.Context, revision int64) error {
+	for {
+		r.mu.RLock()
+		seen, moved := r.revision, r.moved
+		r.mu.RUnlock()
+		if seen >= revision {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for revision %d: %w", revision, ctx.Err())
+		}
+	}
+}
+
+// with is an object with its status. The caller holds mu.
+func (r *replica) with(o *model.Object) model.Object {
+	full := *o
+	full.Status = r.statusOf(o)
+	return full
+}
+
+func (r *replica) statusOf(o *model.Object) any {
+	switch o.Kind {
+	case "Host":
+		return r.statuses[o.Key()]
+	case "Endpoint":
+		if status := r.endpointStatus(o.Key()); status != nil {
+			return status
+		}
+		return nil
+	}
+	return model.Summarise(r.state, o.Key(), r.endpointStatus)
+}
+
+// endpointStatus is what the host measured that the endpoint is on now; nil if it has not yet, whoever had it before.
+func (r *replica) endpointStatus(key model.Key) *model.EndpointStatus {
+	status, _ := r.statuses[key].(*model.EndpointStatus)
+	spec := r.state.Endpoint(key.Name)
+	if status == nil || spec == nil || status.Host != spec.Host {
+		return nil
+	}
+	return status
+}
+
+// sameStatus tells a status that need not be written again.
+func sameStatus(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}

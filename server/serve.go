@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Listener is a place where requests come in, and how it finds out who they are from.
+type Listener struct {
+	net.Listener
+	Identify Identify
+}
+
+// ListenUnix listens on a unix socket that its owner and group may use: all of them are admins. A socket that a dead server
+// left behind is replaced; one on which somebody answers is an error.
+func ListenUnix(path string) (Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return Listener{}, fmt.Errorf("listen on %s: another server is there", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return Listener{}, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	l, err := listenPrivately(path)
+	if err != nil {
+		return Listener{}, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return Listener{l, Admins}, nil
+}
+
+// listenPrivately makes the socket in a folder that only we can enter, and moves it into place when its mode is right.
+func listenPrivately(path string) (net.Listener, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".socket")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	hidden := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it would look for the old name
+	if err = os.Chmod(hidden, 0o660); err == nil {
+		err = os.Rename(hidden, path)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return unixListener{l, path}, nil
+}
+
+type unixListener struct {
+	net.Listener
+	path string
+}
+
+func (l unixListener) Close() error {
+	return errors.Join(l.Listener.Close(), ignoreMissing(os.Remove(l.path)))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// stopTime is how long requests under way have to end when the server stops. Streams end at once.
+const stopTime = 5 * time.Second
+
+// Serve serves on all listeners until ctx ends, or one of them breaks, which is the error. Then it closes the server.
+func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
+	ended := make(chan error, len(listeners))
+	servers := make([]*http.Server, len(listeners))
+	for i, l := range listeners {
+		servers[i] = s.httpServer(l.Identify)
+		go func() { ended <- servers[i].Serve(l) }()
+	}
+	var broken error
+	select {
+	case <-ctx.Done():
+	case err := <-ended:
+		broken = fmt.Errorf("serve: %w", err)
+	}
+	s.cancel() // ends the streams, which Shutdown would wait for
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	for _, h := range servers {
+		if h.Shutdown(stopping) != nil {
+			_ = h.Close() // what is still under way is cut off
+		}
+	}
+	s.Close()
+	return broken
+}
+
+// httpServer gives up slow senders of headers, and pings HTTP/2 clients so as to notice those that have vanished.
+func (s *Server) httpServer(identify Identify) *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(identify),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,164 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/store"
+)
+
+// report keeps what an agent measured. It is written beside intent and moves no head.
+func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
+	var reports []wire.Report
+	if err := readBody(r, &reports); err != nil {
+		return err
+	}
+	judged, err := s.judgeReports(CallerOf(r.Context()), reports)
+	if err != nil {
+		return err
+	}
+	answer := wire.Reported{Ignored: judged.ignored}
+	if answer.Revision, err = s.keep(r.Context(), judged.batch); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// keep writes a batch of statuses, and waits until everybody has been told.
+func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
+	if b.Len() == 0 {
+		return s.replica.seen(), nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	defer cancel()
+	revision, err := s.config.Store.Write(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	return revision, s.replica.await(ctx, revision)
+}
+
+// judged are reports, and what is to be written of them.
+type judged struct {
+	batch   store.Batch
+	ignored []model.Key
+}
+
+// judgeReports refuses all reports if one is about what is not the caller's. What is nobody's (any more) is ignored: the
+// agent may not have heard of it yet.
+func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, err error) {
+	s.replica.mu.RLock()
+	defer s.replica.mu.RUnlock()
+	values := map[model.Key]any{}
+	for _, report := range reports {
+		key := model.Key{Kind: report.Kind, Name: report.Name}
+		status, err := readStatus(key, report.Status)
+		if err != nil {
+			return j, err
+		}
+		host, err := s.replica.measuredBy(caller, key)
+		if err != nil {
+			return j, err
+		}
+		if e, ok := status.(*model.EndpointStatus); ok {
+			e.Host = host
+		}
+		if host == "" {
+			j.ignored = append(j.ignored, key)
+		} else if !sameStatus(s.replica.statuses[key], status) {
+			values[key] = status
+		}
+	}
+	for key, status := range values {
+		value, err := json.Marshal(status)
+		if err != nil {
+			return j, err
+		}
+		j.batch.Put = append(j.batch.Put, store.Item{Key: statusKey(key), Value: value})
+	}
+	return j, nil
+}
+
+// readStatus is lenient about fields: an agent may be newer than the server.
+func readStatus(key model.Key, raw json.RawMessage) (any, error) {
+	if key.Kind != "Host" && key.Kind != "Endpoint" {
+		return nil, denied("the status of %s is not reported, but counted", key)
+	}
+	status, err := decodeStatus(key, raw)
+	if err != nil {
+		return nil, invalid("body: %v", err)
+	}
+	return status, nil
+}
+
+// measuredBy is the host whose agent measures the object; empty: there is no such object, or it is on no host. The
+// caller must be that host, or an admin.
+func (r *replica) measuredBy(caller Caller, key model.Key) (string, error) {
+	host := ""
+	if key.Kind == "Endpoint" {
+		if spec := r.state.Endpoint(key.Name); spec != nil {
+			host = spec.Host
+		}
+	} else if r.state.Host(key.Name) != nil || caller.Kind == HostCaller {
+		host = key.Name
+	}
+	if host != "" && caller.Kind == HostCaller && caller.Host != host {
+		return "", denied("%s may not report the status of %s", caller, key)
+	}
+	return host, nil
+}
+
+func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, s.replica.overview())
+}
+
+func (r *replica) overview() wire.Overview {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	o := wire.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
+	for _, k := range model.Kinds {
+		o.Objects[k.Name] = r.state.Len(k.Name)
+	}
+	for host := range r.state.List("Host") {
+		o.Hosts = append(o.Hosts, r.with(host))
+	}
+	for endpoint := range r.state.List("Endpoint") {
+		o.Endpoints.Total++
+		*counter(&o.Endpoints, r.endpointStatus(endpoint.Key()))++
+	}
+	return o
+}
+
+// counter is where an endpoint with that status counts.
+func counter(n *model.EndpointCounts, status *model.EndpointStatus) *int {
+	if status == nil {
+		return &n.Pending
+	}
+	switch status.State {
+	case model.Attached:
+		return &n.Attached
+	case model.Ready:
+		return &n.Ready
+	case model.Failed:
+		return &n.Failed
+	}
+	return &n.Pending
+}
+
+func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, http.StatusOK, wire.Version{Version: s.config.Version, API: "v1"})
+}
+
+// health asks the store, since a watch of a cluster that is away only waits.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := s.config.Store.Load(ctx, "none/"); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, wire.Health{Status: "ok", Revision: s.replica.seen()})
+}

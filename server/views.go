@@ -1,0 +1,58 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/overlane/overlane/view"
+)
+
+// view streams what one host must know: to that host, and to admins. Besides a heartbeat and an end, a stream that lost
+// its place is told the whole view again.
+func (s *Server) view(w http.ResponseWriter, r *http.Request) error {
+	host, caller := r.PathValue("host"), CallerOf(r.Context())
+	if caller.Kind != LocalAdmin && caller.Host != host {
+		return denied("%s may not read the view of host %s", caller, host)
+	}
+	if s.State().Host(host) == nil {
+		return notFound("Host %s: does not exist", host)
+	}
+	v, whole := s.replica.subscribe(host, s.config.Backlog)
+	defer s.replica.unsubscribe(host, v)
+	defer s.metrics.stream("view")()
+	out := newLines(w)
+	if err := out.send(encode(whole)); err != nil {
+		return err
+	}
+	return s.passView(r, out, host, v)
+}
+
+// passView passes on what the viewer is told. Before every line it makes sure that the host may still read it.
+func (s *Server) passView(r *http.Request, out *lines, host string, v *viewer) error {
+	beat := time.NewTicker(s.config.Heartbeat)
+	defer beat.Stop()
+	for {
+		var (
+			d  view.Delta
+			ok bool
+		)
+		select {
+		case d = <-v.news:
+			ok = true
+		case <-beat.C:
+			d, ok = s.replica.idle(v)
+		case <-s.ctx.Done():
+			return unavailable("the server is stopping")
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+		for ; ok; d, ok = s.replica.recover(host, v) {
+			if err := stillCaller(r); err != nil {
+				return err
+			}
+			if err := out.send(encode(d)); err != nil {
+				return err
+			}
+		}
+	}
+}
