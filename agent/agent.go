@@ -1,0 +1,210 @@
+// Package agent is the loop on each host: it follows the host's view, keeps the switch at what the view compiles to, plugs endpoints in
+// and out, and measures. It decides nothing about packets, and while it is down the switch goes on as it is.
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
+)
+
+// Server is what the agent needs of the API; client.Client has it.
+type Server interface {
+	// FollowView calls each with every delta of the host's view, reconnecting for ever, until ctx ends. The first delta of each
+	// connection is complete. down is told when a connection ends, and why.
+	FollowView(ctx context.Context, host string, each func(view.Delta), down func(error))
+	Put(ctx context.Context, o model.Object) (model.Object, error)
+	Delete(ctx context.Context, key model.Key) error
+	PutStatus(ctx context.Context, updates []model.StatusUpdate) error
+}
+
+// Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through do.
+type Agent struct {
+	config Config
+	server Server
+	log    *slog.Logger
+
+	calls chan func() // run by the loop, one at a time
+
+	view     view.View
+	revision int64 // of the view
+	complete bool  // a complete delta has come since the start: from now on what is not in the view may be removed
+	unsaved  bool  // the view on disk is older
+
+	db      *ovs.DB
+	sw      *ovs.Switch
+	layout  ovs.State
+	wiring  dataplane.Wiring
+	desired *desired
+
+	touched   map[dataplane.Subject]bool // to be compiled again
+	resync    string                     // why the whole must be read back and compared; empty: it need not
+	retryAt   time.Time                  // of what has gone wrong
+	applied   int64                      // revision that the switch has
+	waiters   []*waiter
+	attaching map[string]bool // endpoints that a call is plugging in or out right now
+
+	links   map[string]*link  // probes to peers, by host
+	alive   map[string]*pulse // ARP to endpoints, by name
+	drift   model.Drift
+	reports reports
+}
+
+// New makes an agent; Run starts it.
+func New(c Config, s Server, log *slog.Logger) *Agent {
+	return &Agent{
+		config: c, server: s, log: log,
+		calls:     make(chan func(), 64),
+		view:      view.View{Host: c.Host, VTEP: c.Address},
+		desired:   newDesired(),
+		touched:   map[dataplane.Subject]bool{},
+		resync:    "start",
+		attaching: map[string]bool{},
+		links:     map[string]*link{},
+		alive:     map[string]*pulse{},
+	}
+}
+
+// Run works until ctx ends. It leaves the switch as it is.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := os.MkdirAll(a.config.State, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	if err := a.loadSnapshot(); err != nil {
+		a.log.Warn("starting without the last view", "err", err)
+	}
+	gone, err := attach.Watch(ctx)
+	if err != nil {
+		return fmt.Errorf("watch network interfaces: %w", err)
+	}
+	stopLocal, err := a.serveLocal(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopLocal()
+	go a.server.FollowView(ctx, a.config.Host,
+		func(d view.Delta) { a.do(ctx, func() { a.apply(d) }) },
+		func(err error) { a.log.Warn("server unreachable; the network goes on as it is", "err", err) })
+	a.loop(ctx, gone)
+	return a.close()
+}
+
+func (a *Agent) close() error {
+	if a.sw != nil {
+		a.sw.Close()
+	}
+	if a.db != nil {
+		a.db.Close()
+	}
+	if !a.unsaved {
+		return nil
+	}
+	return a.saveSnapshot()
+}
+
+// do has the loop run a function. It returns when the function is queued, or when ctx ends.
+func (a *Agent) do(ctx context.Context, f func()) {
+	select {
+	case a.calls <- f:
+	case <-ctx.Done():
+	}
+}
+
+// ask has the loop run a function and waits for it.
+func (a *Agent) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	a.do(ctx, func() { f(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const (
+	tick       = time.Second
+	auditEvery = 5 * time.Minute // read the switch back although nothing seems to have happened
+)
+
+// loop takes what has happened, all of it, and then brings the switch up to date in one step.
+func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	audit := time.NewTicker(auditEvery)
+	defer audit.Stop()
+	for ctx.Err() == nil {
+		a.connect(ctx)
+		a.flush(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-a.calls:
+			f()
+			a.drain()
+		case <-a.dbChanged():
+			a.databaseChanged(ctx)
+		case event := <-a.driftEvents():
+			a.noteDrift(event)
+		case <-a.switchDone():
+			a.disconnect(a.sw.Err())
+		case link := <-gone:
+			a.unplugged(ctx, link)
+		case <-ticker.C:
+			a.everySecond(ctx)
+		case <-audit.C:
+			a.wantResync("audit")
+		}
+	}
+}
+
+// drain runs the calls that have queued up meanwhile, so that a burst of changes becomes one bundle.
+func (a *Agent) drain() {
+	for n := 0; n < cap(a.calls); n++ {
+		select {
+		case f := <-a.calls:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// apply takes a delta into the view.
+func (a *Agent) apply(d view.Delta) {
+	subjects, ok := dataplane.Affected(&a.view, d)
+	a.view.Apply(d)
+	a.revision = d.Revision
+	a.unsaved = true
+	if d.Complete {
+		a.complete = true
+	}
+	if !ok {
+		a.wantResync("complete view")
+	}
+	for _, s := range subjects {
+		a.touched[s] = true
+	}
+	a.rewire(context.Background())
+}
+
+func (a *Agent) everySecond(ctx context.Context) {
+	a.tidy(ctx)
+	a.probe(ctx)
+	a.report(ctx)
+	if a.unsaved {
+		if err := a.saveSnapshot(); err != nil {
+			a.log.Error("the view is not on disk", "err", err)
+			return
+		}
+		a.unsaved = false
+	}
+}

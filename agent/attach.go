@@ -1,0 +1,380 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is set.
+type AttachRequest struct {
+	Container string     `json:"container,omitempty"` // Docker name or ID
+	Netns     string     `json:"netns,omitempty"`     // path, name or PID
+	Subnet    string     `json:"subnet"`              // VPC/SUBNET
+	Name      string     `json:"name,omitempty"`      // last part of the endpoint's name; the container's name when absent
+	Address   netip.Addr `json:"address,omitzero"`    // allocated when absent
+	MAC       model.MAC  `json:"mac,omitzero"`        // derived from the address when absent
+	Interface string     `json:"interface,omitempty"` // eth0
+}
+
+// AttachReply says what the endpoint got.
+type AttachReply struct {
+	Endpoint  string       `json:"endpoint"`
+	Address   netip.Prefix `json:"address"`
+	Gateway   netip.Addr   `json:"gateway"`
+	MAC       model.MAC    `json:"mac"`
+	MTU       int          `json:"mtu"`
+	Interface string       `json:"interface"`
+	Port      string       `json:"port"`      // on the switch
+	Unchanged bool         `json:"unchanged"` // it was so already
+}
+
+const attachTimeout = 20 * time.Second
+
+// Attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once the switch has
+// confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is attached
+// changes nothing.
+func (a *Agent) Attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	target, err := a.resolve(ctx, &r)
+	if err != nil {
+		return AttachReply{}, err
+	}
+	name := r.Subnet + "/" + r.Name
+	if err := a.begin(ctx, name); err != nil {
+		return AttachReply{}, err
+	}
+	defer a.end(name)
+	p := &plugging{agent: a, name: name, request: r, target: target}
+	reply, err := p.run(ctx)
+	if err != nil {
+		p.rollBack()
+		return AttachReply{}, fmt.Errorf("attach %s to %s: %w", target.what, r.Subnet, err)
+	}
+	return reply, nil
+}
+
+// target is what is to be plugged in.
+type target struct {
+	what       string // for people
+	netns      string // path
+	attachment model.Attachment
+}
+
+// resolve finds the namespace and fills the request's defaults.
+func (a *Agent) resolve(ctx context.Context, r *AttachRequest) (target, error) {
+	if (r.Container == "") == (r.Netns == "") {
+		return target{}, invalid("name one of container and netns")
+	}
+	if r.Interface == "" {
+		r.Interface = "eth0"
+	}
+	if r.Netns != "" {
+		path, err := attach.NetnsPath(r.Netns)
+		if err != nil {
+			return target{}, err
+		}
+		if r.Name == "" {
+			r.Name = defaultName(r.Netns)
+		}
+		return target{"netns " + r.Netns, path, model.Attachment{Netns: path, Interface: r.Interface}}, nil
+	}
+	c, err := attach.Resolve(ctx, a.config.Docker, r.Container)
+	if err != nil {
+		return target{}, err
+	}
+	if r.Name == "" {
+		r.Name = defaultName(c.Name)
+	}
+	return target{"container " + r.Container, c.NetnsPath, model.Attachment{Container: c.ID, Interface: r.Interface}}, nil
+}
+
+// begin keeps others off an endpoint: a second call for it, and the loop's tidying.
+func (a *Agent) begin(ctx context.Context, name string) error {
+	var busy bool
+	err := a.ask(ctx, func() {
+		busy = a.attaching[name]
+		a.attaching[name] = true
+	})
+	if err == nil && busy {
+		return conflict("endpoint %s is being attached or detached right now; try again", name)
+	}
+	return err
+}
+
+func (a *Agent) end(name string) {
+	a.do(context.Background(), func() { delete(a.attaching, name) })
+}
+
+// plugging is one attach under way, and what it has made so far.
+type plugging struct {
+	agent   *Agent
+	name    string
+	request AttachRequest
+	target  target
+
+	bound   *model.Object // as the server has it now
+	address view.Address
+	undo    func() error // takes the interface away
+	port    bool         // the switch has, or may have, the port
+}
+
+func (p *plugging) run(ctx context.Context) (AttachReply, error) {
+	reply, done, err := p.already(ctx)
+	if done || err != nil {
+		return reply, err
+	}
+	if err := p.bind(ctx); err != nil {
+		return AttachReply{}, err
+	}
+	segment, err := p.awaitAddress(ctx)
+	if err != nil {
+		return AttachReply{}, err
+	}
+	reply = p.reply(segment)
+	if err := p.plumb(ctx, reply); err != nil {
+		return AttachReply{}, err
+	}
+	return reply, p.agent.awaitFlows(ctx, p.address.AddressKey)
+}
+
+// already looks whether the endpoint is plugged in here: into the same thing, then there is nothing to do; into
+// another, then that comes first.
+func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, err error) {
+	a := p.agent
+	var known, wired bool
+	var segment view.Segment
+	if err := a.ask(ctx, func() {
+		p.address, known = a.own()[p.name]
+		_, wired = a.wiring.Ports[p.address.AddressKey]
+		segment = a.view.Segments[p.address.VNI]
+	}); err != nil || !known || !wired || p.address.Attachment == nil {
+		return reply, false, err
+	}
+	if *p.address.Attachment != p.target.attachment {
+		return reply, false, conflict("endpoint %s is attached to %s already; detach it first, or give another --name", p.name, describe(*p.address.Attachment))
+	}
+	if want := p.request.Address; want.IsValid() && want != p.address.IP {
+		return reply, false, conflict("endpoint %s has the address %s already, not %s; detach it first", p.name, p.address.IP, want)
+	}
+	reply = p.reply(segment)
+	reply.Unchanged = true
+	return reply, true, nil
+}
+
+func describe(at model.Attachment) string {
+	if at.Container != "" {
+		return fmt.Sprintf("container %.12s (%s)", at.Container, at.Interface)
+	}
+	return fmt.Sprintf("netns %s (%s)", at.Netns, at.Interface)
+}
+
+// bind has the server give the endpoint to this host.
+func (p *plugging) bind(ctx context.Context) error {
+	bound, err := p.agent.server.Put(ctx, model.Object{Kind: "Endpoint", Name: p.name, Spec: &model.EndpointSpec{
+		Host: p.agent.config.Host, Address: p.request.Address, MAC: p.request.MAC,
+		Attachment: &p.target.attachment, Ephemeral: true,
+	}})
+	if err != nil {
+		return err
+	}
+	p.bound = &bound
+	return nil
+}
+
+func (p *plugging) reply(s view.Segment) AttachReply {
+	return AttachReply{
+		Endpoint: p.name, Address: netip.PrefixFrom(p.address.IP, s.CIDR.Bits()), Gateway: s.Gateway,
+		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: attach.HostIf(p.name),
+	}
+}
+
+func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
+	undo, err := attach.Plumb(ctx, attach.Request{
+		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
+		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.agent.layout.Datapath != "netdev",
+	})
+	if err != nil {
+		return err
+	}
+	p.undo, p.port = undo, true
+	_, err = p.agent.db.AddPort(ctx, endpointPort(p.address))
+	return err
+}
+
+// rollBack takes back what was made, in the opposite order. It has time of its own: the call's may be up.
+func (p *plugging) rollBack() {
+	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
+	defer cancel()
+	log := p.agent.log.With("endpoint", p.name)
+	if p.port {
+		if err := p.agent.db.RemovePort(ctx, attach.HostIf(p.name)); err != nil {
+			log.Error("take the port back", "err", err)
+		}
+	}
+	if p.undo != nil {
+		if err := p.undo(); err != nil {
+			log.Error("take the interface back", "err", err)
+		}
+	}
+	if p.bound == nil {
+		return
+	}
+	spec := p.bound.Spec.(*model.EndpointSpec)
+	if err := p.agent.releaseNow(ctx, p.name, spec.Ephemeral); err != nil {
+		log.Error("give the endpoint back", "err", err)
+	}
+}
+
+// waiter is a call that waits for the loop to get somewhere.
+type waiter struct {
+	ready func() bool
+	done  chan struct{}
+}
+
+// await returns once ready holds; ready runs on the loop, after each step of it.
+func (a *Agent) await(ctx context.Context, what string, ready func() bool) error {
+	w := &waiter{ready, make(chan struct{})}
+	a.do(ctx, func() { a.waiters = append(a.waiters, w) })
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		a.do(context.Background(), func() { a.forget(w) })
+		return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+	}
+}
+
+func (a *Agent) answerWaiters() {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
+		ready := w.ready()
+		if ready {
+			close(w.done)
+		}
+		return ready
+	})
+}
+
+func (a *Agent) forget(gone *waiter) {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool { return w == gone })
+}
+
+// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it.
+func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err error) {
+	a := p.agent
+	spec := p.bound.Spec.(*model.EndpointSpec)
+	err = a.await(ctx, "the server to tell this host of its endpoint", func() bool {
+		for vni, s := range a.view.Segments {
+			if s.Subnet != p.request.Subnet {
+				continue
+			}
+			segment = s
+			p.address = a.view.Addresses[view.AddressKey{VNI: vni, IP: spec.Address}]
+		}
+		return p.address.Endpoint == p.name && p.address.Host == a.config.Host
+	})
+	return segment, err
+}
+
+// awaitFlows waits until the switch has confirmed the flows of an address of this host.
+func (a *Agent) awaitFlows(ctx context.Context, key view.AddressKey) error {
+	return a.await(ctx, "the switch to take the endpoint's flows", func() bool {
+		_, wired := a.wiring.Ports[key]
+		return wired && len(a.touched) == 0 && a.resync == ""
+	})
+}
+
+// DetachRequest names an endpoint, or the container or namespace that it is plugged into (all of its endpoints then).
+type DetachRequest struct {
+	Endpoint  string `json:"endpoint,omitempty"` // VPC/SUBNET/ENDPOINT
+	Container string `json:"container,omitempty"`
+	Netns     string `json:"netns,omitempty"`
+	Subnet    string `json:"subnet,omitempty"` // only those of this subnet
+}
+
+// Detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
+// their names; none is no error, for what is not attached is detached.
+func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	found, err := a.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, address := range found {
+		if err := a.detach(ctx, address); err != nil {
+			return names, fmt.Errorf("detach %s: %w", address.Endpoint, err)
+		}
+		names = append(names, address.Endpoint)
+	}
+	return names, nil
+}
+
+func (a *Agent) detach(ctx context.Context, address view.Address) error {
+	if err := a.begin(ctx, address.Endpoint); err != nil {
+		return err
+	}
+	defer a.end(address.Endpoint)
+	port := attach.HostIf(address.Endpoint)
+	if err := a.db.RemovePort(ctx, port); err != nil {
+		return err
+	}
+	if err := attach.Unplumb(ctx, port); err != nil {
+		return err
+	}
+	return a.releaseNow(ctx, address.Endpoint, address.Ephemeral)
+}
+
+func (a *Agent) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
+	if r.Endpoint == "" && r.Container == "" && r.Netns == "" {
+		return nil, invalid("name an endpoint, a container or a netns")
+	}
+	match := func(at model.Attachment, name string) bool { return name == r.Endpoint }
+	switch {
+	case r.Container != "":
+		id := r.Container
+		if c, err := attach.Resolve(ctx, a.config.Docker, r.Container); err == nil {
+			id = c.ID
+		}
+		match = func(at model.Attachment, _ string) bool { return at.Container == id }
+	case r.Netns != "":
+		path, err := attach.NetnsPath(r.Netns)
+		if err != nil {
+			return nil, err
+		}
+		match = func(at model.Attachment, _ string) bool { return at.Netns == path }
+	}
+	var found []view.Address
+	err := a.ask(ctx, func() {
+		for name, address := range a.own() {
+			if address.Attachment != nil && match(*address.Attachment, name) && (r.Subnet == "" || model.Parent(name) == r.Subnet) {
+				found = append(found, address)
+			}
+		}
+	})
+	slices.SortFunc(found, func(x, y view.Address) int { return strings.Compare(x.Endpoint, y.Endpoint) })
+	return found, err
+}
+
+// defaultName makes the last part of an endpoint's name of a container's name, or of a namespace's.
+func defaultName(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(path.Base(s)) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.' {
+			b.WriteRune(r)
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	return strings.Trim(b.String(), "-.")
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a default.
+type Config struct {
+	Host    string     `json:"host"`    // name of this host in intent
+	Server  string     `json:"server"`  // https://ADDRESS:PORT, or unix:///PATH on the server's own machine
+	Address netip.Addr `json:"address"` // of the VTEP
+
+	State  string `json:"state,omitempty"`  // folder for what must survive a restart; /var/lib/overlane
+	Socket string `json:"socket,omitempty"` // of the local API; /run/overlane/agent.sock
+	OVS    string `json:"ovs,omitempty"`    // OVS's run directory; /var/run/openvswitch
+	Docker string `json:"docker,omitempty"` // Docker's socket; /var/run/docker.sock
+
+	Bridge   string `json:"bridge,omitempty"`   // the integration bridge; br-overlane
+	Datapath string `json:"datapath,omitempty"` // system or netdev; chosen by what the machine can do
+	Uplink   string `json:"uplink,omitempty"`   // NIC to put into OVS on the netdev datapath; never moved unasked
+	UDPPort  uint16 `json:"udpPort,omitempty"`  // of VXLAN; 4789 (RFC 7348 section 5)
+
+	Version string `json:"-"` // of this binary, for status
+}
+
+// ReadConfig reads a configuration file. Unknown fields are refused.
+func ReadConfig(path string) (Config, error) {
+	var c Config
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return c, fmt.Errorf("read agent configuration: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		return c, fmt.Errorf("read agent configuration %s: %w", path, err)
+	}
+	c.fill()
+	return c, c.check(path)
+}
+
+func (c *Config) fill() {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&c.State, "/var/lib/overlane"},
+		{&c.Socket, "/run/overlane/agent.sock"},
+		{&c.OVS, "/var/run/openvswitch"},
+		{&c.Docker, "/var/run/docker.sock"},
+		{&c.Bridge, "br-overlane"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	if c.UDPPort == 0 {
+		c.UDPPort = 4789
+	}
+}
+
+func (c *Config) check(path string) error {
+	switch {
+	case c.Host == "":
+		return fmt.Errorf("agent configuration %s: host is missing; it is this machine's name in intent", path)
+	case c.Server == "":
+		return fmt.Errorf("agent configuration %s: server is missing; it is https://ADDRESS:PORT of the overlane server", path)
+	case !c.Address.Is4():
+		return fmt.Errorf("agent configuration %s: address %q is not an IPv4 address; it is this machine's underlay address", path, c.Address)
+	}
+	return nil
+}

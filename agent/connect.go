@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/ovs"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	tunnelPort     = "ovl-vxlan"
+)
+
+// connect gets to the database and to the switch, whichever is missing. What fails is tried again a second later.
+func (a *Agent) connect(ctx context.Context) {
+	if a.sw != nil || time.Now().Before(a.retryAt) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := a.tryConnect(ctx); err != nil {
+		a.log.Warn("connect to Open vSwitch", "err", err)
+		a.retryAt = time.Now().Add(retryAfter)
+	}
+}
+
+func (a *Agent) tryConnect(ctx context.Context) error {
+	if a.db == nil {
+		db, err := ovs.Open(ctx, ovs.Config{Socket: filepath.Join(a.config.OVS, "db.sock"), Log: a.log})
+		if err != nil {
+			return err
+		}
+		a.db = db
+	}
+	if err := a.ensure(ctx); err != nil {
+		return err
+	}
+	sw, err := ovs.Dial(ctx, ovs.SwitchConfig{
+		Socket:   filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
+		Log:      a.log,
+		PacketIn: func(p ovs.PacketIn) { a.offer(func() { a.packetIn(p) }) },
+	})
+	if err != nil {
+		return err
+	}
+	a.sw = sw
+	a.wantResync("connect")
+	a.rewire(ctx)
+	return nil
+}
+
+// databaseChanged puts back what somebody removed, and looks which ports there are now.
+func (a *Agent) databaseChanged(ctx context.Context) {
+	if !a.db.Connected() {
+		return
+	}
+	if err := a.ensure(ctx); err != nil {
+		a.log.Error("keep the bridge as it must be", "err", err)
+		a.retryAt = time.Now().Add(retryAfter)
+	}
+	a.rewire(ctx)
+	a.tidy(ctx)
+}
+
+// ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
+func (a *Agent) ensure(ctx context.Context) error {
+	layout, err := a.db.Ensure(ctx, ovs.Layout{
+		Bridge: a.config.Bridge, Tunnel: tunnelPort, VTEP: a.view.VTEP, UDPPort: a.config.UDPPort,
+		Datapath: a.config.Datapath, Tables: dataplane.Names(),
+	})
+	if err != nil {
+		return err
+	}
+	a.layout = layout
+	if n := len(layout.Repaired); n > 0 {
+		a.drift.PortsRepaired += uint64(n)
+		a.drift.Last = time.Now()
+		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
+	}
+	if a.wiring.Tunnel != layout.TunnelOFPort {
+		a.wiring.Tunnel = layout.TunnelOFPort
+		a.wantResync("tunnel port")
+	}
+	return nil
+}
+
+// noteDrift hears that somebody has changed what is ours in the switch. What it was, the read-back finds out.
+func (a *Agent) noteDrift(e ovs.DriftEvent) {
+	a.log.Info("somebody has changed the switch", "what", e.What)
+	a.wantResync(resyncDrift)
+}
+
+func (a *Agent) disconnect(err error) {
+	a.log.Warn("connection to the switch lost", "err", err)
+	a.sw.Close()
+	a.sw = nil
+}
+
+// offer hands the loop a function that may be lost when it is busy.
+func (a *Agent) offer(f func()) {
+	select {
+	case a.calls <- f:
+	default:
+	}
+}
+
+// These are nil while there is no connection: a nil channel never has anything to say.
+
+func (a *Agent) dbChanged() <-chan struct{} {
+	if a.db == nil {
+		return nil
+	}
+	return a.db.Changed()
+}
+
+func (a *Agent) driftEvents() <-chan ovs.DriftEvent {
+	if a.sw == nil {
+		return nil
+	}
+	return a.sw.Drift()
+}
+
+func (a *Agent) switchDone() <-chan struct{} {
+	if a.sw == nil {
+		return nil
+	}
+	return a.sw.Done()
+}

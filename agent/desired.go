@@ -1,0 +1,206 @@
+package agent
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/ovs"
+)
+
+// desired remembers, subject by subject, what the switch was told to contain, so that a change costs what it
+// touches and not what there is. It is a cache: whatever it says, a read-back of the switch says it better.
+type desired struct {
+	subjects map[dataplane.Subject]dataplane.Entries
+	flows    map[flow.Key]owned
+	groups   map[uint32]flow.Group
+}
+
+type owned struct {
+	flow  flow.Flow
+	owner dataplane.Subject
+}
+
+func newDesired() *desired {
+	return &desired{
+		subjects: map[dataplane.Subject]dataplane.Entries{},
+		flows:    map[flow.Key]owned{},
+		groups:   map[uint32]flow.Group{},
+	}
+}
+
+// replace gives a subject new entries and notes in c what that means for the switch.
+func (d *desired) replace(s dataplane.Subject, now dataplane.Entries, c *changes) {
+	old := d.subjects[s]
+	if len(now.Flows)+len(now.Groups) == 0 {
+		delete(d.subjects, s)
+	} else {
+		d.subjects[s] = now
+	}
+	d.replaceFlows(s, old.Flows, now.Flows, c)
+	d.replaceGroups(old.Groups, now.Groups, c)
+}
+
+// replaceFlows takes a key from a subject only if it still owns it: a port, for one, may have passed to another endpoint.
+func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *changes) {
+	keep := make(map[flow.Key]bool, len(now))
+	for _, f := range now {
+		key := f.Key()
+		keep[key] = true
+		if have, ok := d.flows[key]; !ok || have.flow.Cookie() != f.Cookie() {
+			c.put(key, f)
+		}
+		d.flows[key] = owned{f, s}
+	}
+	for _, f := range old {
+		key := f.Key()
+		if !keep[key] && d.flows[key].owner == s {
+			delete(d.flows, key)
+			c.drop(key, f)
+		}
+	}
+}
+
+func (d *desired) replaceGroups(old, now []flow.Group, c *changes) {
+	keep := make(map[uint32]bool, len(now))
+	for _, g := range now {
+		keep[g.ID] = true
+		have, known := d.groups[g.ID]
+		if !known || have.String() != g.String() {
+			c.putGroup(g, known)
+		}
+		d.groups[g.ID] = g
+	}
+	for _, g := range old {
+		if !keep[g.ID] {
+			delete(d.groups, g.ID)
+			c.dropGroup(g.ID)
+		}
+	}
+}
+
+// against says what it takes to bring a switch from what it has to what is desired.
+func (d *desired) against(have ovs.Contents) *changes {
+	c := newChanges()
+	installed := make(map[flow.Key]uint64, len(have.Flows))
+	for _, f := range have.Flows {
+		installed[f.Key] = f.Cookie
+		if _, wanted := d.flows[f.Key]; !wanted {
+			c.drops[f.Key] = f
+		}
+	}
+	for key, want := range d.flows {
+		if cookie, ok := installed[key]; !ok || cookie != want.flow.Cookie() {
+			c.puts[key] = want.flow
+		}
+	}
+	c.strange = have.Strange
+	d.groupsAgainst(have.Groups, c)
+	metersAgainst(have.Meters, c)
+	return c
+}
+
+func (d *desired) groupsAgainst(have []flow.Group, c *changes) {
+	installed := map[uint32]string{}
+	for _, g := range have {
+		installed[g.ID] = g.String()
+		if _, wanted := d.groups[g.ID]; !wanted {
+			c.dropGroup(g.ID)
+		}
+	}
+	for id, g := range d.groups {
+		if text, ok := installed[id]; !ok || text != g.String() {
+			c.putGroup(g, ok)
+		}
+	}
+}
+
+func metersAgainst(have []flow.Meter, c *changes) {
+	installed := map[uint32]flow.Meter{}
+	for _, m := range have {
+		installed[m.ID] = m
+	}
+	for _, want := range dataplane.Meters() {
+		switch m, ok := installed[want.ID]; {
+		case !ok:
+			c.addMeters = append(c.addMeters, want)
+		case m != want:
+			c.modMeters = append(c.modMeters, want)
+		}
+		delete(installed, want.ID)
+	}
+	for id := range installed {
+		c.delMeters = append(c.delMeters, id)
+	}
+}
+
+// changes collects what several subjects ask for, so that a key that passes from one to another is replaced and not removed.
+type changes struct {
+	puts      map[flow.Key]flow.Flow
+	drops     map[flow.Key]flow.Installed
+	strange   []ovs.StrangeFlow
+	addGroups map[uint32]flow.Group
+	modGroups map[uint32]flow.Group
+	delGroups map[uint32]bool
+
+	addMeters, modMeters []flow.Meter
+	delMeters            []uint32
+}
+
+func newChanges() *changes {
+	return &changes{
+		puts: map[flow.Key]flow.Flow{}, drops: map[flow.Key]flow.Installed{},
+		addGroups: map[uint32]flow.Group{}, modGroups: map[uint32]flow.Group{}, delGroups: map[uint32]bool{},
+	}
+}
+
+func (c *changes) put(key flow.Key, f flow.Flow) {
+	delete(c.drops, key)
+	c.puts[key] = f
+}
+
+func (c *changes) drop(key flow.Key, f flow.Flow) {
+	delete(c.puts, key)
+	c.drops[key] = flow.Installed{Key: key, Cookie: f.Cookie()}
+}
+
+func (c *changes) putGroup(g flow.Group, known bool) {
+	if known {
+		c.modGroups[g.ID] = g
+	} else {
+		c.addGroups[g.ID] = g
+	}
+}
+
+func (c *changes) dropGroup(id uint32) { c.delGroups[id] = true }
+
+// addOnly leaves out whatever would take something away, or put something else in its place.
+func (c *changes) addOnly(have ovs.Contents) {
+	for _, f := range have.Flows {
+		delete(c.puts, f.Key)
+	}
+	clear(c.drops)
+	c.strange = nil
+	clear(c.modGroups)
+	clear(c.delGroups)
+	c.delMeters = nil
+}
+
+// repairs counts the flows and groups that it changes.
+func (c *changes) repairs() (flows, groups int) {
+	return max(len(c.puts), len(c.drops)+len(c.strange)), len(c.addGroups) + len(c.modGroups) + len(c.delGroups)
+}
+
+func (c *changes) forSwitch() ovs.Change {
+	change := ovs.Change{
+		AddMeters: c.addMeters, ModMeters: c.modMeters, DelMeters: c.delMeters,
+		AddGroups: slices.Collect(maps.Values(c.addGroups)), ModGroups: slices.Collect(maps.Values(c.modGroups)),
+		DelGroups: slices.Collect(maps.Keys(c.delGroups)),
+		Add:       slices.Collect(maps.Values(c.puts)), Del: slices.Collect(maps.Values(c.drops)), Strange: c.strange,
+	}
+	// Back to front: a load in several bundles admits packets when the rest is there.
+	slices.SortFunc(change.Add, func(a, b flow.Flow) int { return cmp.Compare(b.Table, a.Table) })
+	return change
+}

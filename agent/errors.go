@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/overlane/overlane/server/wire"
+)
+
+func invalid(format string, args ...any) error {
+	return &wire.Error{Kind: wire.Invalid, Message: fmt.Sprintf(format, args...)}
+}
+
+func conflict(format string, args ...any) error {
+	return &wire.Error{Kind: wire.Conflict, Message: fmt.Sprintf(format, args...)}
+}
+
+func ignoreNotFound(err error) error {
+	if e := new(wire.Error); errors.As(err, &e) && e.Kind == wire.NotFound {
+		return nil
+	}
+	return err
+}
+
+// writeError keeps the kind of an error of the server's; whatever else goes wrong here is the request's fault or the machine's,
+// and its text says which.
+func writeError(w http.ResponseWriter, err error) {
+	told := &wire.Error{Kind: wire.Unavailable}
+	if e := new(wire.Error); errors.As(err, &e) {
+		told.Kind = e.Kind
+	}
+	told.Message = err.Error()
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	json.NewEncoder(w).Encode(wire.Refusal{Error: told})
+}
+
+func readError(answer []byte) error {
+	var r wire.Refusal
+	if err := json.Unmarshal(answer, &r); err != nil || r.Error == nil {
+		return fmt.Errorf("the agent answered %q", answer)
+	}
+	return r.Error
+}

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/overlane/overlane/view"
+)
+
+// The local API is for the machine's own administrator: a unix socket that only root may open.
+//
+//	POST /v1/attach  AttachRequest -> AttachReply
+//	POST /v1/detach  DetachRequest -> names
+//	GET  /v1/status  -> Status
+//	GET  /v1/view    -> view.Delta, complete
+
+// serveLocal listens until stop is called.
+func (a *Agent) serveLocal(ctx context.Context) (stop func(), err error) {
+	listener, err := listenUnix(ctx, a.config.Socket)
+	if err != nil {
+		return nil, fmt.Errorf("local API: %w", err)
+	}
+	server := &http.Server{Handler: a.localAPI(), ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("local API", "err", err)
+		}
+	}()
+	return func() { server.Close() }, nil
+}
+
+// listenUnix takes the socket over from an agent that was killed, but not from one that lives.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("another agent listens on %s", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return listener, os.Chmod(path, 0o600)
+}
+
+func (a *Agent) localAPI() http.Handler {
+	mux := http.NewServeMux()
+	route(mux, "POST /v1/attach", a.Attach)
+	route(mux, "POST /v1/detach", a.Detach)
+	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
+		err = a.ask(ctx, func() {
+			a.countDrops(ctx)
+			s = a.status(time.Now())
+		})
+		return s, err
+	})
+	route(mux, "GET /v1/view", func(ctx context.Context, _ struct{}) (d view.Delta, err error) {
+		err = a.ask(ctx, func() { d = a.view.Delta(a.revision) })
+		return d, err
+	})
+	return mux
+}
+
+const maxBody = 1 << 20
+
+func route[Q, R any](mux *http.ServeMux, pattern string, call func(context.Context, Q) (R, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if r.Method != http.MethodGet {
+			decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(&q); err != nil {
+				writeError(w, invalid("request: %v", err))
+				return
+			}
+		}
+		reply, err := call(r.Context(), q)
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(reply)
+	})
+}

@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// countEvery spares the switch: counting walks its tables.
+const countEvery = 10 * time.Second
+
+// hostReportEvery is how often a host's numbers go to the server when nothing of weight has happened.
+const hostReportEvery = 30 * time.Second
+
+// reports remembers what the server was told, so that only what is new is told.
+type reports struct {
+	sending bool
+	sent    map[model.Key]any
+	at      time.Time
+	drops   map[string]uint64
+	counted time.Time                       // when drops were read
+	since   map[string]model.EndpointStatus // by endpoint: the last that was measured
+}
+
+// Status is what the agent knows of its host.
+type Status struct {
+	Name      string                          `json:"name"` // of the host
+	Host      model.HostStatus                `json:"host"`
+	Endpoints map[string]model.EndpointStatus `json:"endpoints"`
+}
+
+// status measures, as far as a look at what has been measured is enough.
+func (a *Agent) status(now time.Time) Status {
+	s := Status{Name: a.config.Host, Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+	for name, address := range a.own() {
+		e := a.endpointStatus(address)
+		e.Since = now
+		if was, ok := a.reports.since[name]; ok && was.State == e.State {
+			e.Since = was.Since
+		}
+		s.Endpoints[name] = e
+	}
+	a.reports.since = s.Endpoints
+	return s
+}
+
+func (a *Agent) hostStatus(now time.Time) model.HostStatus {
+	s := model.HostStatus{
+		Ready:        a.sw != nil && a.resync == "" && a.complete,
+		Reason:       a.reason(),
+		Datapath:     a.layout.Datapath,
+		AgentVersion: a.config.Version,
+		Flows:        len(a.desired.flows),
+		Groups:       len(a.desired.groups),
+		Drift:        a.drift,
+		Drops:        maps.Clone(a.reports.drops),
+		Revision:     a.applied,
+		Time:         now,
+	}
+	for _, l := range a.links {
+		s.Tunnels = append(s.Tunnels, l.status)
+	}
+	slices.SortFunc(s.Tunnels, func(x, y model.TunnelStatus) int { return cmp.Compare(x.Peer, y.Peer) })
+	return s
+}
+
+func (a *Agent) reason() string {
+	switch {
+	case a.db == nil:
+		return "no connection to Open vSwitch's database"
+	case a.sw == nil:
+		return "no connection to the switch"
+	case !a.complete:
+		return "the server has not been reached since the agent started"
+	case a.resync != "":
+		return "the switch is being compared with intent: " + a.resync
+	}
+	return ""
+}
+
+// endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found free. With
+// nobody else on its segment there is no such way, and the answer is enough.
+func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(address.Endpoint)}
+	_, wired := a.wiring.Ports[address.AddressKey]
+	pulse := a.alive[address.Endpoint]
+	switch {
+	case !wired:
+		return model.EndpointStatus{State: model.Pending, Host: a.config.Host, Reason: "not plugged in on this host"}
+	case a.sw == nil || a.resync != "":
+		s.Reason = "the switch has not confirmed its flows"
+	case pulse == nil || !pulse.alive:
+		s.Reason = "its port has not answered ARP"
+	case !a.peerReached(address.VNI):
+		s.Reason = "no peer host of its subnet has reflected a probe"
+	default:
+		s.State = model.Ready
+	}
+	return s
+}
+
+func (a *Agent) peerReached(vni model.VNI) bool {
+	peers := 0
+	for _, host := range a.view.Segments[vni].Members {
+		if host == a.config.Host {
+			continue
+		}
+		peers++
+		if l := a.links[host]; l != nil && l.status.State == model.TunnelUp {
+			return true
+		}
+	}
+	return peers == 0
+}
+
+// report tells the server what has changed. One report is under way at a time; if it fails, the next one says the same.
+func (a *Agent) report(ctx context.Context) {
+	if a.reports.sending || !a.complete {
+		return
+	}
+	now := time.Now()
+	if now.Sub(a.reports.counted) >= countEvery {
+		a.countDrops(ctx)
+	}
+	updates := a.news(a.status(now), now)
+	if len(updates) == 0 {
+		return
+	}
+	a.reports.sending = true
+	go func() {
+		err := a.server.PutStatus(ctx, updates)
+		a.do(ctx, func() {
+			a.reports.sending = false
+			if err != nil {
+				a.log.Debug("report status", "err", err)
+				return
+			}
+			a.reports.at = now
+			for _, u := range updates {
+				a.reports.sent[u.Key] = u.Status
+			}
+		})
+	}()
+}
+
+// countDrops reads the drop counters of the switch; without a switch they stay as they were.
+func (a *Agent) countDrops(ctx context.Context) {
+	if a.sw == nil || a.resync != "" {
+		return
+	}
+	names := dataplane.DropCounters(a.wiring)
+	counts, err := a.sw.FlowCounts(ctx, slices.Collect(maps.Keys(names))...)
+	if err != nil {
+		a.log.Warn("read drop counters", "err", err)
+		return
+	}
+	a.reports.drops, a.reports.counted = map[string]uint64{}, time.Now()
+	for cookie, n := range counts {
+		if n > 0 {
+			a.reports.drops[names[cookie]] += n
+		}
+	}
+}
+
+// news are the statuses that the server has not been told.
+func (a *Agent) news(s Status, now time.Time) []model.StatusUpdate {
+	if a.reports.sent == nil {
+		a.reports.sent = map[model.Key]any{}
+	}
+	var updates []model.StatusUpdate
+	host := model.Key{Kind: "Host", Name: a.config.Host}
+	if old, ok := a.reports.sent[host].(*model.HostStatus); !ok || weighty(*old, s.Host) || now.Sub(a.reports.at) >= hostReportEvery {
+		updates = append(updates, model.StatusUpdate{Key: host, Status: &s.Host})
+	}
+	for name, e := range s.Endpoints {
+		key := model.Key{Kind: "Endpoint", Name: name}
+		if old, ok := a.reports.sent[key].(*model.EndpointStatus); !ok || *old != e {
+			updates = append(updates, model.StatusUpdate{Key: key, Status: &e})
+		}
+	}
+	for key := range a.reports.sent {
+		if _, ok := s.Endpoints[key.Name]; !ok && key.Kind == "Endpoint" {
+			delete(a.reports.sent, key)
+		}
+	}
+	return updates
+}
+
+// weighty tells a change that somebody may wait for from a number that moved.
+func weighty(old, now model.HostStatus) bool {
+	plain := func(s model.HostStatus) model.HostStatus {
+		s.Time, s.Drops = time.Time{}, nil
+		s.Tunnels = slices.Clone(s.Tunnels)
+		for i := range s.Tunnels {
+			s.Tunnels[i].RTTMicros, s.Tunnels[i].LostProbes = 0, 0
+		}
+		return s
+	}
+	return !reflect.DeepEqual(plain(old), plain(now))
+}

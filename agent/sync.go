@@ -1,0 +1,94 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/overlane/overlane/dataplane"
+)
+
+const (
+	retryAfter   = time.Second
+	applyTimeout = 30 * time.Second
+)
+
+// Why everything is read back. Only what was found by these two is somebody else's doing.
+const (
+	resyncDrift = "drift"
+	resyncAudit = "audit"
+)
+
+func (a *Agent) wantResync(why string) {
+	if a.resync == "" {
+		a.resync = why
+	}
+}
+
+// flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it back.
+func (a *Agent) flush(ctx context.Context) {
+	if a.sw != nil && !time.Now().Before(a.retryAt) {
+		if err := a.update(ctx); err != nil {
+			a.log.Error("bring the switch up to date", "err", err)
+			a.wantResync("an update went wrong")
+			a.retryAt = time.Now().Add(retryAfter)
+		} else {
+			a.applied = a.revision
+		}
+	}
+	a.answerWaiters()
+}
+
+func (a *Agent) update(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	if a.resync != "" {
+		return a.readBack(ctx)
+	}
+	if len(a.touched) == 0 {
+		return nil
+	}
+	c := newChanges()
+	for s := range a.touched {
+		a.desired.replace(s, dataplane.CompileSubject(&a.view, a.wiring, s), c)
+	}
+	clear(a.touched)
+	return a.sw.Apply(ctx, c.forSwitch())
+}
+
+// readBack is the reference: everything that the view compiles to, against everything of ours that the switch holds.
+func (a *Agent) readBack(ctx context.Context) error {
+	have, err := a.sw.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	want := newDesired()
+	for _, s := range dataplane.Subjects(&a.view) {
+		want.replace(s, dataplane.CompileSubject(&a.view, a.wiring, s), newChanges())
+	}
+	c := want.against(have)
+	if !a.complete {
+		c.addOnly(have)
+	}
+	if err := a.sw.Apply(ctx, c.forSwitch()); err != nil {
+		return fmt.Errorf("after %s: %w", a.resync, err)
+	}
+	if a.resync == resyncDrift || a.resync == resyncAudit {
+		a.countRepairs(c)
+	}
+	a.desired, a.resync = want, ""
+	clear(a.touched)
+	return nil
+}
+
+// countRepairs keeps the count of what others changed in the switch.
+func (a *Agent) countRepairs(c *changes) {
+	flows, groups := c.repairs()
+	if flows+groups == 0 {
+		return
+	}
+	a.drift.FlowsRepaired += uint64(flows)
+	a.drift.GroupsRepaired += uint64(groups)
+	a.drift.Last = time.Now()
+	a.log.Warn("the switch was changed by somebody else; repaired", "flows", flows, "groups", groups)
+}
