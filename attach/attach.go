@@ -1,0 +1,119 @@
+// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker container, with
+// addresses, MTU and routes; and it takes it away again. It works in the network namespace of the process, which need not be the
+// machine's first, and talks neither to the server nor to Open vSwitch.
+package attach
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/model"
+)
+
+// Kinds of error, found with [errors.Is].
+var (
+	ErrNotFound   = errors.New("not found")       // no such container or namespace
+	ErrNotRunning = errors.New("not running")     // the container has no namespace
+	ErrConflict   = errors.New("already in use")  // an interface or a route is in the way, and is not ours
+	ErrInvalid    = errors.New("invalid request") //
+)
+
+// Request is one interface in one namespace.
+type Request struct {
+	HostIf          string       // name of the end that goes to the switch; see HostIf
+	Netns           string       // path; see NetnsPath
+	IfName          string       // name of the end inside
+	MAC             model.MAC    // inside
+	Address         netip.Prefix // IPv4 address and length of its subnet
+	Gateway         netip.Addr   // of the default route; the zero Addr for none
+	MTU             int          // bytes of IP, both ends
+	ChecksumOffload bool         // false: the kernel computes checksums, as a switch on the userspace datapath needs it
+}
+
+func (r Request) check() error {
+	for _, name := range []string{r.HostIf, r.IfName} {
+		if name == "" || len(name) >= unix.IFNAMSIZ || strings.ContainsAny(name, "/: \t") || name == "lo" || name == "." || name == ".." {
+			return fmt.Errorf("%w: interface name %q: want 1 to 15 characters without slash, colon or space, and not lo", ErrInvalid, name)
+		}
+	}
+	switch {
+	case !strings.HasPrefix(r.HostIf, prefix):
+		return fmt.Errorf("%w: interface name %q on the host: want the prefix %s", ErrInvalid, r.HostIf, prefix)
+	case !r.Address.IsValid() || !r.Address.Addr().Is4():
+		return fmt.Errorf("%w: address %s: want an IPv4 address with the length of its subnet", ErrInvalid, r.Address)
+	case r.Gateway.IsValid() && !r.Gateway.Is4():
+		return fmt.Errorf("%w: gateway %s: want an IPv4 address", ErrInvalid, r.Gateway)
+	case r.MAC == (model.MAC{}) || r.MAC.Multicast():
+		return fmt.Errorf("%w: MAC %s: want a unicast address", ErrInvalid, net.HardwareAddr(r.MAC[:]))
+	case r.MTU < minMTU || r.MTU > maxMTU:
+		return fmt.Errorf("%w: MTU %d: want %d to %d", ErrInvalid, r.MTU, minMTU, maxMTU)
+	}
+	return nil
+}
+
+const (
+	minMTU = 576   // what every IPv4 host must take (RFC 791 section 3.1)
+	maxMTU = 65535 // of a veth
+)
+
+// prefix is that of all our interfaces on the host.
+const prefix = "ovl"
+
+// HostIf names the host's end of an endpoint's interface: always the same for the same endpoint, at most 15 characters, and with 60 bits of
+// a hash as good as unique.
+func HostIf(endpoint string) string {
+	sum := sha256.Sum256([]byte(endpoint))
+	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:12]
+}
+
+// Exists tells whether the host has an interface of this name.
+func Exists(iface string) bool {
+	_, err := os.Stat("/proc/sys/net/ipv4/conf/" + iface)
+	return err == nil
+}
+
+// netnsDir is where "ip netns" keeps names.
+const netnsDir = "/var/run/netns"
+
+// NetnsPath finds a network namespace by path, by name (ip-netns(8)) or by the ID of a process that is in it.
+func NetnsPath(s string) (string, error) {
+	path := s
+	if !strings.Contains(s, "/") {
+		path = filepath.Join(netnsDir, s)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && s != "" && strings.Trim(s, "0123456789") == "" {
+			path = filepath.Join("/proc", s, "ns/net")
+		}
+	}
+	ns, err := openNetns(path)
+	if err != nil {
+		return "", err
+	}
+	return path, ns.Close()
+}
+
+func openNetns(path string) (netns.NsHandle, error) {
+	ns, err := netns.GetFromPath(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ns, fmt.Errorf("network namespace %s: %w", path, ErrNotFound)
+	}
+	if err != nil {
+		return ns, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(ns), &st); err != nil || st.Type != unix.NSFS_MAGIC {
+		ns.Close()
+		return netns.None(), fmt.Errorf("%w: %s is not a network namespace", ErrInvalid, path)
+	}
+	return ns, nil
+}

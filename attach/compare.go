@@ -1,0 +1,53 @@
+package attach
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that was killed may
+// have left it so, and configure sets it.
+func (p *plumbing) compare(outer netlink.Link) error {
+	var differs []string
+	note := func(what string, has, want any) {
+		if fmt.Sprint(has) != fmt.Sprint(want) {
+			differs = append(differs, fmt.Sprintf("%s is %v, not %v", what, has, want))
+		}
+	}
+	note("MAC", p.inner.Attrs().HardwareAddr, net.HardwareAddr(p.MAC[:]))
+	note("MTU", p.inner.Attrs().MTU, p.MTU)
+	note("MTU of "+p.HostIf, outer.Attrs().MTU, p.MTU)
+	addresses, err := p.inside.AddrList(p.inner, unix.AF_INET)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		note("address", a.IPNet, p.Address)
+	}
+	routes, err := defaultRoutes(p.inside)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if r.LinkIndex == p.inner.Attrs().Index {
+			note("gateway", r.Gw, p.Gateway)
+		}
+	}
+	if len(differs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: it is there already, but its %s; detach it first", ErrConflict, strings.Join(differs, "; its "))
+}
+
+// defaultRoutes gives those for IPv4 of the main table.
+func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
+	routes, err := h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN, Dst: nil}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return routes, nil
+}

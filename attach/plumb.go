@@ -1,0 +1,258 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/offload"
+)
+
+// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again, it changes nothing.
+// If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it as it is. If it fails,
+// nothing stays behind. undo takes back what this call has made.
+func Plumb(ctx context.Context, r Request) (undo func() error, err error) {
+	undo, err = plumb(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("make %s in %s: %w", r.IfName, r.Netns, err)
+	}
+	return undo, nil
+}
+
+func plumb(ctx context.Context, r Request) (func() error, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	p, err := enter(r)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	made, err := p.pair()
+	if err == nil {
+		err = p.configure()
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	undo := func() error { return nil }
+	if made {
+		undo = func() error { return Unplumb(context.Background(), r.HostIf) }
+	}
+	if err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
+}
+
+// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is no error.
+func Unplumb(ctx context.Context, hostIf string) error {
+	if !strings.HasPrefix(hostIf, prefix) {
+		return fmt.Errorf("remove %s: %w: not one of ours, which begin with %s", hostIf, ErrInvalid, prefix)
+	}
+	l, err := netlink.LinkByName(hostIf)
+	if err == nil {
+		err = netlink.LinkDel(l)
+	}
+	if err != nil && !errors.Is(err, unix.ENODEV) && !notFound(err) {
+		return fmt.Errorf("remove %s: %w", hostIf, err)
+	}
+	return ctx.Err()
+}
+
+func notFound(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing)
+}
+
+// plumbing is one call's view of both sides.
+type plumbing struct {
+	Request
+	ns           netns.NsHandle
+	host, inside *netlink.Handle
+	inner        netlink.Link // once there is a pair
+}
+
+func enter(r Request) (*plumbing, error) {
+	ns, err := openNetns(r.Netns)
+	if err != nil {
+		return nil, err
+	}
+	p := &plumbing{Request: r, ns: ns}
+	if home, err := netns.Get(); err == nil {
+		defer home.Close()
+		if home.Equal(ns) {
+			p.close()
+			return nil, fmt.Errorf("%w: that is the host's own network namespace (a container with --net=host?)", ErrInvalid)
+		}
+	}
+	if p.host, err = netlink.NewHandle(unix.NETLINK_ROUTE); err == nil {
+		p.inside, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	}
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("enter: %w", err)
+	}
+	return p, nil
+}
+
+func (p *plumbing) close() {
+	for _, h := range []*netlink.Handle{p.host, p.inside} {
+		if h != nil {
+			h.Close()
+		}
+	}
+	p.ns.Close()
+}
+
+// pair makes the veth pair unless it is there.
+func (p *plumbing) pair() (made bool, err error) {
+	outer, err := link(p.host, p.HostIf)
+	if err != nil {
+		return false, err
+	}
+	if p.inner, err = link(p.inside, p.IfName); err != nil {
+		return false, err
+	}
+	switch {
+	case outer == nil && p.inner == nil:
+		return true, p.create()
+	case outer == nil:
+		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
+	case !p.joined(outer):
+		return false, fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
+	}
+	return false, p.compare(outer)
+}
+
+// link gives nil where there is none.
+func link(h *netlink.Handle, name string) (netlink.Link, error) {
+	l, err := h.LinkByName(name)
+	if notFound(err) {
+		return nil, nil
+	}
+	return l, err
+}
+
+// joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must fit.
+func (p *plumbing) joined(outer netlink.Link) bool {
+	if p.inner == nil {
+		return false
+	}
+	o, i := outer.Attrs(), p.inner.Attrs()
+	nsid, err := p.host.GetNetNsIdByFd(int(p.ns))
+	return err == nil && o.NetNsID == nsid && o.ParentIndex == i.Index && i.ParentIndex == o.Index
+}
+
+// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap: every further one
+// has objects in sysfs.
+func (p *plumbing) create() error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = p.HostIf, p.MTU
+	attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
+	veth := &netlink.Veth{
+		LinkAttrs: attrs, PeerName: p.IfName, PeerHardwareAddr: net.HardwareAddr(p.MAC[:]),
+		PeerNamespace: netlink.NsFd(p.ns), PeerTxQLen: -1,
+	}
+	if err := p.host.LinkAdd(veth); err != nil {
+		return fmt.Errorf("create %s: %w", p.HostIf, err)
+	}
+	inner, err := p.inside.LinkByName(p.IfName)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", p.IfName, err)
+	}
+	p.inner = inner
+	return nil
+}
+
+// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right before the first packet.
+func (p *plumbing) configure() error {
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"tell the host's network stack to keep out of " + p.HostIf, p.deafen},
+		{"set offloads", p.setOffload},
+		{"add address " + p.Address.String(), p.addAddress},
+		{"set " + p.IfName + " up", func() error { return p.inside.LinkSetUp(p.inner) }},
+		{"set " + p.HostIf + " up", func() error { return setUp(p.host, p.HostIf) }},
+		{"add default route via " + p.Gateway.String(), p.addRoute},
+		{"set lo up", func() error { return setUp(p.inside, "lo") }}, // last, since it would stay so after a failure
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+func setUp(h *netlink.Handle, name string) error {
+	return h.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}})
+}
+
+func (p *plumbing) addAddress() error {
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}
+	err := p.inside.AddrAdd(p.inner, address)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+func (p *plumbing) addRoute() error {
+	if !p.Gateway.IsValid() {
+		return nil
+	}
+	route := &netlink.Route{LinkIndex: p.inner.Attrs().Index, Gw: p.Gateway.AsSlice()}
+	err := p.inside.RouteAdd(route)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	routes, err := defaultRoutes(p.inside)
+	for _, r := range routes {
+		if r.LinkIndex == route.LinkIndex && r.Gw.Equal(route.Gw) {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("%w: there is another default route; attach what was started without a network (--net=none)", ErrConflict), err)
+}
+
+func (p *plumbing) setOffload() error {
+	if p.ChecksumOffload {
+		return nil
+	}
+	s, err := offload.OpenAt(p.ns)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Set(p.IfName, offload.TxChecksum, false)
+}
+
+// deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
+// packets only, so the host would answer a tenant's ARP for any of its addresses, and forward for it.
+func (p *plumbing) deafen() error {
+	if err := p.host.LinkSetARPOff(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: p.HostIf}}); err != nil {
+		return err
+	}
+	for _, s := range []struct{ file, value string }{
+		{"ipv6/conf/" + p.HostIf + "/disable_ipv6", "1"},
+		{"ipv4/conf/" + p.HostIf + "/rp_filter", "1"}, // no route leads there, so no source is acceptable
+		{"ipv4/conf/" + p.HostIf + "/forwarding", "0"},
+		{"ipv4/conf/" + p.HostIf + "/drop_unicast_in_l2_multicast", "1"},
+	} {
+		err := os.WriteFile("/proc/sys/net/"+s.file, []byte(s.value), 0)
+		if err != nil && !(errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/")) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package attach
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or somebody
+// removed it.
+type LinkGone struct{ Name string }
+
+const resubscribeAfter = 100 * time.Millisecond
+
+// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again, so none is lost
+// for good. The channel is closed when ctx ends.
+func Watch(ctx context.Context) (<-chan LinkGone, error) {
+	w := &watch{known: map[string]bool{}, gone: make(chan LinkGone)}
+	updates, err := w.subscribe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	go w.run(ctx, updates)
+	return w.gone, nil
+}
+
+type watch struct {
+	known map[string]bool
+	gone  chan LinkGone
+}
+
+// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time is not passed on.
+func (w *watch) subscribe(ctx context.Context) (<-chan netlink.LinkUpdate, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	updates := make(chan netlink.LinkUpdate, 64)
+	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{ReceiveBufferSize: 1 << 20})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("subscribe to network interfaces: %w", err)
+	}
+	if err := w.look(ctx); err != nil {
+		cancel()
+		go drain(updates)
+		return nil, err
+	}
+	context.AfterFunc(ctx, cancel)
+	return updates, nil
+}
+
+// drain lets a subscription end, which may be waiting to hand over news.
+func drain(updates <-chan netlink.LinkUpdate) {
+	for range updates {
+	}
+}
+
+func (w *watch) look(ctx context.Context) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list network interfaces: %w", err)
+	}
+	there := map[string]bool{}
+	for _, l := range links {
+		if name := l.Attrs().Name; strings.HasPrefix(name, prefix) {
+			there[name] = true
+		}
+	}
+	before := w.known
+	w.known = there
+	for name := range before {
+		if !there[name] {
+			w.tell(ctx, name)
+		}
+	}
+	return nil
+}
+
+func (w *watch) tell(ctx context.Context, name string) {
+	select {
+	case w.gone <- LinkGone{name}:
+	case <-ctx.Done():
+	}
+}
+
+func (w *watch) run(ctx context.Context, updates <-chan netlink.LinkUpdate) {
+	defer close(w.gone)
+	for ctx.Err() == nil {
+		for u := range updates {
+			w.take(ctx, u)
+		}
+		// The kernel had more news than the socket could hold, or the subscription ended with ctx.
+		updates = w.again(ctx)
+	}
+}
+
+func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
+	for ctx.Err() == nil {
+		if updates, err := w.subscribe(ctx); err == nil {
+			return updates
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(resubscribeAfter):
+		}
+	}
+	none := make(chan netlink.LinkUpdate)
+	close(none)
+	return none
+}
+
+func (w *watch) take(ctx context.Context, u netlink.LinkUpdate) {
+	name := u.Attrs().Name
+	if !strings.HasPrefix(name, prefix) || u.IfInfomsg.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
+		return
+	}
+	if u.Header.Type == unix.RTM_NEWLINK {
+		w.known[name] = true
+		return
+	}
+	if w.known[name] {
+		delete(w.known, name)
+		w.tell(ctx, name)
+	}
+}
