@@ -1,0 +1,261 @@
+package dataplane_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/dataplane/flow/flowtest"
+	"github.com/overlane/overlane/dataplane/flow/sim"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// A scenario is an intent, the flows of each host, and packets with their stories. The packets' section is a line for each:
+//
+//	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
+//	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC]
+//
+// SENDER is an endpoint, or HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) { runScenario(t, file) })
+	}
+}
+
+func runScenario(t *testing.T, path string) {
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := txtar.Parse(have)
+	n := newNetwork(t, section(archive, "intent.yaml"))
+	want := &txtar.Archive{Comment: archive.Comment}
+	add := func(name, data string) {
+		want.Files = append(want.Files, txtar.File{Name: name, Data: []byte(data)})
+	}
+	add("intent.yaml", string(section(archive, "intent.yaml")))
+	for _, host := range slices.Sorted(maps.Keys(n.hosts)) {
+		add("flows "+host, n.hosts[host].text(t))
+	}
+	add("packets", string(section(archive, "packets")))
+	var stories strings.Builder
+	for line := range strings.Lines(string(section(archive, "packets"))) {
+		fmt.Fprintf(&stories, "# %s", line)
+		stories.WriteString(n.send(t, strings.Fields(line)) + "\n")
+	}
+	add("stories", stories.String())
+	if *update {
+		if err := os.WriteFile(path, txtar.Format(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(txtar.Format(want)), string(have)); diff != "" {
+		t.Errorf("go test ./dataplane -update rewrites it (-now +written down):\n%s", diff)
+	}
+}
+
+func section(a *txtar.Archive, name string) []byte {
+	for _, f := range a.Files {
+		if f.Name == name {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+// network is all hosts of a scenario. Endpoints get the ports 10, 11, ... of their host, in the order of their addresses.
+type network struct {
+	state *model.State
+	hosts map[string]*host
+}
+
+type host struct {
+	view    view.View
+	wiring  dataplane.Wiring
+	entries dataplane.Entries
+	sim     *sim.Switch
+}
+
+const tunnelPort = 1
+
+func newNetwork(t *testing.T, intent []byte) *network {
+	objects, err := model.DecodeYAML(intent, "intent.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := model.Admit(model.NewState(), model.Request{Put: objects})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{state: model.NewState().With(1, changes), hosts: map[string]*host{}}
+	for o := range n.state.List("Host") {
+		n.hosts[o.Name] = newHost(view.New(n.state, o.Name))
+	}
+	return n
+}
+
+func newHost(v view.View) *host {
+	h := &host{view: v, wiring: dataplane.Wiring{Tunnel: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
+	ports := map[uint32]string{tunnelPort: "tunnel"}
+	for _, a := range v.Delta(0).Addresses {
+		if a.Host == v.Host {
+			port := uint32(10 + len(h.wiring.Ports))
+			h.wiring.Ports[a.AddressKey], ports[port] = port, a.Endpoint
+		}
+	}
+	h.entries = dataplane.Compile(&h.view, h.wiring)
+	h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Tables: dataplane.Names(), Ports: ports})
+	return h
+}
+
+// text checks what it prints.
+func (h *host) text(t *testing.T) string {
+	if err := flow.Soundness(h.entries.Flows, h.entries.Groups, dataplane.Names()); err != nil {
+		t.Errorf("%s: %v", h.view.Host, err)
+	}
+	flowtest.ParseWithOVS(t, h.entries.Flows)
+	var b strings.Builder
+	flows := slices.Clone(h.entries.Flows)
+	flow.Sort(flows)
+	for _, f := range flows {
+		fmt.Fprintf(&b, "%s  # %s\n", flow.TableNames(dataplane.Names()).Flow(f), f.Owner)
+	}
+	for _, g := range h.entries.Groups {
+		fmt.Fprintf(&b, "%s  # %s\n", g, g.Owner)
+	}
+	return b.String()
+}
+
+// send follows a packet from switch to switch.
+func (n *network) send(t *testing.T, words []string) string {
+	at, packet := n.packet(t, words)
+	var story strings.Builder
+	n.walk(&story, at, packet, 0)
+	return story.String()
+}
+
+func (n *network) walk(story *strings.Builder, at string, p sim.Packet, hops int) {
+	h := n.hosts[at]
+	result := h.sim.Send(p)
+	fmt.Fprintf(story, "%s:\n%s\n", at, indent(result.String()))
+	for _, out := range result.Outputs {
+		if out.Port != tunnelPort {
+			continue
+		}
+		if hops > 2 {
+			story.WriteString("  and so on: a loop\n")
+			return
+		}
+		for name, peer := range n.hosts {
+			if peer.view.VTEP == out.Tunnel.Dst {
+				arrived := out.Tunnel
+				arrived.Src = h.view.VTEP
+				n.walk(story, name, sim.Packet{InPort: tunnelPort, Frame: out.Frame, Tunnel: arrived}, hops+1)
+			}
+		}
+	}
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ")
+}
+
+func (n *network) packet(t *testing.T, words []string) (at string, p sim.Packet) {
+	t.Helper()
+	sender, what, target := words[0], words[1], netip.MustParseAddr(words[2])
+	src := view.Address{MAC: model.MAC{2, 0xbd, 0, 0, 0, 1}}
+	if hostName, tunnel, ok := strings.Cut(sender, "<"); ok {
+		outer, vni, _ := strings.Cut(tunnel, "/")
+		number, err := strconv.ParseUint(vni, 10, 24)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, p.InPort = hostName, tunnelPort
+		p.Tunnel = sim.Tunnel{ID: number, Src: netip.MustParseAddr(outer), Dst: n.hosts[at].view.VTEP}
+	} else {
+		at, src, p.InPort = n.find(t, sender)
+	}
+	options := map[string]string{}
+	for i := 3; i+1 < len(words); i += 2 {
+		options[words[i]] = words[i+1]
+	}
+	p.Frame = frame(t, n, src, what, target, options)
+	return at, p
+}
+
+func (n *network) find(t *testing.T, endpoint string) (string, view.Address, uint32) {
+	t.Helper()
+	for name, h := range n.hosts {
+		for key, port := range h.wiring.Ports {
+			if a := h.view.Addresses[key]; a.Endpoint == endpoint {
+				return name, a, port
+			}
+		}
+	}
+	t.Fatalf("no endpoint %s in the intent", endpoint)
+	return "", view.Address{}, 0
+}
+
+func frame(t *testing.T, n *network, src view.Address, what string, target netip.Addr, options map[string]string) []byte {
+	t.Helper()
+	mac := func(option string, otherwise net.HardwareAddr) net.HardwareAddr {
+		if s, ok := options[option]; ok {
+			m, err := net.ParseMAC(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		return otherwise
+	}
+	from := src.IP
+	if s, ok := options["from"]; ok {
+		from = netip.MustParseAddr(s)
+	}
+	broadcast := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	eth := &layers.Ethernet{SrcMAC: mac("mac", net.HardwareAddr(src.MAC[:])), DstMAC: mac("to-mac", broadcast)}
+	var rest []gopacket.SerializableLayer
+	switch what {
+	case "arp":
+		eth.EthernetType = layers.EthernetTypeARP
+		rest = append(rest, &layers.ARP{AddrType: 1, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: 1,
+			SourceHwAddress: mac("sha", eth.SrcMAC), SourceProtAddress: from.AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice()})
+	case "ping":
+		eth.EthernetType = layers.EthernetTypeIPv4
+		if _, given := options["to-mac"]; !given && !target.IsMulticast() && !strings.HasSuffix(target.String(), ".255") {
+			eth.DstMAC = net.HardwareAddr{0x02, 0x4f, 0x56, 0, 0, 1}
+		}
+		rest = append(rest,
+			&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()},
+			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, gopacket.Payload(bytes.Repeat([]byte{'o'}, 8)))
+	default:
+		t.Fatalf("no such packet: %s", what)
+	}
+	buffer := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, append([]gopacket.SerializableLayer{eth}, rest...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return buffer.Bytes()
+}
