@@ -19,8 +19,13 @@ func (s *Server) ListenTLS(address string, ca *CA, names Names) (Listener, error
 	return Listener{tls.NewListener(l, ca.ServerTLS(names)), s.identifyHost}, nil
 }
 
+// identifyHost lets nobody without a certificate do more than join, whatever the routes would let everybody do.
 func (s *Server) identifyHost(r *http.Request) (Caller, error) {
-	return authenticate(r.TLS, s.State(), time.Now())
+	caller, err := authenticate(r.TLS, s.State(), time.Now())
+	if err == nil && caller.Kind == Anonymous && r.URL.Path != "/v1/join" {
+		err = denied("%s: show a host's certificate; overlane join gets one", r.URL.Path)
+	}
+	return caller, err
 }
 
 // authenticate is who a TLS connection's certificate proves, at the time of one request: a connection outlives certificates and

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/overlane/overlane/client"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/spf13/cobra"
+)
+
+func newApply(e *env) *cobra.Command {
+	var (
+		files  []string
+		dryRun bool
+	)
+	c := &cobra.Command{
+		Use:   "apply -f FILE|DIR|-",
+		Short: "Create and update objects: all of them, or none",
+		Example: "  overlane apply -f network.yaml\n" +
+			"  overlane apply -f vpcs/ -f hosts.yaml --dry-run",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			applied, err := e.apply(c.Context(), files, wire.Apply{DryRun: dryRun})
+			if err != nil {
+				return err
+			}
+			e.printChanges(applied.Changes, dryRun)
+			return nil
+		},
+	}
+	fileFlag(c, &files)
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would change")
+	return c
+}
+
+// fileFlag adds the flag -f, which must be given.
+func fileFlag(c *cobra.Command, files *[]string) {
+	c.Flags().StringArrayVarP(files, "file", "f", nil, "`FILE` or folder of objects in YAML or JSON; - is the standard input; may be repeated")
+	_ = c.MarkFlagRequired("file")
+	_ = c.MarkFlagFilename("file", "yaml", "yml", "json")
+}
+
+// apply sends the objects of files along with a.
+func (e *env) apply(ctx context.Context, files []string, a wire.Apply) (wire.Applied, error) {
+	objects, err := intentFiles(files).read(e)
+	if err != nil {
+		return wire.Applied{}, err
+	}
+	a.Objects = client.Objects(objects...)
+	c, err := e.client()
+	if err != nil {
+		return wire.Applied{}, err
+	}
+	return c.Apply(ctx, a)
+}
+
+// done says what became of an object, and would what would become of it.
+var (
+	done  = map[model.Action]string{model.Create: "created", model.Update: "updated", model.Delete: "deleted", model.None: "unchanged"}
+	would = map[model.Action]string{model.Create: "would create", model.Update: "would update", model.Delete: "would delete", model.None: "unchanged"}
+)
+
+// printChanges prints one line for each object.
+func (e *env) printChanges(changes []wire.Change, dryRun bool) {
+	words, width := done, len("unchanged")
+	if dryRun {
+		words, width = would, len("would create")
+	}
+	for _, c := range changes {
+		word := fmt.Sprintf("%-*s", width, cmp.Or(words[c.Action], string(c.Action)))
+		fmt.Fprintf(e.out, "%s  %s %s%s\n", e.ink.action(c.Action, word), c.Kind, c.Name, e.ink.dim(chosen(c)))
+	}
+}
+
+// chosen is what Overlane chose for a new endpoint or subnet, which the user may want to know.
+func chosen(c wire.Change) string {
+	if c.Action != model.Create || c.After == nil {
+		return ""
+	}
+	var parts []string
+	switch spec := c.After.Spec.(type) {
+	case *model.SubnetSpec:
+		parts = []string{"VNI " + fmt.Sprint(spec.VNI), "gateway " + spec.Gateway.String()}
+	case *model.EndpointSpec:
+		parts = []string{spec.Address.String(), spec.MAC.String()}
+	default:
+		return ""
+	}
+	return "  " + strings.Join(parts, ", ")
+}
