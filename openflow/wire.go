@@ -30,6 +30,9 @@ func padding(n int) int { return -n & 7 }
 // length writes the number of bytes since start into the 16 bits at the given place.
 func (w *buffer) length(at, start int) {
 	n := len(w.b) - start
+	if w.err != nil {
+		return
+	}
 	if n > MaxLen {
 		w.fail(fmt.Errorf("%d bytes are more than the %d that a message can hold", n, MaxLen))
 		return
