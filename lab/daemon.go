@@ -18,6 +18,7 @@ type Daemon struct {
 
 	host  *Host
 	argv  []string
+	quiet bool                        // standard output has secrets: it is not kept
 	ready func(context.Context) error // returns nil when the daemon serves
 }
 
@@ -81,7 +82,10 @@ func (d *Daemon) spawn() (p process, ended <-chan struct{}, err error) {
 	}
 	defer log.Close()
 	cmd := d.host.Command(context.Background(), d.argv...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stderr = log
+	if !d.quiet {
+		cmd.Stdout = log
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us, not for the hosts
 	if err := d.host.Start(cmd); err != nil {
 		return p, nil, err

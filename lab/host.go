@@ -108,6 +108,9 @@ func (h *Host) path(elem ...string) string {
 	return filepath.Join(append([]string{h.lab.Dir, "hosts", h.Name}, elem...)...)
 }
 
+// Up tells whether the host is there.
+func (h *Host) Up() bool { return h.space.first.alive() }
+
 // Root is where this process sees the host's files: Root()+"/run/openvswitch/db.sock" is its OVSDB.
 func (h *Host) Root() string { return fmt.Sprintf("/proc/%d/root", h.space.first.PID) }
 

@@ -51,6 +51,7 @@ func (l *Lab) startOverlane(ctx context.Context) error {
 func (h *Host) serverDaemon() *Daemon {
 	d := h.daemon("server")
 	d.argv = []string{"overlane", "server", "--listen", serverAddress(h)}
+	d.quiet = true // the server greets with a join token
 	d.ready = h.accepts(ServerSocket)
 	return d
 }

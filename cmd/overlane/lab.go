@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/overlane/overlane/examples"
+	"github.com/overlane/overlane/lab"
+	"github.com/spf13/cobra"
+)
+
+func newLab(e *env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lab",
+		Short: "Play with hosts that are namespaces of this machine",
+		Long: "Bring up hosts that are namespaces of this machine, each with its own Open vSwitch and, where asked, Docker, joined to an\n" +
+			"overlane server. The machine's own network, Open vSwitch and Docker are not touched. It needs root.",
+		Example: "  overlane lab up -f examples/article.lab.yaml\n  overlane lab exec host1 -- overlane status\n" +
+			"  overlane lab exec host1 -- docker exec blue1 ping -c3 172.17.42.10\n  overlane lab down",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usagef("lab wants up, status, exec or down") },
+	}
+	c.AddCommand(newLabUp(e), newLabStatus(e), newLabExec(e), newLabDown(e))
+	return c
+}
+
+func newLabUp(e *env) *cobra.Command {
+	var (
+		file    string
+		bare    bool
+		verbose bool
+	)
+	c := &cobra.Command{
+		Use:   "up [-f FILE]",
+		Short: "Bring up a lab and leave it running",
+		Long:  "Bring up a lab and leave it running. Without a file it is the lab of the demonstration.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, remove, err := labFile(file)
+			if err != nil {
+				return err
+			}
+			defer remove()
+			began := time.Now()
+			l, err := lab.Up(c.Context(), f, lab.Options{Bare: bare, Log: e.logger(verbose), Progress: e.steps()})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.out, "lab %s is up after %.1fs. Try:\n\n  overlane lab exec %s -- overlane status\n  overlane lab down\n",
+				e.ink.bold(l.File.Name), time.Since(began).Seconds(), l.File.Hosts[0].Name)
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "`FILE` that describes the lab")
+	c.Flags().BoolVar(&bare, "bare", false, "hosts only: neither server nor agents")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	return c
+}
+
+// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when the lab is up.
+func labFile(path string) (f lab.File, remove func(), err error) {
+	if path != "" {
+		f, err = lab.ReadFile(path)
+		return f, func() {}, err
+	}
+	dir, err := os.MkdirTemp("", "overlane-examples")
+	if err != nil {
+		return f, nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	if err = os.CopyFS(dir, examples.Files); err == nil {
+		f, err = lab.ReadFile(filepath.Join(dir, "article.lab.yaml"))
+	}
+	if err != nil {
+		remove()
+	}
+	return f, remove, err
+}
+
+// exitStatus ends this program as another one ended, which has said why itself.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// steps prints each step of a lab as it is done.
+func (e *env) steps() func(lab.Step) {
+	var mu sync.Mutex
+	return func(s lab.Step) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(e.out, "%s %-8s %s %s\n", e.ink.green("✓"), s.Host, s.What, e.ink.dim(fmt.Sprintf("%.2fs", s.Took.Seconds())))
+	}
+}
+
+// oneLab finds the lab of a name, or the only one that there is.
+func oneLab(name string) (*lab.Lab, error) {
+	if name == "" {
+		names, err := lab.List(lab.DefaultDir)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) != 1 {
+			return nil, usagef("there are %d labs (%s); name one with --lab", len(names), strings.Join(names, ", "))
+		}
+		name = names[0]
+	}
+	return lab.Open(name, lab.Options{})
+}
+
+func labFlag(c *cobra.Command, name *string) {
+	c.Flags().StringVar(name, "lab", "", "`NAME` of the lab; needed only if there are several")
+	_ = c.RegisterFlagCompletionFunc("lab", completeLabs)
+}
+
+func completeLabs(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	names, _ := lab.List(lab.DefaultDir)
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func newLabStatus(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the labs, their hosts and what runs on them",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			names, err := lab.List(lab.DefaultDir)
+			if err != nil {
+				return err
+			}
+			t := table{{"LAB", "HOST", "ADDRESS", "UP", "RUNNING", "ENDED"}}
+			for _, name := range names {
+				l, err := lab.Open(name, lab.Options{})
+				if err != nil {
+					return err
+				}
+				labRows(&t, l)
+			}
+			t.print(e.out, e.ink)
+			return nil
+		},
+	}
+}
+
+func labRows(t *table, l *lab.Lab) {
+	hosts := l.Hosts()
+	for _, h := range hosts {
+		var running, ended []string
+		for name, d := range h.Daemons() {
+			if d.Running() {
+				running = append(running, name)
+			} else {
+				ended = append(ended, name)
+			}
+		}
+		slices.Sort(running)
+		slices.Sort(ended)
+		t.row(l.File.Name, h.Name, h.Address.String(), yesNo(h.Up()), strings.Join(running, " "), strings.Join(ended, " "))
+	}
+	if len(hosts) == 0 {
+		t.row(l.File.Name)
+	}
+}
+
+func newLabExec(e *env) *cobra.Command {
+	var name string
+	c := &cobra.Command{
+		Use:   "exec HOST -- COMMAND...",
+		Short: "Run a command on a host of a lab",
+		Long:  "Run a command on a host of a lab. docker, ovs-vsctl, overlane and all others find that host's daemons. It exits as the command does.",
+		Args:  cobra.MinimumNArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := oneLab(name)
+			if err != nil {
+				return err
+			}
+			h := l.Host(args[0])
+			if h == nil {
+				return usagef("lab %s has no host %s", l.File.Name, args[0])
+			}
+			return e.execOn(c.Context(), h, args[1:])
+		},
+	}
+	c.Flags().SetInterspersed(false) // flags after HOST are the command's
+	labFlag(c, &name)
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		var hosts []string
+		if l, err := oneLab(name); err == nil && len(args) == 0 {
+			for _, h := range l.Hosts() {
+				hosts = append(hosts, h.Name)
+			}
+		}
+		return hosts, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c
+}
+
+func (e *env) execOn(ctx context.Context, h *lab.Host, argv []string) error {
+	cmd := h.Command(ctx, argv...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.in, e.out, e.err
+	if wd, err := os.Getwd(); err == nil {
+		cmd.Dir = wd
+	}
+	err := h.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if ended := new(exec.ExitError); errors.As(err, &ended) {
+		return exitStatus(ended.ExitCode())
+	}
+	return err
+}
+
+func newLabDown(e *env) *cobra.Command {
+	var (
+		name string
+		all  bool
+	)
+	c := &cobra.Command{
+		Use:               "down [NAME] [--all]",
+		Short:             "End a lab and leave nothing of it",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeLabs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				name = args[0]
+			}
+			return e.labDown(c.Context(), name, all)
+		},
+	}
+	labFlag(c, &name)
+	c.Flags().BoolVar(&all, "all", false, "every lab of this machine")
+	return c
+}
+
+func (e *env) labDown(ctx context.Context, name string, all bool) error {
+	names, err := lab.List(lab.DefaultDir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case name != "":
+		names = []string{name}
+	case len(names) == 0:
+		fmt.Fprintln(e.out, "no lab is up")
+	case len(names) > 1 && !all:
+		return usagef("there are %d labs (%s); name one, or say --all", len(names), strings.Join(names, ", "))
+	}
+	for _, name := range names {
+		l, err := lab.Open(name, lab.Options{Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = l.Down(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.out, "lab %s is down\n", e.ink.bold(name))
+	}
+	return nil
+}
