@@ -215,7 +215,10 @@ func TestPlumbRefuses(t *testing.T) {
 	} {
 		r := request(ns, ns, 2)
 		tt.change(&r)
-		before := ip(t, "-br", "link") + ip(t, "-n", ns, "addr") + ip(t, "-n", ns, "route")
+		inside := func() string {
+			return ip(t, "-n", ns, "-br", "link") + ip(t, "-n", ns, "-4", "addr") + ip(t, "-n", ns, "route")
+		}
+		before := inside()
 		_, err := Plumb(t.Context(), r)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || tt.kind != nil && !errors.Is(err, tt.kind) {
 			t.Errorf("%s: got %v", name, err)
@@ -223,9 +226,8 @@ func TestPlumbRefuses(t *testing.T) {
 		if r.HostIf == HostIf(ns) && Exists(r.HostIf) {
 			t.Errorf("%s: left %s", name, r.HostIf)
 		}
-		after := ip(t, "-n", ns, "addr") + ip(t, "-n", ns, "route")
-		if !strings.HasSuffix(before, after) {
-			t.Errorf("%s: inside was\n%s\nis\n%s", name, before, after)
+		if diff := cmp.Diff(before, inside()); diff != "" {
+			t.Errorf("%s: changed what is inside: %s", name, diff)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -21,7 +22,7 @@ func (p *plumbing) compare(outer netlink.Link) error {
 	note("MAC", p.inner.Attrs().HardwareAddr, net.HardwareAddr(p.MAC[:]))
 	note("MTU", p.inner.Attrs().MTU, p.MTU)
 	note("MTU of "+p.HostIf, outer.Attrs().MTU, p.MTU)
-	addresses, err := p.inside.AddrList(p.inner, unix.AF_INET)
+	addresses, err := list(func() ([]netlink.Addr, error) { return p.inside.AddrList(p.inner, unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -45,9 +46,22 @@ func (p *plumbing) compare(outer netlink.Link) error {
 
 // defaultRoutes gives those for IPv4 of the main table.
 func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
-	routes, err := h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN, Dst: nil}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	routes, err := list(func() ([]netlink.Route, error) {
+		return h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	return routes, nil
+}
+
+// list asks again when something changed while the kernel was telling, which makes an answer incomplete.
+func list[T any](ask func() ([]T, error)) (answer []T, err error) {
+	for range 100 {
+		answer, err = ask()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return answer, err
 }

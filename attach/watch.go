@@ -58,7 +58,7 @@ func drain(updates <-chan netlink.LinkUpdate) {
 }
 
 func (w *watch) look(ctx context.Context) error {
-	links, err := netlink.LinkList()
+	links, err := list(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list network interfaces: %w", err)
 	}
