@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -364,6 +365,82 @@ func receive[T any](t *testing.T, c <-chan T) (v T) {
 		t.Fatalf("no %T came", v)
 	}
 	return v
+}
+
+// More than fits into one bundle or one reply goes in, is found complete, and goes out, and none of it looks like drift.
+func TestLargeChange(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	const n = 2*maxBundle + 17
+	flows := manyFlows(n)
+	b.apply(Change{Add: flows})
+	c := b.read()
+	if add, remove := flow.Diff(c.Flows, flows); len(c.Flows) != n || len(add)+len(remove)+len(c.Strange) > 0 {
+		t.Errorf("%d flows, %d to add, %d to remove, %d strange", len(c.Flows), len(add), len(remove), len(c.Strange))
+	}
+	b.apply(Change{Add: flows[:1], Del: c.Flows})
+	if c := b.read(); len(c.Flows) != 1 {
+		t.Errorf("%d flows are left, want 1", len(c.Flows))
+	}
+	select {
+	case e := <-b.sw.Drift():
+		t.Errorf("our own doing: %s", e.What)
+	default:
+	}
+}
+
+// Changes, packets and questions from many goroutines do not disturb each other.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{PacketIn: func(PacketIn) {}})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		f := parse(t, fmt.Sprintf("table=%d,priority=1,ip actions=drop", i))[0]
+		bad := flow.Flow{Table: uint8(i), Match: flow.Match{flow.Eq(flow.TCPDst, flow.U32(80))}}
+		wg.Go(func() { b.useAsOne(f, bad) })
+	}
+	wg.Wait()
+	if c := b.read(); len(c.Flows) != 8 || len(c.Strange) > 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func (b *bench) useAsOne(f, bad flow.Flow) {
+	ctx := b.t.Context()
+	for range 20 {
+		if err := b.sw.Apply(ctx, Change{Add: []flow.Flow{f}}); err != nil {
+			b.t.Errorf("a good change: %v", err)
+		}
+		var refused *ChangeError
+		err := b.sw.Apply(ctx, Change{Add: []flow.Flow{bad}})
+		if !errors.As(err, &refused) || refused.Refused[0].What != bad.String() {
+			b.t.Errorf("a bad change, %s: %v", bad, err)
+		}
+		if err := b.sw.PacketOut(ctx, flow.PortLocal, []flow.Action{flow.Controller{Userdata: []byte{1}}}, make([]byte, 60)); err != nil {
+			b.t.Error(err)
+		}
+		if _, err := b.sw.FlowCounts(ctx, f.Cookie()); err != nil {
+			b.t.Error(err)
+		}
+	}
+}
+
+// What cannot even be sent is refused like what the switch refuses.
+func TestTooLargeAGroup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	big := flow.Group{ID: 0x4f000001, Owner: "Subnet blue/web"}
+	for range 5000 {
+		big.Buckets = append(big.Buckets, flow.Bucket{Actions: []flow.Action{flow.Output{Port: 1}}})
+	}
+	err := b.sw.Apply(t.Context(), Change{AddGroups: []flow.Group{{ID: 0x4f000002}, big}})
+	var refused *ChangeError
+	if !errors.As(err, &refused) || refused.Refused[0].Owner != "Subnet blue/web" {
+		t.Errorf("%.200v", err)
+	}
+	if c := b.read(); len(c.Groups) > 0 {
+		t.Errorf("half applied: %v", c.Groups)
+	}
 }
 
 // A callback that hangs costs packets, which are counted, and nothing else.
