@@ -22,7 +22,11 @@ var commands = []command{
 	{intentGroup, newGet},
 	{intentGroup, newDelete},
 	{intentGroup, newWatch},
+	{hostGroup, newAttach},
+	{hostGroup, newDetach},
+	{seeGroup, newStatus},
 	{machineGroup, newServer},
+	{machineGroup, newAgent},
 	{machineGroup, newToken},
 	{machineGroup, newJoin},
 	{machineGroup, newHost},
@@ -39,6 +43,7 @@ type command struct {
 // The groups that help shows.
 const (
 	intentGroup  = "What you want:"
+	hostGroup    = "This host:"
 	machineGroup = "Machines:"
 	seeGroup     = "What is:"
 	otherGroup   = "Other:"
@@ -72,7 +77,7 @@ func newRoot(e *env) *cobra.Command {
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.PersistentFlags().StringVar(&e.server, "server", e.server, "`ADDRESS` of the server: unix:///PATH or https://HOST:7443 ($OVERLANE_SERVER)")
-	for _, group := range []string{intentGroup, machineGroup, seeGroup, otherGroup} {
+	for _, group := range []string{intentGroup, hostGroup, seeGroup, machineGroup, otherGroup} {
 		root.AddGroup(&cobra.Group{ID: group, Title: group})
 	}
 	root.SetHelpCommandGroupID(otherGroup)
