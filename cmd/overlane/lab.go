@@ -186,7 +186,13 @@ func newLabExec(e *env) *cobra.Command {
 			if h == nil {
 				return usagef("lab %s has no host %s", l.File.Name, args[0])
 			}
-			return e.execOn(c.Context(), h, args[1:])
+			if args = args[1:]; args[0] == "--" {
+				args = args[1:]
+			}
+			if len(args) == 0 {
+				return usagef("lab exec wants a command")
+			}
+			return e.execOn(c.Context(), h, args)
 		},
 	}
 	c.Flags().SetInterspersed(false) // flags after HOST are the command's
