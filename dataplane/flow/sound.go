@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,7 +13,7 @@ import (
 // doubled group. Tables that names has must have a miss too; nil asks that only of tables that are gone to, and of table 0.
 // The error joins all that was found.
 func Soundness(flows []Flow, groups []Group, names TableNames) error {
-	s := soundness{names: names, groups: map[uint32]bool{}, misses: map[uint8]bool{}, targets: map[uint8]map[uint8]bool{}}
+	s := soundness{names: names, groups: map[uint32]bool{}, misses: map[uint8]bool{}, next: map[node]map[node]bool{}}
 	s.checkGroups(groups)
 	s.checkFlows(flows)
 	s.checkMisses()
@@ -27,8 +28,24 @@ type soundness struct {
 	names    TableNames
 	groups   map[uint32]bool
 	misses   map[uint8]bool
-	targets  map[uint8]map[uint8]bool // table -> tables that it leads to
+	next     map[node]map[node]bool
 	problems []error
+}
+
+// node is a table, or a group.
+type node struct {
+	group bool
+	id    uint32
+}
+
+func inTable(t uint8) node  { return node{false, uint32(t)} }
+func inGroup(g uint32) node { return node{true, g} }
+
+func (s *soundness) name(n node) string {
+	if n.group {
+		return fmt.Sprintf("group %d", n.id)
+	}
+	return "table " + s.names.table(uint8(n.id))
 }
 
 func (s *soundness) complain(format string, args ...any) {
@@ -47,7 +64,7 @@ func (s *soundness) checkGroups(groups []Group) {
 	}
 	for _, g := range groups {
 		for _, b := range g.Buckets {
-			for _, id := range s.follow(bucketTable, b.Actions) {
+			for _, id := range s.follow(inGroup(g.ID), b.Actions) {
 				s.complain("group %d%s: no group %d", g.ID, forOwner(g.Owner), id)
 			}
 		}
@@ -63,9 +80,6 @@ func forOwner(owner string) string {
 	return " (" + owner + ")"
 }
 
-// bucketTable stands for "any table" as the place from which a bucket resubmits.
-const bucketTable uint8 = 255
-
 func (s *soundness) checkFlows(flows []Flow) {
 	for _, f := range flows {
 		if err := f.Check(); err != nil {
@@ -74,24 +88,25 @@ func (s *soundness) checkFlows(flows []Flow) {
 		if f.Priority == 0 && len(f.Match) == 0 {
 			s.misses[f.Table] = true
 		}
-		for _, id := range s.follow(f.Table, f.Actions) {
+		for _, id := range s.follow(inTable(f.Table), f.Actions) {
 			s.complain("%s: no group %d", s.describe(f), id)
 		}
 	}
 }
 
-// follow notes the tables that actions lead to, and returns the groups that they name in vain.
-func (s *soundness) follow(from uint8, list []Action) (missing []uint32) {
-	if s.targets[from] == nil {
-		s.targets[from] = map[uint8]bool{}
+// follow notes where actions lead to, and returns the groups that they name in vain.
+func (s *soundness) follow(from node, list []Action) (missing []uint32) {
+	if s.next[from] == nil {
+		s.next[from] = map[node]bool{}
 	}
 	for _, a := range list {
 		switch a := a.(type) {
 		case Goto:
-			s.targets[from][a.Table] = true
+			s.next[from][inTable(a.Table)] = true
 		case Resubmit:
-			s.targets[from][a.Table] = true
+			s.next[from][inTable(a.Table)] = true
 		case ToGroup:
+			s.next[from][inGroup(a.ID)] = true
 			if !s.groups[a.ID] {
 				missing = append(missing, a.ID)
 			}
@@ -100,33 +115,33 @@ func (s *soundness) follow(from uint8, list []Action) (missing []uint32) {
 	return missing
 }
 
-// checkMisses looks at table 0, named tables and targets.
+// checkMisses looks at table 0, named tables and tables that are led to.
 func (s *soundness) checkMisses() {
-	tables := map[uint8]bool{0: true}
+	tables := map[node]bool{inTable(0): true}
 	for t := range s.names {
-		tables[t] = true
+		tables[inTable(t)] = true
 	}
-	for _, to := range s.targets {
+	for _, to := range s.next {
 		maps.Copy(tables, to)
 	}
-	for _, t := range slices.Sorted(maps.Keys(tables)) {
-		if !s.misses[t] {
-			s.complain("table %s: no miss flow", s.names.table(t))
+	for _, n := range sortedNodes(tables) {
+		if !n.group && !s.misses[uint8(n.id)] {
+			s.complain("%s: no miss flow", s.name(n))
 		}
 	}
 }
 
-// checkLoops finds tables that lead back to themselves, which only a resubmit can do.
+// checkLoops finds what leads back to itself, by resubmits or groups.
 func (s *soundness) checkLoops() {
-	for _, t := range slices.Sorted(maps.Keys(s.targets)) {
-		if s.reaches(t, t, map[uint8]bool{}) {
-			s.complain("table %s: leads back to itself", s.names.table(t))
+	for _, n := range sortedNodes(s.next) {
+		if s.reaches(n, n, map[node]bool{}) {
+			s.complain("%s: leads back to itself", s.name(n))
 		}
 	}
 }
 
-func (s *soundness) reaches(from, to uint8, seen map[uint8]bool) bool {
-	for next := range s.targets[from] {
+func (s *soundness) reaches(from, to node, seen map[node]bool) bool {
+	for next := range s.next[from] {
 		if next == to {
 			return true
 		}
@@ -138,4 +153,16 @@ func (s *soundness) reaches(from, to uint8, seen map[uint8]bool) bool {
 		}
 	}
 	return false
+}
+
+func sortedNodes[V any](set map[node]V) []node {
+	return slices.SortedFunc(maps.Keys(set), func(a, b node) int {
+		switch {
+		case a.group != b.group && b.group:
+			return -1
+		case a.group != b.group:
+			return 1
+		}
+		return cmp.Compare(a.id, b.id)
+	})
 }

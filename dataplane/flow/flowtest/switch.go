@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +27,7 @@ type Switch struct {
 	reply *json.Decoder
 	ports map[uint32]string // number -> pcap file
 	read  map[string]int    // packets of a pcap file that a test has had
-	local string            // VTEP
-	vxlan uint32
+	local netip.Addr        // VTEP
 }
 
 // startup is for what takes a fraction of a second on an idle machine.

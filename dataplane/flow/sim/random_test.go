@@ -62,7 +62,7 @@ func anyMatch(t *rapid.T) flow.Match {
 	for range rapid.IntRange(0, 2).Draw(t, "terms") {
 		f := rapid.SampledFrom(flow.Fields).Draw(t, "field")
 		mask := f.Exact()
-		if f.Maskable {
+		if f.Maskable && f.Form != flow.IPv6 { // ovs-ofctl cannot read every IPv6 mask
 			mask = flow.U32(1).Shl(rapid.IntRange(0, f.Bits-1).Draw(t, "bit"))
 		}
 		v := flow.Value{}
@@ -114,7 +114,7 @@ func anyWrite(t *rapid.T) flow.Action {
 		return flow.Move{Src: src, Dst: dst, Bits: bits, SrcBit: src.Bits - bits, DstBit: dst.Bits - bits}
 	}
 	mask := dst.Exact()
-	if dst.Maskable && rapid.Bool().Draw(t, "masked") {
+	if dst.Maskable && dst.Form != flow.IPv6 && rapid.Bool().Draw(t, "masked") {
 		mask = flow.Ones(dst.Bits / 2).Shl(dst.Bits / 4)
 	}
 	v := flow.Value{Hi: rapid.Uint64().Draw(t, "hi"), Lo: rapid.Uint64().Draw(t, "lo")}

@@ -14,11 +14,11 @@ type run struct {
 	result  Result
 	where   string // the table, for "lost"
 	depth   int
-	entered int  // tables
+	entered int  // tables and buckets
 	stopped bool // nothing more happens to this packet: a meter took it, or it went in circles
 }
 
-// OVS gives up on a packet that goes deeper or further, and drops even what it had sent.
+// OVS gives up on a packet that goes about as deep or far, and drops even what it had sent.
 const (
 	maxDepth   = 64
 	maxEntered = 4096
@@ -40,10 +40,7 @@ func (r *run) lose(format string, args ...any) {
 // enter looks the packet up in a table and does what the flow says.
 func (r *run) enter(id uint8) {
 	r.where = r.s.table(id)
-	if r.entered++; r.depth > maxDepth || r.entered > maxEntered {
-		r.stopped, r.result.Outputs = true, nil
-		r.say("goes in circles")
-		r.lose("goes in circles")
+	if r.tooFar() {
 		return
 	}
 	f := r.s.tables[id].lookup(r.state)
@@ -55,6 +52,19 @@ func (r *run) enter(id uint8) {
 	r.result.Story = append(r.result.Story, Step{Depth: r.depth, Flow: f, Text: r.s.took(*f)})
 	r.lose("%s", r.s.ended(*f))
 	r.do(f.Actions)
+}
+
+// tooFar counts steps, and gives up on the packet after too many.
+func (r *run) tooFar() bool {
+	if r.entered++; r.depth <= maxDepth && r.entered <= maxEntered {
+		return false
+	}
+	if !r.stopped {
+		r.stopped, r.result.Outputs = true, nil
+		r.say("goes in circles")
+		r.lose("goes in circles")
+	}
+	return true
 }
 
 // do runs a list of actions. A TTL that would reach zero ends the list, not what called it.
@@ -132,6 +142,11 @@ func (r *run) output(port uint32) {
 		r.lose("there is no port %d", port)
 		return
 	}
+	if r.s.config.Tunnels[port] && !r.state.tunnel().Dst.IsValid() {
+		r.say("not sent: %s, and no tun_dst", r.s.port(port))
+		r.lose("%s, and no tun_dst", r.s.port(port))
+		return
+	}
 	r.send(Output{Port: port})
 }
 
@@ -144,8 +159,8 @@ func (r *run) send(o Output) {
 	o.Frame, o.Tunnel = slices.Clone(r.state.frame), r.state.tunnel()
 	r.result.Outputs = append(r.result.Outputs, o)
 	by := ""
-	if o.Tunnel != (Tunnel{}) {
-		by = ", tunnel " + o.Tunnel.String()
+	if r.s.config.Tunnels[o.Port] {
+		by = o.Tunnel.String()
 	}
 	r.say("sent to %s: %s%s", r.s.port(o.Port), r.state.describe(), by)
 }
@@ -178,6 +193,9 @@ func (r *run) group(id uint32) {
 	where, whole := r.where, r.state
 	r.depth++
 	for i, b := range buckets {
+		if r.tooFar() {
+			break
+		}
 		r.state = whole.clone()
 		r.say("group %d, bucket %d: %s", id, i, r.s.config.Tables.Actions(b.Actions))
 		r.do(b.Actions)

@@ -15,6 +15,7 @@ type Config struct {
 	Groups   []flow.Group
 	Tables   flow.TableNames   // for the story
 	Ports    map[uint32]string // names, for the story; a packet to a port that is not listed is lost. Nil: every port exists
+	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say
 	Exceeded map[uint32]bool   // meters that have no credit left
 }
 
@@ -37,7 +38,7 @@ type Packet struct {
 type Output struct {
 	Port     uint32 // flow.PortController for the controller
 	Frame    []byte
-	Tunnel   Tunnel // what a tunnel port would encapsulate with
+	Tunnel   Tunnel // what a tunnel port encapsulates with
 	Userdata []byte // of a packet to the controller
 }
 
@@ -72,7 +73,7 @@ func (s *Switch) Send(p Packet) Result {
 		return r.result
 	}
 	r.state = newState(p)
-	r.say("arrives at %s: %s", s.port(p.InPort), r.state.describe())
+	r.say("arrives at %s: %s%s", s.port(p.InPort), r.state.describe(), p.Tunnel)
 	r.enter(0)
 	if len(r.result.Outputs) > 0 {
 		r.result.Lost = ""
