@@ -20,9 +20,6 @@ const flagMore = 1
 // Part is what is common to multipart replies: all but the last say that more follow.
 type Part struct{ More bool }
 
-// Last says that this is the whole answer, or its end.
-func (p Part) Last() bool { return !p.More }
-
 func (Part) kind() kind { return kindMultipartReply }
 
 func (p Part) head(w *buffer, typ uint16) {

@@ -140,12 +140,12 @@ func decodeParts(m Message) {
 	switch m := m.(type) {
 	case FlowReply:
 		for _, f := range m.Flows {
-			DecodeMatch(f.RawMatch)
-			DecodeInstructions(f.Instructions)
+			_, _ = DecodeMatch(f.RawMatch)
+			_, _ = DecodeInstructions(f.Instructions)
 		}
 	case MonitorReply:
 		for _, u := range m.Updates {
-			DecodeMatch(u.RawMatch)
+			_, _ = DecodeMatch(u.RawMatch)
 		}
 	case RequestForward:
 		m.Group()

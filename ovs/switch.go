@@ -41,8 +41,6 @@ type Switch struct {
 	log    *slog.Logger
 	conn   net.Conn
 
-	datapathID uint64
-
 	turn     chan struct{} // holds a token while somebody writes
 	applying chan struct{} // holds a token while a change is being applied
 
@@ -102,7 +100,7 @@ func dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
 
 // greet agrees on the version and sets the connection up.
 func (s *Switch) greet(ctx context.Context) error {
-	replies, err := s.ask(ctx,
+	_, err := s.ask(ctx,
 		openflow.Hello{Versions: 1 << openflow.Version},
 		openflow.SetPacketInFormat{},
 		openflow.SetConfig{MissSendLen: 0xffff},
@@ -112,21 +110,9 @@ func (s *Switch) greet(ctx context.Context) error {
 		openflow.MonitorRequest{
 			ID: 1, Table: openflow.AllTables,
 			Flags: openflow.MonitorAdd | openflow.MonitorRemoved | openflow.MonitorModify,
-		},
-		openflow.FeaturesRequest{})
-	if err != nil {
-		return err
-	}
-	for _, m := range replies {
-		if f, ok := m.(openflow.FeaturesReply); ok {
-			s.datapathID = f.DatapathID
-		}
-	}
-	return nil
+		})
+	return err
 }
-
-// DatapathID is the bridge's.
-func (s *Switch) DatapathID() uint64 { return s.datapathID }
 
 // Dropped is how many packets were dropped because PacketIn was too slow.
 func (s *Switch) Dropped() uint64 { return s.dropped.Load() }

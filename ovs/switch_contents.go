@@ -140,18 +140,3 @@ func (s *Switch) FlowCounts(ctx context.Context, cookies ...uint64) (map[uint64]
 	}
 	return counts, nil
 }
-
-// Counts are the packets that have taken a table's lookups and found a flow there.
-func (s *Switch) TableCounts(ctx context.Context) ([]openflow.TableStats, error) {
-	replies, err := s.ask(ctx, openflow.TablesRequest{})
-	if err != nil {
-		return nil, fmt.Errorf("count lookups: %w", err)
-	}
-	var tables []openflow.TableStats
-	for _, m := range replies {
-		if t, ok := m.(openflow.TablesReply); ok {
-			tables = append(tables, t.Tables...)
-		}
-	}
-	return tables, nil
-}

@@ -83,7 +83,7 @@ func (s *Switch) sendAside(xid uint32, m openflow.Message) {
 		s.log.Error("answer the switch", "err", err)
 		return
 	}
-	go s.write(context.Background(), b)
+	go func() { _ = s.write(context.Background(), b) }() // an error has ended the connection, which tells it
 }
 
 // wait waits for c.

@@ -462,12 +462,12 @@ func TestSlowReaderLosesPacketsOnly(t *testing.T) {
 func TestDeadSwitchIsNoticed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, SwitchConfig{Patience: 300 * time.Millisecond})
-	b.Switchd().Signal(syscall.SIGSTOP)
+	b.signal(syscall.SIGSTOP)
 	if _, err := b.sw.Read(t.Context()); !errors.Is(err, errSilent) {
 		t.Errorf("read from a switch that hangs: %v", err)
 	}
 	<-b.sw.Done()
-	b.Switchd().Signal(syscall.SIGCONT)
+	b.signal(syscall.SIGCONT)
 
 	sw := dialTest(t, SwitchConfig{Socket: b.Mgmt("br0")})
 	b.StopSwitchd()
@@ -480,6 +480,13 @@ func TestDeadSwitchIsNoticed(t *testing.T) {
 	}
 }
 
+func (b *bench) signal(s syscall.Signal) {
+	b.t.Helper()
+	if err := b.Switchd().Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func TestDialSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	o := ovstest.Start(t, ovstest.Options{})
@@ -488,7 +495,9 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 	if _, err := Dial(t.Context(), SwitchConfig{Socket: socket}); !errors.Is(err, errVersion) {
 		t.Errorf("a bridge without OpenFlow 1.5: %v", err)
 	}
-	o.Switchd().Signal(syscall.SIGSTOP)
+	if err := o.Switchd().Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := Dial(ctx, SwitchConfig{Socket: socket}); !errors.Is(err, context.DeadlineExceeded) {

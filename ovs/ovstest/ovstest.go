@@ -46,7 +46,7 @@ func Start(t testing.TB, opts Options) *OVS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	o := &OVS{Dir: dir, DB: filepath.Join(dir, "db.sock"), t: t, opts: opts}
 	o.run("ovsdb-tool", "create", filepath.Join(dir, "conf.db"), schema)
 	t.Cleanup(o.stop)
@@ -177,8 +177,11 @@ func (o *OVS) spawn(name string, args ...string) *daemon {
 func (o *OVS) await(what string, ok func() bool) {
 	o.t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) || o.dbserver.dead() {
-			o.t.Fatalf("waited in vain for %s: %s", what, o.dbserver.stderr.String())
+		if o.dbserver.dead() {
+			o.t.Fatalf("ovsdb-server ended: %s", o.dbserver.stderr.String())
+		}
+		if time.Now().After(deadline) {
+			o.t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }
@@ -186,8 +189,8 @@ func (o *OVS) await(what string, ok func() bool) {
 // stop ends both daemons; the switch is asked first to take its ports and its datapath with it, which a kernel datapath would survive.
 func (o *OVS) stop() {
 	if o.switchd != nil && !o.switchd.dead() {
-		o.switchd.cmd.Process.Signal(syscall.SIGCONT)
-		o.command("ovs-appctl", "--timeout=5", "exit", "--cleanup").Run()
+		_ = o.switchd.cmd.Process.Signal(syscall.SIGCONT)
+		_ = o.command("ovs-appctl", "--timeout=5", "exit", "--cleanup").Run()
 		o.switchd.kill()
 	}
 	if o.dbserver != nil {
@@ -220,7 +223,7 @@ type daemon struct {
 }
 
 func (d *daemon) reap() {
-	d.cmd.Wait()
+	_ = d.cmd.Wait() // killed is how a daemon usually ends
 	close(d.ended)
 }
 
@@ -233,10 +236,10 @@ func (d *daemon) dead() bool {
 	}
 }
 
-// kill gives a daemon that is leaving a moment for it, and then ends it by its pid.
+// kill ends a daemon at once, if it has not ended by itself.
 func (d *daemon) kill() {
 	if !d.dead() {
-		d.cmd.Process.Kill()
+		_ = d.cmd.Process.Kill() // it may have ended just now
 	}
 	<-d.ended
 }
