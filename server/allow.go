@@ -31,7 +31,7 @@ func mayAsk(s *model.State, caller Caller, q model.Request) error {
 		if err := mayTouch(s, caller, key); err != nil {
 			return err
 		}
-		if o := s.Get(key); !owns(o, caller.Host) || !o.Spec.(*model.EndpointSpec).Ephemeral {
+		if o := s.Get(key); o != nil && (!owns(o, caller.Host) || !o.Spec.(*model.EndpointSpec).Ephemeral) {
 			return denied("%s may not delete %s: it deletes only what was attached to it without being written down", caller, key)
 		}
 	}

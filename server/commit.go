@@ -102,6 +102,9 @@ func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, 
 	if err := mayAsk(state, caller, q); err != nil {
 		return outcome{}, err
 	}
+	if err := exist(state, q.Delete); err != nil {
+		return outcome{}, err
+	}
 	changes, err := model.Admit(state, q)
 	if err != nil {
 		return outcome{}, err
@@ -112,6 +115,16 @@ func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, 
 		}
 	}
 	return outcome{state.Revision(), changes, state}, nil
+}
+
+// exist refuses deletions of what is not there, so that the caller can tell them from other refusals.
+func exist(s *model.State, keys []model.Key) error {
+	for _, key := range keys {
+		if kind, ok := model.KindByName(key.Kind); ok && kind.Name == key.Kind && s.Get(key) == nil {
+			return notFound("%s: does not exist", key)
+		}
+	}
+	return nil
 }
 
 // batch is what to write for changes. The status of an object goes with it, and what is left of a namesake before it.

@@ -110,7 +110,7 @@ func noSuchRoute(mux *http.ServeMux, r *http.Request) error {
 	if len(allowed) == 0 {
 		return notFound("no such path: %s; GET /openapi.json lists them, and names are like /v1/endpoints/VPC/SUBNET/ENDPOINT", r.URL.Path)
 	}
-	return statusError{invalid("%s %s: only %s is possible here", r.Method, r.URL.Path, strings.Join(allowed, ", ")), http.StatusMethodNotAllowed}
+	return statusError{invalid("%s %s: not possible here; %s is", r.Method, r.URL.Path, strings.Join(allowed, " or ")), http.StatusMethodNotAllowed}
 }
 
 // serve is one route behind its checks.
@@ -206,9 +206,16 @@ func badBody(err error) error {
 	case errors.Is(err, io.EOF):
 		return invalid("body: empty")
 	case errors.As(err, &typed):
-		return invalid("body: %s is a JSON %s, not what belongs there", typed.Field, typed.Value)
+		return invalid("body: a JSON %s %s not what belongs there", typed.Value, place(typed.Field))
 	}
 	return invalid("body: %s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+func place(field string) string {
+	if field == "" {
+		return "is"
+	}
+	return "in " + field + " is"
 }
 
 // refuse writes an error, unless an answer has begun already.

@@ -1,0 +1,368 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/store"
+	"github.com/overlane/overlane/view"
+)
+
+const network = `{"objects": [
+	{"kind": "Host", "name": "host1", "spec": {"address": "192.168.5.2"}},
+	{"kind": "Host", "name": "host2", "spec": {"address": "192.168.5.3"}},
+	{"kind": "VPC", "name": "blue"},
+	{"kind": "Subnet", "name": "blue/web", "spec": {"cidr": "172.16.0.0/16"}},
+	{"kind": "Endpoint", "name": "blue/web/a", "spec": {"host": "host1"}}
+]}`
+
+var values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+
+// stream is a stream that is being read, line by line.
+type stream struct {
+	t    *testing.T
+	next func() (string, bool)
+}
+
+// open starts a stream. What it does not send within 20 seconds is a failure.
+func (a api) open(t *testing.T, caller, path string) stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	r := a.request(t, caller, "GET", path, "").WithContext(ctx)
+	response, err := a.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Fatalf("%s: %s, %s", path, response.Status, response.Header)
+	}
+	next, stop := iter.Pull(scan(response))
+	t.Cleanup(func() {
+		cancel()
+		stop()
+		_ = response.Body.Close()
+	})
+	return stream{t, next}
+}
+
+func scan(r *http.Response) iter.Seq[string] {
+	lines := bufio.NewScanner(r.Body)
+	lines.Buffer(nil, 1<<24)
+	return func(yield func(string) bool) {
+		for lines.Scan() && yield(lines.Text()) {
+		}
+	}
+}
+
+// until reads events up to and with the first sync at a revision or a later one, or the end. Each is a line like
+// "put Endpoint blue/web/a@5".
+func (s stream) until(revision int64) string {
+	s.t.Helper()
+	var told []string
+	for {
+		line, ok := s.next()
+		if !ok {
+			return strings.Join(append(told, "end"), "\n")
+		}
+		var e wire.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			s.t.Fatalf("%s: %v", line, err)
+		}
+		switch e.Type {
+		case wire.Sync:
+			if e.Revision >= revision {
+				return strings.Join(append(told, fmt.Sprint("sync @", e.Revision)), "\n")
+			}
+		case wire.Failed:
+			told = append(told, fmt.Sprintf("%s @%d: %v", e.Error.Kind, e.Revision, e.Error))
+		default:
+			told = append(told, fmt.Sprintf("%s %s @%d", e.Type, e.Object.Key(), e.Revision))
+		}
+	}
+}
+
+func (s stream) delta() (d view.Delta, ok bool) {
+	s.t.Helper()
+	line, ok := s.next()
+	if ok {
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			s.t.Fatalf("%s: %v", line, err)
+		}
+	}
+	return d, ok
+}
+
+func expect(t *testing.T, got string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.Join(want, "\n"), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	all := api.open(t, "admin", "/v1/watch")
+	expect(t, all.until(1), "put Host host1 @1", "put Host host2 @1", "put VPC blue @1", "put Subnet blue/web @1", "put Endpoint blue/web/a @1", "sync @1")
+	endpoints := api.open(t, "admin", "/v1/endpoints?watch=true&after=1")
+	expect(t, endpoints.until(1), "sync @1")
+	below := api.open(t, "admin", "/v1/subnets?watch=true&vpc=red")
+	expect(t, below.until(1), "sync @1")
+
+	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/b", "status": {"state": "Ready"}}]`)
+	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	expect(t, all.until(5), "put Endpoint blue/web/b @2", "put VPC red @3", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
+	expect(t, endpoints.until(5), "put Endpoint blue/web/b @2", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
+	expect(t, below.until(5), "sync @5")
+
+	t.Run("resumed", func(t *testing.T) {
+		// what changed twice is told once, as it is now
+		expect(t, api.open(t, "admin", "/v1/watch?after=2").until(5), "put VPC red @5", "delete Endpoint blue/web/a @5", "put Endpoint blue/web/b @5", "sync @5")
+		expect(t, api.open(t, "admin", "/v1/watch?after=4&kind=endpoints").until(5), "delete Endpoint blue/web/a @5", "sync @5")
+	})
+	t.Run("status is told", func(t *testing.T) {
+		line, _ := api.open(t, "admin", "/v1/watch?kind=ep").next()
+		if !strings.Contains(line, `"status":{"state":"Ready","host":"host2"}`) {
+			t.Errorf("no status in %s", line)
+		}
+	})
+}
+
+func TestWatchHeartbeat(t *testing.T) {
+	api := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: time.Millisecond})
+	api.must(t, "POST", "/v1/apply", network)
+	s := api.open(t, "admin", "/v1/watch?after=1")
+	for range 3 {
+		expect(t, s.until(1), "sync @1")
+	}
+	v := api.open(t, "host1", "/v1/hosts/host1/view")
+	_, _ = v.delta()
+	for range 3 {
+		if d, ok := v.delta(); !ok || !cmp.Equal(d, view.Delta{Revision: 1}, values) {
+			t.Errorf("heartbeat of a view: %+v", d)
+		}
+	}
+}
+
+func TestWatchGone(t *testing.T) {
+	memory := store.NewMemory(0)
+	api := newAPI(t, memory)
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	if err := memory.Compact(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, told(api.send(t, "admin", "GET", "/v1/watch?after=1", "")), "410 gone: revision 1 is no longer in the store's history; list, then watch from there")
+	expect(t, api.open(t, "admin", "/v1/watch?after=2").until(2), "sync @2")
+}
+
+// TestWatchTooSlow has a client that reads nothing, until what fits into buffers on the way is full and the backlog too.
+// Others are not held up.
+func TestWatchTooSlow(t *testing.T) {
+	api := newAPIOf(t, Config{Store: store.NewMemory(0), Backlog: 8})
+	api.must(t, "POST", "/v1/apply", network)
+	slow := api.open(t, "admin", "/v1/watch?after=1")
+	view := api.open(t, "host1", "/v1/hosts/host1/view")
+	fill := func() {
+		var objects []string
+		for i := range 2000 {
+			objects = append(objects, fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}}`, i, i%2+1))
+		}
+		api.must(t, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
+		api.must(t, "POST", "/v1/apply", `{"delete": [`+strings.ReplaceAll(deletes(objects), "\n", ",")+`]}`)
+	}
+	for range 40 {
+		fill()
+	}
+	last := slow.until(1 << 40)
+	if !strings.Contains(last, "unavailable @") || !strings.Contains(last, "too slow: more than 8 commits behind; watch again after revision") {
+		t.Errorf("a client that did not read was told: ...%s", last[max(0, len(last)-300):])
+	}
+
+	// A view is never ended for being slow: it gets the whole again.
+	var follower, complete = viewOf("host1"), 0
+	api.must(t, "PUT", "/v1/endpoints/blue/web/last", `{"spec": {"host": "host1"}}`)
+	want := viewAt(api, "host1")
+	for follower.revision < api.State().Revision() {
+		d, ok := view.delta()
+		if !ok {
+			t.Fatal("the stream ended")
+		}
+		if d.Complete {
+			complete++
+		}
+		follower.apply(d)
+	}
+	if complete < 2 {
+		t.Errorf("told the whole view %d times, want once more after it got lost", complete)
+	}
+	same(t, follower.View, want)
+}
+
+func deletes(objects []string) string {
+	keys := make([]string, len(objects))
+	for i := range objects {
+		keys[i] = fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d"}`, i)
+	}
+	return strings.Join(keys, "\n")
+}
+
+// follower is a view as an agent keeps it.
+type follower struct {
+	view.View
+	revision int64
+}
+
+func viewOf(host string) *follower { return &follower{View: view.View{Host: host}} }
+
+func (f *follower) apply(d view.Delta) {
+	f.Apply(d)
+	f.revision = d.Revision
+}
+
+func viewAt(a api, host string) view.View { return view.New(a.State(), host) }
+
+func same(t *testing.T, got, want view.View) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), values); diff != "" {
+		t.Errorf("view (-want +got):\n%s", diff)
+	}
+}
+
+func TestView(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	f := viewOf("host1")
+	first, _ := s.delta()
+	if !first.Complete || first.Revision != 1 {
+		t.Fatalf("the first delta is %+v", first)
+	}
+	f.apply(first)
+	same(t, f.View, viewAt(api, "host1"))
+	for _, step := range []struct{ method, path, body string }{
+		{"PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`},
+		{"PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host1"}}`},
+		{"DELETE", "/v1/endpoints/blue/web/a", ""},
+		{"PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host1"}}`},
+		{"PUT", "/v1/hosts/host1", `{"spec": {"address": "192.168.5.9"}}`},
+	} {
+		api.must(t, step.method, step.path, step.body)
+		d, ok := s.delta()
+		if !ok || d.Complete {
+			t.Fatalf("%s %s: delta %+v, %v", step.method, step.path, d, ok)
+		}
+		f.apply(d)
+		same(t, f.View, viewAt(api, "host1"))
+	}
+}
+
+// TestTwoViewers has an agent that reconnects while its old connection still lingers.
+func TestTwoViewers(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	streams := []stream{api.open(t, "host1", "/v1/hosts/host1/view")}
+	followers := []*follower{viewOf("host1"), viewOf("host1")}
+	d, _ := streams[0].delta()
+	followers[0].apply(d)
+	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	streams = append(streams, api.open(t, "admin", "/v1/hosts/host1/view"))
+	api.must(t, "PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host2"}}`)
+	for i, s := range streams {
+		for followers[i].revision < 3 {
+			d, ok := s.delta()
+			if !ok {
+				t.Fatal("the stream ended")
+			}
+			followers[i].apply(d)
+		}
+		same(t, followers[i].View, viewAt(api, "host1"))
+	}
+}
+
+// TestViewRevoked: a stream outlives neither the host nor its right to read it.
+func TestViewRevoked(t *testing.T) {
+	server := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: 10 * time.Millisecond})
+	server.must(t, "POST", "/v1/apply", network)
+	identify := func(r *http.Request) (Caller, error) {
+		if server.State().Host("host2") == nil {
+			return Caller{}, denied("the host is gone")
+		}
+		return Caller{Kind: HostCaller, Host: "host2"}, nil
+	}
+	s := serveAs(t, server.Server, identify).open(t, "", "/v1/hosts/host2/view")
+	if d, ok := s.delta(); !ok || !d.Complete {
+		t.Fatalf("first delta: %+v", d)
+	}
+	server.must(t, "DELETE", "/v1/hosts/host2", "")
+	for {
+		d, ok := s.delta()
+		if !ok {
+			return
+		}
+		if d.Revision > 1 {
+			t.Fatalf("told of revision %d, at which the host was gone: %+v", d.Revision, d)
+		}
+	}
+}
+
+func TestStopEndsStreams(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "server.sock")
+	server, stop := serveUnix(t, path, Config{Store: store.NewMemory(0)})
+	api := unixAPI(server, path)
+	api.must(t, "POST", "/v1/apply", network)
+	watch, view := api.open(t, "", "/v1/watch?after=1"), api.open(t, "", "/v1/hosts/host1/view")
+	expect(t, watch.until(1), "sync @1")
+	_, _ = view.delta()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, watch.until(2), "unavailable @1: the server is stopping; watch again after revision 1", "end")
+	if d, ok := view.delta(); ok {
+		t.Errorf("a view went on: %+v", d)
+	}
+}
+
+func TestReloadAfterCompaction(t *testing.T) {
+	blind := newBlindStore()
+	api := newAPI(t, blind)
+	other := newAPI(t, blind.Memory)
+	api.must(t, "POST", "/v1/apply", network)
+	watch, s := api.open(t, "admin", "/v1/watch?after=1"), api.open(t, "host1", "/v1/hosts/host1/view")
+	f := viewOf("host1")
+	d, _ := s.delta()
+	f.apply(d)
+
+	blind.cover() // the server hears nothing while another one works
+	other.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	other.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	other.must(t, "PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host1"}}`)
+	other.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"ready": true}}]`)
+	if err := blind.Compact(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	blind.uncover()
+
+	expect(t, watch.until(5), "put Endpoint blue/web/b @5", "put Endpoint blue/web/c @5", "delete Endpoint blue/web/a @5", "put Host host2 @5", "sync @5")
+	for f.revision < 4 {
+		d, _ := s.delta()
+		f.apply(d)
+	}
+	same(t, f.View, viewAt(other, "host1"))
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+}
