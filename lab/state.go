@@ -33,8 +33,6 @@ func (l *Lab) note(change func(*record)) error {
 	return l.saveLocked()
 }
 
-func (l *Lab) save() error { return l.note(func(*record) {}) }
-
 func (l *Lab) saveLocked() error {
 	data, err := json.MarshalIndent(l.record, "", "  ")
 	if err != nil {

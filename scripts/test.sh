@@ -1,0 +1,13 @@
+#!/bin/bash
+# Runs all tests with the race detector. A package after another where they share the two cores badly anyway; -p 2 keeps timing sane.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+unformatted=$("$(scripts/go env GOROOT)/bin/gofmt" -l $(git ls-files '*.go'))
+if [ -n "$unformatted" ]; then
+	echo "not formatted: $unformatted" >&2
+	exit 1
+fi
+scripts/go vet ./...
+mkdir -p bin
+scripts/go build -race -o bin/overlane.race ./cmd/overlane
+OVERLANE_BINARY=$PWD/bin/overlane.race scripts/go test -race -p 2 -timeout 15m ./...
