@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/overlane/overlane/dataplane/flow"
@@ -58,6 +59,23 @@ func TestTableNames(t *testing.T) {
 	back, err := names.ParseFlow(want)
 	if err != nil || back.Key() != f.Key() || back.Hash() != f.Hash() {
 		t.Errorf("ParseFlow: %v, %v", back, err)
+	}
+}
+
+// A real switch takes the meter as it prints.
+func TestMeterText(t *testing.T) {
+	meter := flow.Meter{ID: 5, Rate: 10, Burst: 20}
+	if err := meter.Check(); err != nil {
+		t.Error(err)
+	}
+	if want := "meter=5,pktps,burst,band=type=drop,rate=10,burst_size=20"; meter.String() != want {
+		t.Errorf("got %s, want %s", meter, want)
+	}
+	ovs := flowtest.StartSwitch(t)
+	ovs.Ofctl("add-meter", meter.String())
+	got := ovs.Ofctl("dump-meters")
+	if want := "meter=5 pktps burst bands=\ntype=drop rate=10 burst_size=20"; !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -159,7 +159,7 @@ func (r *run) send(o Output) {
 	o.Frame, o.Tunnel = slices.Clone(r.state.frame), r.state.tunnel()
 	r.result.Outputs = append(r.result.Outputs, o)
 	by := ""
-	if r.s.config.Tunnels[o.Port] {
+	if tunnels := r.s.config.Tunnels; tunnels == nil || tunnels[o.Port] {
 		by = o.Tunnel.String()
 	}
 	r.say("sent to %s: %s%s", r.s.port(o.Port), r.state.describe(), by)

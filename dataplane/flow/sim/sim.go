@@ -15,7 +15,7 @@ type Config struct {
 	Groups   []flow.Group
 	Tables   flow.TableNames   // for the story
 	Ports    map[uint32]string // names, for the story; a packet to a port that is not listed is lost. Nil: every port exists
-	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say
+	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say. Nil: unknown; the story then tells of them at every port
 	Exceeded map[uint32]bool   // meters that have no credit left
 }
 
@@ -73,7 +73,11 @@ func (s *Switch) Send(p Packet) Result {
 		return r.result
 	}
 	r.state = newState(p)
-	r.say("arrives at %s: %s%s", s.port(p.InPort), r.state.describe(), p.Tunnel)
+	by := ""
+	if s.config.Tunnels[p.InPort] {
+		by = p.Tunnel.String()
+	}
+	r.say("arrives at %s: %s%s", s.port(p.InPort), r.state.describe(), by)
 	r.enter(0)
 	if len(r.result.Outputs) > 0 {
 		r.result.Lost = ""

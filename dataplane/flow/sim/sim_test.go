@@ -57,7 +57,12 @@ admit: priority=100,in_port=1,dl_src=02:00:00:00:00:01 (Endpoint blue/web/db1): 
 forward: priority=10,ip: dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,locate),output:NXM_NX_REG0[0..15]
   locate: priority=10,reg1=0xa000002 (Endpoint blue/web/db2): set_field:0x9->reg0,set_field:192.168.5.3->tun_dst
 reg0 says port 9 (ovl-vxlan)
-sent to port 9 (ovl-vxlan): icmp 10.0.0.1 > 10.0.0.2 ttl 63 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02, vni 100 to 192.168.5.3
+sent to port 9 (ovl-vxlan): icmp 10.0.0.1 > 10.0.0.2 ttl 63 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02, tunnel vni 100 to 192.168.5.3
+`},
+		"from a stranger's tunnel": {overlay(t), nil, `
+arrives at port 9 (ovl-vxlan): icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02, tunnel vni 100 from 192.168.5.4 to 192.168.5.2
+admit: priority=0: drop
+lost: admit: nothing else takes it
 `},
 		"not from this address": {overlay(t), spoofed, `
 arrives at port 1 (db1): icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:09 > 02:00:00:00:00:02
@@ -100,7 +105,11 @@ lost: table 0: no flow takes it
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
-			result := sim.New(c.config).Send(sim.Packet{InPort: 1, Frame: c.frame})
+			packet := sim.Packet{InPort: 1, Frame: c.frame}
+			if c.frame == nil {
+				packet = sim.Packet{InPort: vxlan, Frame: pingFrame(t, 64), Tunnel: sim.Tunnel{ID: 100, Src: peer4, Dst: vtep}}
+			}
+			result := sim.New(c.config).Send(packet)
 			if diff := cmp.Diff(c.want, "\n"+result.String()); diff != "" {
 				t.Error(diff)
 			}

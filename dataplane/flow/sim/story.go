@@ -37,12 +37,12 @@ func (s *Switch) ended(f flow.Flow) string {
 	return what + " sends it nowhere"
 }
 
-// String is ", vni 100 from 192.168.5.2 to 192.168.5.3", and empty for no tunnel.
+// String is ", tunnel vni 100 from 192.168.5.2 to 192.168.5.3", and empty for no tunnel.
 func (t Tunnel) String() string {
 	if t == (Tunnel{}) {
 		return ""
 	}
-	text := ", vni " + strconv.FormatUint(t.ID, 10)
+	text := ", tunnel vni " + strconv.FormatUint(t.ID, 10)
 	if t.Src.IsValid() {
 		text += " from " + t.Src.String()
 	}
