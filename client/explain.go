@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -15,16 +14,6 @@ import (
 
 	"github.com/overlane/overlane/server/wire"
 )
-
-// alerts are what a server says, after the handshake, of a certificate of ours that it did not like. Go tells the alerts of
-// RFC 8446 section 6.2 apart by text only.
-var alerts = map[string]string{
-	"tls: expired certificate":            "it refused this host's certificate as expired (or one of the clocks is wrong); join again with a token for this host's name",
-	"tls: unknown certificate authority":  "it refused this host's certificate, which is from another CA; join again",
-	"tls: bad certificate":                "it refused this host's certificate; join again",
-	"tls: certificate required":           "it wants a certificate; join first",
-	"tls: protocol version not supported": "it accepts only TLS 1.3",
-}
 
 // explain says why a connection came to nothing, and what to do about it.
 func (c *Client) explain(err error) (wire.ErrorKind, string) {
@@ -62,11 +51,11 @@ func explainTLS(err error) string {
 	)
 	switch {
 	case errors.As(err, &remote) && remote.Op == "remote error":
-		return cmp.Or(alerts[remote.Err.Error()], remote.Err.Error())
+		return "it ended the handshake: " + remote.Err.Error() + " (it speaks only TLS 1.3)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return clockReason(invalid.Cert, time.Now())
 	case errors.As(err, &unknown):
-		return "its certificate is not from the CA that this machine joined; it is another server, or somebody in between"
+		return "its certificate is not from the CA that was expected; it is another server, or somebody in between"
 	case errors.As(err, &name), errors.As(err, &invalid):
 		return "its certificate is not an overlane server's"
 	case errors.As(err, &record):

@@ -1,10 +1,13 @@
 package server
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/overlane/overlane/model"
@@ -16,42 +19,76 @@ func (s *Server) ListenTLS(address string, ca *CA, names Names) (Listener, error
 	if err != nil {
 		return Listener{}, fmt.Errorf("listen for other machines: %w", err)
 	}
-	return Listener{tls.NewListener(l, ca.ServerTLS(names)), s.identifyHost}, nil
+	g := &gate{server: s, ca: ca, verified: map[[sha256.Size]byte]pass{}}
+	return Listener{tls.NewListener(l, ca.ServerTLS(names)), g.identify}, nil
 }
 
-// identifyHost lets nobody without a certificate do more than join, whatever the routes would let everybody do.
-func (s *Server) identifyHost(r *http.Request) (Caller, error) {
-	caller, err := authenticate(r.TLS, s.State(), time.Now())
-	if err == nil && caller.Kind == Anonymous && r.URL.Path != "/v1/join" {
-		err = denied("%s: show a host's certificate; overlane join gets one", r.URL.Path)
-	}
-	return caller, err
+// gate finds out which host a certificate proves, at the time of each request and of each line of a stream: a connection
+// outlives certificates and hosts.
+type gate struct {
+	server *Server
+	ca     *CA
+
+	mu       sync.Mutex
+	verified map[[sha256.Size]byte]pass // by certificate: to verify a signature for every request would be dear
 }
 
-// authenticate is who a TLS connection's certificate proves, at the time of one request: a connection outlives certificates and
-// hosts. The handshake has verified that the certificate is from our CA. Somebody without one is anonymous, and may only
-// join. The host must be there, and its identity must be that of the certificate's key: so deleting a host, and
-// setting its identity to none, revokes its certificate at once.
-func authenticate(c *tls.ConnectionState, s *model.State, now time.Time) (Caller, error) {
-	if c == nil || len(c.VerifiedChains) == 0 {
+// pass is a certificate that was verified.
+type pass struct {
+	host, identity string
+	until          time.Time
+}
+
+// maxVerified is how many are remembered. A host has one, or two while it renews.
+const maxVerified = 10_000
+
+// identify lets nobody without a certificate do more than join, whatever the routes would let everybody do.
+func (g *gate) identify(r *http.Request) (Caller, error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		if r.URL.Path != "/v1/join" {
+			return Caller{}, denied("%s: show a host's certificate; overlane join gets one", r.URL.Path)
+		}
 		return Caller{}, nil
 	}
-	leaf := c.PeerCertificates[0]
-	host, err := hostNamed(leaf)
+	p, err := g.verify(r.TLS.PeerCertificates[0], g.ca.now())
 	if err != nil {
-		return Caller{}, denied("%s", err)
+		return Caller{}, err
 	}
-	if now.After(leaf.NotAfter) {
-		return Caller{}, denied("the certificate of host %s expired at %s; join again with a token for this host's name",
-			host, leaf.NotAfter.UTC().Format(time.RFC3339))
+	return stillHost(p, g.server.State())
+}
+
+func (g *gate) verify(leaf *x509.Certificate, now time.Time) (pass, error) {
+	key := sha256.Sum256(leaf.Raw)
+	g.mu.Lock()
+	p, ok := g.verified[key]
+	g.mu.Unlock()
+	if ok && now.Before(p.until) {
+		return p, nil
 	}
-	spec := s.Host(host)
+	host, err := g.ca.VerifyHost(leaf, now)
+	if err != nil {
+		return pass{}, err
+	}
+	p = pass{host, Identity(leaf), leaf.NotAfter}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.verified) >= maxVerified {
+		clear(g.verified)
+	}
+	g.verified[key] = p
+	return p, nil
+}
+
+// stillHost wants the host to be there, and its identity to be that of the certificate's key: so deleting a host, and setting its
+// identity to none, revokes its certificate at once.
+func stillHost(p pass, s *model.State) (Caller, error) {
+	spec := s.Host(p.host)
 	switch {
 	case spec == nil:
-		return Caller{}, denied("host %s was deleted; join again to bring it back", host)
-	case spec.Identity != Identity(leaf):
+		return Caller{}, denied("host %s was deleted; join again to bring it back", p.host)
+	case spec.Identity != p.identity:
 		return Caller{}, denied("the certificate of host %s was revoked, or another machine has taken the name; "+
-			"join again with a token for this host's name", host)
+			"join again with a token for this host's name", p.host)
 	}
-	return Caller{Kind: HostCaller, Host: host}, nil
+	return Caller{Kind: HostCaller, Host: p.host}, nil
 }

@@ -216,20 +216,40 @@ type Names struct {
 }
 
 // ServerTLS is the configuration for a server that listens to the network: TLS 1.3, and a certificate of its own, renewed
-// when a third of its life is left. A client without a certificate gets as far as the handlers, because a host that joins
-// has none yet; a certificate that is not from this CA, or has expired, does not.
+// when a third of its life is left. The handshake asks for a client's certificate and proves that the client has its key, but
+// does not judge it: [CA.VerifyHost] does, so that whoever is refused is told why. (An alert of TLS 1.3 comes after the client has
+// begun to send, and is often lost when the connection is closed on it.)
 func (ca *CA) ServerTLS(n Names) *tls.Config {
 	own := &ownCertificate{ca: ca, names: n}
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		GetCertificate:         own.get,
-		ClientAuth:             tls.VerifyClientCertIfGiven,
-		ClientCAs:              ca.pool(),
+		ClientAuth:             tls.RequestClientCert,
 		Time:                   ca.now,
 		NextProtos:             []string{"h2", "http/1.1"},
 		SessionTicketsDisabled: true, // each connection proves itself anew
 	}
 }
+
+// VerifyHost is the host that a certificate names, if the certificate is from this CA, is for a client, and is valid now.
+func (ca *CA) VerifyHost(leaf *x509.Certificate, now time.Time) (string, error) {
+	host, err := hostNamed(leaf)
+	if err != nil {
+		return "", denied("%s", err)
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: ca.pool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "", denied("the certificate of host %s is good from %s to %s, and the server's clock says %s; join again with a token for this host's name",
+			host, stamp(leaf.NotBefore), stamp(leaf.NotAfter), stamp(now))
+	case err != nil:
+		return "", denied("the certificate of host %s is not from this server's CA; join again", host)
+	}
+	return host, nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // ownCertificate is a server's own, made when it is first asked for. It is never stored.
 type ownCertificate struct {
