@@ -202,6 +202,9 @@ func checkStep(a Action, met func(Need) bool) error {
 		if len(a.Userdata) == 0 {
 			return errors.New("without userdata nobody knows what for")
 		}
+		if a.MaxLen == 0 {
+			return errors.New("hands over no byte of the packet, use MaxLenAll")
+		}
 	case DecTTL:
 		if !met(NeedIP) {
 			return fmt.Errorf("the match does not say %s", needNames[NeedIP])

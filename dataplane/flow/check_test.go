@@ -43,6 +43,7 @@ func TestCheckRefuses(t *testing.T) {
 		"action output:65280: no such port":                                      do(flow.Output{Port: 0xff00}),
 		"action CONTROLLER:65535: use Controller":                                do(flow.Output{Port: flow.PortController}),
 		"action CONTROLLER:5: without userdata":                                  do(flow.Controller{MaxLen: 5}),
+		"action controller(max_len=0,userdata=01): hands over no byte":           do(flow.Controller{Userdata: []byte{1}}),
 		"action move:NXM_NX_REG0[30..33]->NXM_NX_REG1[0..3]: bits outside":       do(flow.Move{Src: flow.Reg0, SrcBit: 30, Dst: flow.Reg1, Bits: 4}),
 		"action move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_DST[]: the match does not say": do(flow.Move{Src: flow.ARPSHA, Dst: flow.EthDst, Bits: 48}),
 	} {
