@@ -30,7 +30,7 @@ type SwitchConfig struct {
 }
 
 const (
-	defaultPatience = 5 * time.Second
+	switchPatience = 5 * time.Second
 	queueLen        = 256
 )
 
@@ -65,7 +65,7 @@ var ErrClosed = errors.New("connection closed")
 // Dial connects to a bridge and has it tell about packets, ports, and whatever others do to flows, groups and meters.
 func Dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
 	if config.Patience == 0 {
-		config.Patience = defaultPatience
+		config.Patience = switchPatience
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
