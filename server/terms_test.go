@@ -88,7 +88,7 @@ func serveAs(t *testing.T, s *Server, identify Identify) api {
 }
 
 // serveUnix serves on a socket. stop stops it and waits.
-func serveUnix(t *testing.T, path string, c Config) (s *Server, stop func() error) {
+func serveUnix(t testing.TB, path string, c Config) (s *Server, stop func() error) {
 	s, err := New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -173,14 +173,18 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w, http.NewResponseController(w)}
 }
 
-// send writes whole lines at once.
+// send writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
+// written. A connection that has no deadlines cannot be helped.
 func (l *lines) send(text []byte) error {
-	// A connection that has no deadlines cannot be helped.
 	_ = l.control.SetWriteDeadline(time.Now().Add(bodyTime))
 	if _, err := l.w.Write(text); err != nil {
 		return err
 	}
-	return l.control.Flush()
+	if err := l.control.Flush(); err != nil {
+		return err
+	}
+	_ = l.control.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 func (l *lines) batch(b batch, chosen selection) error {

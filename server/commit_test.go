@@ -1,0 +1,249 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/store"
+)
+
+// TestConcurrentAllocation has many clients ask two servers on one store for addresses at once.
+func TestConcurrentAllocation(t *testing.T) {
+	stores := map[string]func(*testing.T) (a, b store.Store){
+		"memory":   func(t *testing.T) (store.Store, store.Store) { m := store.NewMemory(0); return m, m },
+		"embedded": func(t *testing.T) (store.Store, store.Store) { e := embedded(t, t.TempDir()); return e, e },
+		"etcd": func(t *testing.T) (store.Store, store.Store) {
+			endpoint := cluster(t)
+			return dial(t, endpoint), dial(t, endpoint)
+		},
+	}
+	for name, open := range stores {
+		t.Run(name, func(t *testing.T) {
+			a, b := open(t)
+			allocate(t, newAPI(t, a), newAPI(t, b))
+		})
+	}
+}
+
+func allocate(t *testing.T, servers ...api) {
+	const clients, each = 20, 10
+	setup := servers[0].must(t, "POST", "/v1/apply", network)
+	var applied wire.Applied
+	if err := json.Unmarshal(setup.body, &applied); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range servers {
+		await(t, s, applied.Revision)
+	}
+	var group sync.WaitGroup
+	for c := range clients {
+		group.Go(func() {
+			for i := range each {
+				s := servers[(c+i)%len(servers)]
+				path := fmt.Sprintf("/v1/endpoints/blue/web/c%d-%d", c, i)
+				answer := s.send(t, "admin", "PUT", path, `{"spec": {"host": "host1"}}`)
+				if answer.status != 201 {
+					t.Error(told(answer))
+					return
+				}
+				// Whoever was answered finds his object at once on the same server.
+				if read := s.send(t, "admin", "GET", path, ""); read.status != 200 {
+					t.Error(told(read))
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, s := range servers {
+		await(t, s, servers[0].State().Revision())
+		seen := map[any]string{}
+		for o := range s.State().List("Endpoint") {
+			spec := o.Spec.(*model.EndpointSpec)
+			for _, value := range []any{spec.Address, spec.MAC} {
+				if other, taken := seen[value]; taken {
+					t.Errorf("%s and %s both have %v", other, o.Name, value)
+				}
+				seen[value] = o.Name
+			}
+		}
+		if got := s.State().Len("Endpoint"); got != clients*each+1 {
+			t.Errorf("%d endpoints, want %d", got, clients*each+1)
+		}
+	}
+}
+
+func await(t *testing.T, s api, revision int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.replica.await(ctx, revision); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func embedded(t testing.TB, dir string) store.Store {
+	s, err := store.OpenEmbedded(t.Context(), store.EmbeddedConfig{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func dial(t *testing.T, endpoint string) store.Store {
+	s, err := store.DialEtcd(t.Context(), store.EtcdConfig{Endpoints: []string{endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// cluster is an etcd on a unix socket, with the limits that every etcd comes with.
+func cluster(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "etcd") // t.TempDir makes paths too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cfg := embed.NewConfig()
+	cfg.Dir, cfg.LogLevel, cfg.ListenPeerUrls = filepath.Join(dir, "data"), "panic", nil
+	client := url.URL{Scheme: "unix", Path: filepath.Join(dir, "client.sock")}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	<-e.Server.ReadyNotify()
+	return "unix:" + client.Path
+}
+
+// TestRestart closes server and store, and opens the same folder again.
+func TestRestart(t *testing.T) {
+	dir := t.TempDir()
+	first := embedded(t, dir)
+	api := newAPI(t, first)
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	revision := api.replica.seen()
+	before := told(api.must(t, "GET", "/v1/endpoints", ""))
+	api.Close()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	again := newAPI(t, embedded(t, dir))
+	expect(t, told(again.must(t, "GET", "/v1/endpoints", "")), before)
+	// A client that was away while the server restarted resumes where it was.
+	watch := again.open(t, "admin", fmt.Sprintf("/v1/watch?after=%d", revision-1))
+	expect(t, watch.until(revision), fmt.Sprintf("put Endpoint blue/web/a @%d", revision), fmt.Sprintf("sync @%d", revision))
+	again.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+}
+
+// TestLargeApply: 6,000 endpoints are one commit, also in a cluster with etcd's own limits.
+func TestLargeApply(t *testing.T) {
+	api := newAPI(t, dial(t, cluster(t)))
+	api.must(t, "POST", "/v1/apply", network)
+	body := []byte(`{"objects": [`)
+	for i := range 6000 {
+		body = fmt.Appendf(body, `{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}},`, i, i%2+1)
+	}
+	body = append(body[:len(body)-1], "]}"...)
+	api.must(t, "POST", "/v1/apply", string(body))
+	revisions := map[int64]bool{}
+	for o := range api.State().List("Endpoint") {
+		revisions[o.Revision] = true
+	}
+	if n := api.State().Len("Endpoint"); n != 6001 || len(revisions) != 2 {
+		t.Errorf("%d endpoints of %d revisions, want 6001 of 2", n, len(revisions))
+	}
+}
+
+// stealing is a store where somebody else always commits first, a number of times.
+type stealing struct {
+	*store.Memory
+	left atomic.Int64
+}
+
+func (s *stealing) Commit(ctx context.Context, head int64, b store.Batch) (int64, error) {
+	if s.left.Add(-1) >= 0 {
+		if _, err := s.Memory.Commit(ctx, head, store.Batch{}); err != nil {
+			return 0, err
+		}
+	}
+	return s.Memory.Commit(ctx, head, b)
+}
+
+func TestConflictsAreRetried(t *testing.T) {
+	s := &stealing{Memory: store.NewMemory(0)}
+	api := newAPI(t, s)
+	s.left.Store(maxAttempts - 1)
+	api.must(t, "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
+	s.left.Store(1 << 40)
+	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)),
+		"503 unavailable: other servers commit all the time: gave up after 20 attempts; try again")
+	s.left.Store(0)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+}
+
+// broken is a store that cannot be reached.
+type broken struct {
+	*store.Memory
+	away atomic.Bool
+}
+
+var errAway = errors.New("connection refused")
+
+func (b *broken) Load(ctx context.Context, prefix string) (store.Snapshot, error) {
+	if b.away.Load() {
+		return store.Snapshot{}, errAway
+	}
+	return b.Memory.Load(ctx, prefix)
+}
+
+func (b *broken) Commit(ctx context.Context, head int64, batch store.Batch) (int64, error) {
+	if b.away.Load() {
+		return 0, errAway
+	}
+	return b.Memory.Commit(ctx, head, batch)
+}
+
+// TestStoreAway: without its store a server still answers what it knows, and says what it cannot do.
+func TestStoreAway(t *testing.T) {
+	s := &broken{Memory: store.NewMemory(0)}
+	api := newAPI(t, s)
+	api.must(t, "POST", "/v1/apply", network)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
+	s.away.Store(true)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
+	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), "503 unavailable: store: connection refused")
+	api.must(t, "GET", "/v1/endpoints/blue/web/a", "")
+	s.away.Store(false)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+}
+
+func TestUnreadableStore(t *testing.T) {
+	memory := store.NewMemory(0)
+	if _, err := memory.Commit(t.Context(), 0, store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/web", Value: []byte("?")}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(t.Context(), Config{Store: memory})
+	if err == nil {
+		t.Fatal("a server started on a store of which it cannot read an object")
+	}
+	expect(t, err.Error(), "read the store: decode Subnet blue/web: invalid character '?' looking for beginning of value")
+}
