@@ -75,8 +75,8 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 		return err
 	}
 	answer := applied(done)
-	if flows && s.config.PlanFlows != nil {
-		answer.Flows = s.config.PlanFlows(done.before, done.before.With(done.before.Revision(), done.changes))
+	if flows {
+		answer.Flows = planFlows(done.before, done.before.With(done.before.Revision(), done.changes), done.changes)
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }

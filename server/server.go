@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/store"
 )
 
@@ -26,8 +25,6 @@ type Config struct {
 	Heartbeat time.Duration
 	// Backlog is how many commits a stream may lag behind before it is ended; default 256.
 	Backlog int
-	// PlanFlows says which flows a change of intent would change; nil: plans have no flows.
-	PlanFlows func(before, after *model.State) []wire.HostFlows
 }
 
 // Server is the API over one store.

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/view"
+)
+
+// planFlows says which flows and groups each host's switch would gain and lose: the difference of what the two states
+// compile to. Port numbers are made up, since only the hosts know them, but an endpoint has the same one in both.
+func planFlows(before, after *model.State, changes []model.Change) []wire.HostFlows {
+	tracker := view.NewTracker(before)
+	views := map[string]*view.View{}
+	for _, state := range []*model.State{before, after} {
+		for host := range state.List("Host") {
+			if views[host.Name] == nil {
+				views[host.Name] = &view.View{Host: host.Name}
+				views[host.Name].Apply(tracker.Subscribe(host.Name))
+			}
+		}
+	}
+	var plan []wire.HostFlows
+	for host, delta := range tracker.Apply(after, changes) {
+		if h := planHost(views[host], delta); len(h.Add)+len(h.Delete) > 0 {
+			plan = append(plan, h)
+		}
+	}
+	slices.SortFunc(plan, func(a, b wire.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
+	return plan
+}
+
+func planHost(v *view.View, d view.Delta) wire.HostFlows {
+	was := *v
+	was.Segments, was.Peers, was.Addresses = maps.Clone(v.Segments), maps.Clone(v.Peers), maps.Clone(v.Addresses)
+	v.Apply(d)
+	ports := planPorts(&was, v)
+	old, now := entriesOf(&was, ports), entriesOf(v, ports)
+	h := wire.HostFlows{Host: v.Host}
+	for text := range now {
+		if !old[text] {
+			h.Add = append(h.Add, text)
+		}
+	}
+	for text := range old {
+		if !now[text] {
+			h.Delete = append(h.Delete, text)
+		}
+	}
+	slices.Sort(h.Add)
+	slices.Sort(h.Delete)
+	return h
+}
+
+// planPorts numbers the host's own addresses, before and after, from 10 on.
+func planPorts(views ...*view.View) map[view.AddressKey]uint32 {
+	ports := map[view.AddressKey]uint32{}
+	for _, v := range views {
+		for _, a := range v.Delta(0).Addresses {
+			if _, has := ports[a.AddressKey]; !has && a.Host == v.Host {
+				ports[a.AddressKey] = uint32(10 + len(ports))
+			}
+		}
+	}
+	return ports
+}
+
+func entriesOf(v *view.View, ports map[view.AddressKey]uint32) map[string]bool {
+	w := dataplane.Wiring{Tunnel: 1, Ports: ports}
+	entries := dataplane.Compile(v, w)
+	names := flow.TableNames(dataplane.Names())
+	set := make(map[string]bool, len(entries.Flows))
+	for _, f := range entries.Flows {
+		set[names.Flow(f)] = true
+	}
+	for _, g := range entries.Groups {
+		set[g.String()] = true
+	}
+	return set
+}
