@@ -1,0 +1,111 @@
+package ovs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/overlane/overlane/offload"
+)
+
+// settings are those of a NIC that have to change while the switch has it. The switch takes copies of packets, so the kernel must
+// be kept from answering them as well; and it takes them as they come, so nothing may merge them or leave out checksums.
+type settings struct {
+	ARP      bool              `json:"arp"`
+	Sysctl   map[string]string `json:"sysctl"`   // by path below /proc/sys/net
+	Offloads map[string]bool   `json:"offloads"` // of those that the NIC has
+}
+
+// quiet is how the settings are while the switch has the NIC.
+func quiet(nic netlink.Link) settings {
+	name := nic.Attrs().Name
+	s := settings{
+		Sysctl: map[string]string{
+			"ipv4/conf/" + name + "/rp_filter":    "1", // no route leads there any more, so no source is acceptable
+			"ipv6/conf/" + name + "/disable_ipv6": "1",
+		},
+		Offloads: map[string]bool{"gro": false, "lro": false},
+	}
+	if nic.Type() == "veth" { // what is sent to a veth arrives with no checksum filled in
+		s.Offloads["tx"] = false
+	}
+	return s
+}
+
+var features = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
+
+// readSettings gives those of quiet as they are now.
+func readSettings(nic netlink.Link) (settings, error) {
+	s := settings{ARP: nic.Attrs().RawFlags&flagNoARP == 0, Sysctl: map[string]string{}, Offloads: map[string]bool{}}
+	want := quiet(nic)
+	for path := range want.Sysctl {
+		value, err := os.ReadFile("/proc/sys/net/" + path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return s, err
+		}
+		s.Sysctl[path] = strings.TrimSpace(string(value))
+	}
+	socket, err := offload.Open()
+	if err != nil {
+		return s, err
+	}
+	defer socket.Close()
+	for name := range want.Offloads {
+		if on, err := socket.Get(nic.Attrs().Name, features[name]); err == nil {
+			s.Offloads[name] = on
+		}
+	}
+	return s, nil
+}
+
+// flagNoARP is IFF_NOARP (linux/if.h).
+const flagNoARP = 0x80
+
+// silenced tells whether the kernel keeps out of the NIC's network.
+func silenced(nic netlink.Link) bool { return nic.Attrs().RawFlags&flagNoARP != 0 }
+
+// silence is for a NIC whose addresses are gone.
+func silence(nic netlink.Link) error { return quiet(nic).apply(nic) }
+
+func (s settings) apply(nic netlink.Link) error {
+	name := nic.Attrs().Name
+	setARP := netlink.LinkSetARPOff
+	if s.ARP {
+		setARP = netlink.LinkSetARPOn
+	}
+	if err := setARP(nic); err != nil {
+		return fmt.Errorf("set ARP of %s: %w", name, err)
+	}
+	for path, value := range s.Sysctl {
+		if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return s.applyOffloads(name)
+}
+
+// applyOffloads lets pass what the NIC cannot change.
+func (s settings) applyOffloads(name string) error {
+	socket, err := offload.Open()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	for feature, on := range s.Offloads {
+		has, err := socket.Get(name, features[feature])
+		if err != nil || has == on {
+			continue
+		}
+		if err := socket.Set(name, features[feature], on); err != nil && feature == "tx" {
+			return err
+		}
+	}
+	return nil
+}
