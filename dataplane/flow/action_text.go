@@ -38,7 +38,7 @@ func (a Output) String() string {
 }
 
 func (a OutputReg) String() string {
-	return "output:" + bitRange(a.Field, 0, min(16, a.Field.Bits))
+	return "output:" + bitRange(a.Field, 0, 16)
 }
 
 func (a ToGroup) String() string  { return "group:" + strconv.FormatUint(uint64(a.ID), 10) }

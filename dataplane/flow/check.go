@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Check says what OVS would refuse, or silently read as something else, in the match: a field without its prerequisite
@@ -39,6 +40,8 @@ func (t Term) check() error {
 		return fmt.Errorf("match on %s: OVS matches all of its bits or none", f)
 	case f == VLANTCI && !t.vlanFits():
 		return fmt.Errorf("match on %s: OpenFlow 1.5 has the priority whole, of tagged frames, or not at all", f)
+	case f == CTState && t.exact():
+		return fmt.Errorf("match on %s: OVS takes this as /0xff", f)
 	case f.Form == Frag && fragName(t) == "?", f.Form == Flags && !t.namesFlags():
 		return fmt.Errorf("match on %s: %#x/%#x has no meaning", f, t.Value.Lo, t.Mask.Lo)
 	}
@@ -139,8 +142,8 @@ func (f Flow) Check() error {
 	return nil
 }
 
-// MaxTable is the last table that OVS lets flows be in; 255 means "all tables" (ovs-ofctl(8)).
-const MaxTable uint8 = 254
+// MaxTable is the last table that OVS lets flows be in: 254 is its own, and 255 means "all tables" (ovs-ofctl(8)).
+const MaxTable uint8 = 253
 
 func (f Flow) checkAction(i int, a Action) error {
 	switch a := a.(type) {
@@ -191,8 +194,8 @@ func checkStep(a Action, met func(Need) bool) error {
 	case Output:
 		return checkPort(a.Port)
 	case OutputReg:
-		if a.Field == nil || a.Field.Bits < 16 || !met(a.Field.Needs) {
-			return errors.New("no port number there")
+		if !slices.Contains(Registers[:], a.Field) {
+			return errors.New("not a 32-bit register")
 		}
 	case ToGroup:
 		if a.ID > MaxGroup {

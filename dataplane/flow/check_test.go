@@ -27,7 +27,7 @@ func TestCheckRefuses(t *testing.T) {
 		"match on xreg0: not canonical, use On":                                  {Match: flow.Match{flow.Eq(flow.XReg0, flow.U32(1))}},
 		"match on eth_type: OVS matches all of its bits or none":                 {Match: flow.On(flow.Masked(flow.EthType, flow.U32(1), flow.U32(1)))},
 		"match on vlan_tci: OpenFlow 1.5 has":                                    {Match: flow.On(flow.Eq(flow.VLANTCI, flow.U32(0)))},
-		"table 255: the last is 254":                                             {Table: 255},
+		"table 254: the last is 253":                                             {Table: 254},
 		"action goto_table:6: is not the last":                                   do(flow.Goto{Table: 6}, flow.Output{Port: 1}),
 		"action goto_table:5: does not go forward from table 5":                  do(flow.Goto{Table: 5}),
 		"action goto_table:255: does not go forward":                             do(flow.Goto{Table: 255}),

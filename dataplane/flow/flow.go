@@ -80,7 +80,7 @@ type (
 	}
 	// Output sends to a port: a number, or [PortInPort], [PortController], [PortLocal].
 	Output struct{ Port uint32 }
-	// OutputReg sends to the port whose number is in the low 16 bits of Field.
+	// OutputReg sends to the port whose number is in the low 16 bits of Field, a 32-bit register.
 	OutputReg struct{ Field *Field }
 	// ToGroup hands the packet to a group.
 	ToGroup struct{ ID uint32 }

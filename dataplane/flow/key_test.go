@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/dataplane/flow/flowtest"
 	"pgregory.net/rapid"
 )
 
@@ -24,7 +25,7 @@ func TestHashIsStable(t *testing.T) {
 // Flows that read the same hash the same, whoever owns them; flows that differ anywhere do not.
 func TestHashTellsFlowsApart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := anyFlow().Draw(t, "a"), anyFlow().Draw(t, "b")
+		a, b := flowtest.AnyFlow().Draw(t, "a"), flowtest.AnyFlow().Draw(t, "b")
 		a.Owner = "Endpoint blue/web/db1"
 		if (a.Hash() == b.Hash()) != (a.String() == b.String()) {
 			t.Fatalf("%s\n%s\nhash to %#x and %#x", a, b, a.Hash(), b.Hash())

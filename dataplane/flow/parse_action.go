@@ -151,7 +151,7 @@ func parseOutput(s string) (Action, error) {
 		return Output{uint32(port)}, err
 	}
 	f, first, n, err := parseBits(s)
-	if err == nil && (first != 0 || n != min(16, f.Bits)) {
+	if err == nil && (first != 0 || n != 16) {
 		err = errors.New("not the low 16 bits")
 	}
 	return OutputReg{f}, err

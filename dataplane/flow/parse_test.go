@@ -12,7 +12,7 @@ func FuzzParseFlow(f *testing.F) {
 		"table=0,priority=0 actions=drop",
 		"table=3,priority=100,arp,in_port=3,arp_spa=10.0.0.1,arp_tpa=10.0.0.0/24,arp_op=1,arp_sha=02:00:00:00:00:01 actions=goto_table:4",
 		"table=0,priority=0,tcp,nw_src=10.0.0.0/255.0.0.255,nw_frag=no,tp_dst=0x50/0xfff0,tcp_flags=+syn-ack actions=dec_ttl,output:4",
-		"table=0,priority=0,ct_state=new|trk,ct_label=0x10000000000000000/0xf0000000000000000,tcp6 actions=resubmit(,7)",
+		"table=0,priority=0,ct_state=+new-trk,ct_label=0x10000000000000000/0xf0000000000000000,tcp6 actions=resubmit(,7)",
 		"table=0,priority=0,dl_vlan=100,dl_vlan_pcp=7,dl_type=0x88cc actions=IN_PORT",
 		"table=0,priority=0,icmp6,nw_tos=4,icmp_type=135,icmp_code=0,nd_target=fe80::1,nd_sll=00:00:00:00:00:01 actions=move:NXM_NX_ND_TARGET[]->NXM_NX_IPV6_SRC[]",
 		"table=0,priority=0,ip,xxreg0=0x1 actions=meter:5,set_field:0x5/0xff->reg3,set_field:LOCAL->in_port,controller(max_len=128,userdata=01.ab)",

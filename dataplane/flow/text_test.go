@@ -83,7 +83,7 @@ func TestMeterText(t *testing.T) {
 func TestEveryFlowThatPassesCheckIsReadUnchanged(t *testing.T) {
 	var flows []flow.Flow
 	rapid.Check(t, func(t *rapid.T) {
-		f := anyFlow().Draw(t, "flow")
+		f := flowtest.AnyFlow().Draw(t, "flow")
 		flows = append(flows, f)
 		back, err := flow.ParseFlow(f.String())
 		if err != nil {
@@ -99,7 +99,7 @@ func TestEveryFlowThatPassesCheckIsReadUnchanged(t *testing.T) {
 func TestEveryGroupThatPassesCheckIsReadUnchanged(t *testing.T) {
 	var groups []flow.Group
 	rapid.Check(t, func(t *rapid.T) {
-		g := anyGroup().Draw(t, "group")
+		g := flowtest.AnyGroup().Draw(t, "group")
 		groups = append(groups, g)
 		back, err := flow.ParseGroup(g.String())
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package flowtest lets tests ask Open vSwitch's own tools how they read our flows and groups. It starts no daemon, and a test
-// that uses it fails where ovs-ofctl is not installed.
+// Package flowtest holds flows against the real Open vSwitch: how ovs-ofctl reads them, and what an ovs-vswitchd of the test's own does
+// with packets. It needs no privilege, never touches the machine's own OVS, and fails where OVS is not installed.
 package flowtest
 
 import (

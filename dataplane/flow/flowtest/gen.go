@@ -1,15 +1,15 @@
-package flow_test
+package flowtest
 
 import (
 	"github.com/overlane/overlane/dataplane/flow"
 	"pgregory.net/rapid"
 )
 
-// anyFlow draws flows over all fields and actions, most of them nonsense, that pass Check.
-func anyFlow() *rapid.Generator[flow.Flow] {
+// AnyFlow draws flows over all fields and actions, most of them nonsense, that pass Check.
+func AnyFlow() *rapid.Generator[flow.Flow] {
 	return rapid.Custom(func(t *rapid.T) flow.Flow {
 		f := flow.Flow{
-			Table:    uint8(rapid.IntRange(0, 254).Draw(t, "table")),
+			Table:    uint8(rapid.IntRange(0, 253).Draw(t, "table")),
 			Priority: rapid.SampledFrom([]uint16{0, 1, 100, 32768, 65535}).Draw(t, "priority"),
 			Match:    anyMatch().Draw(t, "match"),
 		}
@@ -127,7 +127,8 @@ func anyWrite() *rapid.Generator[flow.Action] {
 	})
 }
 
-func anyGroup() *rapid.Generator[flow.Group] {
+// AnyGroup draws groups of types all and select that pass Check.
+func AnyGroup() *rapid.Generator[flow.Group] {
 	return rapid.Custom(func(t *rapid.T) flow.Group {
 		g := flow.Group{
 			ID:   rapid.Uint32Range(0, flow.MaxGroup).Draw(t, "id"),
