@@ -174,19 +174,21 @@ func TestWatchGone(t *testing.T) {
 // TestWatchTooSlow has a client that reads nothing, until what fits into buffers on the way is full and the backlog too.
 // Others are not held up.
 func TestWatchTooSlow(t *testing.T) {
-	api := newAPIOf(t, Config{Store: store.NewMemory(0), Backlog: 8})
+	path := filepath.Join(t.TempDir(), "s") // a socket has little room for what nobody reads
+	server, _ := serveUnix(t, path, Config{Store: store.NewMemory(0), Backlog: 8})
+	api := unixAPI(server, path)
 	api.must(t, "POST", "/v1/apply", network)
 	slow := api.open(t, "admin", "/v1/watch?after=1")
 	view := api.open(t, "host1", "/v1/hosts/host1/view")
 	fill := func() {
 		var objects []string
-		for i := range 2000 {
+		for i := range 400 {
 			objects = append(objects, fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}}`, i, i%2+1))
 		}
 		api.must(t, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
 		api.must(t, "POST", "/v1/apply", `{"delete": [`+strings.ReplaceAll(deletes(objects), "\n", ",")+`]}`)
 	}
-	for range 40 {
+	for range 20 {
 		fill()
 	}
 	last := slow.until(1 << 40)
