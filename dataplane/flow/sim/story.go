@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ func (t Tunnel) String() string {
 
 // describe is the packet in a line: "icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02".
 func (s *state) describe() string {
-	return fmt.Sprintf("%s, %s > %s", s.describeNetwork(), net.HardwareAddr(s.frame[6:12]), net.HardwareAddr(s.frame[:6]))
+	return fmt.Sprintf("%s, %s > %s", s.describeNetwork(), mac(s.frame[6:]), mac(s.frame))
 }
 
 func (s *state) describeNetwork() string {
@@ -77,7 +76,7 @@ func (s *state) describeARP() string {
 	case 1:
 		return fmt.Sprintf("arp who-has %s tell %s", target, sender)
 	case 2:
-		return fmt.Sprintf("arp %s is-at %s, to %s", sender, net.HardwareAddr(b[8:14]), target)
+		return fmt.Sprintf("arp %s is-at %s, to %s", sender, mac(b[8:]), target)
 	default:
 		return fmt.Sprintf("arp op %d from %s to %s", op, sender, target)
 	}
@@ -103,6 +102,10 @@ func protocolName(p uint8) string {
 		return name
 	}
 	return "ip proto " + strconv.Itoa(int(p))
+}
+
+func mac(b []byte) string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5])
 }
 
 func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b[:4])) }
