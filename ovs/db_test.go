@@ -164,7 +164,7 @@ func TestEnsureRefusesWhatIsNotOurs(t *testing.T) {
 	db := open(t, o)
 	o.Vsctl("--no-wait", "add-br", "br-theirs", "--", "set", "bridge", "br-theirs", "datapath_type=netdev", "--",
 		"add-port", "br-theirs", "their-vxlan", "--", "set", "interface", "their-vxlan", "type=vxlan", "options:remote_ip=192.168.5.77")
-	before := o.Vsctl("list", "bridge")+o.Vsctl("list", "port")
+	before := o.Vsctl("list", "bridge") + o.Vsctl("list", "port")
 	for _, tt := range []struct{ bridge, tunnel, want string }{
 		{"br-theirs", "ovl-vxlan", "a bridge of this name is there that Overlane has not made"},
 		{"br-overlane", "their-vxlan", "a port their-vxlan is there that Overlane has not made"},
