@@ -13,6 +13,7 @@ import (
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
 )
 
@@ -24,6 +25,7 @@ type Server interface {
 	Put(ctx context.Context, o model.Object) (model.Object, error)
 	Delete(ctx context.Context, key model.Key) error
 	PutStatus(ctx context.Context, updates []model.StatusUpdate) error
+	Version(ctx context.Context) (wire.Version, error)
 }
 
 // Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through do.
@@ -48,6 +50,8 @@ type Agent struct {
 	touched   map[dataplane.Subject]bool // to be compiled again
 	resync    string                     // why the whole must be read back and compared; empty: it need not
 	retryAt   time.Time                  // of what has gone wrong
+	trouble   string                     // why there is no connection to the switch; for status
+	underlay  string                     // why tunnels cannot leave; for status
 	applied   int64                      // revision that the switch has
 	waiters   []*waiter
 	attaching map[string]bool // endpoints that a call is plugging in or out right now
@@ -80,6 +84,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	if err := a.loadSnapshot(); err != nil {
 		a.log.Warn("starting without the last view", "err", err)
+	}
+	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
+		a.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)
+	} else if restored {
+		a.log.Warn("a move of the uplink was interrupted; put back")
 	}
 	gone, err := attach.Watch(ctx)
 	if err != nil {
@@ -198,6 +207,9 @@ func (a *Agent) apply(d view.Delta) {
 
 func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
+	if a.underlay != "" && a.sw != nil {
+		a.ensureUnderlay(ctx)
+	}
 	a.probe(ctx)
 	a.report(ctx)
 	if a.unsaved {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
@@ -201,7 +202,7 @@ func (p *plugging) reply(s view.Segment) AttachReply {
 func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 	undo, err := attach.Plumb(ctx, attach.Request{
 		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
-		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.agent.layout.Datapath != "netdev",
+		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.agent.layout.Datapath != ovs.Userspace,
 	})
 	if err != nil {
 		return err

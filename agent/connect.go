@@ -12,6 +12,7 @@ import (
 const (
 	connectTimeout = 10 * time.Second
 	tunnelPort     = "ovl-vxlan"
+	uplinkPatience = 8 * time.Second // less than connectTimeout
 )
 
 // connect gets to the database and to the switch, whichever is missing. What fails is tried again a second later.
@@ -22,9 +23,14 @@ func (a *Agent) connect(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := a.tryConnect(ctx); err != nil {
-		a.log.Warn("connect to Open vSwitch", "err", err)
 		a.retryAt = time.Now().Add(retryAfter)
+		if a.trouble != err.Error() {
+			a.log.Warn("connect to Open vSwitch", "err", err)
+		}
+		a.trouble = err.Error()
+		return
 	}
+	a.trouble = ""
 }
 
 func (a *Agent) tryConnect(ctx context.Context) error {
@@ -38,6 +44,7 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	if err := a.ensure(ctx); err != nil {
 		return err
 	}
+	a.ensureUnderlay(ctx)
 	sw, err := ovs.Dial(ctx, ovs.SwitchConfig{
 		Socket:   filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
 		Log:      a.log,
@@ -50,6 +57,42 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	a.wantResync("connect")
 	a.rewire(ctx)
 	return nil
+}
+
+func (a *Agent) uplinkJournal() string { return filepath.Join(a.config.State, "uplink.json") }
+
+// ensureUnderlay sees to it that tunnels can leave: on the userspace datapath they do so through a bridge, into which the NIC is
+// moved if, and only if, the configuration names it. What is wrong is for status; containers of this host reach each other all the same.
+func (a *Agent) ensureUnderlay(ctx context.Context) {
+	err := a.moveUplink(ctx)
+	if err == nil {
+		err = a.db.CheckVTEP(a.view.VTEP, a.layout.Datapath)
+	}
+	was := a.underlay
+	a.underlay = ""
+	if err != nil {
+		a.underlay = err.Error()
+	}
+	if a.underlay != was && err != nil {
+		a.log.Error("tunnels cannot leave this host", "err", err)
+	}
+}
+
+func (a *Agent) moveUplink(ctx context.Context) error {
+	if a.config.Uplink == "" || a.layout.Datapath != ovs.Userspace {
+		return nil
+	}
+	moved, err := a.db.EnsureUplink(ctx, ovs.Uplink{
+		NIC: a.config.Uplink, Journal: a.uplinkJournal(), Patience: uplinkPatience,
+		Reachable: func(ctx context.Context) error {
+			_, err := a.server.Version(ctx)
+			return err
+		},
+	})
+	if moved {
+		a.log.Info("uplink is in Open vSwitch", "nic", a.config.Uplink, "bridge", ovs.UplinkBridge)
+	}
+	return err
 }
 
 // databaseChanged puts back what somebody removed, and looks which ports there are now.

@@ -54,7 +54,7 @@ func (a *Agent) status(now time.Time) Status {
 
 func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	s := model.HostStatus{
-		Ready:        a.sw != nil && a.resync == "" && a.complete,
+		Ready:        a.reason() == "",
 		Reason:       a.reason(),
 		Datapath:     a.layout.Datapath,
 		AgentVersion: a.config.Version,
@@ -74,10 +74,10 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 
 func (a *Agent) reason() string {
 	switch {
-	case a.db == nil:
-		return "no connection to Open vSwitch's database"
 	case a.sw == nil:
-		return "no connection to the switch"
+		return "no connection to the switch: " + a.trouble
+	case a.underlay != "":
+		return "tunnels cannot leave: " + a.underlay
 	case !a.complete:
 		return "the server has not been reached since the agent started"
 	case a.resync != "":
