@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/overlane/overlane/examples"
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/article"
 	"github.com/spf13/cobra"
 )
 
@@ -77,9 +77,7 @@ func labFile(path string) (f lab.File, remove func(), err error) {
 		return f, nil, err
 	}
 	remove = func() { _ = os.RemoveAll(dir) }
-	if err = os.CopyFS(dir, examples.Files); err == nil {
-		f, err = lab.ReadFile(filepath.Join(dir, "article.lab.yaml"))
-	}
+	f, err = article.File(examples.Files, dir)
 	if err != nil {
 		remove()
 	}

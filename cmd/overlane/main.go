@@ -30,6 +30,7 @@ var commands = []command{
 	{machineGroup, newToken},
 	{machineGroup, newJoin},
 	{machineGroup, newHost},
+	{otherGroup, newDemo},
 	{otherGroup, newLab},
 	{otherGroup, newVersion},
 }

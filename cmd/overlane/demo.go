@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/article"
+	"github.com/spf13/cobra"
+)
+
+func newDemo(e *env) *cobra.Command {
+	var keep bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it all: two hosts, two tenants with the same addresses, real packets",
+		Long: "Bring up a lab of two hosts with Open vSwitch and Docker, give two tenants the same addresses, and check that packets go where\n" +
+			"they must and nowhere else. It exits with 0 only if everything held, and leaves nothing behind.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return e.demo(c.Context(), keep) },
+	}
+	c.Flags().BoolVar(&keep, "keep", false, "leave the lab running, to play with")
+	return c
+}
+
+const demoPicture = `
+   host1  192.168.5.2                        host2  192.168.5.3
+   ┌──────────────────────────────┐          ┌──────────────────────────────┐
+   │ blue1 172.17.42.2   blue2 .3 │  VNI 100 │ blue3 172.17.42.10 blue4 .20 │
+   │ red1  172.17.42.2   red2  .3 │  VNI 200 │ red3  172.17.42.10           │
+   └──────────────┬───────────────┘          └──────────────┬───────────────┘
+                  └──────────── VXLAN over IPv4 ────────────┘
+`
+
+// demo ends its lab whatever happens: should even this program be killed, the hosts die with it.
+func (e *env) demo(ctx context.Context, keep bool) (err error) {
+	began := time.Now()
+	f, remove, err := labFile("")
+	if err != nil {
+		return err
+	}
+	defer remove()
+	f.Name = "demo"
+	if err := e.clearDemo(ctx, f.Name); err != nil {
+		return err
+	}
+	e.headline("Two hosts, two tenants, the same addresses")
+	fmt.Fprintln(e.out, e.ink.dim(demoPicture))
+	l, err := lab.Up(ctx, f, lab.Options{Tied: !keep, Progress: e.steps()})
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	results := e.runChecks(ctx, article.Checks(l), began)
+	if keep {
+		fmt.Fprintf(e.out, "\nThe lab runs on. overlane lab exec host1 -- overlane status; overlane lab down %s\n", f.Name)
+	} else {
+		results = append(results, e.endDemo(context.WithoutCancel(ctx), l))
+	}
+	return interrupted(ctx, e.verdict(results))
+}
+
+// clearDemo removes what a demonstration that was killed has left, but not one that runs.
+func (e *env) clearDemo(ctx context.Context, name string) error {
+	left, err := lab.Open(name, lab.Options{})
+	if err != nil {
+		return nil // there is none
+	}
+	for _, h := range left.Hosts() {
+		if h.Up() {
+			return fmt.Errorf("a demonstration is running; wait for it, or end it with: overlane lab down %s", name)
+		}
+	}
+	return left.Down(ctx)
+}
+
+// interrupted is the exit status of a shell's Ctrl-C, if that is what ended it.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return exitStatus(130)
+	}
+	return err
+}
+
+func (e *env) headline(text string) { fmt.Fprintf(e.out, "\n%s\n", e.ink.bold(text)) }
+
+// checkResult is a row of the table at the end.
+type checkResult struct {
+	name string
+	err  error
+	took time.Duration
+}
+
+// runChecks runs them one after the other, and shows the evidence of each.
+func (e *env) runChecks(ctx context.Context, checks []article.Check, began time.Time) (results []checkResult) {
+	for i, c := range checks {
+		if ctx.Err() != nil {
+			return results
+		}
+		e.headline(fmt.Sprintf("%d. %s", i+1, c.Name))
+		var (
+			evidence article.Evidence
+			start    = time.Now()
+			err      = c.Run(ctx, &evidence)
+		)
+		e.show(evidence)
+		results = append(results, checkResult{c.Name, err, time.Since(start)})
+		if err != nil {
+			fmt.Fprintf(e.out, "  %s %s\n", e.ink.red("✗"), strings.ReplaceAll(err.Error(), "\n", "\n    "))
+		} else {
+			fmt.Fprintf(e.out, "  %s %s\n", e.ink.green("✓"), c.Name)
+		}
+		if i == 0 && err == nil {
+			fmt.Fprintf(e.out, "  %s\n", e.ink.dim(fmt.Sprintf("after %.1fs in all", time.Since(began).Seconds())))
+		}
+	}
+	return results
+}
+
+func (e *env) show(evidence article.Evidence) {
+	for _, l := range evidence.Lines {
+		if l.Command != "" {
+			fmt.Fprintf(e.out, "  %s %s\n", e.ink.cyan(l.Host+"#"), l.Command)
+		} else {
+			fmt.Fprintf(e.out, "  %s\n", e.ink.dim(l.Text))
+		}
+	}
+}
+
+// endDemo takes the lab down, which is the last thing to check.
+func (e *env) endDemo(ctx context.Context, l *lab.Lab) checkResult {
+	e.headline("Cleaning up")
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	start := time.Now()
+	err := l.Down(ctx)
+	return checkResult{"nothing is left behind", err, time.Since(start)}
+}
+
+// verdict prints the table, and fails if anything did not hold.
+func (e *env) verdict(results []checkResult) error {
+	e.headline("What was checked")
+	t := table{{"HELD", "CHECK", "TOOK"}}
+	failed := 0
+	for _, r := range results {
+		if r.err != nil {
+			failed++
+		}
+		t.row(yesNo(r.err == nil), r.name, fmt.Sprintf("%.1fs", r.took.Seconds()))
+	}
+	t.print(e.out, e.ink)
+	if failed > 0 {
+		return errors.Join(fmt.Errorf("%d of %d checks failed", failed, len(results)), errSilent)
+	}
+	return nil
+}
