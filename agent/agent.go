@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"time"
 
@@ -39,7 +40,9 @@ type Agent struct {
 	view     view.View
 	revision int64 // of the view
 	complete bool  // a complete delta has come since the start: from now on what is not in the view may be removed
-	unsaved  bool  // the view on disk is older
+	journal  journal
+	mine     map[view.AddressKey]view.Address // those of the view that are on this host
+	away     string                           // why the server is not reached; empty: it is
 
 	db      *ovs.DB
 	sw      *ovs.Switch
@@ -64,7 +67,7 @@ type Agent struct {
 
 // New makes an agent; Run starts it.
 func New(c Config, s Server, log *slog.Logger) *Agent {
-	return &Agent{
+	a := &Agent{
 		config: c, server: s, log: log,
 		calls:     make(chan func(), 64),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
@@ -74,7 +77,11 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		attaching: map[string]bool{},
 		links:     map[string]*link{},
 		alive:     map[string]*pulse{},
+		mine:      map[view.AddressKey]view.Address{},
+		away:      "not reached since the start",
 	}
+	a.journal.path = a.journalPath()
+	return a
 }
 
 // Run works until ctx ends. It leaves the switch as it is.
@@ -82,7 +89,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := os.MkdirAll(a.config.State, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	if err := a.loadSnapshot(); err != nil {
+	if err := a.loadView(); err != nil {
 		a.log.Warn("starting without the last view", "err", err)
 	}
 	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
@@ -100,8 +107,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer stopLocal()
 	go a.server.FollowView(ctx, a.config.Host,
-		func(d view.Delta) { a.do(ctx, func() { a.apply(d) }) },
-		func(err error) { a.log.Warn("server unreachable; the network goes on as it is", "err", err) })
+		func(d view.Delta) { a.do(ctx, func() { a.apply(ctx, d) }) },
+		func(err error) { a.do(ctx, func() { a.lostServer(err) }) })
 	a.loop(ctx, gone)
 	return a.close()
 }
@@ -113,10 +120,7 @@ func (a *Agent) close() error {
 	if a.db != nil {
 		a.db.Close()
 	}
-	if !a.unsaved {
-		return nil
-	}
-	return a.saveSnapshot()
+	return a.saveView()
 }
 
 // do has the loop run a function. It returns when the function is queued, or when ctx ends.
@@ -188,21 +192,56 @@ func (a *Agent) drain() {
 }
 
 // apply takes a delta into the view.
-func (a *Agent) apply(d view.Delta) {
-	subjects, ok := dataplane.Affected(&a.view, d)
-	a.view.Apply(d)
-	a.revision = d.Revision
-	a.unsaved = true
-	if d.Complete {
-		a.complete = true
+func (a *Agent) apply(ctx context.Context, d view.Delta) {
+	if d.Complete && a.away != "" {
+		a.log.Info("server reached", "revision", d.Revision)
+		a.away = ""
 	}
+	subjects, ok := dataplane.Affected(&a.view, d)
+	vtep := a.view.VTEP
+	a.take(d)
+	if err := a.journal.note(d); err != nil {
+		a.log.Error("keep the view", "err", err)
+	}
+	a.complete = a.complete || d.Complete
 	if !ok {
 		a.wantResync("complete view")
 	}
 	for _, s := range subjects {
 		a.touched[s] = true
 	}
-	a.rewire(context.Background())
+	if a.view.VTEP != vtep && a.db != nil {
+		a.databaseChanged(ctx)
+	}
+	a.rewire()
+}
+
+// take is what a delta does to what the agent remembers.
+func (a *Agent) take(d view.Delta) {
+	a.view.Apply(d)
+	a.revision = d.Revision
+	if d.Complete {
+		clear(a.mine)
+	}
+	for _, vni := range d.GoneSegments {
+		maps.DeleteFunc(a.mine, func(key view.AddressKey, _ view.Address) bool { return key.VNI == vni })
+	}
+	for _, key := range d.GoneAddresses {
+		delete(a.mine, key)
+	}
+	for _, address := range d.Addresses {
+		delete(a.mine, address.AddressKey)
+		if address.Host == a.config.Host {
+			a.mine[address.AddressKey] = address
+		}
+	}
+}
+
+func (a *Agent) lostServer(err error) {
+	if a.away != err.Error() {
+		a.log.Warn("server unreachable; the network goes on as it is", "err", err)
+	}
+	a.away = err.Error()
 }
 
 func (a *Agent) everySecond(ctx context.Context) {
@@ -212,11 +251,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	}
 	a.probe(ctx)
 	a.report(ctx)
-	if a.unsaved {
-		if err := a.saveSnapshot(); err != nil {
-			a.log.Error("the view is not on disk", "err", err)
-			return
-		}
-		a.unsaved = false
+	if err := a.saveView(); err != nil {
+		a.log.Error("the view on disk is old", "err", err)
 	}
 }

@@ -55,7 +55,7 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	}
 	a.sw = sw
 	a.wantResync("connect")
-	a.rewire(ctx)
+	a.rewire()
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 		a.log.Error("keep the bridge as it must be", "err", err)
 		a.retryAt = time.Now().Add(retryAfter)
 	}
-	a.rewire(ctx)
+	a.rewire()
 	a.tidy(ctx)
 }
 

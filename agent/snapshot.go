@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,42 +14,110 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// The last complete view is on the host's disk, so that an agent that starts while the server is away can put back
-// what is missing in the switch.
+// The view is on the host's disk, so that an agent that starts while the server is away can put back what is missing in the switch.
+// The file is a header, a complete delta, and the deltas since, a line each: what a change costs does not grow with what there is.
 
-func (a *Agent) snapshotPath() string { return filepath.Join(a.config.State, "view.json") }
+type journal struct {
+	path    string
+	pending bytes.Buffer // lines that are not in the file yet
+	whole   bool         // the file is to be written anew
+	size    int64        // of the file
+	base    int64        // its size when it was last written anew
+}
 
-// loadSnapshot leaves the view empty where there is no snapshot, or one of another host.
-func (a *Agent) loadSnapshot() error {
-	data, err := os.ReadFile(a.snapshotPath())
+type journalHeader struct {
+	Host string `json:"host"`
+}
+
+func (a *Agent) journalPath() string { return filepath.Join(a.config.State, "view.ndjson") }
+
+// loadView leaves the view empty where there is no journal, or one of another host. A last line that a crash has cut is
+// left out; the server will tell it again.
+func (a *Agent) loadView() error {
+	f, err := os.Open(a.journal.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the last view: %w", err)
 	}
-	var saved struct {
-		Host string     `json:"host"`
-		View view.Delta `json:"view"`
+	defer f.Close()
+	a.journal.whole = true
+	lines := json.NewDecoder(bufio.NewReader(f))
+	var header journalHeader
+	if err := lines.Decode(&header); err != nil || header.Host != a.config.Host {
+		return err
 	}
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return fmt.Errorf("read the last view %s: %w", a.snapshotPath(), err)
+	for {
+		var d view.Delta
+		if err := lines.Decode(&d); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read the last view %s: %w", a.journal.path, err)
+		}
+		a.take(d)
 	}
-	if saved.Host == a.config.Host {
-		a.view.Apply(saved.View)
+}
+
+// note keeps a delta that has been applied for the next save.
+func (j *journal) note(d view.Delta) error {
+	j.whole = j.whole || d.Complete
+	if j.whole {
+		return nil
+	}
+	return json.NewEncoder(&j.pending).Encode(d)
+}
+
+// save brings the file up to date.
+func (a *Agent) saveView() error {
+	j := &a.journal
+	if j.size+int64(j.pending.Len()) > 2*j.base+1<<20 {
+		j.whole = true
+	}
+	var err error
+	switch {
+	case j.whole:
+		err = j.rewrite(a.config.Host, a.view.Delta(a.revision))
+	case j.pending.Len() > 0:
+		err = j.append()
+	}
+	if err != nil {
+		return fmt.Errorf("save the view: %w", err)
 	}
 	return nil
 }
 
-// saveSnapshot replaces the file in one step: a crash leaves the old one or the new one.
-func (a *Agent) saveSnapshot() error {
-	data, err := json.Marshal(map[string]any{"host": a.config.Host, "view": a.view.Delta(a.revision)})
+// rewrite replaces the file in one step: a crash leaves the old one or the new one.
+func (j *journal) rewrite(host string, whole view.Delta) error {
+	var b bytes.Buffer
+	lines := json.NewEncoder(&b)
+	if err := errors.Join(lines.Encode(journalHeader{host}), lines.Encode(whole)); err != nil {
+		return err
+	}
+	next := j.path + ".next"
+	if err := os.WriteFile(next, b.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(next, j.path); err != nil {
+		return err
+	}
+	j.size, j.base, j.whole = int64(b.Len()), int64(b.Len()), false
+	j.pending.Reset()
+	return nil
+}
+
+func (j *journal) append() error {
+	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("save the view: %w", err)
+		j.whole = true // it is gone, say: the next save writes it anew
+		return err
 	}
-	next := a.snapshotPath() + ".next"
-	if err := os.WriteFile(next, data, 0o600); err != nil {
-		return fmt.Errorf("save the view: %w", err)
+	n, err := f.Write(j.pending.Bytes())
+	j.size += int64(n)
+	if err = errors.Join(err, f.Close()); err != nil {
+		j.whole = true
+		return err
 	}
-	return os.Rename(next, a.snapshotPath())
+	j.pending.Reset()
+	return nil
 }

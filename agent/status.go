@@ -33,13 +33,14 @@ type reports struct {
 // Status is what the agent knows of its host.
 type Status struct {
 	Name      string                          `json:"name"` // of the host
+	Away      string                          `json:"serverUnreachable,omitempty"`
 	Host      model.HostStatus                `json:"host"`
 	Endpoints map[string]model.EndpointStatus `json:"endpoints"`
 }
 
 // status measures, as far as a look at what has been measured is enough.
 func (a *Agent) status(now time.Time) Status {
-	s := Status{Name: a.config.Host, Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+	s := Status{Name: a.config.Host, Away: a.away, Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
 	for name, address := range a.own() {
 		e := a.endpointStatus(address)
 		e.Since = now

@@ -17,17 +17,15 @@ const portEndpoint = "overlane-endpoint"
 
 // own gives the addresses of this host by endpoint.
 func (a *Agent) own() map[string]view.Address {
-	own := map[string]view.Address{}
-	for _, address := range a.view.Addresses {
-		if address.Host == a.config.Host {
-			own[address.Endpoint] = address
-		}
+	own := make(map[string]view.Address, len(a.mine))
+	for _, address := range a.mine {
+		own[address.Endpoint] = address
 	}
 	return own
 }
 
 // rewire compares the ports that the switch has with those that flows were made for.
-func (a *Agent) rewire(ctx context.Context) {
+func (a *Agent) rewire() {
 	if a.db == nil {
 		return
 	}

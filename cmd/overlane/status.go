@@ -51,6 +51,7 @@ func newStatus(e *env) *cobra.Command {
 
 // networkStatus is all hosts and endpoints, or those of one host.
 type networkStatus struct {
+	Away      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
 	Overview  wire.Overview  `json:"overview"`
 	Endpoints []model.Object `json:"endpoints"`
 }
@@ -73,7 +74,7 @@ func (e *env) status(ctx context.Context, local agent.Local, here bool) (network
 		return networkStatus{}, err
 	}
 	list, err := c.List(ctx, "Endpoint", "")
-	return networkStatus{overview, list.Items}, err
+	return networkStatus{Overview: overview, Endpoints: list.Items}, err
 }
 
 func exists(path string) bool {
@@ -86,7 +87,7 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 	if err != nil {
 		return networkStatus{}, err
 	}
-	n := networkStatus{Overview: wire.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
+	n := networkStatus{Away: s.Away, Overview: wire.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
 		measured := s.Endpoints[name]
 		n.Endpoints = append(n.Endpoints, model.Object{Kind: "Endpoint", Name: name, Status: &measured})
@@ -95,6 +96,9 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 }
 
 func (e *env) printStatus(n networkStatus) {
+	if n.Away != "" {
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), n.Away)
+	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW"}}
 	drops := table{{"HOST", "PACKETS DROPPED BECAUSE", "COUNT"}}
