@@ -14,26 +14,27 @@ const module = "github.com/overlane/overlane"
 
 // layers is the journey, and what each package may import of this module. Nothing else may.
 var layers = map[string][]string{
-	"model":              {},
-	"view":               {"model"},
-	"dataplane/flow":     {},
-	"dataplane/flow/sim": {"dataplane/flow"},
-	"dataplane":          {"dataplane/flow", "model", "view"},
-	"openflow":           {"dataplane/flow"},
-	"offload":            {},
-	"ovs":                {"dataplane/flow", "offload", "openflow", "ovs/vswitch"},
-	"ovs/vswitch":        {},
-	"attach":             {"model", "offload"},
-	"store":              {},
-	"server":             {"model", "store", "view", "dataplane", "dataplane/flow"},
-	"client":             {"model", "view"},
-	"agent":              {"attach", "client", "dataplane", "dataplane/flow", "model", "ovs", "view"},
-	"capture":            {"model", "view"},
-	"lab":                {"client", "model"},
+	"model":                   {},
+	"view":                    {"model"},
+	"dataplane/flow":          {},
+	"dataplane/flow/sim":      {"dataplane/flow"},
+	"dataplane/flow/flowtest": {"dataplane/flow", "ovs/ovstest"},
+	"dataplane":               {"dataplane/flow", "model", "view"},
+	"openflow":                {"dataplane/flow"},
+	"ovs":                     {"dataplane/flow", "offload", "openflow", "ovs/vswitch"},
+	"ovs/vswitch":             {},
+	"attach":                  {"model", "offload"},
+	"offload":                 {},
+	"store":                   {},
+	"server/wire":             {"model"},
+	"server":                  {"dataplane", "dataplane/flow", "model", "server/wire", "store", "view"},
+	"client":                  {"model", "server/wire", "view"},
+	"agent":                   {"attach", "dataplane", "dataplane/flow", "model", "ovs", "server/wire", "view"},
+	"capture":                 {"model", "view"},
 }
 
 // effects are packages that a pure package has no business with.
-var effects = []string{"net", "net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}
+var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}
 
 var pure = []string{"model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane"}
 
