@@ -25,6 +25,7 @@ var commands = []command{
 	{hostGroup, newAttach},
 	{hostGroup, newDetach},
 	{seeGroup, newStatus},
+	{seeGroup, newCapture},
 	{machineGroup, newServer},
 	{machineGroup, newAgent},
 	{machineGroup, newToken},
