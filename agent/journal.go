@@ -46,17 +46,22 @@ func (a *Agent) loadView() error {
 	lines := json.NewDecoder(bufio.NewReader(f))
 	var header journalHeader
 	if err := lines.Decode(&header); err != nil || header.Host != a.config.Host {
-		return err
+		return a.unlessCut(err)
 	}
 	for {
 		var d view.Delta
-		if err := lines.Decode(&d); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("read the last view %s: %w", a.journal.path, err)
+		if err := lines.Decode(&d); err != nil {
+			return a.unlessCut(err)
 		}
 		a.take(d)
 	}
+}
+
+func (a *Agent) unlessCut(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return fmt.Errorf("read the last view %s: %w", a.journal.path, err)
 }
 
 // note keeps a delta that has been applied for the next save.
