@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"net/netip"
-
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
 )
@@ -34,21 +32,8 @@ nsenter --net=/var/run/netns/"$ns" ethtool -K eth0 tx off >/dev/null
 // BenchmarkAttach measures one endpoint's interface and port, ours and the article's script in turns, on the same Open vSwitch. It prints the
 // median and 99th percentile of wall time, and CPU time with that of children (but not of the switch, which is the same for both).
 func BenchmarkAttach(b *testing.B) {
-	b.Cleanup(func() { // the switch's own interfaces outlive it: they are persistent taps
-		for _, name := range []string{"br-article", "br-overlane", "ovs-netdev"} {
-			exec.Command("ip", "link", "del", name).Run()
-		}
-	})
-	o := ovstest.Start(b, ovstest.Options{Netns: ownNetns(b, "attach-bench-sw")})
+	o, db := hostSwitch(b)
 	o.Vsctl("add-br", "br-article", "--", "set", "bridge", "br-article", "datapath_type=netdev")
-	db, err := ovs.Open(b.Context(), ovs.Config{Socket: o.DB})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Ensure(b.Context(), ovs.Layout{Bridge: "br-overlane", Tunnel: "ovl-vxlan", VTEP: netip.MustParseAddr("192.168.5.2"), Datapath: ovs.Userspace}); err != nil {
-		b.Fatal(err)
-	}
 	script := filepath.Join(b.TempDir(), "work_net.sh")
 	if err := os.WriteFile(script, []byte(article), 0o755); err != nil {
 		b.Fatal(err)
@@ -86,14 +71,6 @@ func attachTheirs(b *testing.B, script string, o *ovstest.OVS, ns string) {
 	if out, err := exec.Command("bash", script, ns, "art0", "172.17.42.2", "172.17.42.1", o.DB).CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
-}
-
-// ownNetns is the namespace of this process under a name, so that the switch sees our interfaces.
-func ownNetns(b *testing.B, name string) string {
-	b.Helper()
-	ip(b, "netns", "attach", name, fmt.Sprint(os.Getpid()))
-	b.Cleanup(func() { ip(b, "netns", "del", name) })
-	return name
 }
 
 func newNetnsOnce(b *testing.B, name string, f func()) {

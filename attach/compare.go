@@ -12,7 +12,7 @@ import (
 
 // compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that was killed may
 // have left it so, and configure sets it.
-func (p *plumbing) compare(outer netlink.Link) error {
+func (p *plumbing) compare() error {
 	var differs []string
 	note := func(what string, has, want any) {
 		if fmt.Sprint(has) != fmt.Sprint(want) {
@@ -21,7 +21,7 @@ func (p *plumbing) compare(outer netlink.Link) error {
 	}
 	note("MAC", p.inner.Attrs().HardwareAddr, net.HardwareAddr(p.MAC[:]))
 	note("MTU", p.inner.Attrs().MTU, p.MTU)
-	note("MTU of "+p.HostIf, outer.Attrs().MTU, p.MTU)
+	note("MTU of "+p.HostIf, p.outer.Attrs().MTU, p.MTU)
 	addresses, err := list(func() ([]netlink.Addr, error) { return p.inside.AddrList(p.inner, unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)

@@ -78,7 +78,7 @@ type plumbing struct {
 	Request
 	ns           netns.NsHandle
 	host, inside *netlink.Handle
-	inner        netlink.Link // once there is a pair
+	outer, inner netlink.Link // once there is a pair
 }
 
 func enter(r Request) (*plumbing, error) {
@@ -113,24 +113,30 @@ func (p *plumbing) close() {
 	p.ns.Close()
 }
 
-// pair makes the veth pair unless it is there.
+// pair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
 func (p *plumbing) pair() (made bool, err error) {
-	outer, err := link(p.host, p.HostIf)
-	if err != nil {
-		return false, err
+	err = p.create()
+	made = err == nil
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return false, fmt.Errorf("create %s: %w", p.HostIf, err)
+	}
+	if p.outer, err = link(p.host, p.HostIf); err != nil {
+		return made, err
 	}
 	if p.inner, err = link(p.inside, p.IfName); err != nil {
-		return false, err
+		return made, err
 	}
 	switch {
-	case outer == nil && p.inner == nil:
-		return true, p.create()
-	case outer == nil:
+	case made && (p.outer == nil || p.inner == nil):
+		return true, errors.New("it vanished again; has the namespace?")
+	case made:
+		return true, nil
+	case p.outer == nil:
 		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
-	case !p.joined(outer):
+	case !p.joined():
 		return false, fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
 	}
-	return false, p.compare(outer)
+	return false, p.compare()
 }
 
 // link gives nil where there is none.
@@ -143,11 +149,11 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 }
 
 // joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must fit.
-func (p *plumbing) joined(outer netlink.Link) bool {
+func (p *plumbing) joined() bool {
 	if p.inner == nil {
 		return false
 	}
-	o, i := outer.Attrs(), p.inner.Attrs()
+	o, i := p.outer.Attrs(), p.inner.Attrs()
 	nsid, err := p.host.GetNetNsIdByFd(int(p.ns))
 	return err == nil && o.NetNsID == nsid && o.ParentIndex == i.Index && i.ParentIndex == o.Index
 }
@@ -162,15 +168,7 @@ func (p *plumbing) create() error {
 		LinkAttrs: attrs, PeerName: p.IfName, PeerHardwareAddr: net.HardwareAddr(p.MAC[:]),
 		PeerNamespace: netlink.NsFd(p.ns), PeerTxQLen: -1,
 	}
-	if err := p.host.LinkAdd(veth); err != nil {
-		return fmt.Errorf("create %s: %w", p.HostIf, err)
-	}
-	inner, err := p.inside.LinkByName(p.IfName)
-	if err != nil {
-		return fmt.Errorf("find %s: %w", p.IfName, err)
-	}
-	p.inner = inner
-	return nil
+	return p.host.LinkAdd(veth)
 }
 
 // configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right before the first packet.
@@ -183,9 +181,9 @@ func (p *plumbing) configure() error {
 		{"set offloads", p.setOffload},
 		{"add address " + p.Address.String(), p.addAddress},
 		{"set " + p.IfName + " up", func() error { return p.inside.LinkSetUp(p.inner) }},
-		{"set " + p.HostIf + " up", func() error { return setUp(p.host, p.HostIf) }},
+		{"set " + p.HostIf + " up", func() error { return p.host.LinkSetUp(p.outer) }},
 		{"add default route via " + p.Gateway.String(), p.addRoute},
-		{"set lo up", func() error { return setUp(p.inside, "lo") }}, // last, since it would stay so after a failure
+		{"set lo up", func() error { return p.inside.LinkSetUp(loopback) }}, // last, since it would stay so after a failure
 	} {
 		if err := step.do(); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -194,9 +192,8 @@ func (p *plumbing) configure() error {
 	return nil
 }
 
-func setUp(h *netlink.Handle, name string) error {
-	return h.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}})
-}
+// loopback has the same index in every namespace.
+var loopback = &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1}}
 
 func (p *plumbing) addAddress() error {
 	address := &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}
@@ -240,7 +237,7 @@ func (p *plumbing) setOffload() error {
 // deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
 // packets only, so the host would answer a tenant's ARP for any of its addresses, and forward for it.
 func (p *plumbing) deafen() error {
-	if err := p.host.LinkSetARPOff(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: p.HostIf}}); err != nil {
+	if err := p.host.LinkSetARPOff(p.outer); err != nil {
 		return err
 	}
 	for _, s := range []struct{ file, value string }{
