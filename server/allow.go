@@ -14,6 +14,9 @@ import (
 //   - it reads its own view, host and endpoints, and the subnets and VPCs that these are in;
 //   - it writes the status of itself and of its endpoints.
 //
+// It may make an endpoint in any subnet, and then knows that subnet: there are no roles yet that say which VPCs a host serves,
+// and no quotas.
+//
 // Every change is judged by its outcome, after admission, so that it does not matter by which route it was asked for. The
 // request is looked at before, so that the reasons of admission tell nothing about what is not the host's.
 

@@ -226,8 +226,8 @@ func (s *Server) refuse(t *tracked, r *http.Request, err error) {
 	}
 	status, sent := translate(err)
 	sent.RequestID = t.id
-	if status >= 500 {
-		s.log.Warn("request refused", "request", t.id, "method", r.Method, "path", r.URL.Path, "error", err)
+	if status >= 500 || sent.Kind == wire.Denied {
+		s.log.Warn("request refused", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	_ = writeJSON(t, status, wire.Refusal{Error: sent}) // fails only if the client has gone
 }

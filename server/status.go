@@ -11,6 +11,9 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
+// maxStatus is how long one object's status may be, in bytes of JSON: a host with a thousand peers needs some 150 kB.
+const maxStatus = 512 << 10
+
 // report keeps what an agent measured. It is written beside intent and moves no head.
 func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	var reports []wire.Report
@@ -77,6 +80,9 @@ func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, e
 		value, err := json.Marshal(status)
 		if err != nil {
 			return j, err
+		}
+		if len(value) > maxStatus {
+			return j, invalid("body: the status of %s is longer than %d bytes", key, maxStatus)
 		}
 		j.batch.Put = append(j.batch.Put, store.Item{Key: statusKey(key), Value: value})
 	}
