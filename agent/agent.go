@@ -55,6 +55,8 @@ type Agent struct {
 	retryAt   time.Time                  // of what has gone wrong
 	trouble   string                     // why there is no connection to the switch; for status
 	underlay  string                     // why tunnels cannot leave; for status
+	mtu       int                        // of the underlay, bytes of IP; 0: not known
+	mtuAt     time.Time                  // when it was measured
 	applied   int64                      // revision that the switch has
 	waiters   []*waiter
 	attaching map[string]bool // endpoints that a call is plugging in or out right now

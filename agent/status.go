@@ -59,6 +59,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Reason:       a.reason(),
 		Datapath:     a.layout.Datapath,
 		AgentVersion: a.config.Version,
+		UnderlayMTU:  a.mtu,
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,
@@ -84,7 +85,7 @@ func (a *Agent) reason() string {
 	case a.resync != "":
 		return "the switch is being compared with intent: " + a.resync
 	}
-	return ""
+	return a.tooLong()
 }
 
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found free. With
@@ -128,6 +129,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	now := time.Now()
+	a.measureUnderlay(now)
 	if now.Sub(a.reports.counted) >= countEvery {
 		a.countDrops(ctx)
 	}

@@ -62,7 +62,7 @@ func TestYAMLRoundTrip(t *testing.T) {
 	for _, c := range changes {
 		objects = append(objects, *c.After)
 	}
-	objects[0].Status = &HostStatus{Ready: true, Reason: "yes", OVSVersion: "3.1", Drops: map[string]uint64{"spoofed: MAC": 2}}
+	objects[0].Status = &HostStatus{Ready: true, Reason: "yes", Drops: map[string]uint64{"spoofed: MAC": 2}}
 	data, err := EncodeYAML(objects...)
 	if err != nil {
 		t.Fatal(err)

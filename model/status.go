@@ -12,7 +12,6 @@ type HostStatus struct {
 	Ready        bool              `json:"ready" doc:"The switch holds what the intent asks for."`
 	Reason       string            `json:"reason,omitempty" doc:"Why the host is not ready."`
 	Datapath     string            `json:"datapath,omitempty" doc:"Datapath of the switch: system (kernel) or netdev (userspace)."`
-	OVSVersion   string            `json:"ovsVersion,omitempty" doc:"Version of Open vSwitch."`
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
 	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a segment, by name."`

@@ -166,7 +166,7 @@ func (e *env) openOr(path string) (io.ReadCloser, error) {
 // tunnelInterface is where tunnel packets can be seen. On the userspace datapath the tunnel address is on a bridge's tap
 // that they bypass, and the NIC below has no address; so all interfaces are listened to.
 func tunnelInterface(v view.View) string {
-	i, err := underlay(v.VTEP)
+	i, err := agent.Underlay(v.VTEP)
 	if err != nil {
 		return capture.AllInterfaces
 	}

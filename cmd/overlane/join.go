@@ -89,7 +89,7 @@ func (f joinFlags) config(server string) (agent.Config, int, error) {
 	if c.Address, err = f.vtep(server); err != nil {
 		return c, 0, err
 	}
-	i, err := underlay(c.Address)
+	i, err := agent.Underlay(c.Address)
 	if err != nil {
 		return c, 0, err
 	}
