@@ -60,13 +60,13 @@ func (d *Daemon) Start(ctx context.Context) error {
 	if d.Running() {
 		return nil
 	}
-	p, ended, err := d.spawn()
+	p, err := d.spawn(ctx)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", d.Name, err)
 	}
 	err = d.host.lab.note(func(r *record) { r.Hosts[d.host.Name].Daemons[d.Name] = p })
 	if err == nil {
-		err = d.await(ctx, ended)
+		err = d.await(ctx, p)
 	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w\n%s", d.Name, err, lastLines(d.Log(), 10))
@@ -74,31 +74,47 @@ func (d *Daemon) Start(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts the process. Ended is closed when it has gone.
-func (d *Daemon) spawn() (p process, ended <-chan struct{}, err error) {
+// spawn starts the process, by a shell that then ends: so it becomes a child of the host's first process, which is reaped there, and not
+// of this one's heirs, who may not care.
+func (d *Daemon) spawn(ctx context.Context) (process, error) {
 	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return p, nil, err
+		return process{}, err
 	}
 	defer log.Close()
-	cmd := d.host.Command(context.Background(), d.argv...)
+	cmd := d.host.Command(ctx, append([]string{"sh", "-c", `"$0" "$@" & read -r _`}, d.argv...)...)
 	cmd.Stderr = log
 	if !d.quiet {
 		cmd.Stdout = log
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us, not for the hosts
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return process{}, err
+	}
 	if err := d.host.Start(cmd); err != nil {
-		return p, nil, err
+		return process{}, err
 	}
-	if p, err = processOf(cmd.Process.Pid); err != nil {
-		return p, nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	p, err := childOf(ctx, cmd.Process.Pid)
+	_ = stdin.Close() // ends the shell
+	_ = cmd.Wait()    // with status 1, since it has read nothing
+	return p, err
+}
+
+// childOf waits for the only child of a process.
+func childOf(ctx context.Context, pid int) (process, error) {
+	for ctx.Err() == nil {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			return process{}, err
+		}
+		var child int
+		if _, err := fmt.Sscan(string(children), &child); err == nil {
+			return processOf(child)
+		}
+		time.Sleep(time.Millisecond)
 	}
-	gone := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(gone)
-	}()
-	return p, gone, nil
+	return process{}, ctx.Err()
 }
 
 const pollEvery = 10 * time.Millisecond
@@ -109,10 +125,7 @@ const patience = time.Minute
 var errEnded = errors.New("it ended at once")
 
 // await asks until the daemon serves.
-func (d *Daemon) await(ctx context.Context, ended <-chan struct{}) error {
-	if d.ready == nil {
-		return nil
-	}
+func (d *Daemon) await(ctx context.Context, p process) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
@@ -122,9 +135,10 @@ func (d *Daemon) await(ctx context.Context, ended <-chan struct{}) error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ended:
+		if !p.alive() {
 			return errEnded
+		}
+		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case <-ticker.C:

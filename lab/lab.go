@@ -100,6 +100,11 @@ func create(f File, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l.record = record{File: f, Binary: o.Binary, Hosts: map[string]*hostRecord{}}
+	if o.Tied {
+		if l.record.Owner, err = processOf(os.Getpid()); err != nil {
+			return nil, err
+		}
+	}
 	return l, l.linkBinary()
 }
 

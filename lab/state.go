@@ -14,6 +14,7 @@ import (
 type record struct {
 	File     File                   `json:"file"`
 	Binary   string                 `json:"binary"`
+	Owner    process                `json:"owner"` // that the lab is tied to; none if it is not
 	Underlay process                `json:"underlay"`
 	Hosts    map[string]*hostRecord `json:"hosts"`
 }
@@ -85,6 +86,11 @@ func Open(name string, o Options) (*Lab, error) {
 		l.Server = h.serverDaemon()
 	}
 	return l, nil
+}
+
+// Abandoned tells whether the lab was tied to a process that has ended. Nothing lives in it any more, or not for long.
+func (l *Lab) Abandoned() bool {
+	return l.record.Owner != process{} && !l.record.Owner.alive()
 }
 
 // List names the labs that have a folder, up or not.

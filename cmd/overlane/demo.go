@@ -68,10 +68,8 @@ func (e *env) clearDemo(ctx context.Context, name string) error {
 	if err != nil {
 		return nil // there is none
 	}
-	for _, h := range left.Hosts() {
-		if h.Up() {
-			return fmt.Errorf("a demonstration is running; wait for it, or end it with: overlane lab down %s", name)
-		}
+	if !left.Abandoned() {
+		return fmt.Errorf("a demonstration is running; wait for it, or end it with: overlane lab down %s", name)
 	}
 	return left.Down(ctx)
 }
