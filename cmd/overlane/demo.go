@@ -111,7 +111,7 @@ func (e *env) runChecks(ctx context.Context, checks []article.Check, began time.
 			fmt.Fprintf(e.out, "  %s %s\n", e.ink.green("✓"), c.Name)
 		}
 		if i == 0 && err == nil {
-			fmt.Fprintf(e.out, "  %s\n", e.ink.dim(fmt.Sprintf("after %.1fs in all", time.Since(began).Seconds())))
+			fmt.Fprintf(e.out, "    the first echo was back %.1fs after the start of all\n", evidence.Lines[0].Ended.Sub(began).Seconds())
 		}
 	}
 	return results
@@ -120,9 +120,9 @@ func (e *env) runChecks(ctx context.Context, checks []article.Check, began time.
 func (e *env) show(evidence article.Evidence) {
 	for _, l := range evidence.Lines {
 		if l.Command != "" {
-			fmt.Fprintf(e.out, "  %s %s\n", e.ink.cyan(l.Host+"#"), l.Command)
+			fmt.Fprintf(e.out, "  %s %s\n", e.ink.cyan(l.Host+"#"), e.ink.bold(l.Command))
 		} else {
-			fmt.Fprintf(e.out, "  %s\n", e.ink.dim(l.Text))
+			fmt.Fprintf(e.out, "  %s\n", l.Text)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/overlane/overlane/lab"
 )
@@ -46,8 +48,9 @@ type Evidence struct{ Lines []Line }
 
 // Line is one of them.
 type Line struct {
-	Host    string // of a command
-	Command string // empty: Text is what the command before printed
+	Host    string    // of a command
+	Command string    // empty: Text is what the command before printed
+	Ended   time.Time // when the command had
 	Text    string
 }
 
@@ -55,12 +58,15 @@ func (e *Evidence) note(format string, args ...any) {
 	e.Lines = append(e.Lines, Line{Text: fmt.Sprintf(format, args...)})
 }
 
+// ornament is what ping prints around what it has to say.
+var ornament = regexp.MustCompile(`^(PING |--- |round-trip )`)
+
 // run runs a command on a host and keeps what it prints.
 func (e *Evidence) run(ctx context.Context, h *lab.Host, argv ...string) (string, error) {
 	out, err := h.Exec(ctx, argv...)
-	e.Lines = append(e.Lines, Line{Host: h.Name, Command: strings.Join(argv, " ")})
+	e.Lines = append(e.Lines, Line{Host: h.Name, Command: strings.Join(argv, " "), Ended: time.Now()})
 	for line := range strings.Lines(out) {
-		if text := strings.TrimRight(line, "\n"); text != "" {
+		if text := strings.TrimRight(line, "\n"); text != "" && !ornament.MatchString(text) {
 			e.Lines = append(e.Lines, Line{Text: text})
 		}
 	}
