@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
@@ -101,7 +102,8 @@ func (db *DB) dial(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.NewOVSDBClient(dbModel, client.WithEndpoint("unix:"+db.config.Socket))
+	log := logr.FromSlogHandler(db.config.Log.Handler()) // what libovsdb can only log is worth knowing
+	c, err := client.NewOVSDBClient(dbModel, client.WithEndpoint("unix:"+db.config.Socket), client.WithLogger(&log))
 	if err != nil {
 		return nil, fmt.Errorf("connect to ovsdb-server: %w", err)
 	}

@@ -1,6 +1,8 @@
 package ovs
 
 import (
+	"slices"
+
 	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/model"
 
@@ -33,7 +35,8 @@ func (r rows) iface(name string) *vswitch.Interface {
 }
 
 func (r rows) table(uuid string) *vswitch.FlowTable {
-	return get[*vswitch.FlowTable](r, vswitch.FlowTableTable, uuid)
+	t, _ := r.Table(vswitch.FlowTableTable).Row(uuid).(*vswitch.FlowTable)
+	return t
 }
 
 // bridges gives all bridges, others' too.
@@ -51,13 +54,14 @@ func (r rows) portsOf(b *vswitch.Bridge) []portRow {
 	if b == nil {
 		return nil
 	}
+	ports, ifaces := r.Table(vswitch.PortTable).RowsShallow(), r.Table(vswitch.InterfaceTable).RowsShallow()
 	found := make([]portRow, 0, len(b.Ports))
 	for _, uuid := range b.Ports {
-		p := get[*vswitch.Port](r, vswitch.PortTable, uuid)
+		p, _ := ports[uuid].(*vswitch.Port)
 		if p == nil || len(p.Interfaces) == 0 {
 			continue
 		}
-		if i := get[*vswitch.Interface](r, vswitch.InterfaceTable, p.Interfaces[0]); i != nil {
+		if i, _ := ifaces[p.Interfaces[0]].(*vswitch.Interface); i != nil {
 			found = append(found, portRow{p, i})
 		}
 	}
@@ -66,11 +70,13 @@ func (r rows) portsOf(b *vswitch.Bridge) []portRow {
 
 // bridgeOf gives the bridge that has a port; nil if there is none.
 func (r rows) bridgeOf(port string) *vswitch.Bridge {
+	p := r.port(port)
+	if p == nil {
+		return nil
+	}
 	for _, b := range r.bridges() {
-		for _, p := range r.portsOf(b) {
-			if p.port.Name == port {
-				return b
-			}
+		if slices.Contains(b.Ports, p.UUID) {
+			return b
 		}
 	}
 	return nil
@@ -89,9 +95,4 @@ func find[M model.Model](r rows, table string, like M) M {
 		return none
 	}
 	return m.(M)
-}
-
-func get[M model.Model](r rows, table, uuid string) M {
-	m, _ := r.Table(table).Row(uuid).(M)
-	return m
 }
