@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cpu is the CPU time that processes have used up to now, to the nanosecond: the sum over their threads (schedstat; see
+// Documentation/scheduler/sched-stats in the kernel). What threads used that have ended is lost; Go's live on.
+func cpu(pids ...int) (sum time.Duration) {
+	for _, pid := range pids {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		for _, file := range threads {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // it has just ended
+			}
+			first, _, _ := strings.Cut(string(text), " ")
+			ns, _ := strconv.ParseInt(first, 10, 64)
+			sum += time.Duration(ns)
+		}
+	}
+	return sum
+}
+
+// rss is a process's memory in MB (2^20 bytes).
+func rss(pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	pages, _ := strconv.ParseInt(fields[1], 10, 64)
+	return float64(pages*int64(os.Getpagesize())) / (1 << 20)
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// samples are wall and CPU time of runs of something, in milliseconds.
+type samples struct{ wall, cpu []float64 }
+
+// take runs something once. Spent gives the CPU time used so far by all who take part; f may add what it alone knows of.
+func (s *samples) take(spent func() time.Duration, f func() (more time.Duration, err error)) error {
+	before, began := spent(), time.Now()
+	more, err := f()
+	s.wall = append(s.wall, ms(time.Since(began)))
+	s.cpu = append(s.cpu, ms(spent()-before+more))
+	return err
+}
+
+// nobody takes part besides f.
+func nobody() time.Duration { return 0 }
