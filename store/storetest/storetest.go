@@ -339,7 +339,10 @@ func testAbandoned(t *testing.T, b Backend) {
 	stuck, release := make(chan struct{}), make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
-		for range s.Watch(t.Context(), start) {
+		for _, err := range s.Watch(t.Context(), start) {
+			if err != nil {
+				t.Error(err)
+			}
 			close(stuck)
 			<-release
 			return
