@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// hostSwitch is an Open vSwitch of the host, with our bridge.
-func hostSwitch(t testing.TB) (*ovstest.OVS, *ovs.DB) {
+// hostSwitch is an Open vSwitch of the host, with our bridge, on the datapath that the machine has.
+func hostSwitch(t testing.TB) (*ovstest.OVS, *ovs.DB, ovs.State) {
 	t.Helper()
 	o := ovstest.Start(t, ovstest.Options{Netns: hostNetns})
 	db, err := ovs.Open(t.Context(), ovs.Config{Socket: o.DB})
@@ -52,20 +52,23 @@ func hostSwitch(t testing.TB) (*ovstest.OVS, *ovs.DB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	l := ovs.Layout{Bridge: "br-overlane", Tunnel: "ovl-vxlan", VTEP: netip.MustParseAddr("192.168.5.2"), Datapath: ovs.Userspace}
-	if _, err := db.Ensure(t.Context(), l); err != nil {
+	l := ovs.Layout{Bridge: "br-overlane", Tunnel: "ovl-vxlan", VTEP: netip.MustParseAddr("192.168.5.2")}
+	s, err := db.Ensure(t.Context(), l)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return o, db
+	return o, db, s
 }
 
-// Two endpoints on the userspace datapath: pings pass, and TCP, which needs checksums.
+// Two endpoints: pings pass, and TCP, which needs checksums.
 func TestTraffic(t *testing.T) {
-	o, db := hostSwitch(t)
+	o, db, s := hostSwitch(t)
+	t.Logf("datapath %s", s.Datapath)
 	o.Ofctl("add-flow", "br-overlane", "actions=NORMAL")
 	for i, ns := range []string{"attach-left", "attach-right"} {
 		newNetns(t, ns)
 		r := request(ns, ns, byte(2+i))
+		r.ChecksumOffload = s.Datapath == ovs.Kernel
 		plumbed(t, r)
 		if _, err := db.AddPort(t.Context(), ovs.Port{Name: r.HostIf}); err != nil {
 			t.Fatal(err)
