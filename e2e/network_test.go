@@ -58,7 +58,13 @@ func up(t testing.TB, f lab.File) *network {
 	return net
 }
 
-const patience = 30 * time.Second
+// patience bounds every wait. What is waited for takes some seconds at most, but a busy machine is slow.
+const patience = 45 * time.Second
+
+// run is a subtest on the same network.
+func (n *network) run(name string, f func(n *network)) {
+	n.t.(*testing.T).Run(name, func(t *testing.T) { f(&network{n.Lab, t}) })
+}
 
 // on runs a command on a host.
 func (n *network) on(host string, argv ...string) string {
@@ -128,11 +134,11 @@ func (n *network) in(host, netns string, argv ...string) (string, error) {
 	return n.try(host, append([]string{"ip", "netns", "exec", netns}, argv...)...)
 }
 
-// ping wants an answer: from a namespace of a host to an address.
+// ping wants an answer: from a namespace of a host to an address. It asks again, for the userspace datapath drops packets until ARP has
+// found the other host.
 func (n *network) ping(host, netns, to string) {
 	n.t.Helper()
-	// The first packet to a host may wait for ARP of the underlay.
-	if out, err := n.in(host, netns, "ping", "-c2", "-i0.2", "-W5", to); err != nil {
+	if out, err := n.in(host, netns, "ping", "-c1", "-w10", "-i0.2", to); err != nil {
 		n.t.Errorf("ping from %s on %s to %s: %v\n%s", netns, host, to, err, out)
 	}
 }
@@ -145,7 +151,7 @@ func (n *network) noPing(host, netns, to string) {
 	}
 }
 
-// eventually asks until there is no error. What takes longer than some seconds is a fault, but a busy machine is slow.
+// eventually asks until there is no error.
 func (n *network) eventually(what string, check func() error) {
 	n.t.Helper()
 	deadline := time.Now().Add(patience)

@@ -1,0 +1,325 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/vishvananda/netns"
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// inNetns runs a function on a thread that is in a network namespace, and that nobody uses afterwards. Sockets it opens stay there.
+func inNetns(t testing.TB, path string, f func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		ns, err := netns.GetFromPath(path)
+		if err == nil {
+			defer ns.Close()
+			err = netns.Set(ns)
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("in %s: %v", path, err)
+	}
+}
+
+// tap is a raw socket on an interface: what is seen there, and what somebody with bad intentions can send.
+type tap struct {
+	t    testing.TB
+	file *os.File
+	mac  net.HardwareAddr
+}
+
+// inside is the path of a network namespace's file, as this process sees it.
+func (n *network) inside(host, netns string) string {
+	return n.Host(host).Root() + "/run/netns/" + netns
+}
+
+// uplink is a host's wire to the underlay.
+func (n *network) uplink(host string) *tap { return openTap(n.t, n.Host(host).Netns(), "eth0") }
+
+// tapOf is that of an endpoint in a namespace.
+func (n *network) tapOf(host, netns string) *tap {
+	return openTap(n.t, n.inside(host, netns), "eth0")
+}
+
+func openTap(t testing.TB, path, name string) *tap {
+	t.Helper()
+	w := &tap{t: t}
+	inNetns(t, path, func() error {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			return err
+		}
+		w.mac = i.HardwareAddr
+		all := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(all))
+		if err != nil {
+			return err
+		}
+		w.file = os.NewFile(uintptr(fd), name)
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: i.Index})
+	})
+	t.Cleanup(func() { w.file.Close() })
+	return w
+}
+
+// send sends a frame.
+func (w *tap) send(frame []byte) {
+	w.t.Helper()
+	if _, err := w.file.Write(frame); err != nil {
+		w.t.Fatalf("send %d bytes: %v", len(frame), err)
+	}
+}
+
+// recording is what a tap has seen since it was begun.
+type recording struct {
+	mu     sync.Mutex
+	frames [][]byte
+}
+
+func (w *tap) record() *recording {
+	r := &recording{}
+	go func() {
+		buffer := make([]byte, 1<<16)
+		for {
+			n, err := w.file.Read(buffer)
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
+			if err == nil {
+				r.mu.Lock()
+				r.frames = append(r.frames, bytes.Clone(buffer[:n]))
+				r.mu.Unlock()
+			}
+		}
+	}()
+	return r
+}
+
+// all are the frames seen up to now.
+func (r *recording) all() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frames[:len(r.frames):len(r.frames)]
+}
+
+// count counts the frames that contain a text.
+func (r *recording) count(text string) (n int) {
+	for _, f := range r.all() {
+		if bytes.Contains(f, []byte(text)) {
+			n++
+		}
+	}
+	return n
+}
+
+// inVNI counts VXLAN packets of a VNI.
+func (r *recording) inVNI(vni uint32) (n int) {
+	for _, f := range r.all() {
+		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
+		if v, ok := p.Layer(layers.LayerTypeVXLAN).(*layers.VXLAN); ok && v.VNI == vni {
+			n++
+		}
+	}
+	return n
+}
+
+// frame puts layers together, with the lengths and checksums that belong to them.
+func frame(t testing.TB, parts ...gopacket.SerializableLayer) []byte {
+	t.Helper()
+	var network gopacket.NetworkLayer
+	for _, p := range parts {
+		switch l := p.(type) {
+		case *layers.IPv4:
+			network = l
+		case *layers.UDP:
+			if err := l.SetNetworkLayerForChecksum(network); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, parts...); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// hop is who sends a frame to whom, in numbers.
+type hop struct {
+	srcMAC, dstMAC string
+	src, dst       string
+}
+
+func mac(s string) net.HardwareAddr {
+	m, err := net.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func addr(s string) net.IP { return netip.MustParseAddr(s).AsSlice() }
+
+// datagram is a UDP packet with a payload.
+func datagram(t testing.TB, h hop, port uint16, payload []byte) []byte {
+	t.Helper()
+	return frame(t,
+		&layers.Ethernet{SrcMAC: mac(h.srcMAC), DstMAC: mac(h.dstMAC), EthernetType: layers.EthernetTypeIPv4},
+		&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: addr(h.src), DstIP: addr(h.dst)},
+		&layers.UDP{SrcPort: 54321, DstPort: layers.UDPPort(port)},
+		gopacket.Payload(payload))
+}
+
+const vxlanPort = 4789
+
+// vxlan is the payload of a datagram that carries a frame (RFC 7348 section 5).
+func vxlan(vni uint32, inner []byte) []byte {
+	b := []byte{0x08, 0, 0, 0}
+	b = binary.BigEndian.AppendUint32(b, vni<<8)
+	return append(b, inner...)
+}
+
+// arp is an ARP packet: who claims to be at which MAC, and asks or tells whom.
+func arp(t testing.TB, operation uint16, srcMAC, senderMAC, sender, target string) []byte {
+	t.Helper()
+	return frame(t,
+		&layers.Ethernet{SrcMAC: mac(srcMAC), DstMAC: layers.EthernetBroadcast, EthernetType: layers.EthernetTypeARP},
+		&layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: operation,
+			SourceHwAddress: mac(senderMAC), SourceProtAddress: addr(sender), DstHwAddress: make([]byte, 6), DstProtAddress: addr(target)})
+}
+
+// pings asks every 10 ms until it is stopped, and counts.
+type pings struct {
+	t       testing.TB
+	stopped chan struct{}
+	mu      sync.Mutex
+	sent    int
+	missing map[int]time.Time // by sequence number: when it was sent
+}
+
+// pinging pings an address from a namespace of a host, from now on.
+func (n *network) pinging(host, netns, to string) *pings {
+	n.t.Helper()
+	p := &pings{t: n.t, stopped: make(chan struct{}), missing: map[int]time.Time{}}
+	var socket net.PacketConn
+	inNetns(n.t, n.inside(host, netns), func() (err error) {
+		socket, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
+		return err
+	})
+	n.t.Cleanup(func() { socket.Close() })
+	go p.receive(socket)
+	go p.send(socket, &net.IPAddr{IP: addr(to)})
+	return p
+}
+
+const pingID = 0x4f56
+
+func (p *pings) send(socket net.PacketConn, to net.Addr) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.stopped:
+			return
+		case <-ticker.C:
+		}
+		p.mu.Lock()
+		seq := p.sent & 0xffff
+		p.sent++
+		p.missing[seq] = time.Now()
+		p.mu.Unlock()
+		m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: pingID, Seq: seq, Data: []byte(strings.Repeat("e2e", 16))}}
+		packet, err := m.Marshal(nil)
+		if err == nil {
+			_, err = socket.WriteTo(packet, to)
+		}
+		if err != nil {
+			p.t.Errorf("ping %d: %v", seq, err)
+			return
+		}
+	}
+}
+
+func (p *pings) receive(socket net.PacketConn) {
+	buffer := make([]byte, 1500)
+	for {
+		n, _, err := socket.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		m, err := icmp.ParseMessage(1, buffer[:n])
+		if err != nil || m.Type != ipv4.ICMPTypeEchoReply {
+			continue
+		}
+		if e := m.Body.(*icmp.Echo); e.ID == pingID {
+			p.mu.Lock()
+			delete(p.missing, e.Seq)
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *pings) counts() (sent, missing int, oldest time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.missing {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return p.sent, len(p.missing), oldest
+}
+
+// more waits until so many more were sent.
+func (p *pings) more(n int) {
+	p.t.Helper()
+	before, _, _ := p.counts()
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		if now, _, _ := p.counts(); now >= before+n {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.t.Fatalf("no %d pings were sent in %s", n, patience)
+}
+
+// lostNone stops and wants every answer, be it late.
+func (p *pings) lostNone() {
+	p.t.Helper()
+	close(p.stopped)
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		sent, missing, oldest := p.counts()
+		if missing == 0 {
+			p.t.Logf("%d pings, none lost", sent)
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Errorf("%d of %d pings were lost, the first one sent at %s", missing, sent, oldest.Format("15:04:05.000"))
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
