@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
+	"time"
 
+	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/client"
 )
 
@@ -31,16 +34,23 @@ StateDirectory=overlane
 WantedBy=multi-user.target
 `
 
-// startAgent has systemd run the agent, now and at every boot. On a machine without systemd, or if told not to, it says
-// what to run.
+// agentLog is where an agent writes that no service manager looks after.
+const agentLog = "/var/log/overlane-agent.log"
+
+// startAgent has systemd run the agent, now and at every boot. On a machine without systemd it starts the agent in the background, for
+// once; told not to start it, it says what to run.
 func (e *env) startAgent(ctx context.Context, config string, noStart bool) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	if _, err := os.Stat("/run/systemd/system"); noStart || err != nil { // sd_booted(3)
+	_, err = os.Stat("/run/systemd/system") // sd_booted(3)
+	switch {
+	case noStart:
 		fmt.Fprintf(e.out, "start the agent with: %s agent --config %s\n", self, config)
 		return nil
+	case err != nil:
+		return e.spawnAgent(ctx, self, config)
 	}
 	if err := client.WriteFile(unitPath, fmt.Appendf(nil, unitText, self, config), 0o644); err != nil {
 		return err
@@ -52,4 +62,46 @@ func (e *env) startAgent(ctx context.Context, config string, noStart bool) error
 	}
 	fmt.Fprintln(e.out, "the agent runs: systemctl status overlane-agent")
 	return nil
+}
+
+// spawnAgent starts an agent that outlives this program, and waits until it takes calls.
+func (e *env) spawnAgent(ctx context.Context, self, config string) error {
+	parsed, err := agent.ReadConfig(config)
+	if err != nil {
+		return err
+	}
+	running := func() bool {
+		_, err := agent.Local{Socket: parsed.Socket}.Status(ctx)
+		return err == nil
+	}
+	if running() {
+		fmt.Fprintln(e.out, "an agent runs already; restart it if the configuration has changed")
+		return nil
+	}
+	log, err := os.OpenFile(agentLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("start the agent: %w", err)
+	}
+	defer log.Close()
+	c := exec.Command(self, "agent", "--config", config)
+	c.Stdout, c.Stderr = log, log
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("start the agent: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	for {
+		if running() {
+			fmt.Fprintf(e.out, "the agent runs as process %d until the next boot (there is no systemd here); it writes %s\n", c.Process.Pid, agentLog)
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the agent has ended (%v); %s says why", err, agentLog)
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the agent: %w; %s says more", ctx.Err(), agentLog)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
