@@ -37,10 +37,9 @@ func newApply(e *env) *cobra.Command {
 	return c
 }
 
-// fileFlag adds the flag -f, which must be given.
+// fileFlag adds the flag -f.
 func fileFlag(c *cobra.Command, files *[]string) {
 	c.Flags().StringArrayVarP(files, "file", "f", nil, "`FILE` or folder of objects in YAML or JSON; - is the standard input; may be repeated")
-	_ = c.MarkFlagRequired("file")
 	_ = c.MarkFlagFilename("file", "yaml", "yml", "json")
 }
 

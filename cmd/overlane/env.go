@@ -50,7 +50,11 @@ func (e *env) client() (*client.Client, error) {
 		}
 		c.TLS = tls
 	}
-	return client.New(c)
+	made, err := client.New(c)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return made, nil
 }
 
 // defaultConfigDir is where join writes, and the agent reads.

@@ -16,6 +16,9 @@ type intentFiles []string
 
 // read decodes all objects, and gives all that is wrong with them at once.
 func (fs intentFiles) read(e *env) ([]model.Object, error) {
+	if len(fs) == 0 {
+		return nil, usagef("-f is missing: a file or a folder of objects, or - for the standard input")
+	}
 	var (
 		objects  []model.Object
 		problems model.Problems

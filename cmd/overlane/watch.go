@@ -50,11 +50,11 @@ func (e *env) watch(ctx context.Context, kind string, after int64, output string
 	if err != nil {
 		return err
 	}
+	now, err := c.Overview(ctx) // also to see that there is a server: a watch would wait for it for ever
+	if err != nil {
+		return err
+	}
 	if after < 0 {
-		now, err := c.Overview(ctx)
-		if err != nil {
-			return err
-		}
 		after = now.Revision
 	}
 	for event, err := range c.Watch(ctx, kind, after) {
