@@ -120,7 +120,7 @@ func childOf(ctx context.Context, pid int) (process, error) {
 const pollEvery = 10 * time.Millisecond
 
 // patience bounds every wait for a daemon; a busy machine is slow.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 var errEnded = errors.New("it ended at once")
 

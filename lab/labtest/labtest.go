@@ -40,7 +40,7 @@ func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 	if f.Server != "" && o.Binary == "" && !o.Bare {
 		o.Binary = Binary(t)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	clear(t, ctx, f.Name)
 	l, err := lab.Up(ctx, f, o)
