@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 time=${1:-10s}
-git grep -lE '^func Fuzz' -- '*_test.go' | while read -r file; do
+grep -rlE '^func Fuzz' --include='*_test.go' --exclude-dir=.cache . | while read -r file; do
 	for name in $(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' "$file"); do
 		echo "$(dirname "$file") $name"
 		scripts/go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "./$(dirname "$file")" </dev/null

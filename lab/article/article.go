@@ -28,7 +28,7 @@ func Checks(l *lab.Lab) []Check {
 		{"containers of one tenant reach each other across hosts", a.pings},
 		{"both ARP tables fill, as on one segment", a.arpTables},
 		{"the gateway answers on every host", a.gateways},
-		{"on the wire it is VXLAN with the VNI that was chosen", a.packet},
+		{"on the wire it is VXLAN with the VNI that was chosen for the tenant", a.packets},
 		{"tenants with identical addresses each reach their own servers", a.servers},
 		{"an address that only blue has is out of red's reach", a.onlyBlue},
 		{"every endpoint was measured to be ready", a.ready},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,13 +103,24 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// build keeps the binary in the checkout, where the next run finds most of the work done.
+// build keeps the binary in the checkout, where the next run finds the work done. Tests of several packages run at once: one builds.
 var build = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)
 	}
 	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "overlane.test")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	bin, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	defer bin.Close() // and with it the lock
+	if err := syscall.Flock(int(bin.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/overlane")
 	cmd.Dir = strings.TrimSpace(string(root))
 	if out, err := cmd.CombinedOutput(); err != nil {
