@@ -26,7 +26,7 @@ var (
 	ErrNotFound   = errors.New("not found")       // no such container or namespace
 	ErrNotRunning = errors.New("not running")     // the container has no namespace
 	ErrConflict   = errors.New("already in use")  // an interface or a route is in the way, and is not ours
-	ErrInvalid    = errors.New("invalid request") //
+	ErrInvalid    = errors.New("invalid request") // nothing was tried
 )
 
 // Request is one interface in one namespace.
@@ -48,8 +48,8 @@ func (r Request) check() error {
 		}
 	}
 	switch {
-	case !strings.HasPrefix(r.HostIf, prefix):
-		return fmt.Errorf("%w: interface name %q on the host: want the prefix %s", ErrInvalid, r.HostIf, prefix)
+	case !ours(r.HostIf):
+		return fmt.Errorf("%w: interface name %q on the host: want one made by HostIf", ErrInvalid, r.HostIf)
 	case !r.Address.IsValid() || !r.Address.Addr().Is4():
 		return fmt.Errorf("%w: address %s: want an IPv4 address with the length of its subnet", ErrInvalid, r.Address)
 	case r.Gateway.IsValid() && !r.Gateway.Is4():
@@ -67,14 +67,19 @@ const (
 	maxMTU = 65535 // of a veth
 )
 
-// prefix is that of all our interfaces on the host.
-const prefix = "ovl"
+// Names of our interfaces on the host begin with prefix, and have the greatest length.
+const (
+	prefix     = "ovl"
+	nameLength = unix.IFNAMSIZ - 1
+)
 
-// HostIf names the host's end of an endpoint's interface: always the same for the same endpoint, at most 15 characters, and with 60 bits of
+func ours(name string) bool { return len(name) == nameLength && strings.HasPrefix(name, prefix) }
+
+// HostIf names the host's end of an endpoint's interface: always the same for the same endpoint, 15 characters, and with 60 bits of
 // a hash as good as unique.
 func HostIf(endpoint string) string {
 	sum := sha256.Sum256([]byte(endpoint))
-	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:12]
+	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:nameLength-len(prefix)]
 }
 
 // Exists tells whether the host has an interface of this name.

@@ -193,6 +193,9 @@ func TestPlumbRefuses(t *testing.T) {
 	ip(t, "-n", ns, "link", "set", "eth0", "up")
 	ip(t, "-n", ns, "link", "set", "eth9", "up")
 	ip(t, "-n", ns, "route", "add", "default", "via", "10.9.9.1")
+	for strings.Contains(ip(t, "-n", ns, "link"), "NO-CARRIER") {
+		time.Sleep(10 * time.Millisecond)
+	}
 	plumbed(t, request(other, "attach-elsewhere", 9))
 	for name, tt := range map[string]struct {
 		change func(*Request)
@@ -207,7 +210,7 @@ func TestPlumbRefuses(t *testing.T) {
 		"the host itself":       {func(r *Request) { r.Netns = "/proc/self/ns/net" }, "the host's own network namespace", ErrInvalid},
 		"long name":             {func(r *Request) { r.IfName = "sixteenletters00" }, `interface name "sixteenletters00"`, ErrInvalid},
 		"no name":               {func(r *Request) { r.IfName = "" }, "interface name", ErrInvalid},
-		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want the prefix ovl", ErrInvalid},
+		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one made by HostIf", ErrInvalid},
 		"IPv6":                  {func(r *Request) { r.Address = netip.MustParsePrefix("fd00::2/64") }, "want an IPv4 address", ErrInvalid},
 		"multicast MAC":         {func(r *Request) { r.MAC[0] = 1 }, "want a unicast address", ErrInvalid},
 		"MTU":                   {func(r *Request) { r.MTU = 68 }, "MTU 68", ErrInvalid},
@@ -330,11 +333,11 @@ func awaitGone(t testing.TB, gone <-chan LinkGone, want string) {
 // If the kernel's news was lost, looking again finds what vanished.
 func TestWatchLooksAgain(t *testing.T) {
 	t.Parallel()
-	w := &watch{known: map[string]bool{"ovlvanished": true}, gone: make(chan LinkGone, 1)}
+	w := &watch{known: map[string]bool{"ovlhasvanished0": true}, gone: make(chan LinkGone, 1)}
 	if err := w.look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-w.gone; got.Name != "ovlvanished" {
+	if got := <-w.gone; got.Name != "ovlhasvanished0" {
 		t.Errorf("got %v", got)
 	}
 }

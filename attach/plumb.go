@@ -55,8 +55,11 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 
 // Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is no error.
 func Unplumb(ctx context.Context, hostIf string) error {
-	if !strings.HasPrefix(hostIf, prefix) {
-		return fmt.Errorf("remove %s: %w: not one of ours, which begin with %s", hostIf, ErrInvalid, prefix)
+	if !ours(hostIf) {
+		return fmt.Errorf("remove %s: %w: not a name that Overlane gives", hostIf, ErrInvalid)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("remove %s: %w", hostIf, err)
 	}
 	l, err := netlink.LinkByName(hostIf)
 	if err == nil {
@@ -65,7 +68,7 @@ func Unplumb(ctx context.Context, hostIf string) error {
 	if err != nil && !errors.Is(err, unix.ENODEV) && !notFound(err) {
 		return fmt.Errorf("remove %s: %w", hostIf, err)
 	}
-	return ctx.Err()
+	return nil
 }
 
 func notFound(err error) bool {

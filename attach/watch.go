@@ -3,7 +3,6 @@ package attach
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -64,7 +63,7 @@ func (w *watch) look(ctx context.Context) error {
 	}
 	there := map[string]bool{}
 	for _, l := range links {
-		if name := l.Attrs().Name; strings.HasPrefix(name, prefix) {
+		if name := l.Attrs().Name; ours(name) {
 			there[name] = true
 		}
 	}
@@ -113,7 +112,7 @@ func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
 
 func (w *watch) take(ctx context.Context, u netlink.LinkUpdate) {
 	name := u.Attrs().Name
-	if !strings.HasPrefix(name, prefix) || u.IfInfomsg.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
+	if !ours(name) || u.IfInfomsg.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
 		return
 	}
 	if u.Header.Type == unix.RTM_NEWLINK {

@@ -98,13 +98,14 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 			s.Repaired = append(s.Repaired, c.what)
 		}
 	}
-	if len(changes) > 0 {
+	apply := len(changes) > 0 || portOf(r.iface(l.Tunnel)).Err != "" // what was in its way may be gone: ovs-vswitchd is to look again
+	if apply {
 		if err := t.apply(ctx); err != nil {
 			return s, err
 		}
 	}
 	db.bridge.Store(&l.Bridge)
-	s.TunnelOFPort, err = db.tunnel(ctx, l, len(changes) > 0)
+	s.TunnelOFPort, err = db.tunnel(ctx, l, apply)
 	return s, err
 }
 

@@ -182,6 +182,25 @@ func TestEnsureRefusesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+// Somebody else's tunnel has what ours needs: that is said, and once it is gone all is well.
+func TestTunnelInTheWay(t *testing.T) {
+	t.Parallel()
+	o := startIn(t, "ovsdb-inway")
+	db := open(t, o)
+	o.Vsctl("add-br", "br-theirs", "--", "set", "bridge", "br-theirs", "datapath_type=netdev", "--", "add-port", "br-theirs", "theirs", "--",
+		"set", "interface", "theirs", "type=vxlan", "options:key=flow", "options:remote_ip=flow", "options:local_ip=192.168.5.2")
+	for range 2 {
+		if s, err := db.Ensure(t.Context(), testLayout); err == nil || !strings.Contains(err.Error(), "tunnel port ovl-vxlan: ") {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	}
+	o.Vsctl("del-port", "theirs")
+	eventually(t, "a tunnel port", func() bool {
+		s, err := db.Ensure(t.Context(), testLayout)
+		return err == nil && s.TunnelOFPort != 0
+	})
+}
+
 func TestPortsComeAndGo(t *testing.T) {
 	t.Parallel()
 	const ns = "ovsdb-ports"

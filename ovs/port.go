@@ -19,7 +19,7 @@ type Port struct {
 	Name          string            // of the network interface
 	OFPortRequest uint32            // the OpenFlow number wanted, 1 to 65279; 0: any free one
 	OFPort        uint32            // the one that it has; 0 while ovs-vswitchd has given none
-	LinkUp        bool              //
+	LinkUp        bool              // its link has a carrier
 	Err           string            // why ovs-vswitchd could not add it
 	ExternalIDs   map[string]string // for whoever added it; Overlane's own mark is not among them
 }
