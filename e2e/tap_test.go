@@ -124,13 +124,22 @@ func (r *recording) all() [][]byte {
 }
 
 // count counts the frames that contain a text.
-func (r *recording) count(text string) (n int) {
+func (r *recording) count(text string) int { return len(r.with(text)) }
+
+// with gives the frames that contain a text, but not the errors of ICMP that quote it.
+func (r *recording) with(text string) (found []gopacket.Packet) {
 	for _, f := range r.all() {
-		if bytes.Contains(f, []byte(text)) {
-			n++
+		if bytes.Contains(f, []byte(text)) && !unreachable(f) {
+			found = append(found, gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy))
 		}
 	}
-	return n
+	return found
+}
+
+func unreachable(f []byte) bool {
+	p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
+	i, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	return ok && i.TypeCode.Type() == layers.ICMPv4TypeDestinationUnreachable
 }
 
 // inVNI counts VXLAN packets of a VNI.

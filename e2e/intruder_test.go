@@ -1,0 +1,215 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/lab"
+)
+
+const (
+	macA, macB = "02:4f:ac:11:2a:02", "02:4f:ac:11:2a:03"
+	gateway    = "02:4f:56:00:00:01"
+	probeVNI   = 0xffffff
+)
+
+// intruders is a network with a and b of the blue tenant on host1 and host2, a red endpoint on host3, so that this is a peer as well, and
+// a stranger: a machine of the underlay that has not joined.
+func intruders(t *testing.T) *network {
+	n := hosts(t, 3)
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
+	n.endpoint("host1 r1 red/web --ip 172.17.42.2")
+	n.endpoint("host3 r3 red/web --ip 172.17.42.3")
+	server := n.Server
+	n.Server = nil // so that the lab does not have it join
+	_, err := n.AddHost(t.Context(), lab.HostSpec{Name: "stranger"})
+	n.Server = server
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ping("host2", "b", "172.17.42.2")
+	n.ping("host3", "r3", "172.17.42.2")
+	return n
+}
+
+// Packets of the underlay that say VNI, addresses and MACs right, but come from the wrong machine.
+func TestTunnelPacketsFromStrangers(t *testing.T) {
+	t.Parallel()
+	n := intruders(t)
+	victim := n.uplink("host1").mac.String()
+	fromB := datagram(t, hop{macB, macA, "172.17.42.3", "172.17.42.2"}, 9, []byte("TEXT"))
+	fromA := datagram(t, hop{macA, macA, "172.17.42.2", "172.17.42.2"}, 9, []byte("TEXT"))
+	fromNobody := datagram(t, hop{macB, macA, "172.17.42.99", "172.17.42.2"}, 9, []byte("TEXT"))
+	broadcast := datagram(t, hop{macB, "ff:ff:ff:ff:ff:ff", "172.17.42.3", "172.17.42.255"}, 9, []byte("TEXT"))
+	poison := arp(t, layers.ARPReply, macB, "02:00:00:00:00:66", "172.17.42.3", "172.17.42.2")
+	probe := frame(t, &layers.Ethernet{SrcMAC: mac(gateway), DstMAC: mac("02:4f:56:00:00:02"), EthernetType: 0x88b5}, gopacket.Payload("TEXT-0123456789abcdef"))
+	for _, tt := range []struct {
+		name    string
+		from    string
+		vni     uint32
+		inner   []byte
+		counter string
+	}{
+		{"true VNI and inner addresses", "stranger", 100, fromB, "stranger"},
+		{"broadcast", "stranger", 100, broadcast, "stranger"},
+		{"VNI that is not here", "stranger", 999, fromB, "unknown-vni"},
+		{"ARP", "stranger", 100, poison, "tunnel-arp"},
+		{"probe between hosts", "stranger", probeVNI, probe, "probe"},
+		{"host of another tenant", "host3", 100, fromB, "stranger"},
+		{"member host, address of the victim", "host2", 100, fromA, "stranger"},
+		{"member host, address of nobody", "host2", 100, fromNobody, "stranger"},
+	} {
+		n.run(tt.name, func(n *network) {
+			inside, underlay := n.tapOf("host1", "a").record(), n.uplink(tt.from)
+			answers := underlay.record()
+			before := n.drops("host1", tt.counter)
+			outer := hop{underlay.mac.String(), victim, n.Host(tt.from).Address.String(), n.Host("host1").Address.String()}
+			for i := range 5 {
+				text := fmt.Appendf(nil, "T%03d", i)
+				underlay.send(datagram(n.t, outer, vxlanPort, vxlan(tt.vni, []byte(strings.ReplaceAll(string(tt.inner), "TEXT", string(text))))))
+			}
+			n.eventually("they are counted as "+tt.counter, func() error {
+				if got := n.drops("host1", tt.counter) - before; got < 5 {
+					return fmt.Errorf("%d of 5 are", got)
+				}
+				return nil
+			})
+			if got := inside.count("T000"); got > 0 || tt.name == "ARP" && inside.count("\x02\x00\x00\x00\x00\x66") > 0 {
+				n.t.Error("they arrive")
+			}
+			if got := reflected(answers, "192.168.5.2"); got > 0 {
+				n.t.Errorf("%d tunnel packets come back", got)
+			}
+		})
+	}
+	n.run("from the right host they arrive", func(n *network) {
+		inside, underlay := n.tapOf("host1", "a").record(), n.uplink("host2")
+		underlay.send(datagram(n.t, hop{underlay.mac.String(), victim, "192.168.5.3", "192.168.5.2"}, vxlanPort, vxlan(100, fromB)))
+		n.eventually("it arrives", func() error {
+			if inside.count("TEXT") != 1 {
+				return fmt.Errorf("%d do", inside.count("TEXT"))
+			}
+			return nil
+		})
+	})
+}
+
+// reflected counts our tunnel packets that a host has sent back.
+func reflected(r *recording, host string) (count int) {
+	for _, p := range r.with("T000") {
+		if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && ip.SrcIP.Equal(addr(host)) {
+			count++
+		}
+	}
+	return count
+}
+
+// What an endpoint sends in VXLAN is ordinary UDP, and gets nowhere but to its neighbours.
+func TestTunnelPacketsFromAContainer(t *testing.T) {
+	t.Parallel()
+	n := hosts(t, 2)
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
+	n.endpoint("host2 r red/web --ip 172.17.42.3")
+	n.ping("host1", "a", "172.17.42.3")
+	attacker := n.tapOf("host1", "a")
+	neighbour, red, underlay := n.tapOf("host2", "b").record(), n.tapOf("host2", "r").record(), n.uplink("host2").record()
+	// The packet inside is one that the red endpoint would take.
+	inner := datagram(t, hop{gateway, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("from inside"))
+	toUnderlay := func(dstMAC, dst string, vni uint32) {
+		attacker.send(datagram(t, hop{macA, dstMAC, "172.17.42.2", dst}, vxlanPort, vxlan(vni, inner)))
+	}
+	before := n.drops("host1", "no-such-address")
+	for _, vni := range []uint32{100, 200, probeVNI} {
+		toUnderlay(gateway, "192.168.5.3", vni)
+		toUnderlay(n.uplink("host2").mac.String(), "192.168.5.3", vni)
+		toUnderlay(n.uplink("host1").mac.String(), "192.168.5.2", vni)
+		toUnderlay(macB, "172.17.42.3", vni)
+	}
+	n.eventually("those to the underlay are counted", func() error {
+		if got := n.drops("host1", "no-such-address") - before; got < 9 {
+			return fmt.Errorf("%d of 9 are", got)
+		}
+		return nil
+	})
+	n.eventually("those to the neighbour arrive, as the UDP that they are", func() error {
+		if got := neighbour.count("from inside"); got != 3 {
+			return fmt.Errorf("%d of 3 do", got)
+		}
+		return nil
+	})
+	for _, p := range neighbour.with("from inside") {
+		if p.Layer(layers.LayerTypeVXLAN) == nil {
+			t.Error("the neighbour gets what was inside, unpacked")
+		}
+	}
+	if red.count("from inside") > 0 {
+		t.Error("the red endpoint gets it")
+	}
+	for _, p := range underlay.with("from inside") {
+		if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && ip.SrcIP.Equal(addr("172.17.42.2")) {
+			t.Errorf("on the underlay there is a packet from a container: %s", p)
+		}
+	}
+}
+
+// Whatever says that it is from somebody else is dropped, and counted.
+func TestSpoofing(t *testing.T) {
+	t.Parallel()
+	n := hosts(t, 2)
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host1 c blue/web --ip 172.17.42.4")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
+	n.ping("host1", "a", "172.17.42.3")
+	attacker := n.tapOf("host1", "a")
+	const macC, macX = "02:4f:ac:11:2a:04", "02:00:00:00:00:66"
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+	}{
+		{"MAC of nobody", datagram(t, hop{macX, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"MAC of a neighbour", datagram(t, hop{macC, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"MAC of the gateway", datagram(t, hop{gateway, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"address of nobody", datagram(t, hop{macA, macB, "172.17.42.99", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"address of the gateway", datagram(t, hop{macA, macB, "172.17.42.1", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"address of a neighbour here", datagram(t, hop{macA, macB, "172.17.42.4", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"address of the receiver", datagram(t, hop{macA, macB, "172.17.42.3", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"both of a neighbour", datagram(t, hop{macC, macB, "172.17.42.4", "172.17.42.3"}, 9, []byte("spoof"))},
+		{"broadcast", datagram(t, hop{macA, "ff:ff:ff:ff:ff:ff", "172.17.42.4", "172.17.42.255"}, 9, []byte("spoof"))},
+		{"ARP, address of a neighbour", arp(t, layers.ARPRequest, macA, macA, "172.17.42.4", "172.17.42.3")},
+		{"ARP, MAC of a neighbour inside", arp(t, layers.ARPRequest, macA, macC, "172.17.42.2", "172.17.42.3")},
+		{"ARP, MAC of a neighbour outside", arp(t, layers.ARPRequest, macC, macA, "172.17.42.2", "172.17.42.3")},
+		{"ARP, gateway", arp(t, layers.ARPReply, macA, macA, "172.17.42.1", "172.17.42.3")},
+		{"ARP announcement of another one's address", arp(t, layers.ARPRequest, macA, macA, "172.17.42.3", "172.17.42.3")},
+	} {
+		n.run(tt.name, func(n *network) {
+			b, c := n.tapOf("host2", "b").record(), n.tapOf("host1", "c").record()
+			before := n.drops("host1", "spoofed")
+			attacker.send(tt.frame)
+			n.eventually("it is counted as spoofed", func() error {
+				if got := n.drops("host1", "spoofed"); got != before+1 {
+					return fmt.Errorf("were %d, are %d", before, got)
+				}
+				return nil
+			})
+			if b.count("spoof")+c.count("spoof") > 0 {
+				n.t.Error("it arrives")
+			}
+		})
+	}
+	n.run("what is true arrives", func(n *network) {
+		b := n.tapOf("host2", "b").record()
+		attacker.send(datagram(n.t, hop{macA, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("spoof")))
+		n.eventually("it arrives", func() error {
+			if b.count("spoof") != 1 {
+				return fmt.Errorf("%d do", b.count("spoof"))
+			}
+			return nil
+		})
+	})
+}
