@@ -38,7 +38,7 @@ func Resolve(ctx context.Context, socket, nameOrID string) (Container, error) {
 }
 
 func inspect(ctx context.Context, socket, nameOrID string) (Container, error) {
-	docker, err := client.New(client.WithHost("unix://"+socket), client.WithAPIVersionNegotiation())
+	docker, err := client.New(client.WithHost("unix://" + socket))
 	if err != nil {
 		return Container{}, err
 	}
