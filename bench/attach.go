@@ -21,6 +21,7 @@ func measureAttach(ctx context.Context, w *world) error {
 	}
 	spent := func() time.Duration { return cpu(w.pids()...) }
 	var socket, command, script samples
+	before := w.cpuEach()
 	for range attachRuns {
 		if err := w.attachOnce(ctx, &socket, spent, viaSocket); err != nil {
 			return err
@@ -32,6 +33,7 @@ func measureAttach(ctx context.Context, w *world) error {
 			return err
 		}
 	}
+	each := w.cpuEach().since(before)
 	memory, err := w.attachFromMemory(ctx)
 	if err != nil {
 		return err
@@ -45,7 +47,8 @@ func measureAttach(ctx context.Context, w *world) error {
 		quantile("attach until applied, p99, call, store in memory", "ms", 0.99, memory.wall).against("script", at(script.wall, 0.99)),
 		median("attach until applied, p50, command line", "ms", command.wall).against("script", wall).wants(eighth),
 		quantile("attach until applied, p99, command line", "ms", 0.99, command.wall).against("script", at(script.wall, 0.99)),
-		median("attach, CPU, call: server and agents", "ms", socket.cpu).against("script", cpuOf).wants(three),
+		median("attach, CPU, call: server and agents", "ms", socket.cpu).against("script", cpuOf).wants(three).
+			noting("of all CPU used meanwhile, detaching included: %s", each),
 		median("attach, CPU, call, store in memory", "ms", memory.cpu).against("script", cpuOf).wants(three),
 		median("attach, CPU, command line: it, server and agents", "ms", command.cpu).against("script", cpuOf).wants(three),
 	)

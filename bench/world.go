@@ -136,3 +136,27 @@ func detach(ctx context.Context, h *lab.Host, netns string) error {
 	_, err := agentOf(h).Detach(ctx, agent.DetachRequest{Netns: netns})
 	return err
 }
+
+// shares is CPU time by who used it: the server, the agent of host1, the agent of host2.
+type shares [3]time.Duration
+
+func (w *world) cpuEach() (s shares) {
+	for i, pid := range w.pids() {
+		s[i] = cpu(pid)
+	}
+	return s
+}
+
+func (s shares) since(before shares) shares {
+	for i := range s {
+		s[i] -= before[i]
+	}
+	return s
+}
+
+func (s shares) sum() time.Duration { return s[0] + s[1] + s[2] }
+
+func (s shares) String() string {
+	part := func(d time.Duration) float64 { return 100 * float64(d) / float64(s.sum()) }
+	return fmt.Sprintf("server %.0f%%, agent %.0f%%, other agent %.0f%%", part(s[0]), part(s[1]), part(s[2]))
+}

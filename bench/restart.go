@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/overlane/overlane/lab"
+)
+
+// measureRestart counts the echoes that are lost between two endpoints on different hosts while the agents of both are killed and started again,
+// and then the server.
+func measureRestart(ctx context.Context, w *world) error {
+	if err := w.fill(ctx); err != nil {
+		return err
+	}
+	reply, err := attach(ctx, w.host2, realNetns(0), many(0)) // as it is already
+	if err != nil {
+		return err
+	}
+	sent, lost, err := w.echoesDuring(ctx, reply.Address.Addr().String(), func() error {
+		for _, h := range []*lab.Host{w.host1, w.host2} {
+			if err := errors.Join(h.KillAgent(ctx, syscall.SIGKILL), h.StartAgent(ctx), awaitReady(ctx, h)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	w.report(lostEchoes("agents", sent, lost))
+	sent, lost, err = w.echoesDuring(ctx, reply.Address.Addr().String(), func() error {
+		began := time.Now()
+		if err := errors.Join(w.lab.Server.Kill(ctx, syscall.SIGKILL), w.lab.Server.Start(ctx)); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "bench: the server was back after %.2f s\n", time.Since(began).Seconds())
+		time.Sleep(7 * time.Second) // agents come back after five at most
+		return errors.Join(awaitReady(ctx, w.host1), awaitReady(ctx, w.host2))
+	})
+	if err != nil {
+		return err
+	}
+	w.report(lostEchoes("the server", sent, lost))
+	return nil
+}
+
+func lostEchoes(who string, sent, lost int) result {
+	r := median("echoes lost while "+who+" are killed and restarted at 5,000", "", []float64{float64(lost)}).wants(atMost(0))
+	return r.noting("of %d, one each 10 ms", sent)
+}
+
+var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+
+// echoesDuring pings each 10 ms while f runs, and a second before and after. The last echo may be under way when ping ends: it is not counted.
+func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (sent, lost int, err error) {
+	cmd := w.host1.Command(ctx, "ip", "netns", "exec", realNetns(0), "ping", "-q", "-i", "0.01", to)
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := w.host1.Start(cmd); err != nil {
+		return 0, 0, err
+	}
+	time.Sleep(time.Second)
+	err = f()
+	time.Sleep(time.Second)
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	m := pingSummary.FindStringSubmatch(out.String())
+	if m == nil {
+		return 0, 0, errors.Join(err, fmt.Errorf("ping said: %s", out.String()))
+	}
+	sent, _ = strconv.Atoi(m[1])
+	received, _ := strconv.Atoi(m[2])
+	return sent, max(0, sent-received-1), err
+}

@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func measureTraffic(context.Context, *world) error { return nil }
