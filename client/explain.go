@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -58,7 +59,7 @@ func explainTLS(err error) string {
 		return "its certificate is not from the CA that was expected; it is another server, or somebody in between"
 	case errors.As(err, &name), errors.As(err, &invalid):
 		return "its certificate is not an overlane server's"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS; is this the port of overlane server?"
 	}
 	return ""
