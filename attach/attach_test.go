@@ -45,13 +45,20 @@ func request(ns, endpoint string, last byte) Request {
 	}
 }
 
+func unplumb(t testing.TB, hostIf string) {
+	t.Helper()
+	if err := Unplumb(context.Background(), hostIf); err != nil {
+		t.Error(err)
+	}
+}
+
 func plumbed(t testing.TB, r Request) func() error {
 	t.Helper()
 	undo, err := Plumb(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { Unplumb(context.Background(), r.HostIf) })
+	t.Cleanup(func() { unplumb(t, r.HostIf) })
 	return undo
 }
 
@@ -261,12 +268,10 @@ func TestUnplumb(t *testing.T) {
 func TestNetnsPath(t *testing.T) {
 	t.Parallel()
 	path := newNetns(t, "attach-path")
-	sleep := exec.Command("nsenter", "--net="+path, "sleep", "60")
+	sleep := exec.CommandContext(t.Context(), "nsenter", "--net="+path, "sleep", "60")
 	if err := sleep.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer sleep.Wait()
-	defer sleep.Process.Kill()
 	pid := fmt.Sprint(sleep.Process.Pid)
 	for in, want := range map[string]string{
 		"attach-path": path, path: path, pid: "/proc/" + pid + "/ns/net",
@@ -389,7 +394,9 @@ func TestHostIsDeafToEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	own.Write([]byte("y"))
+	if _, err := own.Write([]byte("y")); err != nil {
+		t.Fatal(err)
+	}
 	if first := <-heard; !strings.HasPrefix(first, "127.0.0.1:") {
 		t.Errorf("the host heard the endpoint first: %s", first)
 	}

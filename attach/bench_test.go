@@ -44,13 +44,15 @@ func BenchmarkAttach(b *testing.B) {
 		newNetnsOnce(b, ns, func() {
 			r := request(ns, ns, 2)
 			ours.take(func() { attachOurs(b, db, r) })
-			db.RemovePort(b.Context(), r.HostIf)
-			Unplumb(b.Context(), r.HostIf)
+			if err := db.RemovePort(b.Context(), r.HostIf); err != nil {
+				b.Fatal(err)
+			}
+			unplumb(b, r.HostIf)
 		})
 		newNetnsOnce(b, ns, func() {
 			theirs.take(func() { attachTheirs(b, script, o, ns) })
 			o.Vsctl("del-port", "art0")
-			exec.Command("ip", "link", "del", "art0").Run()
+			ip(b, "link", "del", "art0")
 		})
 	}
 	ours.report(b, "ours")
@@ -107,7 +109,7 @@ func (s *samples) report(b *testing.B, name string) {
 func cpuTime() (sum time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var u syscall.Rusage
-		syscall.Getrusage(who, &u)
+		_ = syscall.Getrusage(who, &u) // fails for an unknown who only
 		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	return sum

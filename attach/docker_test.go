@@ -35,10 +35,11 @@ func dockerd(t testing.TB, ns string) (socket string, docker func(args ...string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		daemon.Process.Signal(syscall.SIGTERM)
-		daemon.Wait()
+		if err := errors.Join(daemon.Process.Signal(syscall.SIGTERM), daemon.Wait()); err != nil {
+			t.Errorf("stop dockerd: %v", err)
+		}
 		for _, left := range []string{data, filepath.Join(dir, "exec/netns/default")} { // dockerd leaves these mounts
-			syscall.Unmount(left, syscall.MNT_DETACH)
+			_ = syscall.Unmount(left, syscall.MNT_DETACH)
 		}
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())

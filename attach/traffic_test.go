@@ -3,6 +3,7 @@ package attach
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -36,8 +37,7 @@ func TestMain(m *testing.M) {
 	cmd.Env = append(os.Environ(), hostNetnsEnv+"="+hostNetns)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
-	exec.Command("ip", "netns", "del", hostNetns).Run()
-	if err != nil {
+	if err := errors.Join(err, exec.Command("ip", "netns", "del", hostNetns).Run()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -92,7 +92,9 @@ func sendTCP(t testing.TB, from, to, address string, data []byte) []byte {
 	listener := exec.CommandContext(ctx, "nsenter", "--net="+netnsDir+"/"+to, "busybox", "nc", "-l", "-p", "5005")
 	var got bytes.Buffer
 	listener.Stdout = &got
-	listener.StdinPipe() // stays open: nc ends when either side does
+	if _, err := listener.StdinPipe(); err != nil { // stays open: nc ends when either side does
+		t.Fatal(err)
+	}
 	if err := listener.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,9 @@ func sendTCP(t testing.TB, from, to, address string, data []byte) []byte {
 	if out, err := sender.CombinedOutput(); err != nil {
 		t.Errorf("send: %v: %s", err, out)
 	}
-	listener.Wait()
+	if err := listener.Wait(); err != nil {
+		t.Errorf("receive: %v", err)
+	}
 	return got.Bytes()
 }
 

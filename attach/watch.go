@@ -112,7 +112,7 @@ func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
 
 func (w *watch) take(ctx context.Context, u netlink.LinkUpdate) {
 	name := u.Attrs().Name
-	if !ours(name) || u.IfInfomsg.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
+	if !ours(name) || u.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
 		return
 	}
 	if u.Header.Type == unix.RTM_NEWLINK {

@@ -38,7 +38,7 @@ func newJournal(nic netlink.Link, old *journal) (*journal, error) {
 	if old != nil && now.empty() {
 		j.inventory = old.inventory
 	}
-	if j.inventory.empty() {
+	if j.empty() {
 		return nil, errors.New("it has no address to move; an uplink is the interface with the address of this host's tunnels")
 	}
 	return j, nil
@@ -70,7 +70,7 @@ func (j *journal) moveThere() error {
 	if err := netlink.LinkSetUp(bridge); err != nil {
 		return fmt.Errorf("set %s up: %w", UplinkBridge, err)
 	}
-	if err := j.inventory.move(nic, bridge); err != nil {
+	if err := j.move(nic, bridge); err != nil {
 		return err
 	}
 	return silence(nic)
@@ -85,7 +85,7 @@ func (j *journal) putBack() error {
 	if err := j.Settings.apply(nic); err != nil {
 		return err
 	}
-	return j.inventory.move(bridge, nic)
+	return j.move(bridge, nic)
 }
 
 // bothLinks gives a nil bridge where there is none.

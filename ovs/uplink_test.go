@@ -262,14 +262,15 @@ func (h *uplinkHost) mustBeAsBefore() {
 func (h *uplinkHost) mustCarryTCP() {
 	h.t.Helper()
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<14)
-	listener := exec.Command("nsenter", "--net=/var/run/netns/"+h.ns, "busybox", "nc", "-l", "-p", "5005")
+	listener := exec.CommandContext(h.t.Context(), "nsenter", "--net=/var/run/netns/"+h.ns, "busybox", "nc", "-l", "-p", "5005")
 	var got bytes.Buffer
 	listener.Stdout = &got
-	listener.StdinPipe() // stays open: nc ends when either side does
+	if _, err := listener.StdinPipe(); err != nil { // stays open: nc ends when either side does
+		h.t.Fatal(err)
+	}
 	if err := listener.Start(); err != nil {
 		h.t.Fatal(err)
 	}
-	defer listener.Process.Kill()
 	eventually(h.t, "listening", func() bool {
 		out, _ := exec.Command("nsenter", "--net=/var/run/netns/"+h.ns, "busybox", "netstat", "-ltn").Output()
 		return strings.Contains(string(out), ":5005")
@@ -279,7 +280,9 @@ func (h *uplinkHost) mustCarryTCP() {
 	if out, err := sender.CombinedOutput(); err != nil {
 		h.t.Errorf("send: %v: %s", err, out)
 	}
-	listener.Wait()
+	if err := listener.Wait(); err != nil {
+		h.t.Errorf("receive: %v", err)
+	}
 	if !bytes.Equal(got.Bytes(), data) {
 		h.t.Errorf("sent %d bytes, %d arrived", len(data), got.Len())
 	}
@@ -312,8 +315,12 @@ func TestUplinkKilled(t *testing.T) {
 		link, err := exec.Command("ip", "-n", h.ns, "link", "show", "eth0").Output()
 		return err == nil && strings.Contains(string(link), "NOARP")
 	})
-	cmd.Process.Kill()
-	cmd.Wait()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("ended by itself")
+	}
 	h.mustBe(on(UplinkBridge))
 	h.ovs.StopSwitchd()
 	if got := h.do(uplinkStep{Do: "restore"}); got != "restored true <nil>" {
