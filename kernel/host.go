@@ -1,0 +1,213 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The files of a run, in a folder of its own.
+const (
+	jobFile      = "job.json"
+	argvFile     = "qemu.json"
+	consoleFile  = "console"
+	fsSocket     = "fs.sock"
+	stdoutSocket = "1.sock"
+	stderrSocket = "2.sock"
+	statusSocket = "3.sock"
+)
+
+// grace is what the guest may take to start and to end beside its command.
+const grace = 3 * time.Minute
+
+// run boots the guest, and returns when it is gone.
+func (m machine) run() (status int, err error) {
+	scratch, err := os.MkdirTemp("", "kernel")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(scratch)
+	img, err := prepare(scratch)
+	if err != nil {
+		return 0, err
+	}
+	m.job.Modules = img.modules
+	if err := errors.Join(writeJSON(filepath.Join(scratch, jobFile), m.job), writeJSON(filepath.Join(scratch, argvFile), m.qemu(img, scratch))); err != nil {
+		return 0, err
+	}
+	var code strings.Builder
+	done, err := pump(scratch, map[string]io.Writer{stdoutSocket: os.Stdout, stderrSocket: os.Stderr, statusSocket: &code})
+	if err != nil {
+		return 0, err
+	}
+	err = boot(scratch, m.job.Timeout+grace)
+	done()
+	if code.Len() == 0 {
+		return 0, fmt.Errorf("the guest died (QEMU: %v); its console ended:\n%s", err, lastLines(filepath.Join(scratch, consoleFile), 60))
+	}
+	return strconv.Atoi(code.String())
+}
+
+func writeJSON(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
+}
+
+// pump listens on a socket for each of the guest's outputs and passes on what comes. QEMU connects. When it is gone, done waits for the rest.
+func pump(scratch string, to map[string]io.Writer) (done func(), err error) {
+	var copies sync.WaitGroup
+	var listeners []net.Listener
+	for name, w := range to {
+		l, err := net.Listen("unix", filepath.Join(scratch, name))
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, l)
+		copies.Go(func() {
+			c, err := l.Accept()
+			if err != nil {
+				return // QEMU did not come
+			}
+			io.Copy(w, c)
+		})
+	}
+	return func() {
+		for _, l := range listeners {
+			l.Close()
+		}
+		copies.Wait()
+	}, nil
+}
+
+// boot runs QEMU in namespaces of its own: if this process dies, or the time is over, all of it is gone.
+func boot(scratch string, limit time.Duration) error {
+	cmd := exec.Command("/proc/self/exe", scratch)
+	cmd.Args[0] = hostStage
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("make namespaces (are you root?): %w", err)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	over := time.AfterFunc(limit, func() { stop <- syscall.SIGTERM })
+	defer over.Stop()
+	go func() {
+		<-stop
+		cmd.Process.Kill()
+	}()
+	return cmd.Wait()
+}
+
+// inside is the first process of the namespaces. It shows the guest a read-only root.
+func inside(scratch string) int {
+	err := readOnlyRoot(scratch)
+	if err == nil {
+		err = runQEMU(scratch)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kernel:", err)
+		return 1
+	}
+	return 0
+}
+
+func readOnlyRoot(scratch string) error {
+	for _, m := range []struct {
+		what, source, target, fs string
+		flags                    uintptr
+	}{
+		{"keep mounts private", "", "/", "", unix.MS_REC | unix.MS_PRIVATE},
+		{"keep the run's folder writable", scratch, scratch, "", unix.MS_BIND},
+		{"bind the root", "/", "/", "", unix.MS_BIND},
+		{"make the root read-only", "", "/", "", unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY},
+		{"mount /proc", "proc", "/proc", "proc", 0},
+		{"mount /run, for virtiofsd's lock", "tmpfs", "/run", "tmpfs", 0},
+	} {
+		if err := unix.Mount(m.source, m.target, m.fs, m.flags, ""); err != nil {
+			return fmt.Errorf("%s: %w", m.what, err)
+		}
+	}
+	return os.Chdir("/") // the root that is mounted now, not the one below it
+}
+
+// fileServers are where distributions keep virtiofsd.
+var fileServers = []string{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"}
+
+func runQEMU(scratch string) error {
+	var argv []string
+	data, err := os.ReadFile(filepath.Join(scratch, argvFile))
+	if err == nil {
+		err = json.Unmarshal(data, &argv)
+	}
+	if err != nil {
+		return err
+	}
+	if err := serveFiles(scratch); err != nil {
+		return err
+	}
+	qemu := exec.Command(argv[0], argv[1:]...)
+	qemu.Stderr = os.Stderr
+	if err := qemu.Run(); err != nil {
+		return fmt.Errorf("run QEMU: %w", err)
+	}
+	return nil
+}
+
+// serveFiles starts virtiofsd on the root and waits until it listens. It ends with QEMU's connection, or with this namespace.
+func serveFiles(scratch string) error {
+	for _, path := range fileServers {
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		socket := filepath.Join(scratch, fsSocket)
+		server := exec.Command(path, "--socket-path="+socket, "-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=always", "-o", "no_posix_lock", "-o", "no_flock")
+		log := new(strings.Builder)
+		server.Stderr = log
+		if err := server.Start(); err != nil {
+			return fmt.Errorf("start virtiofsd: %w", err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- server.Wait() }()
+		return awaitSocket(socket, ended, log)
+	}
+	return fmt.Errorf("virtiofsd is not there: none of %s", strings.Join(fileServers, ", "))
+}
+
+func awaitSocket(path string, ended <-chan error, log fmt.Stringer) error {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("virtiofsd ended (%v): %s", err, log)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func lastLines(path string, n int) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
