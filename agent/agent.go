@@ -147,7 +147,7 @@ func (a *Agent) ask(ctx context.Context, f func()) error {
 
 const (
 	tick       = time.Second
-	auditEvery = 5 * time.Minute // read the switch back although nothing seems to have happened
+	auditEvery = 5 * time.Minute
 )
 
 // loop takes what has happened, all of it, and then brings the switch up to date in one step.
@@ -176,8 +176,16 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		case <-ticker.C:
 			a.everySecond(ctx)
 		case <-audit.C:
-			a.wantResync("audit")
+			a.audit(ctx)
 		}
+	}
+}
+
+// audit doubts everything, although nothing seems to have happened.
+func (a *Agent) audit(ctx context.Context) {
+	a.wantResync(resyncAudit)
+	if a.sw != nil {
+		a.ensureUnderlay(ctx)
 	}
 }
 
