@@ -27,7 +27,7 @@ func (c *Client) explain(err error) (wire.ErrorKind, string) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return wire.Unavailable, "connection refused; is overlane server running there?"
 	case errors.Is(err, syscall.EACCES):
-		return wire.Denied, "permission denied; use sudo, or join the group that owns the socket"
+		return wire.Denied, "permission denied; use sudo"
 	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
 		return wire.Unavailable, "no answer in time; is the address right, and the port open in the firewall?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):

@@ -69,7 +69,8 @@ func newRoot(e *env) *cobra.Command {
 		Use:   "overlane",
 		Short: "A VPC for the machines you already have",
 		Long: "Overlane gives containers, VMs and network namespaces on plain Linux hosts the isolation of a cloud VPC,\n" +
-			"on Open vSwitch and plain VXLAN.",
+			"on Open vSwitch and plain VXLAN.\n\n" +
+			"It exits with 0 if all went well, 1 if something was refused or failed, 2 if it was called wrongly.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRun:  func(*cobra.Command, []string) { e.parsed = true },
