@@ -53,7 +53,7 @@ func up(t testing.TB, f lab.File) *network {
 	t.Helper()
 	net := &network{labtest.UpFile(t, f), t}
 	for _, h := range net.Hosts() {
-		uplinkByHand(t, h)
+		net.awaitHostReady(h.Name)
 	}
 	return net
 }
