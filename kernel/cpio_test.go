@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Join(m.job.Argv, " ") != "echo -n" || strings.Join(m.job.Load, " ") != "openvswitch bridge" || m.wire != [2]string{"a", "b"} || m.job.Name != "host1" {
+	if strings.Join(m.job.Argv, " ") != "echo -n" || strings.Join(m.job.Load, " ") != "openvswitch bridge virtio_net" || m.wire != [2]string{"a", "b"} || m.job.Name != "host1" {
 		t.Errorf("%+v", m)
 	}
 	for _, wrong := range [][]string{nil, {"-wire", "a", "true"}, {"-no-such-flag", "true"}} {

@@ -53,12 +53,20 @@ func (m machine) run() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = boot(scratch, m.job.Timeout+grace)
+	err = boot(m.job.Timeout+grace, m.writable(scratch)...)
 	done()
 	if code.Len() == 0 {
 		return 0, fmt.Errorf("the guest died (QEMU: %v); its console ended:\n%s", err, lastLines(filepath.Join(scratch, consoleFile), 60))
 	}
 	return strconv.Atoi(code.String())
+}
+
+// writable are the folders that QEMU makes sockets in, the run's own first.
+func (m machine) writable(scratch string) []string {
+	if m.wire == [2]string{} {
+		return []string{scratch}
+	}
+	return []string{scratch, filepath.Dir(m.wire[0])}
 }
 
 func writeJSON(path string, v any) error {
@@ -96,8 +104,8 @@ func pump(scratch string, to map[string]io.Writer) (done func(), err error) {
 }
 
 // boot runs QEMU in namespaces of its own: if this process dies, or the time is over, all of it is gone.
-func boot(scratch string, limit time.Duration) error {
-	cmd := exec.Command("/proc/self/exe", scratch)
+func boot(limit time.Duration, writable ...string) error {
+	cmd := exec.Command("/proc/self/exe", writable...)
 	cmd.Args[0] = hostStage
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
@@ -116,10 +124,10 @@ func boot(scratch string, limit time.Duration) error {
 }
 
 // inside is the first process of the namespaces. It shows the guest a read-only root.
-func inside(scratch string) int {
-	err := readOnlyRoot(scratch)
+func inside(writable []string) int {
+	err := readOnlyRoot(writable)
 	if err == nil {
-		err = runQEMU(scratch)
+		err = runQEMU(writable[0])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kernel:", err)
@@ -128,20 +136,26 @@ func inside(scratch string) int {
 	return 0
 }
 
-func readOnlyRoot(scratch string) error {
-	for _, m := range []struct {
-		what, source, target, fs string
-		flags                    uintptr
-	}{
-		{"keep mounts private", "", "/", "", unix.MS_REC | unix.MS_PRIVATE},
-		{"keep the run's folder writable", scratch, scratch, "", unix.MS_BIND},
-		{"bind the root", "/", "/", "", unix.MS_BIND},
-		{"make the root read-only", "", "/", "", unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY},
-		{"mount /proc", "proc", "/proc", "proc", 0},
-		{"mount /run, for virtiofsd's lock", "tmpfs", "/run", "tmpfs", 0},
-	} {
+// bind is the arguments of mount(2).
+type bind struct {
+	source, target, fs string
+	flags              uintptr
+}
+
+func readOnlyRoot(writable []string) error {
+	mounts := []bind{{"", "/", "", unix.MS_REC | unix.MS_PRIVATE}}
+	for _, folder := range writable {
+		mounts = append(mounts, bind{folder, folder, "", unix.MS_BIND})
+	}
+	mounts = append(mounts,
+		bind{"/", "/", "", unix.MS_BIND},
+		bind{"", "/", "", unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY},
+		bind{"proc", "/proc", "proc", 0},  // of this namespace's processes
+		bind{"tmpfs", "/run", "tmpfs", 0}, // for virtiofsd's lock
+	)
+	for _, m := range mounts {
 		if err := unix.Mount(m.source, m.target, m.fs, m.flags, ""); err != nil {
-			return fmt.Errorf("%s: %w", m.what, err)
+			return fmt.Errorf("mount %+v: %w", m, err)
 		}
 	}
 	return os.Chdir("/") // the root that is mounted now, not the one below it

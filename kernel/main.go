@@ -31,7 +31,7 @@ func main() {
 	case "/init":
 		guest()
 	case hostStage:
-		os.Exit(inside(os.Args[1]))
+		os.Exit(inside(os.Args[1:]))
 	}
 	m, err := parse(os.Args[1:])
 	if err != nil {
@@ -95,6 +95,9 @@ func parse(args []string) (machine, error) {
 		m.wire = [2]string{ours, theirs}
 	}
 	m.job.Load = strings.FieldsFunc(load, func(r rune) bool { return r == ',' })
+	if wire != "" {
+		m.job.Load = append(m.job.Load, "virtio_net")
+	}
 	m.job.Env = os.Environ()
 	var err error
 	m.job.Dir, err = os.Getwd()
