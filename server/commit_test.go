@@ -67,8 +67,12 @@ func allocate(t *testing.T, servers ...api) {
 		})
 	}
 	group.Wait()
+	latest := int64(0) // any of them may have committed last, and the others not have seen it yet
 	for _, s := range servers {
-		await(t, s, servers[0].State().Revision())
+		latest = max(latest, s.State().Revision())
+	}
+	for _, s := range servers {
+		await(t, s, latest)
 		seen := map[any]string{}
 		for o := range s.State().List("Endpoint") {
 			spec := o.Spec.(*model.EndpointSpec)
