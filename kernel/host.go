@@ -161,8 +161,14 @@ func readOnlyRoot(writable []string) error {
 	return os.Chdir("/") // the root that is mounted now, not the one below it
 }
 
-// fileServers are where distributions keep virtiofsd.
-var fileServers = []string{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"}
+// fileServers are where distributions keep virtiofsd: the one in C of QEMU 7, the one in Rust that came after it.
+var fileServers = []struct {
+	path  string
+	flags []string
+}{
+	{"/usr/lib/qemu/virtiofsd", []string{"-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=always", "-o", "no_posix_lock", "-o", "no_flock"}},
+	{"/usr/libexec/virtiofsd", []string{"--shared-dir=/", "--sandbox=chroot", "--cache=always"}},
+}
 
 func runQEMU(scratch string) error {
 	var argv []string
@@ -186,12 +192,12 @@ func runQEMU(scratch string) error {
 
 // serveFiles starts virtiofsd on the root and waits until it listens. It ends with QEMU's connection, or with this namespace.
 func serveFiles(scratch string) error {
-	for _, path := range fileServers {
-		if _, err := os.Stat(path); err != nil {
+	for _, s := range fileServers {
+		if _, err := os.Stat(s.path); err != nil {
 			continue
 		}
 		socket := filepath.Join(scratch, fsSocket)
-		server := exec.Command(path, "--socket-path="+socket, "-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=always", "-o", "no_posix_lock", "-o", "no_flock")
+		server := exec.Command(s.path, append(s.flags, "--socket-path="+socket)...)
 		log := new(strings.Builder)
 		server.Stderr = log
 		if err := server.Start(); err != nil {
@@ -201,7 +207,7 @@ func serveFiles(scratch string) error {
 		go func() { ended <- server.Wait() }()
 		return awaitSocket(socket, ended, log)
 	}
-	return fmt.Errorf("virtiofsd is not there: none of %s", strings.Join(fileServers, ", "))
+	return fmt.Errorf("virtiofsd is not there: neither %s nor %s", fileServers[0].path, fileServers[1].path)
 }
 
 func awaitSocket(path string, ended <-chan error, log fmt.Stringer) error {

@@ -18,22 +18,23 @@ type image struct {
 	initrd  string
 }
 
-const flavour = "linux-image-cloud-amd64"
+// flavours are the metapackages of kernels for virtual machines: Debian's, then Ubuntu's. The first that apt knows is taken.
+var flavours = []string{"linux-image-cloud-amd64", "linux-image-virtual"}
 
 // neededModules bring the guest from the initramfs to its root, and out of it: PCI, the console ports, and the file systems.
 var neededModules = []string{"virtio_pci", "virtio_console", "virtiofs", "overlay"}
 
-// prepare gets Debian's kernel package the first time, without installing it, and packs an initramfs of this program and a few modules.
+// prepare gets the distribution's kernel the first time, without installing it, and packs an initramfs of this program and a few modules.
 func prepare(scratch string) (image, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return image{}, err
 	}
-	cache = filepath.Join(cache, "overlane", flavour)
+	cache = filepath.Join(cache, "overlane", "kernel")
 	versions, _ := filepath.Glob(filepath.Join(cache, "lib/modules/*/modules.dep.bin")) // written last
 	if len(versions) == 0 {
 		if err := download(cache); err != nil {
-			return image{}, fmt.Errorf("get %s: %w", flavour, err)
+			return image{}, fmt.Errorf("get a kernel: %w", err)
 		}
 		versions, _ = filepath.Glob(filepath.Join(cache, "lib/modules/*/modules.dep.bin"))
 	}
@@ -49,21 +50,11 @@ func prepare(scratch string) (image, error) {
 	return i, i.pack(cache)
 }
 
-// download leaves the package's files in the cache, complete or not at all.
+// download leaves the package's files in the cache, complete or not at all. Ubuntu has modules in packages of their own.
 func download(cache string) error {
-	release, err := output("apt-cache", "depends", flavour)
+	name, err := kernelPackage()
 	if err != nil {
 		return err
-	}
-	var name string
-	for line := range strings.Lines(release) {
-		if _, after, ok := strings.Cut(line, "Depends: "); ok && strings.HasPrefix(after, "linux-image-") {
-			name = strings.TrimSpace(after)
-			break
-		}
-	}
-	if name == "" {
-		return errors.New("apt-cache knows of no kernel; is this Debian, and did apt-get update run?")
 	}
 	if err := os.MkdirAll(filepath.Dir(cache), 0o755); err != nil {
 		return err
@@ -73,14 +64,34 @@ func download(cache string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	script := `cd "$1" && apt-get download -q "$2" && dpkg-deb -x "$2"_*.deb files && depmod -b files "${2#linux-image-}"`
-	if _, err := output("sh", "-c", script, "sh", work, name); err != nil {
+	const script = `cd "$1"
+		apt-get download -q "linux-image-$2"
+		for more in "linux-modules-$2" "linux-modules-extra-$2"; do apt-get download -q "$more" || true; done
+		for deb in ./*.deb; do dpkg-deb -x "$deb" files; done
+		depmod -b files "$2"`
+	if _, err := output("sh", "-ec", script, "sh", work, strings.TrimPrefix(name, "linux-image-")); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(cache); err != nil {
 		return err
 	}
 	return os.Rename(filepath.Join(work, "files"), cache)
+}
+
+// kernelPackage is the package that a metapackage stands for today.
+func kernelPackage() (string, error) {
+	for _, flavour := range flavours {
+		depends, err := output("apt-cache", "depends", flavour)
+		if err != nil {
+			continue // another distribution's
+		}
+		for line := range strings.Lines(depends) {
+			if _, name, ok := strings.Cut(line, "Depends: "); ok && strings.HasPrefix(name, "linux-image-") {
+				return strings.TrimSpace(name), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("apt-cache knows none of %s; did apt-get update run?", strings.Join(flavours, ", "))
 }
 
 func (i image) pack(cache string) error {
@@ -97,6 +108,10 @@ func (i image) pack(cache string) error {
 	}
 	files := []file{{"init", self, 0o755}}
 	for n, path := range needed {
+		path, err := plain(path, filepath.Dir(i.initrd))
+		if err != nil {
+			return err
+		}
 		files = append(files, file{fmt.Sprintf("modules/%02d-%s", n, filepath.Base(path)), path, 0o644})
 	}
 	out, err := os.Create(i.initrd)
@@ -126,6 +141,20 @@ func (i image) needed(cache string) (paths []string, err error) {
 		}
 	}
 	return paths, nil
+}
+
+// plain unpacks a module that is compressed.
+func plain(path, scratch string) (string, error) {
+	tool, ok := map[string]string{".xz": "xz", ".zst": "zstd"}[filepath.Ext(path)]
+	if !ok {
+		return path, nil
+	}
+	content, err := output(tool, "-dqc", path)
+	if err != nil {
+		return "", err
+	}
+	unpacked := filepath.Join(scratch, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
+	return unpacked, os.WriteFile(unpacked, []byte(content), 0o600)
 }
 
 // static refuses to be the guest's first process if there would be no dynamic linker for it.
