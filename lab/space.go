@@ -110,12 +110,21 @@ func (s *space) onThread(f func() error) error {
 		return fmt.Errorf("enter namespaces: %w", err)
 	}
 	defer unix.Close(fd)
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", s.first.PID), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("enter namespaces: open root: %w", err)
+	}
+	defer unix.Close(root)
 	// A mount namespace can be entered only by a thread that shares its root and working directory with no other.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("enter namespaces: %w", err)
 	}
 	if err := unix.Setns(fd, enterFlags); err != nil {
 		return fmt.Errorf("enter namespaces: %w", err)
+	}
+	// Now the root is the namespace's; that of a process in a chroot is another one.
+	if err := errors.Join(unix.Fchdir(root), unix.Chroot(".")); err != nil {
+		return fmt.Errorf("enter namespaces: change root: %w", err)
 	}
 	return f()
 }
