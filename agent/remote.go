@@ -17,22 +17,26 @@ type Local struct{ Socket string }
 
 // Attach is [Agent.Attach].
 func (l Local) Attach(ctx context.Context, r AttachRequest) (reply AttachReply, err error) {
-	return reply, l.call(ctx, http.MethodPost, "/v1/attach", r, &reply)
+	err = l.call(ctx, http.MethodPost, "/v1/attach", r, &reply)
+	return reply, err
 }
 
 // Detach is [Agent.Detach].
 func (l Local) Detach(ctx context.Context, r DetachRequest) (names []string, err error) {
-	return names, l.call(ctx, http.MethodPost, "/v1/detach", r, &names)
+	err = l.call(ctx, http.MethodPost, "/v1/detach", r, &names)
+	return names, err
 }
 
 // Status is what the agent has measured.
 func (l Local) Status(ctx context.Context) (s Status, err error) {
-	return s, l.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+	err = l.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+	return s, err
 }
 
 // View is what the host knows.
 func (l Local) View(ctx context.Context) (d view.Delta, err error) {
-	return d, l.call(ctx, http.MethodGet, "/v1/view", nil, &d)
+	err = l.call(ctx, http.MethodGet, "/v1/view", nil, &d)
+	return d, err
 }
 
 func (l Local) call(ctx context.Context, method, path string, body, reply any) error {
