@@ -222,6 +222,7 @@ func arp(t testing.TB, operation uint16, srcMAC, senderMAC, sender, target strin
 type pings struct {
 	t       testing.TB
 	stopped chan struct{}
+	once    sync.Once
 	mu      sync.Mutex
 	sent    int
 	missing map[int]time.Time // by sequence number: when it was sent
@@ -236,7 +237,10 @@ func (n *network) pinging(host, netns, to string) *pings {
 		socket, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
 		return err
 	})
-	n.t.Cleanup(func() { socket.Close() })
+	n.t.Cleanup(func() {
+		p.stop()
+		socket.Close()
+	})
 	go p.receive(socket)
 	go p.send(socket, &net.IPAddr{IP: addr(to)})
 	return p
@@ -314,10 +318,12 @@ func (p *pings) more(n int) {
 	p.t.Fatalf("no %d pings were sent in %s", n, patience)
 }
 
+func (p *pings) stop() { p.once.Do(func() { close(p.stopped) }) }
+
 // lostNone stops and wants every answer, be it late.
 func (p *pings) lostNone() {
 	p.t.Helper()
-	close(p.stopped)
+	p.stop()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		sent, missing, oldest := p.counts()
