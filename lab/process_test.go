@@ -34,7 +34,7 @@ func TestSignalReachesOnlyTheSameProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	p, err := processOf(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -52,5 +52,5 @@ func TestSignalReachesOnlyTheSameProcess(t *testing.T) {
 	if p.alive() { // a zombie by now
 		t.Error("it lives on after SIGKILL")
 	}
-	cmd.Wait()
+	_ = cmd.Wait() // only to reap it
 }

@@ -57,18 +57,17 @@ func (l *Lab) newSpace(ctx context.Context, host string, record func(process) er
 		return nil, fmt.Errorf("make namespaces: %w", err)
 	}
 	s := &space{tie: tie}
-	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
 	if s.first, err = processOf(cmd.Process.Pid); err == nil {
 		err = record(s.first)
 	}
 	line, readErr := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil || line != "ready\n" {
 		tie.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
+		_, _ = cmd.Process.Kill(), cmd.Wait()
 		return nil, fmt.Errorf("make namespaces: %w: %s", errors.Join(err, readErr, ctx.Err()), strings.TrimSpace(stderr.String()))
 	}
-	go cmd.Wait() // only to reap it
+	go func() { _ = cmd.Wait() }() // only to reap it
 	return s, s.release(l.options.Tied)
 }
 

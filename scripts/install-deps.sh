@@ -55,8 +55,8 @@ tests() {
 kernel() {
 	tests
 	need qemu-system-x86 qemu-system-x86_64
+	[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)
 	need kmod depmod
-	need cpio cpio
 }
 
 # hold_daemons keeps packages from starting what they bring (see /usr/share/doc/init-system-helpers). The machine's own policy, if it
