@@ -77,7 +77,7 @@ func parse(args []string) (machine, error) {
 	f.DurationVar(&m.job.Timeout, "timeout", 5*time.Minute, "for the command; then the exit status is 124")
 	f.DurationVar(&m.job.Uptime, "uptime", switchdUptime, "least uptime of the guest before the command; ovs-vswitchd 3.1.0 needs its ten seconds")
 	f.StringVar(&m.job.Name, "name", "guest", "host name of the guest")
-	f.StringVar(&load, "load", "openvswitch,vport-vxlan", "kernel modules to load first, with commas")
+	f.StringVar(&load, "load", "openvswitch,vport-vxlan,tun", "kernel modules to load first, with commas")
 	f.StringVar(&m.memory, "memory", "2048M", "memory of the guest, which holds all that it writes")
 	f.IntVar(&m.cpus, "cpus", 2, "processors of the guest")
 	f.StringVar(&wire, "wire", "", "`OURS,THEIRS`: plug eth0 into a wire to another guest; two paths for unix sockets")
