@@ -333,7 +333,28 @@ func (a *Agent) detach(ctx context.Context, address view.Address) error {
 	if err := attach.Unplumb(ctx, port); err != nil {
 		return err
 	}
-	return a.releaseNow(ctx, address.Endpoint, address.Ephemeral)
+	if err := a.releaseNow(ctx, address.Endpoint, address.Ephemeral); err != nil {
+		return err
+	}
+	a.awaitRelease(ctx, address)
+	return nil
+}
+
+// releaseTold is how long the view usually needs at most to follow.
+const releaseTold = 2 * time.Second
+
+// awaitRelease waits until this host's view has followed. Until then the endpoint counts as being detached: the loop, which is yet to hear that
+// the interface is gone, would release it once more, and perhaps the one that is attached next.
+func (a *Agent) awaitRelease(ctx context.Context, address view.Address) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTold)
+	defer cancel()
+	err := a.await(ctx, "the server to tell this host that an endpoint is gone", func() bool {
+		now, ok := a.mine[address.AddressKey]
+		return !ok || now.Endpoint != address.Endpoint || now.Attachment == nil
+	})
+	if err != nil {
+		a.log.Debug("detached, but the view still has it", "endpoint", address.Endpoint, "err", err)
+	}
 }
 
 func (a *Agent) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
