@@ -37,11 +37,11 @@ func measureRestart(ctx context.Context, w *world) error {
 	}
 	w.report(lostEchoes("agents", sent, lost))
 	sent, lost, err = w.echoesDuring(ctx, reply.Address.Addr().String(), func() error {
-		began := time.Now()
+		began, was := time.Now(), w.lab.Server.PID()
 		if err := errors.Join(w.lab.Server.Kill(ctx, syscall.SIGKILL), w.lab.Server.Start(ctx)); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "bench: the server was back after %.2f s\n", time.Since(began).Seconds())
+		fmt.Fprintf(os.Stderr, "bench: the server was back after %.2f s: process %d, was %d\n", time.Since(began).Seconds(), w.lab.Server.PID(), was)
 		time.Sleep(7 * time.Second) // agents come back after five at most
 		return errors.Join(awaitReady(ctx, w.host1), awaitReady(ctx, w.host2))
 	})

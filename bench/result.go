@@ -15,7 +15,7 @@ type result struct {
 	Ours   float64  `json:"ours"`
 	Peer   string   `json:"peer,omitempty"` // what ours is compared with
 	Theirs *float64 `json:"theirs,omitempty"`
-	Ratio  *float64 `json:"ratio,omitempty"` // ours / theirs
+	Ratio  *float64 `json:"ratio,omitempty"` // ours to theirs
 	Goal   string   `json:"goal,omitempty"`
 	Met    *bool    `json:"met,omitempty"`
 	Runs   int      `json:"runs"`
@@ -53,6 +53,19 @@ func quantile(name, unit string, q float64, ours []float64) result {
 func (r result) against(peer string, theirs float64) result {
 	ratio := r.Ours / theirs
 	r.Peer, r.Theirs, r.Ratio = peer, &theirs, &ratio
+	return r
+}
+
+// inTurns compares each run with the peer's run right after it, and takes the median of their ratios: what else the machine does changes
+// slowly, and so weighs on both.
+func (r result) inTurns(peer string, ours, theirs []float64) result {
+	var ratios []float64
+	for i := range min(len(ours), len(theirs)) {
+		ratios = append(ratios, ours[i]/theirs[i])
+	}
+	r = r.against(peer, at(theirs, 0.5))
+	ratio := at(ratios, 0.5)
+	r.Ratio = &ratio
 	return r
 }
 
