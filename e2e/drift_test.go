@@ -60,8 +60,8 @@ func TestDrift(t *testing.T) {
 				return nil
 			})
 			n.ping("host1", "a", "172.17.42.3")
-			if tt.name == "the bridge is removed" {
-				return // with all that was in it
+			if strings.HasPrefix(tt.name, "the bridge is") {
+				return // Open vSwitch empties it itself then
 			}
 			if diff := cmp.Diff(theirs, foreignState(n)); diff != "" {
 				n.t.Errorf("what is not ours has changed (-before +after):\n%s", diff)

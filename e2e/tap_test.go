@@ -251,12 +251,8 @@ const pingID = 0x4f56
 func (p *pings) send(socket net.PacketConn, to net.Addr) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-p.stopped:
-			return
-		case <-ticker.C:
-		}
+	for !p.isStopped() {
+		<-ticker.C
 		p.mu.Lock()
 		seq := p.sent & 0xffff
 		p.sent++
@@ -267,7 +263,7 @@ func (p *pings) send(socket net.PacketConn, to net.Addr) {
 		if err == nil {
 			_, err = socket.WriteTo(packet, to)
 		}
-		if err != nil {
+		if err != nil && !p.isStopped() {
 			p.t.Errorf("ping %d: %v", seq, err)
 			return
 		}
@@ -316,6 +312,15 @@ func (p *pings) more(n int) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	p.t.Fatalf("no %d pings were sent in %s", n, patience)
+}
+
+func (p *pings) isStopped() bool {
+	select {
+	case <-p.stopped:
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *pings) stop() { p.once.Do(func() { close(p.stopped) }) }
