@@ -55,6 +55,7 @@ type Agent struct {
 	retryAt   time.Time                  // of what has gone wrong
 	trouble   string                     // why there is no connection to the switch; for status
 	underlay  string                     // why tunnels cannot leave; for status
+	foreign   int                        // flows of others in our bridge
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
 	mtuAt     time.Time                  // when it was measured
 	applied   int64                      // revision that the switch has

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -85,6 +86,9 @@ func (a *Agent) reason() string {
 	case a.resync != "":
 		return "the switch is being compared with intent: " + a.resync
 	}
+	if a.foreign > 0 {
+		return fmt.Sprintf("%d flows of others in %s, which may take packets past ours", a.foreign, a.config.Bridge)
+	}
 	return a.tooLong()
 }
 
@@ -164,6 +168,9 @@ func (a *Agent) countDrops(ctx context.Context) {
 	if err != nil {
 		a.log.Warn("read drop counters", "err", err)
 		return
+	}
+	if a.foreign, err = a.sw.ForeignFlows(ctx); err != nil {
+		a.log.Warn("count flows of others", "err", err)
 	}
 	a.reports.drops, a.reports.counted = map[string]uint64{}, time.Now()
 	for cookie, n := range counts {

@@ -120,6 +120,26 @@ func (c *Contents) addMeter(d openflow.MeterDesc) {
 	c.Meters = append(c.Meters, m)
 }
 
+// ForeignFlows counts the flows that others have put on the bridge. They are never touched, but they may take packets past ours.
+func (s *Switch) ForeignFlows(ctx context.Context) (int, error) {
+	replies, err := s.ask(ctx,
+		openflow.AggregateRequest{Table: openflow.AllTables},
+		openflow.AggregateRequest{Table: openflow.AllTables, Cookie: flow.CookieOwner, CookieMask: flow.CookieMask})
+	if err != nil {
+		return 0, fmt.Errorf("count flows: %w", err)
+	}
+	var flows []uint32
+	for _, m := range replies {
+		if a, ok := m.(openflow.AggregateReply); ok {
+			flows = append(flows, a.Stats.Flows)
+		}
+	}
+	if len(flows) != 2 {
+		return 0, fmt.Errorf("count flows: %d answers to 2 questions", len(flows))
+	}
+	return int(flows[0]) - int(flows[1]), nil
+}
+
 // FlowCounts gives the number of packets that have taken the flows with a cookie, for each cookie.
 func (s *Switch) FlowCounts(ctx context.Context, cookies ...uint64) (map[uint64]uint64, error) {
 	requests := make([]openflow.Message, len(cookies))

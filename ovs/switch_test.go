@@ -504,3 +504,15 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a switch that hangs: %v", err)
 	}
 }
+
+func TestForeignFlowsAreCountedAndLeftAlone(t *testing.T) {
+	b := newBench(t, SwitchConfig{})
+	if n, err := b.sw.ForeignFlows(t.Context()); err != nil || n != 0 {
+		t.Fatalf("%d foreign flows of an empty bridge, %v", n, err)
+	}
+	b.apply(Change{Add: []flow.Flow{{Priority: 7, Actions: []flow.Action{flow.Output{Port: 1}}}}})
+	b.Ofctl("add-flow", "br0", "priority=60000,actions=normal")
+	if n, err := b.sw.ForeignFlows(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d foreign flows, %v; want 1", n, err)
+	}
+}
