@@ -31,7 +31,7 @@ type SwitchConfig struct {
 
 const (
 	switchPatience = 5 * time.Second
-	queueLen        = 256
+	queueLen       = 256
 )
 
 // Switch is an OpenFlow connection to one bridge. Its methods may be called from any goroutine. It is never repaired: when [Switch.Done] is
