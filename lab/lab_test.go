@@ -140,7 +140,7 @@ func TestDownFromAnotherProcess(t *testing.T) {
 func TestKilledWhileComingUp(t *testing.T) {
 	for i, after := range []time.Duration{10, 60, 150, 400, 900} {
 		dir := t.TempDir()
-		cmd := exec.Command(os.Args[0], "-test.run=^TestBringUpForAnother$")
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBringUpForAnother$")
 		cmd.Env = append(os.Environ(), "LAB_DIR="+dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -168,19 +168,65 @@ func TestKilledWhileComingUp(t *testing.T) {
 
 const killed = "t-killed"
 
-// TestBringUpForAnother is the process that TestKilledWhileComingUp kills.
+// A lab that is tied to a process ends with it, however that ends.
+func TestTiedLabEndsWithItsProcess(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBringUpForAnother$")
+	cmd.Env = append(os.Environ(), "LAB_DIR="+dir, "LAB_TIED=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l := waitUp(t, dir)
+	if l.Abandoned() {
+		t.Error("abandoned by a process that lives")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if !l.Abandoned() {
+		t.Error("its process is dead, and it is not abandoned")
+	}
+	for deadline := time.Now().Add(time.Minute); len(thatSee(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes left: %v", thatSee(t, dir))
+		}
+	}
+	if err := l.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, dir, killed)
+}
+
+// waitUp waits until another process has brought up its lab, all three hosts of it.
+func waitUp(t *testing.T, dir string) *lab.Lab {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		l, err := lab.Open(killed, lab.Options{Dir: dir})
+		if err == nil && len(l.Hosts()) == 3 && l.Host("host3").Daemons()["ovs-vswitchd"] != nil {
+			return l
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the lab did not come up:", err)
+		}
+	}
+}
+
+// TestBringUpForAnother is the process that others kill.
 func TestBringUpForAnother(t *testing.T) {
 	dir := os.Getenv("LAB_DIR")
 	if dir == "" {
-		t.Skip("only TestKilledWhileComingUp needs it")
+		return // it is no test by itself
 	}
 	f, err := lab.Parse([]byte(`hosts: [{name: host1, docker: true}, {name: host2, docker: true}, {name: host3}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.Name = killed
-	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir}); err != nil {
+	tied := os.Getenv("LAB_TIED") != ""
+	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir, Tied: tied}); err != nil {
 		t.Fatal(err)
+	}
+	if tied {
+		select {} // until it is killed
 	}
 }
 

@@ -132,13 +132,21 @@ func (l *Lab) applyIntent(ctx context.Context) error {
 	return nil
 }
 
-// attachEndpoints makes the file's containers and namespaces, and attaches them.
+// attachEndpoints makes the file's containers and namespaces, and attaches them: those with addresses of their own first, before somebody
+// else is given one.
 func (l *Lab) attachEndpoints(ctx context.Context) error {
-	all, ctx := errgroup.WithContext(ctx)
-	for _, e := range l.File.Endpoints {
-		all.Go(func() error { return l.attach(ctx, e) })
+	for _, fixed := range []bool{true, false} {
+		all, ctx := errgroup.WithContext(ctx)
+		for _, e := range l.File.Endpoints {
+			if e.IP.IsValid() == fixed {
+				all.Go(func() error { return l.attach(ctx, e) })
+			}
+		}
+		if err := all.Wait(); err != nil {
+			return err
+		}
 	}
-	return all.Wait()
+	return nil
 }
 
 func (l *Lab) attach(ctx context.Context, e Endpoint) error {

@@ -61,7 +61,10 @@ func readRecord(dir string) (record, error) {
 	return r, nil
 }
 
-// Open finds a running lab that this or another process brought up. Of the options, Dir and Log count.
+// ErrNotUp says that there is no lab of a name.
+var ErrNotUp = errors.New("bring it up with: overlane lab up")
+
+// Open finds a lab that this or another process brought up, or began to. Of the options, Dir and Log count. The error may be ErrNotUp.
 func Open(name string, o Options) (*Lab, error) {
 	o, err := o.filled()
 	if err != nil {
@@ -69,7 +72,7 @@ func Open(name string, o Options) (*Lab, error) {
 	}
 	dir := filepath.Join(o.Dir, name)
 	if _, err := os.Stat(dir); err != nil || !nameRule.MatchString(name) {
-		return nil, fmt.Errorf("no lab %s is up; bring it up with: overlane lab up", name)
+		return nil, fmt.Errorf("no lab %s is up: %w", name, ErrNotUp)
 	}
 	r, err := readRecord(dir)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
@@ -115,7 +114,7 @@ func oneLab(name string) (*lab.Lab, error) {
 }
 
 func labFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "lab", "", "`NAME` of the lab; needed only if there are several")
+	c.Flags().StringVar(name, "lab", os.Getenv("OVERLANE_LAB"), "`NAME` of the lab ($OVERLANE_LAB); needed only if there are several")
 	_ = c.RegisterFlagCompletionFunc("lab", completeLabs)
 }
 
@@ -259,14 +258,21 @@ func (e *env) labDown(ctx context.Context, name string, all bool) error {
 		return usagef("there are %d labs (%s); name one, or say --all", len(names), strings.Join(names, ", "))
 	}
 	for _, name := range names {
-		l, err := lab.Open(name, lab.Options{Log: slog.New(slog.DiscardHandler)})
-		if err == nil {
-			err = l.Down(ctx)
-		}
-		if err != nil {
+		if err := downOne(ctx, name); err != nil {
 			return err
 		}
 		fmt.Fprintf(e.out, "lab %s is down\n", e.ink.bold(name))
 	}
 	return nil
+}
+
+// downOne ends a lab; one that is not up is down already.
+func downOne(ctx context.Context, name string) error {
+	l, err := lab.Open(name, lab.Options{})
+	if errors.Is(err, lab.ErrNotUp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return l.Down(ctx)
 }
