@@ -56,11 +56,12 @@ func (a *Agent) Attach(ctx context.Context, r AttachRequest) (AttachReply, error
 	}
 	defer a.end(name)
 	p := &plugging{agent: a, name: name, request: r, target: target}
+	defer p.unlessDone()
 	reply, err := p.run(ctx)
 	if err != nil {
-		p.rollBack()
 		return AttachReply{}, fmt.Errorf("attach %s to %s: %w", target.what, r.Subnet, err)
 	}
+	p.done = true
 	return reply, nil
 }
 
@@ -123,16 +124,22 @@ type plugging struct {
 	request AttachRequest
 	target  target
 
+	db      *ovs.DB
+	layout  ovs.State
 	bound   *model.Object // as the server has it now
 	address view.Address
 	undo    func() error // takes the interface away
 	port    bool         // the switch has, or may have, the port
+	done    bool         // what was made is to stay
 }
 
 func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	reply, done, err := p.already(ctx)
 	if done || err != nil {
 		return reply, err
+	}
+	if p.db, p.layout, err = p.agent.database(ctx); err != nil {
+		return AttachReply{}, err
 	}
 	if err := p.bind(ctx); err != nil {
 		return AttachReply{}, err
@@ -202,14 +209,21 @@ func (p *plugging) reply(s view.Segment) AttachReply {
 func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 	undo, err := attach.Plumb(ctx, attach.Request{
 		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
-		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.agent.layout.Datapath != ovs.Userspace,
+		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
 	})
 	if err != nil {
 		return err
 	}
 	p.undo, p.port = undo, true
-	_, err = p.agent.db.AddPort(ctx, endpointPort(p.address))
+	_, err = p.db.AddPort(ctx, endpointPort(p.address))
 	return err
+}
+
+// unlessDone is deferred, so that a panic leaves nothing behind either.
+func (p *plugging) unlessDone() {
+	if !p.done {
+		p.rollBack()
+	}
 }
 
 // rollBack takes back what was made, in the opposite order. It has time of its own: the call's may be up.
@@ -218,7 +232,7 @@ func (p *plugging) rollBack() {
 	defer cancel()
 	log := p.agent.log.With("endpoint", p.name)
 	if p.port {
-		if err := p.agent.db.RemovePort(ctx, attach.HostIf(p.name)); err != nil {
+		if err := p.db.RemovePort(ctx, attach.HostIf(p.name)); err != nil {
 			log.Error("take the port back", "err", err)
 		}
 	}
@@ -308,12 +322,16 @@ func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	found, err := a.find(ctx, r)
-	if err != nil {
+	if err != nil || len(found) == 0 {
 		return nil, err
+	}
+	db, _, err := a.database(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("detach %s: %w", found[0].Endpoint, err)
 	}
 	var names []string
 	for _, address := range found {
-		if err := a.detach(ctx, address); err != nil {
+		if err := a.detach(ctx, db, address); err != nil {
 			return names, fmt.Errorf("detach %s: %w", address.Endpoint, err)
 		}
 		names = append(names, address.Endpoint)
@@ -321,13 +339,13 @@ func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
 	return names, nil
 }
 
-func (a *Agent) detach(ctx context.Context, address view.Address) error {
+func (a *Agent) detach(ctx context.Context, db *ovs.DB, address view.Address) error {
 	if err := a.begin(ctx, address.Endpoint); err != nil {
 		return err
 	}
 	defer a.end(address.Endpoint)
 	port := attach.HostIf(address.Endpoint)
-	if err := a.db.RemovePort(ctx, port); err != nil {
+	if err := db.RemovePort(ctx, port); err != nil {
 		return err
 	}
 	if err := attach.Unplumb(ctx, port); err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"time"
@@ -57,6 +58,29 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	a.wantResync("connect")
 	a.rewire()
 	return nil
+}
+
+// database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses while there is none.
+func (a *Agent) database(ctx context.Context) (db *ovs.DB, layout ovs.State, err error) {
+	var why string
+	if err := a.ask(ctx, func() { db, layout, why = a.db, a.layout, a.noDatabase() }); err != nil {
+		return nil, layout, err
+	}
+	if why != "" {
+		return nil, layout, unavailable("Open vSwitch is not connected: %s", why)
+	}
+	return db, layout, nil
+}
+
+// noDatabase says why OVSDB cannot be changed; empty: it can.
+func (a *Agent) noDatabase() string {
+	switch {
+	case a.db != nil && !a.db.Connected():
+		return "ovsdb-server does not answer"
+	case a.db == nil || a.layout.Datapath == "":
+		return cmp.Or(a.trouble, "the agent has just started")
+	}
+	return ""
 }
 
 func (a *Agent) uplinkJournal() string { return filepath.Join(a.config.State, "uplink.json") }

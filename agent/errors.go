@@ -17,6 +17,10 @@ func conflict(format string, args ...any) error {
 	return &wire.Error{Kind: wire.Conflict, Message: fmt.Sprintf(format, args...)}
 }
 
+func unavailable(format string, args ...any) error {
+	return &wire.Error{Kind: wire.Unavailable, Message: fmt.Sprintf(format, args...)}
+}
+
 func ignoreNotFound(err error) error {
 	if e := new(wire.Error); errors.As(err, &e) && e.Kind == wire.NotFound {
 		return nil

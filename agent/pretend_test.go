@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs/ovstest"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/view"
+)
+
+const patience = 30 * time.Second
+
+// pretendServer is the API for one host: it gives places on one subnet, and tells the host of what has changed.
+type pretendServer struct {
+	mu       sync.Mutex
+	revision int64
+	places   map[string]view.Address // by endpoint
+	deltas   chan view.Delta
+	silent   bool // never gives a view
+	puts     []string
+	deletes  []string
+	reported map[model.Key]any // the last status of each
+}
+
+func newPretendServer() *pretendServer {
+	return &pretendServer{places: map[string]view.Address{}, deltas: make(chan view.Delta, 100), reported: map[model.Key]any{}}
+}
+
+var pretendSegment = view.Segment{VNI: 100, Subnet: "blue/web", CIDR: netip.MustParsePrefix("172.17.42.0/24"),
+	Gateway: netip.MustParseAddr("172.17.42.1"), MTU: 1450, Members: []string{"h1"}}
+
+// whole is the view as it is now.
+func (s *pretendServer) whole() view.Delta {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := view.Delta{Revision: s.revision + 1, Complete: true, VTEP: netip.MustParseAddr("127.0.0.1"), Segments: []view.Segment{pretendSegment}}
+	for _, a := range s.places {
+		d.Addresses = append(d.Addresses, a)
+	}
+	return d
+}
+
+func (s *pretendServer) FollowView(ctx context.Context, _ string, each func(view.Delta), _ func(error)) {
+	if s.silent {
+		<-ctx.Done()
+		return
+	}
+	each(s.whole())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-s.deltas:
+			each(d)
+		}
+	}
+}
+
+func (s *pretendServer) Put(_ context.Context, o model.Object) (model.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts = append(s.puts, o.Name)
+	s.revision++
+	spec := *o.Spec.(*model.EndpointSpec)
+	place, had := s.places[o.Name]
+	if !had {
+		ip := netip.AddrFrom4([4]byte{172, 17, 42, byte(len(s.places) + 2)})
+		place = view.Address{AddressKey: view.AddressKey{VNI: 100, IP: ip}, MAC: model.MAC{2, 0x4f, 172, 17, 42, ip.As4()[3]}, Endpoint: o.Name, Ephemeral: true}
+	}
+	place.Host, place.Attachment = spec.Host, spec.Attachment
+	s.places[o.Name] = place
+	s.deltas <- view.Delta{Revision: s.revision, Addresses: []view.Address{place}}
+	spec.Address, spec.MAC, spec.Ephemeral = place.IP, place.MAC, place.Ephemeral
+	o.Spec = &spec
+	return o, nil
+}
+
+// place is a put of before the test.
+func (s *pretendServer) place(name string, at model.Attachment) {
+	key := view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{172, 17, 42, byte(len(s.places) + 2)})}
+	s.places[name] = view.Address{AddressKey: key, MAC: model.MAC{2, 0x4f, 172, 17, 42, byte(len(s.places) + 2)}, Endpoint: name, Host: "h1", Ephemeral: true, Attachment: &at}
+}
+
+func (s *pretendServer) Delete(_ context.Context, key model.Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deletes = append(s.deletes, key.Name)
+	place, had := s.places[key.Name]
+	if !had {
+		return &wire.Error{Kind: wire.NotFound, Message: "no " + key.Name}
+	}
+	delete(s.places, key.Name)
+	delete(s.reported, key)
+	s.revision++
+	s.deltas <- view.Delta{Revision: s.revision, GoneAddresses: []view.AddressKey{place.AddressKey}}
+	return nil
+}
+
+func (s *pretendServer) PutStatus(_ context.Context, updates []model.StatusUpdate) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range updates {
+		s.reported[u.Key] = u.Status
+	}
+	return nil
+}
+
+func (s *pretendServer) Version(context.Context) (wire.Version, error) { return wire.Version{}, nil }
+
+// has tells of one of the lists what is in it.
+func (s *pretendServer) did(list *[]string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(*list, " ")
+}
+
+// start runs an agent on a switch until stop, or the end of the test.
+func start(t *testing.T, s *pretendServer, ovsDir, state string) (a *Agent, stop func()) {
+	t.Helper()
+	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
+		OVS: ovsDir, Bridge: "br-overlane", Datapath: "netdev", UDPPort: 4789}, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return a, stop
+}
+
+// eventually asks the loop until it says yes.
+func (a *Agent) eventually(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := a.await(ctx, what, ready); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func poll(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ready(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: still not after %s", what, patience)
+		}
+	}
+}
+
+func ip(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// netns makes a network namespace that is gone after the test.
+func netns(t *testing.T, name string) string {
+	t.Helper()
+	name = fmt.Sprintf("agent-%d-%s", os.Getpid(), name)
+	ip(t, "netns", "add", name)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	return name
+}
+
+func dummySwitch(t *testing.T) *ovstest.OVS { return ovstest.Start(t, ovstest.Options{}) }
