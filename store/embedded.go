@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"golang.org/x/sys/unix"
@@ -20,7 +21,8 @@ import (
 // EmbeddedConfig says where an embedded etcd keeps its data.
 type EmbeddedConfig struct {
 	Dir     string // made if it is not there, readable by its owner only
-	History int    // writes that are remembered for watchers that resume; default [DefaultHistory]
+	History int    // writes that are remembered for watchers that resume, fewer if they are large; default [DefaultHistory]
+	Quota   int64  // bytes of its file; default [DefaultQuota]
 	Log     *slog.Logger
 }
 
@@ -29,12 +31,15 @@ type Embedded struct {
 	*Etcd
 	server *embed.Etcd
 	lock   *os.File
+	log    *slog.Logger
+	space  space
 	close  func() error
 }
 
 // OpenEmbedded starts etcd on a folder and waits until it is ready: about 0.2 to 0.5 s. One process may have a folder open
 // at a time; the error for the second one says so.
 func OpenEmbedded(ctx context.Context, c EmbeddedConfig) (*Embedded, error) {
+	c.Quota = cmp.Or(c.Quota, DefaultQuota)
 	lock, err := lockFolder(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Dir, err)
@@ -44,8 +49,15 @@ func OpenEmbedded(ctx context.Context, c EmbeddedConfig) (*Embedded, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("open store %s: %w", c.Dir, err)
 	}
-	e := &Embedded{Etcd: newEtcd(v3client.New(server.Server), "/overlane/"), server: server, lock: lock}
+	e := &Embedded{Etcd: newEtcd(v3client.New(server.Server), "/overlane/"), server: server, lock: lock, log: c.Log}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.space.history = c.Quota / historyShare
 	e.close = sync.OnceValue(e.stop)
+	if err := e.relieveAlarm(); err != nil {
+		e.log.Error("the store is full, and can be read only", "error", err)
+	}
 	return e, nil
 }
 
@@ -98,7 +110,7 @@ func etcdConfig(c EmbeddedConfig) *embed.Config {
 	cfg.TickMs, cfg.ElectionMs = 100, 500
 
 	cfg.MaxRequestBytes = 64 << 20
-	cfg.QuotaBackendBytes = 4 << 30
+	cfg.QuotaBackendBytes = c.Quota
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = strconv.Itoa(cmp.Or(c.History, DefaultHistory))
 	cfg.BootstrapDefragThresholdMegabytes = 100
@@ -108,9 +120,9 @@ func etcdConfig(c EmbeddedConfig) *embed.Config {
 	return cfg
 }
 
-// Compact forgets the history up to a revision. etcd does so on its own every five minutes.
+// Compact forgets the history up to a revision. etcd does so on its own every five minutes, and so does every sixteenth of the quota that is written.
 func (e *Embedded) Compact(ctx context.Context, revision int64) error {
-	if _, err := e.client.Compact(ctx, revision); err != nil {
+	if _, err := e.client.Compact(ctx, revision); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return fmt.Errorf("compact: %w", err)
 	}
 	return nil

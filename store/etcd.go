@@ -250,6 +250,8 @@ func (e *Etcd) cause(err error) error {
 		return ErrCompacted
 	case errors.Is(err, rpctypes.ErrTooManyOps):
 		return fmt.Errorf("%w: raise --max-txn-ops of the etcd cluster to 128 or more", ErrTooLarge)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("it is full; compact, defragment and disarm it, or raise its quota: %w", err)
 	case tooLarge(err):
 		return fmt.Errorf("%w: raise --max-request-bytes of the etcd cluster, or send it in parts", ErrTooLarge)
 	}
