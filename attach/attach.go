@@ -38,7 +38,7 @@ type Request struct {
 	Address         netip.Prefix // IPv4 address and length of its subnet
 	Gateway         netip.Addr   // of the default route; the zero Addr for none
 	MTU             int          // bytes of IP, both ends
-	ChecksumOffload bool         // false: the kernel computes checksums, as a switch on the userspace datapath needs it
+	ChecksumOffload bool         // true for a switch on the kernel datapath; false: packets are whole, and the switch takes copies of them
 }
 
 func (r Request) check() error {

@@ -1,18 +1,23 @@
 package attach
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/offload"
@@ -143,6 +148,11 @@ func TestPlumbKeepsOffloadForTheKernelDatapath(t *testing.T) {
 	plumbed(t, r)
 	if !offloads(t, ns, "eth0") {
 		t.Error("checksum offload is off")
+	}
+	// There the switch takes the packets after the filter that is right for the other, so it would get none.
+	out, err := exec.Command("tc", "qdisc", "show", "dev", r.HostIf).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "clsact") {
+		t.Errorf("packets are filtered: %s, %v", out, err)
 	}
 }
 
@@ -400,4 +410,99 @@ func TestHostIsDeafToEndpoints(t *testing.T) {
 	if first := <-heard; !strings.HasPrefix(first, "127.0.0.1:") {
 		t.Errorf("the host heard the endpoint first: %s", first)
 	}
+}
+
+// What an endpoint may send from no address: DHCP's broadcasts, and multicast to all. rp_filter lets them pass.
+func TestHostIsDeafToBroadcast(t *testing.T) {
+	t.Parallel()
+	const ns = "attach-deaf2"
+	newNetns(t, ns)
+	r := request(ns, ns, 2)
+	plumbed(t, r)
+	plumbed(t, r) // again: no second filter, no error
+	mustBeDeafTo(t, ns, r.MAC)
+}
+
+// mustBeDeafTo fails if a socket of the host hears any of them.
+func mustBeDeafTo(t testing.TB, ns string, mac model.MAC) {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	port := c.LocalAddr().(*net.UDPAddr).Port
+	for _, to := range []string{"255.255.255.255", "224.0.0.1", "172.17.42.255"} {
+		for _, from := range []string{"0.0.0.0", "172.17.42.2"} {
+			sendFrame(t, ns, udpFrame(mac, from, to, port))
+		}
+	}
+	own, err := net.Dial("udp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if _, err := own.Write([]byte("own")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	if n, from, err := c.ReadFrom(buf); err != nil || string(buf[:n]) != "own" {
+		t.Errorf("the host heard %q from %v first, %v", buf[:n], from, err)
+	}
+}
+
+// udpFrame is one Ethernet frame with a UDP datagram, whose checksum is left out (RFC 768).
+func udpFrame(mac model.MAC, from, to string, port int) []byte {
+	ip := []byte{0x45, 0, 0, 33, 0, 0, 0, 0, 64, 17, 0, 0}
+	for _, a := range []string{from, to} {
+		ip = append(ip, netip.MustParseAddr(a).AsSlice()...)
+	}
+	var sum uint32
+	for i := 0; i < len(ip); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+	}
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
+	frame := slices.Concat(bytes.Repeat([]byte{0xff}, 6), mac[:], []byte{8, 0}, ip)
+	for _, v := range []int{4000, port, 13, 0} {
+		frame = binary.BigEndian.AppendUint16(frame, uint16(v))
+	}
+	return append(frame, "hello"...)
+}
+
+// sendFrame sends it out of eth0 in a namespace, as a tenant that is root there can. The thread comes back from there: should it end,
+// so would daemons that were started on it (PR_SET_PDEATHSIG).
+func sendFrame(t testing.TB, ns string, frame []byte) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	there, err := netns.GetFromName(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if err := netns.Set(there); err != nil {
+		t.Fatal(err)
+	}
+	err = sendFromEth0(frame)
+	if err := errors.Join(err, netns.Set(home)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sendFromEth0(frame []byte) error {
+	eth0, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: eth0.Index})
 }

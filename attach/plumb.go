@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -235,27 +232,4 @@ func (p *plumbing) setOffload() error {
 	}
 	defer s.Close()
 	return s.Set(p.IfName, offload.TxChecksum, false)
-}
-
-// deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
-// packets only, so the host would answer a tenant's ARP for any of its addresses, and forward for it.
-func (p *plumbing) deafen() error {
-	if err := p.host.LinkSetARPOff(p.outer); err != nil {
-		return err
-	}
-	for _, s := range []struct{ file, value string }{
-		{"ipv6/conf/" + p.HostIf + "/disable_ipv6", "1"},
-		{"ipv4/conf/" + p.HostIf + "/rp_filter", "1"}, // no route leads there, so no source is acceptable
-		{"ipv4/conf/" + p.HostIf + "/forwarding", "0"},
-		{"ipv4/conf/" + p.HostIf + "/drop_unicast_in_l2_multicast", "1"},
-	} {
-		err := os.WriteFile("/proc/sys/net/"+s.file, []byte(s.value), 0)
-		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
-			continue // a kernel without IPv6
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

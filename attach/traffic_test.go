@@ -75,12 +75,20 @@ func TestTraffic(t *testing.T) {
 		}
 	}
 	ping := exec.Command("nsenter", "--net="+netnsDir+"/attach-left", "ping", "-n", "-i", "0.02", "-c", "10", "-w", "10", "172.17.42.3")
-	if out, err := ping.CombinedOutput(); err != nil || !strings.Contains(string(out), " 10 received") || strings.Contains(string(out), "DUP") {
+	if out, err := ping.CombinedOutput(); err != nil || !strings.Contains(string(out), " 0% packet loss") || strings.Contains(string(out), "DUP") {
 		t.Errorf("ping: %v: %s", err, out)
 	}
 	data := bytes.Repeat([]byte("0123456789abcde\n"), 1<<14)
 	if got := sendTCP(t, "attach-left", "attach-right", "172.17.42.3", data); !bytes.Equal(got, data) {
 		t.Errorf("sent %d bytes, %d arrived", len(data), len(got))
+	}
+	// Open vSwitch sees to the queueing disciplines of its ports, at start and when one changes.
+	o.StopSwitchd()
+	o.StartSwitchd()
+	for _, ns := range []string{"attach-left", "attach-right"} {
+		ip(t, "link", "set", HostIf(ns), "txqueuelen", "500")
+		o.Vsctl("set", "port", HostIf(ns), "external_ids:touched=yes")
+		mustBeDeafTo(t, ns, request(ns, ns, 2).MAC)
 	}
 }
 
