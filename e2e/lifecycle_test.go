@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -31,6 +32,7 @@ func lostNone(running []*pings) {
 
 func (n *network) killAgent(host string) {
 	n.t.Helper()
+	n.t.Log(time.Now().Format(clock), "kill agent of", host)
 	if err := n.Host(host).KillAgent(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -38,6 +40,7 @@ func (n *network) killAgent(host string) {
 
 func (n *network) startAgent(host string) {
 	n.t.Helper()
+	n.t.Log(time.Now().Format(clock), "start agent of", host)
 	if err := n.Host(host).StartAgent(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -45,6 +48,7 @@ func (n *network) startAgent(host string) {
 
 func (n *network) killServer() {
 	n.t.Helper()
+	n.t.Log(time.Now().Format(clock), "kill server")
 	if err := n.Server.Kill(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -52,6 +56,7 @@ func (n *network) killServer() {
 
 func (n *network) startServer() {
 	n.t.Helper()
+	n.t.Log(time.Now().Format(clock), "start server")
 	if err := n.Server.Start(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}

@@ -115,6 +115,7 @@ func (n *network) apply(yaml string) string {
 func (n *network) endpoint(line string) agent.AttachReply {
 	n.t.Helper()
 	f := strings.Fields(line)
+	n.t.Log(time.Now().Format(clock), "attach", line)
 	n.on(f[0], "ip", "netns", "add", f[1])
 	return n.attach(f[0], append([]string{"--netns", f[1], "--subnet", f[2]}, f[3:]...)...)
 }

@@ -300,6 +300,9 @@ func (p *pings) counts() (sent, missing int, oldest time.Time) {
 	return p.sent, len(p.missing), oldest
 }
 
+// clock is how times are logged, to find what has happened when packets were lost.
+const clock = "15:04:05.000"
+
 // more waits until so many more were sent.
 func (p *pings) more(n int) {
 	p.t.Helper()
@@ -337,7 +340,7 @@ func (p *pings) lostNone() {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Errorf("%d of %d pings were lost, the first one sent at %s", missing, sent, oldest.Format("15:04:05.000"))
+			p.t.Errorf("%d of %d pings were lost, the first one sent at %s", missing, sent, oldest.Format(clock))
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
