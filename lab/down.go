@@ -31,6 +31,11 @@ func (l *Lab) Down(ctx context.Context) error {
 	if err := removeCgroups(ctx, cgroupOf(l.File.Name)); err != nil {
 		return fmt.Errorf("lab %s: %w", l.File.Name, err)
 	}
+	if l.record.Disk != "" {
+		if err := os.RemoveAll(l.record.Disk); err != nil {
+			return fmt.Errorf("lab %s: %w", l.File.Name, err)
+		}
+	}
 	if err := os.RemoveAll(l.Dir); err != nil {
 		return fmt.Errorf("lab %s: %w", l.File.Name, err)
 	}
@@ -92,8 +97,10 @@ func (l *Lab) removeHost(ctx context.Context, name string) error {
 	if err := removeCgroups(ctx, cgroupOf(l.File.Name)+"/"+name); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(l.Dir, "hosts", name)); err != nil {
-		return fmt.Errorf("remove host %s: %w", name, err)
+	for _, dir := range []string{filepath.Join(l.Dir, "hosts", name), l.disk(name)} {
+		if err := os.RemoveAll(dir); err != nil { // of an empty path it is nothing
+			return fmt.Errorf("remove host %s: %w", name, err)
+		}
 	}
 	return l.note(func(r *record) { delete(r.Hosts, name) })
 }

@@ -12,22 +12,26 @@ for f in /proc/sys/net/bridge/bridge-nf-call-*; do
 	if [ -w "$f" ]; then echo 0 >"$f"; fi
 done
 
-# A host has its own /run, /etc and /var/lib: the last two show the machine's below what the host writes.
+# A host has its own /run, /etc and /var/lib: the last two show the machine's below what the host writes. All of it is in memory, since
+# the machine's /run may be small, and its root an overlay, which another one cannot lie on. $3 is a folder on a disk, if memory will not do.
 if [ -n "$name" ]; then
-	own=$lab/hosts/$name
 	hostname "$name"
-	mount -t overlay -o "lowerdir=/etc,upperdir=$own/etc,workdir=$own/etc.work" overlay /etc
-	mount -t overlay -o "lowerdir=/var/lib,upperdir=$own/lib,workdir=$own/lib.work" overlay /var/lib
+	disk=$lab/hosts/$name/disk
+	if [ -n "$3" ]; then mount --bind "$3" "$disk"; else mount -t tmpfs -o mode=755 tmpfs "$disk"; fi
+	mkdir "$disk/etc" "$disk/etc.work" "$disk/lib" "$disk/lib.work" "$disk/docker" "$disk/run"
+	mount -t overlay -o "lowerdir=/etc,upperdir=$disk/etc,workdir=$disk/etc.work" overlay /etc
+	mount -t overlay -o "lowerdir=/var/lib,upperdir=$disk/lib,workdir=$disk/lib.work" overlay /var/lib
 	# Docker's own overlays cannot lie on an overlay.
 	mkdir -p /var/lib/docker
-	mount --bind "$own/docker" /var/lib/docker
+	mount --bind "$disk/docker" /var/lib/docker
 	# No AppArmor profile of Docker's is loaded into the machine's kernel.
 	if [ -d /sys/kernel/security ]; then mount -t tmpfs tmpfs /sys/kernel/security; fi
+	mkdir "$disk/run/openvswitch" "$disk/run/lock"
 	case $lab in /run/*)
-		mkdir -p "$own/run/${lab#/run/}"
-		mount --bind "$lab" "$own/run/${lab#/run/}"
+		mkdir -p "$disk/run/${lab#/run/}"
+		mount --bind "$lab" "$disk/run/${lab#/run/}"
 	esac
-	mount --rbind "$own/run" /run
+	mount --rbind "$disk/run" /run
 fi
 
 # From here on the starter must say how to go on. If it dies before, read fails and all of this is gone again.

@@ -60,13 +60,14 @@ func (h *Host) startDaemons(ctx context.Context) error {
 
 func (h *Host) make(ctx context.Context) error {
 	began := time.Now()
-	for _, dir := range []string{"run", "etc", "etc.work", "lib", "lib.work", "docker", "log"} {
-		if err := os.MkdirAll(h.path(dir), 0o755); err != nil {
+	dirs := []string{h.path("disk"), h.path("log")}
+	if disk := h.lab.disk(h.Name); disk != "" {
+		dirs = append(dirs, disk)
+	}
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-	}
-	if err := os.WriteFile(h.path("etc", "hosts"), h.lab.hostsFile(), 0o644); err != nil {
-		return err
 	}
 	s, err := h.lab.newSpace(ctx, h.Name, func(first process) error {
 		return h.lab.note(func(r *record) { r.Hosts[h.Name] = &hostRecord{First: first, Daemons: map[string]process{}} })
@@ -75,7 +76,7 @@ func (h *Host) make(ctx context.Context) error {
 		return err
 	}
 	h.space = s
-	if err := h.lab.plug(h); err != nil {
+	if err := errors.Join(h.lab.plug(h), h.writeHosts()); err != nil {
 		return errors.Join(err, s.end(context.WithoutCancel(ctx)))
 	}
 	h.lab.done(h.Name, "namespaces, "+h.Address.String(), began)
@@ -92,18 +93,11 @@ func (l *Lab) hostsFile() []byte {
 	return []byte(b.String())
 }
 
-// writeHosts writes it anew on hosts that run.
-func (l *Lab) writeHosts() error {
-	write := func() error { return os.WriteFile("/etc/hosts", l.hostsFile(), 0o644) }
-	for _, h := range l.Hosts() {
-		if err := h.space.enter(write); err != nil {
-			return err
-		}
-	}
-	return nil
+func (h *Host) writeHosts() error {
+	return h.space.enter(func() error { return os.WriteFile("/etc/hosts", h.lab.hostsFile(), 0o644) })
 }
 
-// path is in the host's folder.
+// path is in the host's folder, which the host sees as well.
 func (h *Host) path(elem ...string) string {
 	return filepath.Join(append([]string{h.lab.Dir, "hosts", h.Name}, elem...)...)
 }

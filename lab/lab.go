@@ -31,6 +31,8 @@ type Options struct {
 	Progress func(Step)
 	// Tied has the lab die with this process, however that ends; only its folder stays then.
 	Tied bool
+	// Disk is a folder for what hosts write, in place of memory; for figures, in which a disk's fsync counts.
+	Disk string
 	// Bare leaves out the server, the agents and what hangs on them, whatever the file says.
 	Bare bool
 }
@@ -100,6 +102,9 @@ func create(f File, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l.record = record{File: f, Binary: o.Binary, Hosts: map[string]*hostRecord{}}
+	if o.Disk != "" {
+		l.record.Disk = filepath.Join(o.Disk, "overlane-lab-"+f.Name)
+	}
 	if o.Tied {
 		if l.record.Owner, err = processOf(os.Getpid()); err != nil {
 			return nil, err
@@ -134,6 +139,14 @@ func (l *Lab) linkBinary() error {
 		return err
 	}
 	return os.Symlink(l.options.Binary, filepath.Join(l.bin(), "overlane"))
+}
+
+// disk is a host's folder on a disk; empty if it has none, or if it is no host.
+func (l *Lab) disk(host string) string {
+	if host == "" || l.record.Disk == "" {
+		return ""
+	}
+	return filepath.Join(l.record.Disk, host)
 }
 
 func (l *Lab) bin() string { return filepath.Join(l.Dir, "bin") }
@@ -178,7 +191,7 @@ func (l *Lab) AddHost(ctx context.Context, spec HostSpec) (*Host, error) {
 		l.setFile(before)
 		return nil, errors.Join(err, l.removeHost(context.WithoutCancel(ctx), spec.Name))
 	}
-	return l.Host(spec.Name), l.writeHosts()
+	return l.Host(spec.Name), l.announce()
 }
 
 func (l *Lab) startHost(ctx context.Context, spec HostSpec) error {
@@ -205,7 +218,17 @@ func (l *Lab) RemoveHost(ctx context.Context, name string) error {
 		return fmt.Errorf("lab %s has no host %s", l.File.Name, name)
 	}
 	l.setFile(l.File.without(name))
-	return errors.Join(l.removeHost(ctx, name), l.writeHosts())
+	return errors.Join(l.removeHost(ctx, name), l.announce())
+}
+
+// announce tells hosts that run of those that came or went.
+func (l *Lab) announce() error {
+	for _, h := range l.Hosts() {
+		if err := h.writeHosts(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Lab) setFile(f File) {

@@ -90,6 +90,23 @@ hosts: [{name: host1}, {name: small, address: 10.9.1.1}]
 	}
 }
 
+// What hosts write is in memory, or where the options say.
+func TestDisk(t *testing.T) {
+	disk := t.TempDir()
+	l := labtest.Up(t, `hosts: [{name: host1}]`, func(o *lab.Options) { o.Disk = disk })
+	labtest.Exec(t, l.Host("host1"), "sh", "-c", "echo hello >/var/lib/lab-test")
+	found, err := filepath.Glob(disk + "/*/host1/lib/lab-test")
+	if err != nil || len(found) != 1 {
+		t.Errorf("on the disk: %v, %v", found, err)
+	}
+	if err := l.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(disk); err != nil || len(left) > 0 {
+		t.Errorf("left on the disk: %v, %v", left, err)
+	}
+}
+
 func TestRestartOVS(t *testing.T) {
 	l := labtest.Up(t, `hosts: [{name: host1}]`)
 	h := l.Host("host1")
@@ -185,11 +202,7 @@ func TestTiedLabEndsWithItsProcess(t *testing.T) {
 	if !l.Abandoned() {
 		t.Error("its process is dead, and it is not abandoned")
 	}
-	for deadline := time.Now().Add(time.Minute); len(thatSee(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes left: %v", thatSee(t, dir))
-		}
-	}
+	awaitNobodySees(t, dir)
 	if err := l.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -261,8 +274,16 @@ func nothingLeft(t *testing.T, dir, name string) {
 			t.Errorf("cgroups left: %v, %v", found, err)
 		}
 	}
-	if found := thatSee(t, dir); len(found) > 0 {
-		t.Errorf("processes left: %v", found)
+	awaitNobodySees(t, dir)
+}
+
+// awaitNobodySees is patient: a first process that was never recorded ends when it finds that its maker is gone, not before.
+func awaitNobodySees(t *testing.T, dir string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); len(thatSee(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes left: %v", thatSee(t, dir))
+		}
 	}
 }
 

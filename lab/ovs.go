@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 )
@@ -18,9 +17,6 @@ const (
 // startOVS makes the host's database and starts both daemons, as the distribution's service does.
 func (h *Host) startOVS(ctx context.Context) error {
 	began := time.Now()
-	if err := os.MkdirAll(h.path("run", "openvswitch"), 0o755); err != nil {
-		return err
-	}
 	if _, err := h.Exec(ctx, "ovsdb-tool", "create", h.path("ovs.db"), ovsSchema); err != nil {
 		return err
 	}

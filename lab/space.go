@@ -37,7 +37,7 @@ var firstScript string
 // newSpace makes namespaces. Record is called with their first process before anything can keep that alive: if this process
 // dies earlier, so does the space. An empty host makes no mounts: a network only.
 func (l *Lab) newSpace(ctx context.Context, host string, record func(process) error) (*space, error) {
-	cmd := exec.Command("sh", "-c", firstScript, "first", l.Dir, host)
+	cmd := exec.Command("sh", "-c", firstScript, "first", l.Dir, host, l.disk(host))
 	cmd.Env = plainEnviron("")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: spaceFlags}
 	var stderr strings.Builder

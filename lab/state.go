@@ -14,7 +14,8 @@ import (
 type record struct {
 	File     File                   `json:"file"`
 	Binary   string                 `json:"binary"`
-	Owner    process                `json:"owner"` // that the lab is tied to; none if it is not
+	Owner    process                `json:"owner"`          // that the lab is tied to; none if it is not
+	Disk     string                 `json:"disk,omitempty"` // folder outside of the lab's own
 	Underlay process                `json:"underlay"`
 	Hosts    map[string]*hostRecord `json:"hosts"`
 }
