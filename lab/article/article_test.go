@@ -1,14 +1,17 @@
 package article_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/overlane/overlane/examples"
+	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/article"
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// The demonstration is a test, check by check.
+// The demonstration is a test, check by check. Afterwards what the checks are about is broken, one thing after the other, and each check
+// must notice.
 func TestArticle(t *testing.T) {
 	f, err := article.File(examples.Files, t.TempDir())
 	if err != nil {
@@ -23,4 +26,42 @@ func TestArticle(t *testing.T) {
 			}
 		})
 	}
+	if t.Failed() {
+		return
+	}
+	host1, host2 := l.Host("host1"), l.Host("host2")
+	for _, m := range []struct {
+		name, check string
+		on          *lab.Host
+		command     string
+		complaint   string
+	}{
+		{"a server that answers for the other tenant", "their own servers", host1,
+			"docker exec blue2 sh -c 'echo tenant red >/www/index.html'", `heard "tenant red", not "tenant blue"`},
+		{"a red container at the address that only blue had", "out of red's reach", host2,
+			"docker run -d --net=none --name red4 busybox sleep 1000 && overlane attach red4 --subnet red/web --ip 172.17.42.20", "red1 reaches 172.17.42.20"},
+		{"a MAC that is not the container's", "ARP tables", host2,
+			"pid=$(docker inspect -f '{{.State.Pid}}' blue3) && nsenter -t $pid -n ip link set eth0 address 02:00:00:00:00:99", "has not 172.17.42.10 at 02:00:00:00:00:99"},
+		{"a container that is gone", "reach each other", host1,
+			"docker rm -f blue1", "172.17.42.2"},
+	} {
+		t.Run("noticed: "+m.name, func(t *testing.T) {
+			labtest.Exec(t, m.on, "sh", "-ec", m.command)
+			var seen article.Evidence
+			if err := named(t, l, m.check).Run(t.Context(), &seen); err == nil || !strings.Contains(err.Error(), m.complaint) {
+				t.Errorf("the check says %v, want %q\n%s", err, m.complaint, &seen)
+			}
+		})
+	}
+}
+
+func named(t *testing.T, l *lab.Lab, words string) article.Check {
+	t.Helper()
+	for _, c := range article.Checks(l) {
+		if strings.Contains(c.Name, words) {
+			return c
+		}
+	}
+	t.Fatalf("no check has %q in its name", words)
+	return article.Check{}
 }
