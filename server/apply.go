@@ -22,11 +22,14 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	if body.Flows && !body.DryRun {
 		return invalid("body: flows is only for dryRun")
 	}
+	caller := CallerOf(r.Context())
+	if err := mayAskFor(caller, len(body.Objects)+len(body.Delete)); err != nil {
+		return err
+	}
 	q, err := request(body.Objects, body.Delete)
 	if err != nil {
 		return err
 	}
-	caller := CallerOf(r.Context())
 	if body.DryRun {
 		return s.plan(w, caller, q, body.Flows)
 	}

@@ -208,6 +208,7 @@ func TestConflictsAreRetried(t *testing.T) {
 type broken struct {
 	*store.Memory
 	away atomic.Bool
+	full atomic.Bool // it can be read, but not written
 }
 
 var errAway = errors.New("connection refused")
@@ -217,6 +218,13 @@ func (b *broken) Load(ctx context.Context, prefix string) (store.Snapshot, error
 		return store.Snapshot{}, errAway
 	}
 	return b.Memory.Load(ctx, prefix)
+}
+
+func (b *broken) Write(ctx context.Context, batch store.Batch) (int64, error) {
+	if b.away.Load() || b.full.Load() {
+		return 0, errAway
+	}
+	return b.Memory.Write(ctx, batch)
 }
 
 func (b *broken) Commit(ctx context.Context, head int64, batch store.Batch) (int64, error) {
@@ -231,13 +239,24 @@ func TestStoreAway(t *testing.T) {
 	s := &broken{Memory: store.NewMemory(0)}
 	api := newAPI(t, s)
 	api.must(t, "POST", "/v1/apply", network)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":2}`)
 	s.away.Store(true)
 	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
 	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), "503 unavailable: store: connection refused")
 	api.must(t, "GET", "/v1/endpoints/blue/web/a", "")
 	s.away.Store(false)
 	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+}
+
+// TestStoreFull: a store that can be read and not written is not healthy.
+func TestStoreFull(t *testing.T) {
+	s := &broken{Memory: store.NewMemory(0)}
+	api := newAPI(t, s)
+	s.full.Store(true)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
+	s.full.Store(false)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
+	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`) // not written again
 }
 
 func TestUnreadableStore(t *testing.T) {

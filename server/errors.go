@@ -53,7 +53,7 @@ func translate(err error) (status int, sent *wire.Error) {
 		e := *already
 		sent = &e
 	case errors.As(err, &problems):
-		sent = &wire.Error{Kind: wire.Invalid, Message: "the request is refused, and nothing has changed", Problems: problems}
+		sent = refusalOf(problems)
 		status = http.StatusUnprocessableEntity
 	case errors.As(err, &conflict):
 		sent = &wire.Error{Kind: wire.Conflict, Message: conflict.Error()}
@@ -73,6 +73,18 @@ func translate(err error) (status int, sent *wire.Error) {
 		status = statusOf[sent.Kind]
 	}
 	return status, sent
+}
+
+// maxProblems is how many problems an answer has. Nobody reads more, and there may be as many as objects in the request.
+const maxProblems = 100
+
+func refusalOf(problems model.Problems) *wire.Error {
+	e := &wire.Error{Kind: wire.Invalid, Message: "the request is refused, and nothing has changed", Problems: problems}
+	if more := len(problems) - maxProblems; more > 0 {
+		e.Message += fmt.Sprintf("; here are its first %d problems, and there are %d more", maxProblems, more)
+		e.Problems = problems[:maxProblems]
+	}
+	return e
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {

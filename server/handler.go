@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -118,7 +119,7 @@ func (s *Server) serve(route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := route.check(w, r)
 		if err == nil {
-			err = route.Serve(w, r)
+			err = s.bounded(route, w, r)
 		}
 		if err != nil {
 			s.refuse(w.(*tracked), r, err)
@@ -172,14 +173,20 @@ func (route Route) checkBody(w http.ResponseWriter, r *http.Request) error {
 		err := invalid("content type %q: send application/json (curl: --json)", r.Header.Get("Content-Type"))
 		return statusError{err, http.StatusUnsupportedMediaType}
 	}
-	limit := route.Limit
-	if limit == 0 {
-		limit = 1 << 20
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	r.Body = http.MaxBytesReader(w, r.Body, route.limit(CallerOf(r.Context())))
 	// A test's recorder has no deadlines, and a connection that has none cannot be helped.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	return nil
+}
+
+// defaultLimit of a body, in bytes.
+const defaultLimit = 1 << 20
+
+func (route Route) limit(caller Caller) int64 {
+	if caller.Kind == HostCaller && route.HostLimit != 0 {
+		return route.HostLimit
+	}
+	return cmp.Or(route.Limit, defaultLimit)
 }
 
 // readBody decodes a body, which must be one JSON value of that type with no field that it does not know.

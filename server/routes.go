@@ -11,18 +11,19 @@ import (
 
 // Route is one operation of the API. The mux and the OpenAPI document are both made from the list of routes.
 type Route struct {
-	Method  string
-	Path    string // as http.ServeMux and OpenAPI both write it: "/v1/hosts/{host}/view"
-	ID      string // OpenAPI's operationId: "getSubnet"
-	Doc     string // one sentence
-	Access  Access
-	Query   []Param
-	Body    any   // a value of the type of the request's body; nil: no body
-	Limit   int64 // of the body, bytes; default 1 MiB
-	Answer  any   // a value of the type of the answer's body
-	Created bool  // may answer 201 as well as 200
-	Stream  bool  // answers with one JSON value a line, without end
-	Text    bool  // answers with text that is not JSON
+	Method    string
+	Path      string // as http.ServeMux and OpenAPI both write it: "/v1/hosts/{host}/view"
+	ID        string // OpenAPI's operationId: "getSubnet"
+	Doc       string // one sentence
+	Access    Access
+	Query     []Param
+	Body      any   // a value of the type of the request's body; nil: no body
+	Limit     int64 // of the body, bytes; default 1 MiB
+	HostLimit int64 // of a host's body; default Limit
+	Answer    any   // a value of the type of the answer's body
+	Created   bool  // may answer 201 as well as 200
+	Stream    bool  // answers with one JSON value a line, without end
+	Text      bool  // answers with text that is not JSON
 
 	// Serve answers a request that Access, Query, and the body's type have been checked of. An error is written as a Refusal.
 	Serve func(w http.ResponseWriter, r *http.Request) error
@@ -63,7 +64,7 @@ var (
 
 func (s *Server) ownRoutes() []Route {
 	routes := []Route{
-		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: wire.Apply{}, Limit: 64 << 20, Answer: wire.Applied{},
+		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: wire.Apply{}, Limit: 64 << 20, HostLimit: 1 << 20, Answer: wire.Applied{},
 			Doc: "Create, update and delete any number of objects: all of it, or nothing.", Serve: s.apply},
 		{Method: "GET", Path: "/v1/watch", ID: "watch", Query: []Param{afterParam, kindParam}, Answer: wire.Event{}, Stream: true,
 			Doc: "A stream of changes to all objects.", Serve: s.watchAll},

@@ -35,6 +35,8 @@ type Server struct {
 	turn    chan struct{} // holds one token; who has it may judge and commit
 	metrics *metrics
 	routes  []Route
+	limits  limits
+	healthy health
 
 	ctx    context.Context // ends when the server is closed, and every stream with it
 	cancel context.CancelFunc

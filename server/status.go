@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/overlane/overlane/model"
@@ -11,16 +12,17 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// maxStatus is how long one object's status may be, in bytes of JSON: a host with a thousand peers needs some 150 kB.
-const maxStatus = 512 << 10
-
 // report keeps what an agent measured. It is written beside intent and moves no head.
 func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	var reports []wire.Report
 	if err := readBody(r, &reports); err != nil {
 		return err
 	}
-	judged, err := s.judgeReports(CallerOf(r.Context()), reports)
+	caller := CallerOf(r.Context())
+	if err := s.mayReport(caller, size(reports)); err != nil {
+		return err
+	}
+	judged, err := s.judgeReports(caller, reports)
 	if err != nil {
 		return err
 	}
@@ -29,6 +31,13 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
+}
+
+func size(reports []wire.Report) (bytes int) {
+	for _, r := range reports {
+		bytes += len(r.Status)
+	}
+	return bytes
 }
 
 // keep writes a batch of statuses, and waits until everybody has been told.
@@ -81,8 +90,8 @@ func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, e
 		if err != nil {
 			return j, err
 		}
-		if len(value) > maxStatus {
-			return j, invalid("body: the status of %s is longer than %d bytes", key, maxStatus)
+		if most := maxStatus(key); len(value) > most {
+			return j, invalid("body: the status of %s is longer than %d bytes", key, most)
 		}
 		j.batch.Put = append(j.batch.Put, store.Item{Key: statusKey(key), Value: value})
 	}
@@ -159,12 +168,39 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, wire.Version{Version: s.config.Version, API: "v1"})
 }
 
-// health asks the store, since a watch of a cluster that is away only waits.
+// healthWrites is how often health writes. Everybody may ask, and a write costs a disk's sync.
+const healthWrites = 5 * time.Second
+
+// health asks the store, since a watch of a cluster that is away only waits; and it writes, since one that is full still answers.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := s.config.Store.Load(ctx, "none/"); err != nil {
 		return err
 	}
+	if err := s.tryWrite(ctx); err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, wire.Health{Status: "ok", Revision: s.replica.seen()})
+}
+
+// tryWrite writes a key that nobody reads, unless that went well a moment ago.
+func (s *Server) tryWrite(ctx context.Context) error {
+	s.healthy.Lock()
+	defer s.healthy.Unlock()
+	if time.Since(s.healthy.at) < healthWrites {
+		return nil
+	}
+	revision, err := s.config.Store.Write(ctx, store.Batch{Put: []store.Item{{Key: "health"}}})
+	if err != nil {
+		return err
+	}
+	s.healthy.at = time.Now()
+	return s.replica.await(ctx, revision)
+}
+
+// health is when a write went well last.
+type health struct {
+	sync.Mutex
+	at time.Time
 }

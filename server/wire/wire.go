@@ -109,7 +109,7 @@ const (
 	Invalid     ErrorKind = "invalid"     // change the request: 400, 405, 413, 415 or 422
 	NotFound    ErrorKind = "notFound"    // 404
 	Conflict    ErrorKind = "conflict"    // read again, decide again: 409
-	Unavailable ErrorKind = "unavailable" // try again later: 503
+	Unavailable ErrorKind = "unavailable" // try again later: 503, or 429 to a host that asks too much
 	Denied      ErrorKind = "denied"      // somebody else may: 403
 	Gone        ErrorKind = "gone"        // the revision is no longer known: list, then watch from there: 410
 	Internal    ErrorKind = "internal"    // a fault in the server, described in its log under the request's ID: 500

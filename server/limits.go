@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/overlane/overlane/model"
+)
+
+// A host's machine may have been broken into, so what one host can have the server do, and keep, is bounded. The bounds are
+// far from what an agent needs: it has one view and one report under way, and a request for each attach.
+const (
+	hostRequests = 8                // served at once; more of them wait
+	hostStreams  = 8                // a stream whose host has vanished takes a while to be noticed
+	hostPatience = 10 * time.Second // how long one more request waits
+	hostObjects  = 1000             // in one request
+
+	// What a host reports is written down: each report costs what it is long, in bytes, and the work of a write.
+	reportRate  = 64 << 10 // bytes a second
+	reportBurst = 4 << 20
+	reportCost  = 4 << 10
+
+	// How long one object's status may be, in bytes of JSON: a host needs some 150 for each of its peers.
+	maxHostStatus     = 256 << 10
+	maxEndpointStatus = 4 << 10
+)
+
+func maxStatus(key model.Key) int {
+	if key.Kind == "Host" {
+		return maxHostStatus
+	}
+	return maxEndpointStatus
+}
+
+// limits are what each host has under way.
+type limits struct {
+	mu   sync.Mutex
+	host map[string]*hostLimits
+}
+
+type hostLimits struct {
+	requests, streams chan struct{} // one token for each that is under way
+	reports           *rate.Limiter
+}
+
+func (l *limits) of(host string) *hostLimits {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.host == nil {
+		l.host = map[string]*hostLimits{}
+	}
+	if l.host[host] == nil {
+		l.host[host] = &hostLimits{make(chan struct{}, hostRequests), make(chan struct{}, hostStreams), rate.NewLimiter(reportRate, reportBurst)}
+	}
+	return l.host[host]
+}
+
+// bounded serves a route to a caller, within what a host may have under way.
+func (s *Server) bounded(route Route, w http.ResponseWriter, r *http.Request) error {
+	caller := CallerOf(r.Context())
+	if caller.Kind != HostCaller {
+		return route.Serve(w, r)
+	}
+	under, patience := s.limits.of(caller.Host).requests, hostPatience
+	if route.Stream {
+		under, patience = s.limits.of(caller.Host).streams, 0
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	if err := enter(ctx, under); err != nil {
+		return tooMuch("%s has %d requests like this one under way, and may not have more", caller, cap(under))
+	}
+	defer func() { <-under }()
+	return route.Serve(w, r)
+}
+
+func enter(ctx context.Context, under chan struct{}) error {
+	select {
+	case under <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case under <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mayReport charges a host for so many bytes of status.
+func (s *Server) mayReport(caller Caller, bytes int) error {
+	if caller.Kind == HostCaller && !s.limits.of(caller.Host).reports.AllowN(time.Now(), bytes+reportCost) {
+		return tooMuch("%s reports more than %d bytes a second", caller, reportRate)
+	}
+	return nil
+}
+
+// mayAskFor refuses a host's request that is about more than it could have.
+func mayAskFor(caller Caller, objects int) error {
+	if caller.Kind == HostCaller && objects > hostObjects {
+		return statusError{invalid("body: %d objects, and a host may change %d at once", objects, hostObjects), http.StatusRequestEntityTooLarge}
+	}
+	return nil
+}
+
+func tooMuch(format string, args ...any) error {
+	return statusError{unavailable("%s; try again later", fmt.Sprintf(format, args...)), http.StatusTooManyRequests}
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/store"
+)
+
+// TestReportsAreBounded: what a host reports is written down, so it may not fill the store.
+func TestReportsAreBounded(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", statusOf64k(5))),
+		"400 invalid: body: the status of Host host1 is longer than 262144 bytes")
+	sent := 0
+	for range 2 * reportBurst / (2 * 64 << 10) {
+		answer := api.send(t, "host1", "POST", "/v1/status", statusOf64k(2))
+		if answer.status == http.StatusTooManyRequests {
+			break
+		}
+		expect(t, fmt.Sprint(answer.status), "200")
+		sent++
+	}
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", statusOf64k(2))),
+		"429 unavailable: host host1 reports more than 65536 bytes a second; try again later")
+	if sent < 10 {
+		t.Errorf("only %d large reports passed", sent)
+	}
+	api.must(t, "POST", "/v1/status", statusOf64k(2)) // an admin is not a host
+}
+
+// statusOf64k is a report of a host's status of n times 64 kB.
+func statusOf64k(n int) string {
+	var drops []string
+	for i := range n * 64 {
+		drops = append(drops, fmt.Sprintf("%q: %d", fmt.Sprintf("%d%s", i, strings.Repeat("x", 1024)), i))
+	}
+	return `[{"kind": "Host", "name": "host1", "status": {"drops": {` + strings.Join(drops, ",") + `}}}]`
+}
+
+func TestHostsSendLittle(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	many := make([]string, hostObjects+1)
+	for i := range many {
+		many[i] = fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d"}`, i)
+	}
+	tooMany := `{"delete": [` + strings.Join(many, ",") + `]}`
+	expect(t, told(api.send(t, "host1", "POST", "/v1/apply", tooMany)), "413 invalid: body: 1001 objects, and a host may change 1000 at once")
+	tooLong := `{"delete": []` + strings.Repeat(" ", 1<<20) + `}`
+	expect(t, told(api.send(t, "host1", "POST", "/v1/apply", tooLong)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	api.must(t, "POST", "/v1/apply", tooLong)
+}
+
+func TestAnswersAreShort(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	many := make([]string, 3*maxProblems)
+	for i := range many {
+		many[i] = fmt.Sprintf(`{"kind": "Subnet", "name": "blue/web%d"}`, i)
+	}
+	answer := api.send(t, "admin", "POST", "/v1/apply", `{"objects": [`+strings.Join(many, ",")+`]}`)
+	var refusal wire.Refusal
+	if err := json.Unmarshal(answer.body, &refusal); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, fmt.Sprint(len(refusal.Error.Problems)), "100")
+	expect(t, refusal.Error.Message, "the request is refused, and nothing has changed; here are its first 100 problems, and there are 200 more")
+}
+
+func TestHostsDoLittleAtOnce(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	var ends []io.Closer
+	for range hostRequests {
+		ends = append(ends, api.hang(t, "host1"))
+	}
+	under := api.limits.of("host1").requests
+	for len(under) < hostRequests {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if r, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1", "").WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a host with %d requests under way had one more answered: %v, %v", hostRequests, r, err)
+	}
+	expect(t, fmt.Sprint(api.send(t, "host2", "GET", "/v1/hosts/host2", "").status), "200")
+	for _, end := range ends {
+		_ = end.Close()
+	}
+	expect(t, fmt.Sprint(api.send(t, "host1", "GET", "/v1/hosts/host1", "").status), "200")
+}
+
+// hang sends a report whose body does not end until it is closed.
+func (a api) hang(t *testing.T, caller string) io.Closer {
+	body, w := io.Pipe()
+	t.Cleanup(func() { _ = w.Close() })
+	r := a.request(t, caller, "POST", "/v1/status", "")
+	r.Body, r.ContentLength = body, -1
+	go func() {
+		if answer, err := a.client.Do(r); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	return w
+}
+
+func TestHostsHaveFewStreams(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	for range hostStreams {
+		answer, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1/view", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = answer.Body.Close() })
+		expect(t, fmt.Sprint(answer.StatusCode), "200")
+	}
+	expect(t, told(api.send(t, "host1", "GET", "/v1/hosts/host1/view", "")),
+		"429 unavailable: host host1 has 8 requests like this one under way, and may not have more; try again later")
+}
