@@ -128,9 +128,10 @@ type plugging struct {
 	layout  ovs.State
 	bound   *model.Object // as the server has it now
 	address view.Address
-	undo    func() error // takes the interface away
-	port    bool         // the switch has, or may have, the port
+	undo    func() error // takes the interface away, if this call has made it
+	port    bool         // the switch has, or may have, a port that this call has made
 	done    bool         // what was made is to stay
+	had     struct{ endpoint, port bool }
 }
 
 func (p *plugging) run(ctx context.Context) (AttachReply, error) {
@@ -165,18 +166,22 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 		p.address, known = a.own()[p.name]
 		_, wired = a.wiring.Ports[p.address.AddressKey]
 		segment = a.view.Segments[p.address.VNI]
-	}); err != nil || !known || !wired || p.address.Attachment == nil {
+	}); err != nil || !known || p.address.Attachment == nil {
 		return reply, false, err
 	}
-	if *p.address.Attachment != p.target.attachment {
+	p.had.endpoint = *p.address.Attachment == p.target.attachment
+	if !wired {
+		return reply, false, nil
+	}
+	if !p.had.endpoint {
 		return reply, false, conflict("endpoint %s is attached to %s already; detach it first, or give another --name", p.name, describe(*p.address.Attachment))
 	}
 	if want := p.request.Address; want.IsValid() && want != p.address.IP {
 		return reply, false, conflict("endpoint %s has the address %s already, not %s; detach it first", p.name, p.address.IP, want)
 	}
 	reply = p.reply(segment)
-	reply.Unchanged = true
-	return reply, true, nil
+	reply.Unchanged, err = attach.Plumbed(reply.Port, p.target.netns, p.request.Interface)
+	return reply, reply.Unchanged, err
 }
 
 func describe(at model.Attachment) string {
@@ -207,6 +212,13 @@ func (p *plugging) reply(s view.Segment) AttachReply {
 }
 
 func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
+	p.had.port = p.hasPort(r.Port)
+	if p.had.port && !attach.Exists(r.Port) { // the switch holds on to an interface that is gone
+		if err := p.db.RemovePort(ctx, r.Port); err != nil {
+			return err
+		}
+		p.had.port = false
+	}
 	undo, err := attach.Plumb(ctx, attach.Request{
 		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
 		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
@@ -214,9 +226,13 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 	if err != nil {
 		return err
 	}
-	p.undo, p.port = undo, true
+	p.undo, p.port = undo, !p.had.port
 	_, err = p.db.AddPort(ctx, endpointPort(p.address))
 	return err
+}
+
+func (p *plugging) hasPort(name string) bool {
+	return slices.ContainsFunc(p.db.Ports(), func(has ovs.Port) bool { return has.Name == name })
 }
 
 // unlessDone is deferred, so that a panic leaves nothing behind either.
@@ -226,7 +242,7 @@ func (p *plugging) unlessDone() {
 	}
 }
 
-// rollBack takes back what was made, in the opposite order. It has time of its own: the call's may be up.
+// rollBack takes back what this call has made, and no more, in the opposite order. It has time of its own: the call's may be up.
 func (p *plugging) rollBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
 	defer cancel()
@@ -241,7 +257,7 @@ func (p *plugging) rollBack() {
 			log.Error("take the interface back", "err", err)
 		}
 	}
-	if p.bound == nil {
+	if p.bound == nil || p.had.endpoint {
 		return
 	}
 	spec := p.bound.Spec.(*model.EndpointSpec)

@@ -1,9 +1,14 @@
 package agent
 
 import (
+	"context"
+	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
@@ -43,5 +48,106 @@ func wantError(t *testing.T, err error, words ...string) {
 		if !strings.Contains(err.Error(), w) {
 			t.Errorf("error does not say %q: %v", w, err)
 		}
+	}
+}
+
+// plugged attaches a namespace and returns what it got.
+func (a *Agent) plugged(t *testing.T, ns string) AttachReply {
+	t.Helper()
+	a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
+	r, err := a.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A namespace that is deleted while no agent runs is released by the next one.
+func TestVanishedWhileAway(t *testing.T) {
+	t.Parallel()
+	s, o, state, ns := newPretendServer(), dummySwitch(t), t.TempDir(), netns(t, "away")
+	a, stop := start(t, s, o.Dir, state)
+	r := a.plugged(t, ns)
+	stop()
+	ip(t, "netns", "del", ns)
+	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
+	a, _ = start(t, s, o.Dir, state)
+	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
+	a.eventually(t, "the port to be gone", func() bool { return a.db != nil && len(a.db.Ports()) == 0 && len(a.wiring.Ports) == 0 })
+}
+
+// The loop misses that an interface goes while a call is busy with its endpoint, and finds out later.
+func TestVanishedWhileBusy(t *testing.T) {
+	t.Parallel()
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "busy")
+	a, _ := start(t, s, o.Dir, t.TempDir())
+	r := a.plugged(t, ns)
+	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+		t.Fatal(err)
+	}
+	ip(t, "netns", "del", ns)
+	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
+	a.eventually(t, "the loop to have taken a tick", func() bool { return true })
+	a.end(r.Endpoint)
+	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
+}
+
+// Another namespace by the same name is another one, although the old one lives on with whoever is in it.
+func TestSameNameAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "same")
+	a, _ := start(t, s, o.Dir, t.TempDir())
+	request := AttachRequest{Netns: ns, Subnet: "blue/web"}
+	first := a.plugged(t, ns)
+	if again, err := a.Attach(t.Context(), request); err != nil || !again.Unchanged {
+		t.Errorf("attaching again: %+v, %v", again, err)
+	}
+	inside := exec.Command("ip", "netns", "exec", ns, "sleep", "1000")
+	if err := inside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() { _ = inside.Process.Kill(); _ = inside.Wait() })
+	t.Cleanup(end)
+	poll(t, "somebody is inside", func() bool { return strings.Contains(ip(t, "netns", "pids", ns), fmt.Sprint(inside.Process.Pid)) })
+	ip(t, "netns", "del", ns)
+	ip(t, "netns", "add", ns)
+	_, err := a.Attach(t.Context(), request)
+	wantError(t, err, "leads elsewhere", "detach it first")
+	if got := s.did(&s.deletes); got != "" {
+		t.Errorf("the failure has deleted %s", got)
+	}
+
+	end()
+	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == first.Endpoint })
+	poll(t, "attach goes through", func() bool {
+		_, err := a.Attach(t.Context(), request)
+		return err == nil
+	})
+	ip(t, "-n", ns, "link", "show", "eth0")
+}
+
+// An attach of what is there already that fails leaves there what there was.
+func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
+	t.Parallel()
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "kept")
+	a, _ := start(t, s, o.Dir, t.TempDir())
+	r := a.plugged(t, ns)
+	o.StopSwitchd()
+	a.eventually(t, "the switch to be away", func() bool {
+		clear(a.wiring.Ports) // as if the port's number were not known yet
+		return a.sw == nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err := a.Attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
+	wantError(t, err, "the switch to take the endpoint's flows")
+	if got := s.did(&s.deletes); got != "" {
+		t.Errorf("the server was told to delete %s", got)
+	}
+	if !attach.Exists(r.Port) {
+		t.Error("the interface is gone")
+	}
+	if got := o.Vsctl("list-ports", "br-overlane"); !strings.Contains(got, r.Port) {
+		t.Errorf("the port is gone; there are %s", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
@@ -129,7 +130,7 @@ func (s *pretendServer) did(list *[]string) string {
 func start(t *testing.T, s *pretendServer, ovsDir, state string) (a *Agent, stop func()) {
 	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
-		OVS: ovsDir, Bridge: "br-overlane", Datapath: "netdev", UDPPort: 4789}, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789}, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()

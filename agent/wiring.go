@@ -54,8 +54,9 @@ func (a *Agent) touchPort(key view.AddressKey) {
 	a.touched[dataplane.Subject{Segment: key.VNI}] = true
 }
 
-// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, and removes those of
-// endpoints that are gone. Before the first complete view it removes nothing.
+// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, removes those of
+// endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them.
+// Before the first complete view it removes nothing.
 func (a *Agent) tidy(ctx context.Context) {
 	if a.db == nil || !a.db.Connected() || !a.complete {
 		return
@@ -68,9 +69,13 @@ func (a *Agent) tidy(ctx context.Context) {
 			continue
 		}
 		plugged[name] = true
-		if _, ok := own[name]; !ok {
+		address, ok := own[name]
+		switch {
+		case !ok:
 			a.log.Info("unplugging an endpoint that is not on this host any more", "endpoint", name, "port", p.Name)
 			a.unplug(ctx, p)
+		case !attach.Exists(p.Name):
+			a.vanished(ctx, address, p.Name)
 		}
 	}
 	for name, address := range own {
@@ -116,20 +121,23 @@ func endpointPort(address view.Address) ovs.Port {
 	}
 }
 
-// unplugged hears that an interface of ours has vanished: its container died, or its namespace did.
+// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have been made anew.
 func (a *Agent) unplugged(ctx context.Context, link attach.LinkGone) {
 	for _, address := range a.own() {
-		if attach.HostIf(address.Endpoint) != link.Name || a.attaching[address.Endpoint] {
-			continue
+		if attach.HostIf(address.Endpoint) == link.Name && !a.attaching[address.Endpoint] && !attach.Exists(link.Name) {
+			a.vanished(ctx, address, link.Name)
 		}
-		a.log.Info("endpoint has vanished from its namespace", "endpoint", address.Endpoint)
-		if a.db != nil {
-			if err := a.db.RemovePort(ctx, link.Name); err != nil {
-				a.log.Error("remove port", "port", link.Name, "err", err)
-			}
-		}
-		a.release(ctx, address)
 	}
+}
+
+func (a *Agent) vanished(ctx context.Context, address view.Address, port string) {
+	a.log.Info("endpoint has vanished from its namespace", "endpoint", address.Endpoint)
+	if a.db != nil {
+		if err := a.db.RemovePort(ctx, port); err != nil {
+			a.log.Error("remove port", "port", port, "err", err)
+		}
+	}
+	a.release(ctx, address)
 }
 
 // release tells the server that an endpoint is not plugged in any more. It runs beside the loop; if the server is away, tidy
@@ -140,6 +148,8 @@ func (a *Agent) release(ctx context.Context, address view.Address) {
 		err := a.releaseNow(ctx, address.Endpoint, address.Ephemeral)
 		if err != nil {
 			a.log.Warn("the server does not know yet that an endpoint is gone", "endpoint", address.Endpoint, "err", err)
+		} else {
+			a.awaitRelease(ctx, address)
 		}
 		a.do(ctx, func() { delete(a.attaching, address.Endpoint) })
 	}()
