@@ -107,7 +107,7 @@ func (a *Agent) moveUplink(ctx context.Context) error {
 		return nil
 	}
 	moved, err := a.db.EnsureUplink(ctx, ovs.Uplink{
-		NIC: a.config.Uplink, Journal: a.uplinkJournal(), Patience: uplinkPatience,
+		NIC: a.config.Uplink, Journal: a.uplinkJournal(), Patience: uplinkPatience, Log: a.log,
 		Reachable: func(ctx context.Context) error {
 			_, err := a.server.Version(ctx)
 			return err

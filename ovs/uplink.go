@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -21,9 +22,11 @@ type Uplink struct {
 	Journal string // file that is kept as long as anything is moved; with it all can be put back
 
 	// Reachable tells whether what must stay reachable is. It is asked before, and then until it says yes or Patience is over: then all is put
-	// back. Nil: nobody is asked.
+	// back. Nil: nobody is asked. Neighbours on the NIC's link are asked as well, since what must stay reachable may be on this machine.
 	Reachable func(context.Context) error
 	Patience  time.Duration // 0: 20 s
+
+	Log *slog.Logger // nil: nowhere
 }
 
 const defaultPatience = 20 * time.Second
@@ -42,9 +45,21 @@ func (db *DB) EnsureUplink(ctx context.Context, u Uplink) (moved bool, err error
 	if wasReachable != nil && !m.confirmed {
 		return false, wrapUplink(u, fmt.Errorf("nothing is moved, because there is no connection to begin with: %w", wasReachable))
 	}
+	known, err := m.journal.findNeighbours(ctx)
+	if err != nil {
+		return false, wrapUplink(u, err)
+	}
+	u.tell(known)
 	err = db.doMove(ctx, m)
-	if err == nil && wasReachable == nil {
-		err = u.awaitReachable(ctx)
+	if err == nil {
+		err = u.await(ctx, func(ctx context.Context) error {
+			if wasReachable == nil {
+				if err := u.reachable(ctx); err != nil {
+					return err
+				}
+			}
+			return known.check(ctx, UplinkBridge)
+		})
 	}
 	if err != nil {
 		return false, wrapUplink(u, errors.Join(err, db.undoMove(context.WithoutCancel(ctx), m.journal, u.Journal)))
@@ -114,11 +129,25 @@ func (u Uplink) patience() time.Duration {
 
 const askAgainAfter = 200 * time.Millisecond
 
-func (u Uplink) awaitReachable(ctx context.Context) error {
+// tell says on what the judgement will rest.
+func (u Uplink) tell(known neighbours) {
+	log := u.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if len(known.addresses) == 0 {
+		log.Warn("nobody on the link of the uplink answers ARP, so nobody can tell whether the host is still reached after the move", "nic", u.NIC)
+		return
+	}
+	log.Info("move the uplink, and put it back unless one of its neighbours still answers", "nic", u.NIC, "neighbours", known.addresses)
+}
+
+// await asks until all is well.
+func (u Uplink) await(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
 	for {
-		err := u.reachable(ctx)
+		err := ask(ctx)
 		if err == nil {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -43,10 +44,12 @@ func (s uplinkStep) run(ctx context.Context) (string, error) {
 	s.Uplink.Reachable = func(ctx context.Context) error {
 		return exec.CommandContext(ctx, "sh", "-c", s.Reachable).Run()
 	}
+	var warned bytes.Buffer
+	s.Uplink.Log = slog.New(slog.NewTextHandler(&warned, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	switch s.Do {
 	case "ensure":
 		moved, err := db.EnsureUplink(ctx, s.Uplink)
-		return fmt.Sprintf("moved %t", moved), err
+		return fmt.Sprintf("moved %t", moved) + strings.TrimSpace(warned.String()), err
 	case "remove":
 		return "", db.RemoveUplink(ctx, s.Uplink)
 	}
@@ -301,6 +304,30 @@ func TestUplinkRollsBack(t *testing.T) {
 		t.Error(got)
 	}
 	h.mustBeAsBefore()
+}
+
+// The server is on the machine itself and answers whatever becomes of the wire, as on the first machine of most. The gateway is what counts then.
+func TestUplinkRollsBackWhenTheWireIsDead(t *testing.T) {
+	t.Parallel()
+	h := newUplinkHost(t, "ovsup-local")
+	h.mustPing()
+	dead := "if test -e /proc/sys/net/ipv4/conf/" + UplinkBridge + "; then ovs-ofctl add-flow unix:" + h.ovs.Mgmt(UplinkBridge) + " priority=65535,actions=drop; fi"
+	got := h.do(uplinkStep{Do: "ensure", Reachable: dead, Uplink: Uplink{Patience: 2 * time.Second}})
+	if !strings.Contains(got, "all is put back, because the connection was lost for 2s: none of [192.168.5.3] answers ARP any more") {
+		t.Error(got)
+	}
+	h.mustBeAsBefore()
+}
+
+// Where nobody answered before, nobody is missed; but that is said.
+func TestUplinkWithNobodyToAsk(t *testing.T) {
+	t.Parallel()
+	h := newUplinkHost(t, "ovsup-alone")
+	h.inPeer("ip", "link", "set", "eth0", "down")
+	if got := h.do(uplinkStep{Do: "ensure", Reachable: "true"}); !strings.HasPrefix(got, "moved true") || !strings.Contains(got, "nobody on the link") {
+		t.Error(got)
+	}
+	h.mustBe(on(UplinkBridge))
 }
 
 // The process is killed between the move and its confirmation: the next one puts all back, also without Open vSwitch.
