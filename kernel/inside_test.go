@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/ovs/ovstest"
 )
 
-// These run inside of a guest: "kernel ./kernel.test".
+// These run inside of a guest; TestOpenVSwitch takes them there.
 
 // Open vSwitch's own kernel datapath carries a ping in VXLAN between two hosts, and its kernel flows say so.
 func TestKernelVXLAN(t *testing.T) {

@@ -1,0 +1,40 @@
+//go:build qemu
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Open vSwitch alone, to tell its troubles from ours.
+func TestOpenVSwitch(t *testing.T) {
+	inGuest(t, ".", "-test.v")
+}
+
+// The overlay's scenarios, on the kernel datapath: tunnel packets of strangers, an agent that is killed.
+func TestScenarios(t *testing.T) {
+	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestTunnelPacketsFromStrangers|TestAgentKilled)$")
+}
+
+// inGuest runs a package's tests, those with the build tag kernel too, in a guest.
+func inGuest(t *testing.T, pkg string, flags ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	build(t, filepath.Join(dir, "kernel"), ".")
+	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")
+	tests := filepath.Join(dir, "tests")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "kernel", "-o", tests, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(filepath.Join(dir, "kernel"), append([]string{"-timeout", "8m", "-memory", "3G", tests}, flags...)...)
+	cmd.Dir = pkg
+	cmd.Env = append(os.Environ(), "OVERLANE_BINARY="+filepath.Join(dir, "overlane"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
