@@ -25,7 +25,8 @@ type Server interface {
 	FollowView(ctx context.Context, host string, each func(view.Delta), down func(error))
 	Put(ctx context.Context, o model.Object) (model.Object, error)
 	Delete(ctx context.Context, key model.Key) error
-	PutStatus(ctx context.Context, updates []model.StatusUpdate) error
+	// PutStatus gives the keys that the server has no use for: those objects are not there (any more), or not plugged in anywhere.
+	PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error)
 	Version(ctx context.Context) (wire.Version, error)
 }
 
@@ -82,6 +83,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		alive:     map[string]*pulse{},
 		mine:      map[view.AddressKey]view.Address{},
 		away:      "not reached since the start",
+		reports:   reports{sent: map[model.Key]any{}},
 	}
 	a.journal.path = a.journalPath()
 	return a
@@ -185,6 +187,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 // audit doubts everything, although nothing seems to have happened.
 func (a *Agent) audit(ctx context.Context) {
 	a.wantResync(resyncAudit)
+	clear(a.reports.sent)
 	if a.sw != nil {
 		a.ensureUnderlay(ctx)
 	}
@@ -210,6 +213,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	subjects, ok := dataplane.Affected(&a.view, d)
 	vtep := a.view.VTEP
+	a.outdate(d)
 	a.take(d)
 	if err := a.journal.note(d); err != nil {
 		a.log.Error("keep the view", "err", err)

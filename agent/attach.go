@@ -114,7 +114,10 @@ func (a *Agent) begin(ctx context.Context, name string) error {
 }
 
 func (a *Agent) end(name string) {
-	a.do(context.Background(), func() { delete(a.attaching, name) })
+	a.do(context.Background(), func() {
+		delete(a.attaching, name)
+		a.reports.forget(name)
+	})
 }
 
 // plugging is one attach under way, and what it has made so far.
@@ -129,6 +132,7 @@ type plugging struct {
 	bound   *model.Object // as the server has it now
 	address view.Address
 	undo    func() error // takes the interface away, if this call has made it
+	number  uint32       // of the port
 	port    bool         // the switch has, or may have, a port that this call has made
 	done    bool         // what was made is to stay
 	had     struct{ endpoint, port bool }
@@ -153,7 +157,7 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	if err := p.plumb(ctx, reply); err != nil {
 		return AttachReply{}, err
 	}
-	return reply, p.agent.awaitFlows(ctx, p.address.AddressKey)
+	return reply, p.agent.awaitFlows(ctx, p.address.AddressKey, p.number)
 }
 
 // already looks whether the endpoint is plugged in here: into the same thing, then there is nothing to do; into
@@ -227,7 +231,8 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 		return err
 	}
 	p.undo, p.port = undo, !p.had.port
-	_, err = p.db.AddPort(ctx, endpointPort(p.address))
+	added, err := p.db.AddPort(ctx, endpointPort(p.address))
+	p.number = added.OFPort
 	return err
 }
 
@@ -316,11 +321,10 @@ func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err 
 	return segment, err
 }
 
-// awaitFlows waits until the switch has confirmed the flows of an address of this host.
-func (a *Agent) awaitFlows(ctx context.Context, key view.AddressKey) error {
+// awaitFlows waits until the switch has confirmed the flows of an address of this host for its port.
+func (a *Agent) awaitFlows(ctx context.Context, key view.AddressKey, port uint32) error {
 	return a.await(ctx, "the switch to take the endpoint's flows", func() bool {
-		_, wired := a.wiring.Ports[key]
-		return wired && len(a.touched) == 0 && a.resync == ""
+		return a.wiring.Ports[key] == port && len(a.touched) == 0 && a.resync == ""
 	})
 }
 

@@ -108,13 +108,17 @@ func (s *pretendServer) Delete(_ context.Context, key model.Key) error {
 	return nil
 }
 
-func (s *pretendServer) PutStatus(_ context.Context, updates []model.StatusUpdate) error {
+func (s *pretendServer) PutStatus(_ context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range updates {
+		if _, ok := s.places[u.Key.Name]; !ok && u.Key.Kind == "Endpoint" {
+			ignored = append(ignored, u.Key)
+			continue
+		}
 		s.reported[u.Key] = u.Status
 	}
-	return nil
+	return ignored, nil
 }
 
 func (s *pretendServer) Version(context.Context) (wire.Version, error) { return wire.Version{}, nil }

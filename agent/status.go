@@ -25,7 +25,7 @@ const hostReportEvery = 30 * time.Second
 type reports struct {
 	sending bool
 	sent    map[model.Key]any
-	at      time.Time
+	at      time.Time // when it was told of the host
 	drops   map[string]uint64
 	counted time.Time                       // when drops were read
 	since   map[string]model.EndpointStatus // by endpoint: the last that was measured
@@ -142,20 +142,62 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	a.reports.sending = true
+	a.reports.note(updates, now)
 	go func() {
-		err := a.server.PutStatus(ctx, updates)
-		a.do(ctx, func() {
-			a.reports.sending = false
-			if err != nil {
-				a.log.Debug("report status", "err", err)
-				return
-			}
-			a.reports.at = now
-			for _, u := range updates {
-				a.reports.sent[u.Key] = u.Status
-			}
-		})
+		ignored, err := a.server.PutStatus(ctx, updates)
+		a.do(ctx, func() { a.reported(updates, ignored, err) })
 	}()
+}
+
+// note takes down what goes to the server now, and not when it has arrived: meanwhile there may be reason to forget it.
+func (r *reports) note(updates []model.StatusUpdate, now time.Time) {
+	for _, u := range updates {
+		r.sent[u.Key] = u.Status
+		if u.Key.Kind == "Host" {
+			r.at = now
+		}
+	}
+}
+
+// reported forgets what did not arrive, and what the server had no object for.
+func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err error) {
+	a.reports.sending = false
+	for _, key := range ignored {
+		delete(a.reports.sent, key)
+	}
+	if err == nil {
+		return
+	}
+	a.log.Debug("report status", "err", err)
+	for _, u := range updates {
+		if a.reports.sent[u.Key] == u.Status {
+			delete(a.reports.sent, u.Key)
+		}
+	}
+}
+
+func (r *reports) forget(endpoint string) { delete(r.sent, model.Key{Kind: "Endpoint", Name: endpoint}) }
+
+// outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its object. After a
+// complete delta it may be another server, or one with an older store.
+func (a *Agent) outdate(d view.Delta) {
+	if d.Complete {
+		clear(a.reports.sent)
+	}
+	for _, vni := range d.GoneSegments {
+		for key, address := range a.mine {
+			if key.VNI == vni {
+				a.reports.forget(address.Endpoint)
+			}
+		}
+	}
+	for _, key := range d.GoneAddresses {
+		a.reports.forget(a.mine[key].Endpoint)
+	}
+	for _, address := range d.Addresses {
+		a.reports.forget(a.mine[address.AddressKey].Endpoint)
+		a.reports.forget(address.Endpoint)
+	}
 }
 
 // countDrops reads the drop counters of the switch; without a switch they stay as they were.
@@ -182,9 +224,6 @@ func (a *Agent) countDrops(ctx context.Context) {
 
 // news are the statuses that the server has not been told.
 func (a *Agent) news(s Status, now time.Time) []model.StatusUpdate {
-	if a.reports.sent == nil {
-		a.reports.sent = map[model.Key]any{}
-	}
 	var updates []model.StatusUpdate
 	host := model.Key{Kind: "Host", Name: a.config.Host}
 	if old, ok := a.reports.sent[host].(*model.HostStatus); !ok || weighty(*old, s.Host) || now.Sub(a.reports.at) >= hostReportEvery {

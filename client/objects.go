@@ -94,17 +94,20 @@ func Objects(objects ...model.Object) []wire.Object {
 	return sent
 }
 
-// PutStatus reports what an agent measured.
-func (c *Client) PutStatus(ctx context.Context, updates []model.StatusUpdate) error {
+// PutStatus reports what an agent measured. It gives the keys of which the server has kept nothing: those objects are not there (any
+// more), or not plugged in anywhere.
+func (c *Client) PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
 	reports := make([]wire.Report, len(updates))
 	for i, u := range updates {
 		status, err := json.Marshal(u.Status)
 		if err != nil {
-			return fmt.Errorf("encode the status of %s: %w", u.Key, err)
+			return nil, fmt.Errorf("encode the status of %s: %w", u.Key, err)
 		}
 		reports[i] = wire.Report{Kind: u.Key.Kind, Name: u.Key.Name, Status: status}
 	}
-	return c.call(ctx, http.MethodPost, "/v1/status", reports, nil)
+	var answer wire.Reported
+	err = c.call(ctx, http.MethodPost, "/v1/status", reports, &answer)
+	return answer.Ignored, err
 }
 
 // Overview reads how the whole network is.

@@ -333,7 +333,7 @@ func TestHostSeesOnlyItsOwnView(t *testing.T) {
 	refused(t, err, "may not change Host host2")
 	_, err = c.CreateToken(t.Context(), wire.TokenRequest{})
 	refused(t, err, "host host2 may not POST /v1/tokens")
-	err = c.PutStatus(t.Context(), []model.StatusUpdate{{Key: model.Key{Kind: "Host", Name: "host1"}, Status: &model.HostStatus{}}})
+	_, err = c.PutStatus(t.Context(), []model.StatusUpdate{{Key: model.Key{Kind: "Host", Name: "host1"}, Status: &model.HostStatus{}}})
 	refused(t, err, "host1")
 }
 

@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// told reports what is new, as the loop does, and gives what it was: "h" for the host, and the endpoints.
+func (a *Agent) told(now time.Time, ignored []model.Key, err error) string {
+	updates := a.news(a.status(now), now)
+	a.reports.note(updates, now)
+	a.reported(updates, ignored, err)
+	var names []string
+	for _, u := range updates {
+		names = append(names, u.Key.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// The server forgets a status with its object. Whatever happened to an endpoint, the host reports it anew, although nothing that it
+// measures has changed.
+func TestReportsAreRepeated(t *testing.T) {
+	const x = "blue/web/x"
+	gone := view.Delta{Revision: 3, GoneAddresses: []view.AddressKey{addressDelta(1, 2).Addresses[0].AddressKey}}
+	elsewhere := addressDelta(3, 2)
+	elsewhere.Addresses[0].Endpoint, elsewhere.Addresses[0].Host = "blue/web/y", "h2"
+	whole := addressDelta(4, 2)
+	whole.Complete = true
+	key := []model.Key{{Kind: "Endpoint", Name: x}}
+	for _, tt := range []struct {
+		name    string
+		deltas  []view.Delta
+		ignored []model.Key // of the first report
+		err     error
+		want    string
+	}{
+		{"nothing happens", nil, nil, nil, ""},
+		{"gone and back", []view.Delta{gone, addressDelta(4, 2)}, nil, nil, x},
+		{"gone with its segment and back", []view.Delta{{Revision: 3, GoneSegments: []model.VNI{100}}, addressDelta(4, 2)}, nil, nil, x},
+		{"replaced by another and back", []view.Delta{elsewhere, addressDelta(4, 2)}, nil, nil, x},
+		{"made anew in one step", []view.Delta{addressDelta(4, 2)}, nil, nil, x},
+		{"a complete view", []view.Delta{whole}, nil, nil, "h1 " + x},
+		{"ignored by the server", nil, key, nil, x},
+		{"not arrived", nil, nil, errors.New("cut"), "h1 " + x},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
+			a.apply(t.Context(), addressDelta(1, 2))
+			if got := a.told(now, tt.ignored, tt.err); got != "h1 "+x {
+				t.Fatalf("first %q", got)
+			}
+			for _, d := range tt.deltas {
+				a.apply(t.Context(), d)
+			}
+			if got := a.told(now, nil, nil); got != tt.want {
+				t.Errorf("then %q, want %q", got, tt.want)
+			}
+			if got := a.told(now, nil, nil); got != "" {
+				t.Errorf("and once more %q", got)
+			}
+		})
+	}
+}
+
+// An answer that comes when there is reason to forget already does not make it remembered again.
+func TestLateAnswerIsNotRemembered(t *testing.T) {
+	a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
+	a.apply(t.Context(), addressDelta(1, 2))
+	updates := a.news(a.status(now), now)
+	a.reports.note(updates, now)
+	a.apply(t.Context(), addressDelta(2, 2))
+	a.reported(updates, nil, nil)
+	if got := a.told(now, nil, nil); got != "blue/web/x" {
+		t.Errorf("told %q", got)
+	}
+}
+
+// The host's numbers are told in time, however often endpoints change.
+func TestHostIsReportedUnderChurn(t *testing.T) {
+	a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
+	a.apply(t.Context(), addressDelta(1, 2))
+	times := 0
+	for i := range 61 {
+		a.apply(t.Context(), addressDelta(int64(i+2), 2))
+		if strings.Contains(a.told(now.Add(time.Duration(i)*time.Second), nil, nil), "h1") {
+			times++
+		}
+	}
+	if times != 3 {
+		t.Errorf("the host was reported %d times in a minute, want 3", times)
+	}
+}
