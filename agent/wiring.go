@@ -32,8 +32,8 @@ func (a *Agent) rewire() {
 	own := a.own()
 	ports := map[view.AddressKey]uint32{}
 	for _, p := range a.db.Ports() {
-		if address, ok := own[p.ExternalIDs[portEndpoint]]; ok && p.OFPort != 0 {
-			ports[address.AddressKey] = p.OFPort
+		if address, ok := own[p.ExternalIDs[portEndpoint]]; ok && portNumber(p) != 0 {
+			ports[address.AddressKey] = portNumber(p)
 		}
 	}
 	for key := range maps.Keys(a.wiring.Ports) {
@@ -47,6 +47,14 @@ func (a *Agent) rewire() {
 		}
 	}
 	a.wiring.Ports = ports
+}
+
+// portNumber is that which the port has or, while ovs-vswitchd is making it, will have: flows may come first, and need not wait then.
+func portNumber(p ovs.Port) uint32 {
+	if p.OFPort == 0 && p.Err == "" {
+		return p.OFPortRequest
+	}
+	return p.OFPort
 }
 
 func (a *Agent) touchPort(key view.AddressKey) {
