@@ -63,27 +63,38 @@ func (n *network) startServer() {
 }
 
 // An agent that is killed, while intent changes, loses no packet and catches up.
+//
+// No interface comes or goes on the two hosts meanwhile: whenever one does, ovs-vswitchd on the userspace datapath forgets its routes and reads
+// them again, and a tunnel that is looked up between the two drops (about one in a hundred times, without Overlane too).
 func TestAgentKilled(t *testing.T) {
 	t.Parallel()
 	n, running := pair(t)
+	n.join("host3")
+	n.endpoint("host3 old blue/web --ip 172.17.42.8")
+	n.ping("host1", "a", "172.17.42.8")
 	n.killAgent("host1")
 	running[0].more(50)
 	n.refused("host1", argv("overlane attach --netns a --subnet blue/web"), "agent", "is it running?")
-	// Both new and gone, elsewhere and here.
-	n.endpoint("host2 c blue/web --ip 172.17.42.9")
-	n.on("host1", "overlane", "delete", "endpoint", "blue/web/a2")
-	running[2].stop() // a2 goes
+	n.endpoint("host3 new blue/web --ip 172.17.42.9")
+	n.on("host3", "overlane", "detach", "--netns", "old")
 	n.startAgent("host1")
 	n.awaitHostReady("host1")
 	n.ping("host1", "a", "172.17.42.9")
-	n.eventually("host1 has unplugged what was deleted meanwhile", func() error {
-		if p := n.ports("host1"); len(p) != 1 {
-			return fmt.Errorf("ports are %v", p)
-		}
-		return nil
-	})
+	n.eventually("host1 has no flow of what is gone", func() error { return errIf(strings.Contains(n.flows("host1"), "reg1=0xac112a08")) })
 	running[0].more(50)
-	lostNone(running[:1])
+	lostNone(running)
+	n.run("and unplugs what was deleted meanwhile", func(n *network) {
+		n.killAgent("host1")
+		n.on("host1", "overlane", "delete", "endpoint", "blue/web/a2")
+		n.startAgent("host1")
+		n.eventually("one port is left", func() error {
+			if p := n.ports("host1"); len(p) != 1 {
+				return fmt.Errorf("ports are %v", p)
+			}
+			return nil
+		})
+		n.ping("host1", "a", "172.17.42.9")
+	})
 }
 
 // An agent that starts while the server is away leaves everything as it is, mends what is missing, and catches up when the server is back.
@@ -151,12 +162,13 @@ func TestServerKilled(t *testing.T) {
 	if got := n.known(); !slices.Equal(got, known) {
 		t.Errorf("endpoints were %v, are %v", known, got)
 	}
+	running[0].more(50)
+	lostNone(running)
 	n.eventually("agents reach the server again", func() error {
 		_, err := n.try("host2", argv("overlane attach --netns c --subnet blue/web")...)
 		return err
 	})
 	n.ping("host2", "c", "172.17.42.2")
-	lostNone(running)
 	// Where the server's machine says so, a fresh status of every host.
 	for _, e := range []string{"blue/web/a", "blue/web/a2", "blue/web/b", "blue/web/c"} {
 		n.awaitState(e, model.Ready)
