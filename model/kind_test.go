@@ -57,13 +57,13 @@ func TestColumns(t *testing.T) {
 	status := map[string]any{
 		"Host": &HostStatus{Ready: true, Datapath: "netdev", Flows: 12, Tunnels: []TunnelStatus{{State: TunnelUp}, {State: TunnelDown}}},
 		"VPC":  &VPCStatus{Subnets: 5, Endpoints: EndpointCounts{Total: 3, Ready: 2}}, "Subnet": &SubnetStatus{Endpoints: EndpointCounts{Total: 3, Ready: 2}, Free: 9},
-		"Endpoint": &EndpointStatus{State: Failed, Reason: "no such container"},
+		"Endpoint": &EndpointStatus{State: Unknown, Reason: "Host host0 is silent"},
 	}
 	want := map[string]string{
 		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute READY=yes DATAPATH=netdev TUNNELS=1/2 FLOWS=12",
 		"VPC":      "NAME=vpc0 MTU=1450 SUBNETS=5 ENDPOINTS=3 READY=2",
 		"Subnet":   "NAME=vpc0/net0 CIDR=10.0.0.0/16 VNI=4096 GATEWAY=10.0.0.1 ENDPOINTS=3 READY=2 FREE=9",
-		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=Failed REASON=no such container",
+		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=Unknown REASON=Host host0 is silent",
 	}
 	without := map[string]string{
 		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute READY=- DATAPATH=- TUNNELS=- FLOWS=-",
@@ -100,7 +100,7 @@ func row(k Kind, o Object) string {
 func TestStatusUpdateByKind(t *testing.T) {
 	updates := []StatusUpdate{
 		{Key{"Host", "h"}, &HostStatus{Ready: true, Drops: map[string]uint64{"spoofed": 3}, Revision: 7, Time: time.Unix(5, 0).UTC()}},
-		{Key{"Endpoint", "v/s/e"}, &EndpointStatus{State: Failed, Reason: "gone", Host: "h", Port: "ovl1"}},
+		{Key{"Endpoint", "v/s/e"}, &EndpointStatus{State: Unknown, Reason: "gone", Host: "h", Port: "ovl1"}},
 	}
 	for _, want := range updates {
 		data, err := json.Marshal(want)

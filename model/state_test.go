@@ -108,17 +108,17 @@ func TestSpecsByName(t *testing.T) {
 
 func TestSummarise(t *testing.T) {
 	state := stateOf(t, network(250)) // five in each subnet, on three hosts
-	states := map[string]EndpointState{"vpc0/net0/ep0": Ready, "vpc0/net0/ep50": Attached, "vpc0/net0/ep100": Failed, "vpc0/net0/ep150": Pending}
+	states := map[string]EndpointState{"vpc0/net0/ep0": Ready, "vpc0/net0/ep50": Attached, "vpc0/net0/ep100": Unknown, "vpc0/net0/ep150": Pending}
 	of := func(k Key) *EndpointStatus {
 		if s, ok := states[k.Name]; ok {
 			return &EndpointStatus{State: s}
 		}
 		return nil
 	}
-	counts := EndpointCounts{Total: 5, Pending: 2, Attached: 1, Ready: 1, Failed: 1}
+	counts := EndpointCounts{Total: 5, Pending: 2, Attached: 1, Ready: 1, Unknown: 1}
 	for key, want := range map[Key]any{
 		{"Subnet", "vpc0/net0"}:       &SubnetStatus{Endpoints: counts, Free: 65536 - 3 - 5, Hosts: []string{"host0", "host1", "host2"}},
-		{"VPC", "vpc0"}:               &VPCStatus{Subnets: 5, Endpoints: EndpointCounts{Total: 25, Pending: 22, Attached: 1, Ready: 1, Failed: 1}},
+		{"VPC", "vpc0"}:               &VPCStatus{Subnets: 5, Endpoints: EndpointCounts{Total: 25, Pending: 22, Attached: 1, Ready: 1, Unknown: 1}},
 		{"Endpoint", "vpc0/net0/ep0"}: nil,
 		{"Subnet", "vpc0/missing"}:    &SubnetStatus{},
 	} {

@@ -20,7 +20,7 @@ type HostStatus struct {
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
 	Drops        map[string]uint64 `json:"drops,omitempty" doc:"Packets dropped since the switch started, by reason."`
 	Revision     int64             `json:"revision" doc:"Store revision that the switch has applied."`
-	Time         time.Time         `json:"time" doc:"When this was measured."`
+	Time         time.Time         `json:"time" doc:"When the server was told this; of an agent that is asked itself, when it was measured."`
 }
 
 // TunnelStatus is a peer host as seen through the tunnel.
@@ -57,12 +57,12 @@ const (
 	Pending  EndpointState = "Pending"  // not plugged in, or not by its agent yet
 	Attached EndpointState = "Attached" // its port is in the switch, with its flows
 	Ready    EndpointState = "Ready"    // its port answered our ARP, and a probe from a peer host came back
-	Failed   EndpointState = "Failed"   // see Reason
+	Unknown  EndpointState = "Unknown"  // its host is silent: nobody has measured it for a while
 )
 
 // EndpointStatus is what the agent of the endpoint's host measured last.
 type EndpointStatus struct {
-	State  EndpointState `json:"state" doc:"Pending, Attached, Ready or Failed."`
+	State  EndpointState `json:"state" doc:"Pending, Attached, Ready or Unknown."`
 	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
 	Host   string        `json:"host,omitempty" doc:"Host that measured it."`
 	Port   string        `json:"port,omitempty" doc:"Port of the switch."`
@@ -88,7 +88,7 @@ type EndpointCounts struct {
 	Pending  int `json:"pending" doc:"Not plugged in, or not yet."`
 	Attached int `json:"attached" doc:"Plugged in."`
 	Ready    int `json:"ready" doc:"Measured to work."`
-	Failed   int `json:"failed" doc:"See the endpoint's reason."`
+	Unknown  int `json:"unknown" doc:"On a host that is silent."`
 }
 
 // StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind has
@@ -116,24 +116,28 @@ func Summarise(s *State, key Key, statusOf func(Key) *EndpointStatus) any {
 
 func countStates(s *State, parent string, statusOf func(Key) *EndpointStatus) (n EndpointCounts) {
 	for o := range s.EndpointsOf(parent) {
-		n.Total++
-		status := statusOf(o.Key())
-		if status == nil {
-			n.Pending++
-			continue
-		}
-		switch status.State {
-		case Attached:
-			n.Attached++
-		case Ready:
-			n.Ready++
-		case Failed:
-			n.Failed++
-		default:
-			n.Pending++
-		}
+		n.Add(statusOf(o.Key()))
 	}
 	return n
+}
+
+// Add counts one more endpoint. One without a status is Pending.
+func (n *EndpointCounts) Add(status *EndpointStatus) {
+	n.Total++
+	if status == nil {
+		n.Pending++
+		return
+	}
+	switch status.State {
+	case Attached:
+		n.Attached++
+	case Ready:
+		n.Ready++
+	case Unknown:
+		n.Unknown++
+	default:
+		n.Pending++
+	}
 }
 
 // hostsOf is the names of the hosts with endpoints on a subnet, in order.

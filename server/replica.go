@@ -20,8 +20,10 @@ import (
 // replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
 // are told in the same breath, so whoever has seen a revision here finds it in the streams too.
 type replica struct {
-	store store.Store
-	log   *slog.Logger
+	store   store.Store
+	log     *slog.Logger
+	now     func() time.Time
+	started time.Time
 
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
@@ -34,12 +36,12 @@ type replica struct {
 
 // newReplica reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
 // address to another.
-func newReplica(ctx context.Context, s store.Store, log *slog.Logger) (*replica, error) {
-	snapshot, err := s.Load(ctx, "")
+func newReplica(ctx context.Context, c Config) (*replica, error) {
+	snapshot, err := c.Store.Load(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: s, log: log, moved: make(chan struct{}), streams: newStreams()}
+	r := &replica{store: c.Store, log: c.Log, now: c.now, started: c.now(), moved: make(chan struct{}), streams: newStreams()}
 	loaded, err := read(snapshot)
 	if err != nil {
 		return nil, err
@@ -244,7 +246,10 @@ func (r *replica) with(o *model.Object) model.Object {
 func (r *replica) statusOf(o *model.Object) any {
 	switch o.Kind {
 	case "Host":
-		return r.statuses[o.Key()]
+		if status := r.hostStatus(o.Name); status != nil {
+			return status
+		}
+		return nil
 	case "Endpoint":
 		if status := r.endpointStatus(o.Key()); status != nil {
 			return status
@@ -252,16 +257,6 @@ func (r *replica) statusOf(o *model.Object) any {
 		return nil
 	}
 	return model.Summarise(r.state, o.Key(), r.endpointStatus)
-}
-
-// endpointStatus is what the host measured that the endpoint is on now; nil if it has not yet, whoever had it before.
-func (r *replica) endpointStatus(key model.Key) *model.EndpointStatus {
-	status, _ := r.statuses[key].(*model.EndpointStatus)
-	spec := r.state.Endpoint(key.Name)
-	if status == nil || spec == nil || status.Host != spec.Host {
-		return nil
-	}
-	return status
 }
 
 // sameStatus tells a status that need not be written again.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -103,6 +104,9 @@ func itemLines(b *strings.Builder, items []json.RawMessage) {
 	}
 }
 
+// noon is what time it is to a server under test.
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
 // api is a server, reached over HTTP by whoever a header says.
 type api struct {
 	*Server
@@ -120,6 +124,9 @@ func newAPI(t *testing.T, s store.Store) api { return newAPIOf(t, Config{Store: 
 
 func newAPIOf(t *testing.T, c Config) api {
 	c.Version = "test"
+	if c.now == nil {
+		c.now = func() time.Time { return noon }
+	}
 	server, err := New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

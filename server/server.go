@@ -25,6 +25,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// Backlog is how many commits a stream may lag behind before it is ended; default 256.
 	Backlog int
+
+	now func() time.Time // the time, which tests make
 }
 
 // Server is the API over one store.
@@ -51,7 +53,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	r, err := newReplica(ctx, c.Store, c.Log)
+	if c.now == nil {
+		c.now = time.Now
+	}
+	r, err := newReplica(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}

@@ -76,8 +76,11 @@ func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, e
 		if err != nil {
 			return j, err
 		}
-		if e, ok := status.(*model.EndpointStatus); ok {
-			e.Host = host
+		switch status := status.(type) {
+		case *model.EndpointStatus:
+			status.Host = host
+		case *model.HostStatus:
+			status.Time = s.config.now() // an agent's clock may be wrong, or lie
 		}
 		if host == "" {
 			j.ignored = append(j.ignored, key)
@@ -142,26 +145,9 @@ func (r *replica) overview() wire.Overview {
 		o.Hosts = append(o.Hosts, r.with(host))
 	}
 	for endpoint := range r.state.List("Endpoint") {
-		o.Endpoints.Total++
-		*counter(&o.Endpoints, r.endpointStatus(endpoint.Key()))++
+		o.Endpoints.Add(r.endpointStatus(endpoint.Key()))
 	}
 	return o
-}
-
-// counter is where an endpoint with that status counts.
-func counter(n *model.EndpointCounts, status *model.EndpointStatus) *int {
-	if status == nil {
-		return &n.Pending
-	}
-	switch status.State {
-	case model.Attached:
-		return &n.Attached
-	case model.Ready:
-		return &n.Ready
-	case model.Failed:
-		return &n.Failed
-	}
-	return &n.Pending
 }
 
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {

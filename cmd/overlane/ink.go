@@ -31,7 +31,7 @@ func (i ink) state(word string) string {
 	switch word {
 	case "Ready", "Up", "yes", "valid":
 		return i.green(word)
-	case "Failed", "Down", "no", "revoked":
+	case "Down", "no", "revoked":
 		return i.red(word)
 	case "Pending", "Attached", "Unknown", "expired", "used up":
 		return i.yellow(word)
