@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/overlane/overlane/server/wire"
@@ -39,6 +40,9 @@ var (
 type Config struct {
 	Address string      // unix:///PATH, or https://HOST[:7443]
 	TLS     *tls.Config // for https; see [HostTLS]
+
+	// Wait is how long a call waits for a server on this machine that does not listen yet. 0: not at all.
+	Wait time.Duration
 }
 
 // Client calls one server. Any number of goroutines may use it.
@@ -59,7 +63,7 @@ func New(c Config) (*Client, error) {
 	}
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
-		return &Client{c.Address, "http://overlane", &http.Client{Transport: unixTransport(u.Path)}}, nil
+		return &Client{c.Address, "http://overlane", &http.Client{Transport: unixTransport(u.Path, c.Wait)}}, nil
 	case u.Scheme == "https" && u.Hostname() != "" && strings.Trim(u.Path, "/") == "":
 		base := "https://" + HostPort(u.Host)
 		return &Client{c.Address, base, &http.Client{Transport: tlsTransport(c.TLS)}}, nil
@@ -79,13 +83,29 @@ func HostPort(address string) string {
 	return net.JoinHostPort(strings.Trim(address, "[]"), DefaultPort)
 }
 
-func unixTransport(path string) *http.Transport {
+func unixTransport(path string, wait time.Duration) *http.Transport {
 	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		},
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dialUnix(ctx, path, wait) },
 		IdleConnTimeout: 90 * time.Second,
+	}
+}
+
+const lookAgainAfter = 50 * time.Millisecond
+
+// dialUnix waits for the socket to be there, and for somebody to listen on it. When its time is up, the error is the last that there was.
+func dialUnix(ctx context.Context, path string, wait time.Duration) (net.Conn, error) {
+	var d net.Dialer
+	for deadline := time.Now().Add(wait); ; {
+		c, err := d.DialContext(ctx, "unix", path)
+		early := errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+		if !early || time.Until(deadline) < lookAgainAfter {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(lookAgainAfter):
+		}
 	}
 }
 

@@ -208,6 +208,29 @@ func abandon(t *testing.T, path string) {
 	l.Close()
 }
 
+// A call made before the server listens waits for it; its own context ends it sooner.
+func TestWaitsForTheSocket(t *testing.T) {
+	p := newPlace(t, 0)
+	p.stop()
+	early, err := client.New(client.Config{Address: "unix://" + p.socket, Wait: time.Minute})
+	check(t, err)
+	defer early.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := early.Version(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := early.Version(t.Context())
+		answered <- err
+	}()
+	_, err = p.client().Version(t.Context())
+	is(t, err, client.ErrUnavailable)
+	p.start()
+	check(t, <-answered)
+}
+
 func TestAnswersThatAreNotOurs(t *testing.T) {
 	strange := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/vpcs" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/server/wire"
@@ -41,8 +42,11 @@ func terminal(w io.Writer) bool {
 }
 
 // client calls the server that the command line names. Away from the server's machine it shows the host's certificate.
-func (e *env) client() (*client.Client, error) {
-	c := client.Config{Address: e.server}
+func (e *env) client() (*client.Client, error) { return e.clientAfter(0) }
+
+// clientAfter waits for a server on this machine that has been started just now.
+func (e *env) clientAfter(wait time.Duration) (*client.Client, error) {
+	c := client.Config{Address: e.server, Wait: wait}
 	if strings.HasPrefix(e.server, "https://") {
 		tls, err := client.CredentialsIn(defaultConfigDir).TLS()
 		if err != nil {

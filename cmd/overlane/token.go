@@ -21,6 +21,9 @@ func newToken(e *env) *cobra.Command {
 	return c
 }
 
+// serverStarts is how long a server may take to listen. A token is what one asks a new server for first.
+const serverStarts = 10 * time.Second
+
 func newTokenCreate(e *env) *cobra.Command {
 	var (
 		q   wire.TokenRequest
@@ -33,7 +36,7 @@ func newTokenCreate(e *env) *cobra.Command {
 			"A token for a host name lets a machine take the place of the host that has it.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			server, err := e.client()
+			server, err := e.clientAfter(serverStarts)
 			if err != nil {
 				return err
 			}
