@@ -19,7 +19,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	began := time.Now()
 	if l.lock == nil {
 		if err := l.relock(); errors.Is(err, os.ErrNotExist) {
-			return nil
+			return l.removeDisk()
 		} else if err != nil {
 			return err
 		}
@@ -31,18 +31,16 @@ func (l *Lab) Down(ctx context.Context) error {
 	if err := removeCgroups(ctx, cgroupOf(l.File.Name)); err != nil {
 		return fmt.Errorf("lab %s: %w", l.File.Name, err)
 	}
-	if l.record.Disk != "" {
-		if err := os.RemoveAll(l.record.Disk); err != nil {
-			return fmt.Errorf("lab %s: %w", l.File.Name, err)
-		}
-	}
-	if err := os.RemoveAll(l.Dir); err != nil {
+	if err := errors.Join(l.removeDisk(), os.RemoveAll(l.Dir)); err != nil {
 		return fmt.Errorf("lab %s: %w", l.File.Name, err)
 	}
 	os.Remove(filepath.Dir(l.Dir)) // if it was the last lab
 	l.done("", "down", began)
 	return nil
 }
+
+// removeDisk removes what is not in the lab's folder: RemoveAll of an empty path does nothing.
+func (l *Lab) removeDisk() error { return os.RemoveAll(l.record.Disk) }
 
 // endAll ends every space that has been recorded, those of a lab that another process left as well.
 func (l *Lab) endAll(ctx context.Context) error {

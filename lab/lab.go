@@ -130,7 +130,9 @@ func (o Options) filled() (Options, error) {
 		}
 		o.Binary = self
 	}
-	return o, nil
+	var err error
+	o.Binary, err = filepath.Abs(o.Binary) // it is linked to from elsewhere
+	return o, err
 }
 
 // linkBinary puts "overlane" on the hosts' PATH, in a folder that has nothing else in it.
