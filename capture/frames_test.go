@@ -114,7 +114,7 @@ func ipv4Layers(src, dst string, icmp *layers.ICMPv4) []gopacket.SerializableLay
 func udpLayers(src, dst string, from, to uint16, payload []byte) []gopacket.SerializableLayer {
 	header := ipHeader(src, dst, layers.IPProtocolUDP)
 	udp := &layers.UDP{SrcPort: layers.UDPPort(from), DstPort: layers.UDPPort(to)}
-	udp.SetNetworkLayerForChecksum(header)
+	_ = udp.SetNetworkLayerForChecksum(header)
 	return []gopacket.SerializableLayer{header, udp, gopacket.Payload(payload)}
 }
 
@@ -122,7 +122,7 @@ func tcpLayers() []gopacket.SerializableLayer {
 	header := ipHeader("172.17.42.2", "172.17.42.10", layers.IPProtocolTCP)
 	tcp := &layers.TCP{SrcPort: 40000, DstPort: 80, Seq: 1, SYN: true, Window: 64240,
 		Options: []layers.TCPOption{{OptionType: layers.TCPOptionKindMSS, OptionLength: 4, OptionData: []byte{5, 130}}}}
-	tcp.SetNetworkLayerForChecksum(header)
+	_ = tcp.SetNetworkLayerForChecksum(header)
 	return []gopacket.SerializableLayer{header, tcp}
 }
 

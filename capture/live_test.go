@@ -102,7 +102,7 @@ func makeHosts(t *testing.T) {
 	t.Helper()
 	gone := func() {
 		for _, ns := range []string{hereNS, thereNS} {
-			exec.Command("ip", "netns", "del", ns).Run() // it may not be there
+			_ = exec.Command("ip", "netns", "del", ns).Run() // it may not be there
 		}
 	}
 	gone()

@@ -23,7 +23,7 @@ const jobVariable = "overlane_job"
 
 // guest is the guest's first process, from the initramfs to the end. Whatever happens, it powers off.
 func guest() {
-	defer unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	defer func() { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) }()
 	j, err := enterRoot(os.Getenv(jobVariable))
 	if err == nil {
 		err = j.execute()
@@ -184,8 +184,8 @@ func (j job) command() (code int, err error) {
 		}
 		writers = append(writers, w)
 		pumps.Go(func() {
-			io.Copy(port, r)
-			port.Close()
+			_, _ = io.Copy(port, r) // if the port is gone, so is who would hear of it
+			_ = port.Close()
 		})
 	}
 	for _, e := range j.Env {
@@ -202,7 +202,7 @@ func (j job) command() (code int, err error) {
 	} else {
 		code = j.await(cmd.Process.Pid)
 	}
-	unix.Kill(-1, unix.SIGKILL) // daemons that the command left may hold the pipes
+	_ = unix.Kill(-1, unix.SIGKILL) // daemons that the command left may hold the pipes
 	for _, w := range writers {
 		w.Close()
 	}
@@ -227,7 +227,7 @@ func (j job) await(pid int) int {
 	var late atomic.Bool
 	timer := time.AfterFunc(j.Timeout, func() {
 		late.Store(true)
-		unix.Kill(-1, unix.SIGKILL)
+		_ = unix.Kill(-1, unix.SIGKILL)
 	})
 	defer timer.Stop()
 	for {

@@ -53,10 +53,10 @@ func (m machine) run() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = boot(m.job.Timeout+grace, m.writable(scratch)...)
+	hostErr := boot(m.job.Timeout+grace, m.writable(scratch)...)
 	done()
 	if code.Len() == 0 {
-		return 0, fmt.Errorf("the guest died (QEMU: %v); its console ended:\n%s", err, lastLines(filepath.Join(scratch, consoleFile), 60))
+		return 0, errors.Join(errors.New("the guest died; its console ended:\n"+lastLines(filepath.Join(scratch, consoleFile), 60)), hostErr)
 	}
 	return strconv.Atoi(code.String())
 }
@@ -92,7 +92,7 @@ func pump(scratch string, to map[string]io.Writer) (done func(), err error) {
 			if err != nil {
 				return // QEMU did not come
 			}
-			io.Copy(w, c)
+			_, _ = io.Copy(w, c) // it ends when QEMU does, in whatever way
 		})
 	}
 	return func() {
@@ -118,7 +118,7 @@ func boot(limit time.Duration, writable ...string) error {
 	defer over.Stop()
 	go func() {
 		<-stop
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill() // it may have ended
 	}()
 	return cmd.Wait()
 }
@@ -217,7 +217,7 @@ func awaitSocket(path string, ended <-chan error, log fmt.Stringer) error {
 		}
 		select {
 		case err := <-ended:
-			return fmt.Errorf("virtiofsd ended (%v): %s", err, log)
+			return errors.Join(fmt.Errorf("virtiofsd ended: %s", log), err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -81,12 +82,12 @@ func startMachine(t *testing.T, ctx context.Context, dir string, number int, scr
 	ended := make(chan struct{})
 	go func() {
 		err := cmd.Wait()
-		in.CloseWithError(fmt.Errorf("%s has ended: %v", args[1], err))
+		in.CloseWithError(errors.Join(errors.New("it has ended"), err))
 		close(ended)
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		go io.Copy(io.Discard, out)
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		go func() { _, _ = io.Copy(io.Discard, out) }()
 		<-ended
 	})
 	return &running{name: args[1], lines: bufio.NewScanner(out)}
