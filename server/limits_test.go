@@ -40,11 +40,11 @@ func TestReportsAreBounded(t *testing.T) {
 
 // statusOf64k is a report of a host's status of n times 64 kB.
 func statusOf64k(n int) string {
-	var drops []string
-	for i := range n * 64 {
-		drops = append(drops, fmt.Sprintf("%q: %d", fmt.Sprintf("%d%s", i, strings.Repeat("x", 1024)), i))
+	tunnels := make([]string, n*128)
+	for i := range tunnels {
+		tunnels[i] = `{"state": "Up", "peer": "` + strings.Repeat("x", 512) + `"}`
 	}
-	return `[{"kind": "Host", "name": "host1", "status": {"drops": {` + strings.Join(drops, ",") + `}}}]`
+	return `[{"kind": "Host", "name": "host1", "status": {"tunnels": [` + strings.Join(tunnels, ",") + `]}}]`
 }
 
 func TestHostsSendLittle(t *testing.T) {

@@ -76,6 +76,9 @@ func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, e
 		if err != nil {
 			return j, err
 		}
+		if err := legible(status); err != nil {
+			return j, invalid("body: the status of %s: %v", key, err)
+		}
 		switch status := status.(type) {
 		case *model.EndpointStatus:
 			status.Host = host

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/overlane/overlane/model"
@@ -46,6 +48,7 @@ func (t *table) row(cells ...string) { *t = append(*t, cells) }
 
 // print aligns the columns, two spaces apart. An empty cell shows as "-".
 func (t table) print(w io.Writer, i ink) {
+	t = t.legible()
 	widths := t.widths()
 	for n, row := range t {
 		var line strings.Builder
@@ -64,6 +67,28 @@ func (t table) print(w io.Writer, i ink) {
 		}
 		fmt.Fprintln(w, line.String())
 	}
+}
+
+// legible has what could move the cursor, or make a row of its own, written out.
+func (t table) legible() table {
+	safe := make(table, len(t))
+	for n, row := range t {
+		for _, cell := range row {
+			safe[n] = append(safe[n], legible(cell))
+		}
+	}
+	return safe
+}
+
+// legible is a text in which every character can be seen: an escape shows as \x1b. Texts may come from a host that somebody
+// has broken into.
+func legible(text string) string {
+	unseen := func(r rune) bool { return !unicode.IsPrint(r) }
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, unseen) {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 func (t table) widths() []int {

@@ -97,7 +97,7 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 
 func (e *env) printStatus(n networkStatus) {
 	if n.Away != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), n.Away)
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), legible(n.Away))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW"}}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/overlane/overlane/model"
+)
+
+// What a host reports is shown to administrators, on their terminals, and the host's machine may have been broken into. So a
+// status has the states that there are, and in its texts nothing but what can be seen: no control characters that move
+// cursors and forge lines, and not much of it. A text is put right instead of refused, since an agent quotes what others say.
+
+// maxText is how long a text of a status may be, in characters.
+const maxText = 512
+
+// maxDrops is how many reasons for drops a host may count.
+const maxDrops = 256
+
+// legible puts the texts of a status right. The error is a state that there is none of, or too much.
+func legible(status any) error {
+	switch s := status.(type) {
+	case *model.EndpointStatus:
+		return legibleEndpoint(s)
+	case *model.HostStatus:
+		return legibleHost(s)
+	}
+	return nil
+}
+
+func legibleEndpoint(s *model.EndpointStatus) error {
+	clean(&s.Reason, &s.Port)
+	switch s.State {
+	case model.Pending, model.Attached, model.Ready:
+		return nil
+	}
+	return fmt.Errorf("state %.40q is not Pending, Attached or Ready", s.State)
+}
+
+func legibleHost(s *model.HostStatus) error {
+	clean(&s.Reason, &s.Datapath, &s.AgentVersion)
+	for i := range s.Tunnels {
+		t := &s.Tunnels[i]
+		clean(&t.Peer, &t.VTEP)
+		switch t.State {
+		case model.TunnelUp, model.TunnelDown, model.TunnelUnknown:
+		default:
+			return fmt.Errorf("tunnel state %.40q is not Up, Down or Unknown", t.State)
+		}
+	}
+	if len(s.Drops) > maxDrops {
+		return fmt.Errorf("drops has %d reasons, and %d at most are allowed", len(s.Drops), maxDrops)
+	}
+	for name, n := range s.Drops {
+		if seen := visible(name); seen != name {
+			delete(s.Drops, name)
+			s.Drops[seen] += n
+		}
+	}
+	return nil
+}
+
+func clean(texts ...*string) {
+	for _, text := range texts {
+		*text = visible(*text)
+	}
+}
+
+// visible is a text with a space for each character that does not show itself, cut at [maxText].
+func visible(text string) string {
+	runes := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text))
+	if len(runes) > maxText {
+		return string(runes[:maxText-1]) + "…"
+	}
+	return string(runes)
+}
