@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"syscall"
+	"time"
 )
 
 // record is what another process must know to go on with a lab, or to end it. It is on disk before what it names can outlive us.
@@ -113,18 +114,26 @@ func List(dir string) ([]string, error) {
 	return names, err
 }
 
-// lockFolder keeps other processes from changing the lab. The kernel lets go of it when this process ends.
+// lockFolder keeps other processes from changing the lab. The kernel lets go of it when this process ends, or a little later: a child that
+// has not yet reached its exec holds it, too.
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lab %s is being changed by another process", filepath.Base(dir))
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(pollEvery) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if time.Now().After(deadline) {
+			f.Close()
+			return nil, fmt.Errorf("lab %s is being changed by another process", filepath.Base(dir))
+		}
 	}
-	return f, nil
 }
+
+const lockPatience = 3 * time.Second
 
 func (l *Lab) relock() (err error) {
 	l.lock, err = lockFolder(l.Dir)
