@@ -98,23 +98,51 @@ func (e *env) steps() func(lab.Step) {
 	}
 }
 
-// oneLab finds the lab of a name, or the only one that there is.
-func oneLab(name string) (*lab.Lab, error) {
+// openLabs opens the lab of a name, or all that there are.
+func openLabs(name string) (labs []*lab.Lab, err error) {
+	names := []string{name}
 	if name == "" {
-		names, err := lab.List(lab.DefaultDir)
-		if err != nil {
+		if names, err = lab.List(lab.DefaultDir); err != nil {
 			return nil, err
 		}
-		if len(names) != 1 {
-			return nil, usagef("there are %d labs (%s); name one with --lab", len(names), strings.Join(names, ", "))
-		}
-		name = names[0]
 	}
-	return lab.Open(name, lab.Options{})
+	for _, n := range names {
+		l, err := lab.Open(n, lab.Options{})
+		if name == "" && errors.Is(err, lab.ErrNotUp) {
+			continue // it has gone down since
+		} else if err != nil {
+			return nil, err
+		}
+		labs = append(labs, l)
+	}
+	return labs, nil
+}
+
+// labHost finds a host by its name, if one lab only has such a one.
+func labHost(labs []*lab.Lab, name string) (*lab.Host, error) {
+	var found *lab.Host
+	var all, having []string
+	for _, l := range labs {
+		all = append(all, l.File.Name)
+		if h := l.Host(name); h != nil {
+			found, having = h, append(having, l.File.Name)
+		}
+	}
+	switch {
+	case len(having) == 1:
+		return found, nil
+	case len(having) > 1:
+		return nil, usagef("labs %s have a host %s; name one with --lab", strings.Join(having, ", "), name)
+	case len(all) == 0:
+		return nil, usagef("no lab is up")
+	case len(all) == 1:
+		return nil, usagef("lab %s has no host %s", all[0], name)
+	}
+	return nil, usagef("none of the labs %s has a host %s", strings.Join(all, ", "), name)
 }
 
 func labFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "lab", os.Getenv("OVERLANE_LAB"), "`NAME` of the lab ($OVERLANE_LAB); needed only if there are several")
+	c.Flags().StringVar(name, "lab", os.Getenv("OVERLANE_LAB"), "`NAME` of the lab ($OVERLANE_LAB); needed only if it could be several")
 	_ = c.RegisterFlagCompletionFunc("lab", completeLabs)
 }
 
@@ -175,13 +203,13 @@ func newLabExec(e *env) *cobra.Command {
 		Long:  "Run a command on a host of a lab. docker, ovs-vsctl, overlane and all others find that host's daemons. It exits as the command does.",
 		Args:  cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			l, err := oneLab(name)
+			labs, err := openLabs(name)
 			if err != nil {
 				return err
 			}
-			h := l.Host(args[0])
-			if h == nil {
-				return usagef("lab %s has no host %s", l.File.Name, args[0])
+			h, err := labHost(labs, args[0])
+			if err != nil {
+				return err
 			}
 			if args = args[1:]; args[0] == "--" {
 				args = args[1:]
@@ -196,7 +224,11 @@ func newLabExec(e *env) *cobra.Command {
 	labFlag(c, &name)
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var hosts []string
-		if l, err := oneLab(name); err == nil && len(args) == 0 {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		labs, _ := openLabs(name)
+		for _, l := range labs {
 			for _, h := range l.Hosts() {
 				hosts = append(hosts, h.Name)
 			}

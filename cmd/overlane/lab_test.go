@@ -15,7 +15,7 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// TestLabScripts runs the command line on labs. Each is called cli-lab, and is taken down whatever becomes of the script.
+// TestLabScripts runs the command line on labs. They are called cli-lab and cli-bare, and are taken down whatever becomes of the script.
 func TestLabScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/lab",
@@ -23,8 +23,10 @@ func TestLabScripts(t *testing.T) {
 			e.Defer(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
-				if err := downOne(ctx, "cli-lab"); err != nil {
-					t.Error(err)
+				for _, name := range []string{"cli-lab", "cli-bare"} {
+					if err := downOne(ctx, name); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 			return nil
