@@ -7,7 +7,8 @@ import (
 // What a host may do, with nothing but its certificate. Its machine may have been broken into, so it is trusted with
 // nothing that is not its own:
 //
-//   - it may make an endpoint on itself, plug in one that is plugged in nowhere, and unplug its own;
+//   - it may plug in an endpoint that is plugged in nowhere, and unplug its own;
+//   - it makes endpoints only for an attach (ephemeral ones), on itself, and they stay ephemeral: nothing that it could not delete;
 //   - it deletes only what an attach made (ephemeral endpoints), never what a user wrote down;
 //   - it never touches an endpoint on another host: moving one is asked for by an admin, or the other host lets go first;
 //   - of an endpoint that it did not make in this request, address and MAC stay as they are: they are the user's;
@@ -61,13 +62,24 @@ func mayChange(caller Caller, c model.Change) error {
 	case c.Action == model.Delete:
 		return nil
 	case c.Action == model.Update && owns(c.Before, caller.Host) && unplugged(c.After):
-		return sameAddresses(caller, c)
+		return staysAsMade(caller, c)
 	case !owns(c.After, caller.Host):
 		return denied("%s may put %s on no host but itself", caller, c.Key())
 	case c.Action == model.Update:
-		return sameAddresses(caller, c)
+		return staysAsMade(caller, c)
+	case c.Action == model.Create && !c.After.Spec.(*model.EndpointSpec).Ephemeral:
+		return denied("%s may not make %s: it makes only ephemeral endpoints, which it can delete", caller, c.Key())
 	}
 	return nil
+}
+
+// staysAsMade refuses what would leave an endpoint behind that no detach deletes, and other addresses.
+func staysAsMade(caller Caller, c model.Change) error {
+	before, after := c.Before.Spec.(*model.EndpointSpec), c.After.Spec.(*model.EndpointSpec)
+	if before.Ephemeral && (!after.Ephemeral || after.Host == "") {
+		return denied("%s may not make a lasting endpoint of %s, nor leave it on no host: delete it instead", caller, c.Key())
+	}
+	return sameAddresses(caller, c)
 }
 
 func sameAddresses(caller Caller, c model.Change) error {
