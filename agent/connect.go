@@ -32,6 +32,7 @@ func (a *Agent) connect(ctx context.Context) {
 		return
 	}
 	a.trouble = ""
+	a.log.Info("connected to Open vSwitch", "datapath", a.layout.Datapath)
 }
 
 func (a *Agent) tryConnect(ctx context.Context) error {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -133,8 +134,13 @@ func (s *pretendServer) did(list *[]string) string {
 // start runs an agent on a switch until stop, or the end of the test.
 func start(t *testing.T, s *pretendServer, ovsDir, state string) (a *Agent, stop func()) {
 	t.Helper()
+	return startLogging(t, s, ovsDir, state, t.Output())
+}
+
+func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.Writer) (a *Agent, stop func()) {
+	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
-		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789}, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
+		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789}, s, slog.New(slog.NewTextHandler(log, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()

@@ -79,6 +79,8 @@ func (a *Agent) reason() string {
 	switch {
 	case a.sw == nil:
 		return "no connection to the switch: " + a.trouble
+	case a.noDatabase() != "":
+		return "no connection to the switch's database: " + a.noDatabase()
 	case a.underlay != "":
 		return "tunnels cannot leave: " + a.underlay
 	case !a.complete:
@@ -176,7 +178,9 @@ func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err 
 	}
 }
 
-func (r *reports) forget(endpoint string) { delete(r.sent, model.Key{Kind: "Endpoint", Name: endpoint}) }
+func (r *reports) forget(endpoint string) {
+	delete(r.sent, model.Key{Kind: "Endpoint", Name: endpoint})
+}
 
 // outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its object. After a
 // complete delta it may be another server, or one with an older store.
