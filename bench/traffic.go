@@ -209,7 +209,6 @@ func (w *world) endOverlayPaths(ctx context.Context) {
 }
 
 const kernelLab = `
-name: bench-kernel
 hosts: [{name: host1}, {name: host2}]
 `
 
@@ -229,7 +228,7 @@ ip -n t link set eth0 up
 
 // kernelPath is in a lab of its own: with eth0 in Open vSwitch the kernel's tunnel would go through that.
 func kernelPath(ctx context.Context) (p *path, down func(), err error) {
-	l, err := upLab(ctx, kernelLab, lab.Options{Tied: true, Bare: true})
+	l, err := upLab(ctx, "benchk", kernelLab, lab.Options{Tied: true, Bare: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/overlane/overlane/agent"
@@ -16,11 +17,8 @@ import (
 	"github.com/overlane/overlane/server/wire"
 )
 
-const labName = "bench"
-
 // labFile is two hosts as in the article. The underlay is wide enough for the simulated ones.
 const labFile = `
-name: ` + labName + `
 underlay: {cidr: 10.77.0.0/16, mtu: 1500}
 hosts: [{name: host1}, {name: host2}]
 server: host1
@@ -47,7 +45,7 @@ func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
 	}
 	w := &world{reporter: r, overlane: binary}
 	// On a disk, so that the store's fsync costs what it costs.
-	if w.lab, err = upLab(ctx, labFile, lab.Options{Tied: true, Binary: binary, Disk: "/var/tmp"}); err != nil {
+	if w.lab, err = upLab(ctx, "bench", labFile, lab.Options{Tied: true, Binary: binary, Disk: "/var/tmp"}); err != nil {
 		return nil, err
 	}
 	w.host1, w.host2 = w.lab.Host("host1"), w.lab.Host("host2")
@@ -63,18 +61,36 @@ func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
 	return w, nil
 }
 
-// upLab brings up a lab, in the place of what a killed run has left.
-func upLab(ctx context.Context, file string, o lab.Options) (*lab.Lab, error) {
+// upLab brings up a lab that is named after this process, since several may run, and ends those whose process was killed.
+func upLab(ctx context.Context, prefix, file string, o lab.Options) (*lab.Lab, error) {
 	f, err := lab.Parse([]byte(file))
 	if err != nil {
 		return nil, err
 	}
-	if left, err := lab.Open(f.Name, o); err == nil {
-		if err := left.Down(ctx); err != nil {
-			return nil, err
+	if err := endAbandoned(ctx, prefix); err != nil {
+		return nil, err
+	}
+	f.Name = fmt.Sprintf("%s-%d", prefix, os.Getpid())
+	return lab.Up(ctx, f, o)
+}
+
+func endAbandoned(ctx context.Context, prefix string) error {
+	names, err := lab.List(lab.DefaultDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		pid, ours := strings.CutPrefix(name, prefix+"-")
+		if _, err := os.Stat("/proc/" + pid); !ours || err == nil {
+			continue
+		}
+		if left, err := lab.Open(name, lab.Options{}); err == nil {
+			if err := left.Down(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	return lab.Up(ctx, f, o)
+	return nil
 }
 
 func (w *world) close() error {
