@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParseStat(t *testing.T) {
@@ -53,4 +55,15 @@ func TestSignalReachesOnlyTheSameProcess(t *testing.T) {
 		t.Error("it lives on after SIGKILL")
 	}
 	_ = cmd.Wait() // only to reap it
+}
+
+// The first thread of a process stands for it in /proc/self, and it never ends; so it must never enter a host.
+func TestSpareThreadIsNotTheFirst(t *testing.T) {
+	for range 1000 {
+		done := make(chan int)
+		go onSpareThread(func() { done <- unix.Gettid() })
+		if tid := <-done; tid == os.Getpid() {
+			t.Fatal("it ran on the first thread")
+		}
+	}
 }

@@ -96,11 +96,26 @@ func (s *space) end(ctx context.Context) error {
 // code may ever run on it again.
 func (s *space) enter(f func() error) error {
 	result := make(chan error, 1)
+	go onSpareThread(func() { result <- s.onThread(f) })
+	return <-result
+}
+
+// onSpareThread runs a function on a thread that then ends. The first thread of the process cannot end, and its namespaces are those of
+// /proc/self, so it is held until another one has done it.
+func onSpareThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
-		result <- s.onThread(f)
+		f()
+		close(done)
 	}()
-	return <-result
+	<-done
 }
 
 func (s *space) onThread(f func() error) error {
