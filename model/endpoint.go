@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"strings"
 )
@@ -221,6 +222,32 @@ func (p *put) plugged() *EndpointSpec {
 		return nil
 	}
 	return p.before.Spec.(*EndpointSpec)
+}
+
+// keepsPlugged refuses a change of what an endpoint below p is told once, when it is plugged in: its interface would keep what
+// it was told then.
+func (a *admission) keepsPlugged(p *put, field string, was, value any) {
+	if was == value {
+		return
+	}
+	a.later(func() {
+		if names, total := naming(a.stayPlugged(p.after.Name)); total > 0 {
+			a.refuse(p, field, value, fmt.Sprintf("cannot change from %v while it has %s plugged in: %s", was, count(total, "endpoint"), names),
+				"detach "+those(total)+" first")
+		}
+	})
+}
+
+// stayPlugged is the endpoints below a VPC or a subnet that are plugged in, and stay so.
+func (a *admission) stayPlugged(parent string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for o := range a.draft.EndpointsOf(parent) {
+			was, host := a.stored.Endpoint(o.Name), o.Spec.(*EndpointSpec).Host
+			if host != "" && was != nil && was.Host == host && !a.refused[o.Key()] && !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 // plugIn judges the host that an endpoint goes to. One where it is already was judged then.

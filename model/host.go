@@ -129,7 +129,7 @@ func (a *admission) hostCarries(p *put, spec *HostSpec) {
 		if v := a.draft.VPC(vpc); v != nil && v.MTU+Overhead > spec.MTU {
 			a.refuse(p, "spec.mtu", spec.MTU,
 				fmt.Sprintf("cannot carry the MTU %d of VPC %s, which has endpoints here: that takes %d", v.MTU, vpc, v.MTU+Overhead),
-				fmt.Sprintf("lower the VPC's MTU to %d first, or move its endpoints to another host", spec.MTU-Overhead))
+				fmt.Sprintf("detach its endpoints and lower the VPC's MTU to %d first, or move them to another host", spec.MTU-Overhead))
 		}
 	}
 }

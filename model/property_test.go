@@ -281,8 +281,17 @@ func clash(x, y Object) []string {
 // forbidden: changes that cut off what is running.
 func forbidden(s *State, after map[Key]Object, stored Spec, o Object) []string {
 	switch was := stored.(type) {
+	case *VPCSpec:
+		if was.MTU != o.Spec.(*VPCSpec).MTU {
+			return underPlugged(s, after, o)
+		}
 	case *SubnetSpec:
 		now := o.Spec.(*SubnetSpec)
+		if was.CIDR == now.CIDR && was.Gateway != now.Gateway {
+			if wrong := underPlugged(s, after, o); len(wrong) > 0 {
+				return wrong
+			}
+		}
 		if was.CIDR == now.CIDR && was.VNI == now.VNI {
 			return nil
 		}
@@ -295,6 +304,18 @@ func forbidden(s *State, after map[Key]Object, stored Spec, o Object) []string {
 		now := o.Spec.(*EndpointSpec)
 		if was.Host != "" && now.Host != "" && (was.Address != now.Address || was.MAC != now.MAC) {
 			return []string{o.Name + " changes while it is plugged in"}
+		}
+	}
+	return nil
+}
+
+// underPlugged: a change under endpoints that are where they were.
+func underPlugged(s *State, after map[Key]Object, o Object) []string {
+	for e := range everything(s) {
+		was, ok := e.Spec.(*EndpointSpec)
+		now, stays := after[e.Key()]
+		if ok && stays && was.Host != "" && strings.HasPrefix(e.Name, o.Name+"/") && now.Spec.(*EndpointSpec).Host == was.Host {
+			return []string{o.Name + " changes under " + e.Name + " on " + was.Host}
 		}
 	}
 	return nil

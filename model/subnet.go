@@ -186,6 +186,9 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 			}
 		}
 	}
+	if was.CIDR == spec.CIDR {
+		a.keepsPlugged(p, "spec.gateway", was.Gateway, spec.Gateway)
+	}
 	if was.Gateway != spec.Gateway {
 		a.later(func() {
 			if o := a.draft.EndpointAt(p.after.Name, spec.Gateway); o != nil {

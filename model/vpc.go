@@ -55,7 +55,8 @@ func (s *VPCSpec) enter(*draft, *Object, *Object) {}
 
 func (s *VPCSpec) leave(*draft, *Object, *Object) {}
 
-// settleVPCs sets the MTU of new VPCs to what every host can carry, and sees to it that no VPC outgrows its hosts.
+// settleVPCs sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
+// hosts: an endpoint that is plugged in later is judged then.
 func settleVPCs(a *admission, puts []*put) {
 	least := 0
 	for _, p := range puts {
@@ -67,8 +68,8 @@ func settleVPCs(a *admission, puts []*put) {
 			spec.MTU = least
 		}
 		a.draft.put(p.after)
-		if p.before != nil && spec.MTU > p.before.Spec.(*VPCSpec).MTU {
-			a.later(func() { a.hostsCarry(p, spec) })
+		if p.before != nil {
+			a.keepsPlugged(p, "spec.mtu", p.before.Spec.(*VPCSpec).MTU, spec.MTU)
 		}
 	}
 }
@@ -83,23 +84,6 @@ func leastMTU(s *State) int {
 		return DefaultUnderlayMTU - Overhead
 	}
 	return least
-}
-
-// hostsCarry refuses an MTU that has become too wide for a host that already has endpoints of the VPC.
-func (a *admission) hostsCarry(p *put, spec *VPCSpec) {
-	seen := map[string]bool{}
-	for o := range a.draft.EndpointsOf(p.after.Name) {
-		host := o.Spec.(*EndpointSpec).Host
-		if seen[host] {
-			continue
-		}
-		seen[host] = true
-		if h := a.draft.Host(host); h != nil && spec.MTU+Overhead > h.MTU {
-			a.refuse(p, "spec.mtu", spec.MTU,
-				fmt.Sprintf("does not fit Host %s, which has endpoints of the VPC and an underlay MTU of %d", host, h.MTU),
-				fmt.Sprintf("choose %d or less, or raise the host's MTU", h.MTU-Overhead))
-		}
-	}
 }
 
 // vpcOf is the VPC of a subnet or an endpoint.
