@@ -29,7 +29,7 @@ func (h *Host) startDocker(ctx context.Context) error {
 
 func (h *Host) dockerd() *Daemon {
 	d := h.daemon("dockerd")
-	d.argv = []string{"dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false", "--userland-proxy=false",
+	d.argv = []string{"dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--userland-proxy=false",
 		// systemd is the machine's, and so would its cgroups be; these are removed with the lab.
 		"--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent=/" + h.cgroup()}
 	d.ready = h.pingDocker

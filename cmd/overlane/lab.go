@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/overlane/overlane/examples"
@@ -243,6 +244,10 @@ func (e *env) execOn(ctx context.Context, h *lab.Host, argv []string) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.in, e.out, e.err
 	if wd, err := os.Getwd(); err == nil {
 		cmd.Dir = wd
+	}
+	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its jobs.
+	if tty, ok := e.in.(*os.File); ok && terminal(tty) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
 	}
 	err := h.Start(cmd)
 	if err == nil {
