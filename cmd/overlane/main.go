@@ -68,7 +68,7 @@ func newRoot(e *env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "overlane",
 		Short: "A VPC for the machines you already have",
-		Long: "Overlane gives containers, VMs and network namespaces on plain Linux hosts the isolation of a cloud VPC,\n" +
+		Long: "Overlane gives containers and network namespaces on plain Linux hosts the isolation of a cloud VPC,\n" +
 			"on Open vSwitch and plain VXLAN.\n\n" +
 			"It exits with 0 if all went well, 1 if something was refused or failed, 2 if it was called wrongly.",
 		SilenceErrors:     true,
