@@ -107,17 +107,25 @@ func TestAgentStartsWithoutServer(t *testing.T) {
 	})
 	n.killServer()
 	before := n.content("host2")
-	n.killAgent("host2")
-	running[0].more(20)
-	n.startAgent("host2")
-	n.eventually("the agent says what it waits for", func() error {
-		s, err := n.tryMeasured("host2")
-		return errors.Join(err, errIf(!strings.Contains(s.Host.Reason, "server has not been reached")))
-	})
-	running[0].more(100)
-	if diff := cmp.Diff(before, n.content("host2")); diff != "" {
-		t.Errorf("the switch has changed (-before +after):\n%s", diff)
+	restart := func(n *network) {
+		n.startAgent("host2")
+		n.eventually("the agent says what it waits for", func() error {
+			s, err := n.tryMeasured("host2")
+			return errors.Join(err, errIf(!strings.Contains(s.Host.Reason, "server has not been reached")))
+		})
+		running[0].more(100)
+		if diff := cmp.Diff(before, n.content("host2")); diff != "" {
+			n.t.Errorf("the switch has changed (-before +after):\n%s", diff)
+		}
 	}
+	n.killAgent("host2")
+	n.run("nor has it its last view", func(n *network) {
+		n.on("host2", "sh", "-c", "mkdir /run/kept && mv /var/lib/overlane/view* /run/kept")
+		restart(n)
+	})
+	n.killAgent("host2")
+	n.on("host2", "sh", "-c", "rm -f /var/lib/overlane/view*; mv /run/kept/* /var/lib/overlane")
+	restart(n)
 	lostNone(running)
 	n.on("host2", argv("ovs-ofctl -O OpenFlow15 del-flows br-overlane cookie=0x0f1a000000000000/0xffff000000000000")...)
 	n.eventually("what somebody removed is put back", func() error { return errIf(n.content("host2") != before) })

@@ -19,10 +19,10 @@ import (
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 3)
-	n.endpoint("host1 a blue/web --ip 172.17.42.2")
-	n.endpoint("host2 b blue/web --ip 172.17.42.3")
 	n.endpoint("host1 r1 red/web --ip 172.17.42.2")
 	n.endpoint("host3 r3 red/web --ip 172.17.42.3")
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
 	n.ping("host1", "r1", "172.17.42.3")
 	n.run("endpoints of different hosts reach each other both ways", func(n *network) {
 		n.ping("host1", "a", "172.17.42.3")
