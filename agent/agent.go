@@ -67,6 +67,8 @@ type Agent struct {
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
 	reports reports
+	hurry   bool          // somebody has attached or detached, and may look at the status next
+	tick    time.Duration // between looks at what nobody tells of
 }
 
 // New makes an agent; Run starts it.
@@ -84,6 +86,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		mine:      map[view.AddressKey]view.Address{},
 		away:      "not reached since the start",
 		reports:   reports{sent: map[model.Key]any{}},
+		tick:      time.Second,
 	}
 	a.journal.path = a.journalPath()
 	return a
@@ -148,20 +151,18 @@ func (a *Agent) ask(ctx context.Context, f func()) error {
 	}
 }
 
-const (
-	tick       = time.Second
-	auditEvery = 5 * time.Minute
-)
+const auditEvery = 5 * time.Minute
 
 // loop takes what has happened, all of it, and then brings the switch up to date in one step.
 func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(a.tick)
 	defer ticker.Stop()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
 	for ctx.Err() == nil {
 		a.connect(ctx)
 		a.flush(ctx)
+		a.hurryUp(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -257,6 +258,16 @@ func (a *Agent) lostServer(err error) {
 		a.log.Warn("server unreachable; the network goes on as it is", "err", err)
 	}
 	a.away = err.Error()
+}
+
+// hurryUp measures and reports before it is time.
+func (a *Agent) hurryUp(ctx context.Context) {
+	if !a.hurry || a.reports.sending {
+		return
+	}
+	a.hurry = false
+	a.probe(ctx)
+	a.report(ctx)
 }
 
 func (a *Agent) everySecond(ctx context.Context) {

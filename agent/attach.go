@@ -24,13 +24,14 @@ type AttachRequest struct {
 	Address   netip.Addr `json:"address,omitzero"`    // allocated when absent
 	MAC       model.MAC  `json:"mac,omitzero"`        // derived from the address when absent
 	Interface string     `json:"interface,omitempty"` // eth0
+	NoGateway bool       `json:"noGateway,omitempty"` // no default route: a namespace can have one only
 }
 
 // AttachReply says what the endpoint got.
 type AttachReply struct {
 	Endpoint  string       `json:"endpoint"`
 	Address   netip.Prefix `json:"address"`
-	Gateway   netip.Addr   `json:"gateway"`
+	Gateway   netip.Addr   `json:"gateway"` // zero: there is no default route
 	MAC       model.MAC    `json:"mac"`
 	MTU       int          `json:"mtu"`
 	Interface string       `json:"interface"`
@@ -117,6 +118,7 @@ func (a *Agent) end(name string) {
 	a.do(context.Background(), func() {
 		delete(a.attaching, name)
 		a.reports.forget(name)
+		a.hurry = true
 	})
 }
 
@@ -209,6 +211,9 @@ func (p *plugging) bind(ctx context.Context) error {
 }
 
 func (p *plugging) reply(s view.Segment) AttachReply {
+	if p.request.NoGateway {
+		s.Gateway = netip.Addr{}
+	}
 	return AttachReply{
 		Endpoint: p.name, Address: netip.PrefixFrom(p.address.IP, s.CIDR.Bits()), Gateway: s.Gateway,
 		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: attach.HostIf(p.name),

@@ -151,3 +151,18 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 		t.Errorf("the port is gone; there are %s", got)
 	}
 }
+
+// Who looks at the status right after attach finds the endpoint there; it need not wait for the next look.
+func TestAttachIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "soon")
+	s.tick = time.Hour
+	a, _ := start(t, s, o.Dir, t.TempDir())
+	r := a.plugged(t, ns)
+	poll(t, "the server has been told", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		e, ok := s.reported[model.Key{Kind: "Endpoint", Name: r.Endpoint}].(*model.EndpointStatus)
+		return ok && e.State == model.Attached
+	})
+}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -29,7 +30,8 @@ type pretendServer struct {
 	revision int64
 	places   map[string]view.Address // by endpoint
 	deltas   chan view.Delta
-	silent   bool // never gives a view
+	silent   bool          // never gives a view
+	tick     time.Duration // of its agents, unless 0
 	puts     []string
 	deletes  []string
 	reported map[model.Key]any // the last status of each
@@ -141,6 +143,7 @@ func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.W
 	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
 		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789}, s, slog.New(slog.NewTextHandler(log, nil)))
+	a.tick = cmp.Or(s.tick, a.tick)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()

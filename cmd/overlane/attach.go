@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/model"
@@ -40,8 +42,8 @@ func newAttach(e *env) *cobra.Command {
 			if err := checkTarget(r.Container, r.Netns); err != nil {
 				return err
 			}
-			if r.Subnet == "" {
-				return usagef("attach wants --subnet VPC/SUBNET")
+			if err := checkSubnet(r.Subnet); err != nil {
+				return err
 			}
 			if err := parseAddresses(&r, ip, mac); err != nil {
 				return err
@@ -64,6 +66,7 @@ func newAttach(e *env) *cobra.Command {
 	c.Flags().StringVar(&mac, "mac", "", "fixed `MAC`; default: derived from the address")
 	c.Flags().StringVar(&r.Name, "name", "", "last part of the endpoint's `NAME`; default: the container's or namespace's")
 	c.Flags().StringVar(&r.Interface, "interface", "eth0", "`NAME` of the interface inside")
+	c.Flags().BoolVar(&r.NoGateway, "no-gateway", false, "make no default route: for a second interface")
 	outputFlag(c, &output, "text", "json")
 	return c
 }
@@ -71,6 +74,17 @@ func newAttach(e *env) *cobra.Command {
 func checkTarget(container, netns string) error {
 	if (container == "") == (netns == "") {
 		return usagef("name one container, or --netns")
+	}
+	return nil
+}
+
+func checkSubnet(name string) error {
+	vpc, subnet, ok := strings.Cut(name, "/")
+	switch {
+	case name == "":
+		return usagef("--subnet is missing: VPC/SUBNET, for example blue/web")
+	case !ok || vpc == "" || subnet == "" || strings.Contains(subnet, "/"):
+		return usagef("--subnet %s: want VPC/SUBNET, for example blue/web", name)
 	}
 	return nil
 }
@@ -94,7 +108,11 @@ func (e *env) printAttached(r agent.AttachReply) {
 	if r.Unchanged {
 		how = "unchanged"
 	}
-	fmt.Fprintf(e.out, "%s %s: %s, gateway %s, MAC %s, MTU %d\n", e.ink.bold(r.Endpoint), how, r.Address, r.Gateway, r.MAC, r.MTU)
+	gateway := "no gateway"
+	if r.Gateway.IsValid() {
+		gateway = "gateway " + r.Gateway.String()
+	}
+	fmt.Fprintf(e.out, "%s %s: %s, %s, MAC %s, MTU %d\n", e.ink.bold(r.Endpoint), how, r.Address, gateway, r.MAC, r.MTU)
 }
 
 func newDetach(e *env) *cobra.Command {
@@ -103,21 +121,23 @@ func newDetach(e *env) *cobra.Command {
 		r     agent.DetachRequest
 	)
 	c := &cobra.Command{
-		Use:   "detach [CONTAINER]",
+		Use:   "detach [CONTAINER | VPC/SUBNET/ENDPOINT]",
 		Short: "Unplug a container or network namespace of this host",
 		Long: "Unplug a container, a network namespace or one endpoint of this host. Endpoints that attach had made are deleted, others\n" +
 			"keep their addresses. What is not attached is no error.",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  overlane detach web1\n  overlane detach blue/web/web1\n  overlane detach --netns test",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				r.Container = args[0]
-			}
-			if r.Container == "" && r.Netns == "" && r.Endpoint == "" {
-				return usagef("name a container, --netns or --endpoint")
+			what, err := toDetach(&r, args)
+			if err != nil {
+				return err
 			}
 			names, err := local.Detach(c.Context(), r)
 			for _, name := range names {
 				fmt.Fprintf(e.out, "%s detached\n", e.ink.bold(name))
+			}
+			if err == nil && len(names) == 0 {
+				fmt.Fprintf(e.out, "nothing of %s is attached here\n", what)
 			}
 			return err
 		},
@@ -127,4 +147,23 @@ func newDetach(e *env) *cobra.Command {
 	c.Flags().StringVar(&r.Endpoint, "endpoint", "", "`VPC/SUBNET/ENDPOINT`")
 	c.Flags().StringVar(&r.Subnet, "subnet", "", "only from this `VPC/SUBNET`")
 	return c
+}
+
+// toDetach completes a request by the argument, and says what it is about. No container's name has a slash.
+func toDetach(r *agent.DetachRequest, args []string) (what string, err error) {
+	for _, arg := range args {
+		if strings.Contains(arg, "/") && r.Endpoint == "" {
+			r.Endpoint = arg
+		} else {
+			r.Container = arg
+		}
+	}
+	named := slices.DeleteFunc([]string{r.Container, r.Endpoint, r.Netns}, func(s string) bool { return s == "" })
+	if len(named) != 1 {
+		return "", usagef("name one container, endpoint (VPC/SUBNET/ENDPOINT) or --netns")
+	}
+	if r.Subnet != "" {
+		err = checkSubnet(r.Subnet)
+	}
+	return named[0], err
 }
