@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/server"
@@ -36,7 +38,7 @@ func newServer(e *env) *cobra.Command {
 		Short: "Run the server: keep the intent, and tell every host its part of it",
 		Long: "Run the server. It keeps its data in one folder, or in an etcd cluster that several servers share (--etcd).\n" +
 			"Users of this machine reach it by its socket; other machines by mutual TLS, after overlane join.\n" +
-			"The first time, it prints how to join.",
+			"Until a machine has joined, it prints how to.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return e.serve(c.Context(), f) },
 	}
@@ -183,8 +185,12 @@ func (e *env) announce(ctx context.Context, f serverFlags, s *server.Server, tok
 		return nil
 	}
 	all, err := tokens.List(ctx)
-	if err != nil || len(all) > 0 {
+	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(all, func(t wire.TokenInfo) bool { return t.State(time.Now()) == "valid" }) {
+		fmt.Fprintln(e.out, "no machine has joined yet; overlane token list shows who could, and overlane token create makes a token")
+		return nil
 	}
 	made, err := tokens.Create(ctx, wire.TokenRequest{})
 	if err != nil {
