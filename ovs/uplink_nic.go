@@ -20,7 +20,8 @@ type settings struct {
 	Offloads map[string]bool   `json:"offloads"` // of those that the NIC has
 }
 
-// quiet is how the settings are while the switch has the NIC.
+// quiet is how the settings are while the switch has the NIC. A broadcast from 0.0.0.0 passes them, and is heard by sockets twice, by the NIC and by
+// the bridge. It is the underlay's own, no tenant's, so there is no filter as on an endpoint's port: that would cut off VLANs on top of the NIC.
 func quiet(nic netlink.Link) settings {
 	name := nic.Attrs().Name
 	s := settings{
