@@ -60,6 +60,8 @@ type Agent struct {
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
 	mtuAt     time.Time                  // when it was measured
 	applied   int64                      // revision that the switch has
+	pipelined bool                       // the switch has had this version's pipeline since the start
+	stranger  bool                       // it was found to have another version's
 	waiters   []*waiter
 	attaching map[string]bool // endpoints that a call is plugging in or out right now
 

@@ -55,7 +55,7 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sw = sw
+	a.sw, a.stranger = sw, false
 	a.wantResync("connect")
 	a.rewire()
 	return nil

@@ -102,6 +102,21 @@ func (d *desired) against(have ovs.Contents) *changes {
 	return c
 }
 
+// anotherVersion tells whether a switch holds flows of ours, and among them not those of this version that are the same on every host.
+func (d *desired) anotherVersion(have ovs.Contents) bool {
+	if len(have.Flows)+len(have.Strange) == 0 {
+		return false
+	}
+	installed := make(map[flow.Key]uint64, len(have.Flows))
+	for _, f := range have.Flows {
+		installed[f.Key] = f.Cookie
+	}
+	return slices.ContainsFunc(d.subjects[dataplane.Subject{}].Flows, func(f flow.Flow) bool {
+		cookie, ok := installed[f.Key()]
+		return !ok || cookie != f.Cookie()
+	})
+}
+
 func (d *desired) groupsAgainst(have []flow.Group, c *changes) {
 	installed := map[uint32]string{}
 	for _, g := range have {

@@ -27,12 +27,12 @@ func (a *Agent) wantResync(why string) {
 
 // flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it back.
 func (a *Agent) flush(ctx context.Context) {
-	if a.sw != nil && !time.Now().Before(a.retryAt) {
+	if a.sw != nil && !a.handsOff() && !time.Now().Before(a.retryAt) {
 		if err := a.update(ctx); err != nil {
 			a.log.Error("bring the switch up to date", "err", err)
 			a.wantResync("an update went wrong")
 			a.retryAt = time.Now().Add(retryAfter)
-		} else {
+		} else if !a.handsOff() {
 			a.applied = a.revision
 		}
 	}
@@ -66,6 +66,11 @@ func (a *Agent) readBack(ctx context.Context) error {
 	for _, s := range dataplane.Subjects(&a.view) {
 		want.replace(s, dataplane.CompileSubject(&a.view, a.wiring, s), newChanges())
 	}
+	if !a.complete && !a.pipelined && want.anotherVersion(have) {
+		a.stranger = true
+		a.log.Warn("the switch has the flows of another version of Overlane; it stays as it is until the server is reached")
+		return nil
+	}
 	c := want.against(have)
 	if !a.complete {
 		c.addOnly(have)
@@ -76,10 +81,14 @@ func (a *Agent) readBack(ctx context.Context) error {
 	if a.resync == resyncDrift || a.resync == resyncAudit {
 		a.countRepairs(c)
 	}
-	a.desired, a.resync = want, ""
+	a.desired, a.resync, a.pipelined = want, "", true
 	clear(a.touched)
 	return nil
 }
+
+// handsOff tells that the switch is to be left as another version has made it: what it forwards now is a whole, and so is what replaces it
+// in one step when the view is complete, but the flows of two versions together are neither.
+func (a *Agent) handsOff() bool { return a.stranger && !a.complete }
 
 // countRepairs keeps the count of what others changed in the switch.
 func (a *Agent) countRepairs(c *changes) {
