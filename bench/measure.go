@@ -39,7 +39,6 @@ func rss(pid int) float64 {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 // samples are wall and CPU time of runs of something, in milliseconds.
 type samples struct{ wall, cpu []float64 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/labtest"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
 )
 
 // network is a lab whose hosts have joined a server on host1. Its methods fail the test.
@@ -275,12 +273,6 @@ func (n *network) serverAnswers() {
 	})
 }
 
-// isKind tells an error of the API by its kind.
-func isKind(err error, kind wire.ErrorKind) bool {
-	e := new(wire.Error)
-	return errors.As(err, &e) && e.Kind == kind
-}
-
 // ports are those of the integration bridge, without the tunnel's.
 func (n *network) ports(host string) []string {
 	n.t.Helper()
@@ -307,21 +299,4 @@ func (n *network) interfaces(host string) []string {
 func (n *network) flows(host string) string {
 	n.t.Helper()
 	return n.on(host, "ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", "br-overlane")
-}
-
-// start starts a command on a host that is stopped with the test.
-func (n *network) start(host string, argv ...string) *exec.Cmd {
-	n.t.Helper()
-	h := n.Host(host)
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := h.Command(ctx, argv...)
-	if err := h.Start(cmd); err != nil {
-		cancel()
-		n.t.Fatal(err)
-	}
-	n.t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-	})
-	return cmd
 }

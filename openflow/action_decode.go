@@ -104,7 +104,7 @@ func (c *cursor) setField() flow.Action {
 	if t.Mask == t.Field.Exact() {
 		t.Mask = flow.Value{}
 	}
-	return flow.SetField{Field: t.Field, Value: t.Value, Mask: t.Mask}
+	return flow.SetField(t)
 }
 
 func (c *cursor) copyField() flow.Action {

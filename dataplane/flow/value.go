@@ -58,8 +58,6 @@ func (v Value) Shr(n int) Value {
 // Ones is a value whose low n bits are set, 0 <= n <= 128.
 func Ones(n int) Value { return Value{^uint64(0), ^uint64(0)}.Shr(128 - n) }
 
-func (v Value) less(w Value) bool { return v.Hi < w.Hi || v.Hi == w.Hi && v.Lo < w.Lo }
-
 // leading is how many of the first bits of a field of the given width are set, if they are followed by zeros only.
 func (v Value) leading(width int) (n int, ok bool) {
 	n = bits.OnesCount64(v.Hi) + bits.OnesCount64(v.Lo)
