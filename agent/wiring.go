@@ -70,6 +70,11 @@ func (a *Agent) tidy(ctx context.Context) {
 		return
 	}
 	own := a.own()
+	interfaces, err := attach.Interfaces()
+	if err != nil {
+		a.log.Error("list interfaces", "err", err)
+		return
+	}
 	plugged := map[string]bool{}
 	for _, p := range a.db.Ports() {
 		name := p.ExternalIDs[portEndpoint]
@@ -82,7 +87,7 @@ func (a *Agent) tidy(ctx context.Context) {
 		case !ok:
 			a.log.Info("unplugging an endpoint that is not on this host any more", "endpoint", name, "port", p.Name)
 			a.unplug(ctx, p)
-		case !attach.Exists(p.Name):
+		case !interfaces[p.Name]:
 			a.vanished(ctx, address, p.Name)
 		}
 	}

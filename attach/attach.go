@@ -88,6 +88,24 @@ func Exists(iface string) bool {
 	return err == nil
 }
 
+// Interfaces are the names of the host's interfaces; it costs less than asking for each.
+func Interfaces() (map[string]bool, error) {
+	dir, err := os.Open("/proc/sys/net/ipv4/conf")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	list, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool, len(list))
+	for _, name := range list {
+		names[name] = true
+	}
+	return names, nil
+}
+
 // netnsDir is where "ip netns" keeps names.
 const netnsDir = "/var/run/netns"
 

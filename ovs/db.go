@@ -51,6 +51,9 @@ type DB struct {
 	bridge   atomic.Pointer[string] // of the layout that was ensured last
 	numbers  numbers
 
+	ports   atomic.Pointer[portList] // what Ports gave last
+	changes atomic.Uint64            // counts them
+
 	changed chan struct{}
 	mu      sync.Mutex
 	wake    chan struct{} // closed and replaced at every change
@@ -143,6 +146,7 @@ func (db *DB) use(s *session) {
 
 // notify tells of a change: to whoever receives from Changed, and to those who wait for something.
 func (db *DB) notify() {
+	db.changes.Add(1)
 	select {
 	case db.changed <- struct{}{}:
 	default:

@@ -126,6 +126,7 @@ func (db *DB) await(ctx context.Context, what string, reached func() bool) error
 	for {
 		change := db.nextChange() // before looking, so that none is missed
 		if reached() {
+			db.changes.Add(1) // the caller looks further, perhaps before all has been told
 			return nil
 		}
 		if !db.Connected() {

@@ -43,15 +43,32 @@ func portOf(i *vswitch.Interface) Port {
 	return p
 }
 
-// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last.
+// portList is what Ports gives at a count of changes.
+type portList struct {
+	changes uint64
+	ports   []Port
+}
+
+// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last. The list is shared: it must not be
+// changed.
 func (db *DB) Ports() []Port {
 	bridge := db.bridge.Load()
 	if bridge == nil {
 		return nil
 	}
+	changes := db.changes.Load() // before looking: what changes meanwhile makes the list an old one
+	if last := db.ports.Load(); last != nil && last.changes == changes {
+		return last.ports
+	}
+	ports := db.readPorts(*bridge)
+	db.ports.Store(&portList{changes, ports})
+	return ports
+}
+
+func (db *DB) readPorts(bridge string) []Port {
 	r := db.rows()
 	var ports []Port
-	for _, p := range r.portsOf(r.bridge(*bridge)) {
+	for _, p := range r.portsOf(r.bridge(bridge)) {
 		if p.port.ExternalIDs[mark] == markEndpoint {
 			ports = append(ports, portOf(p.iface))
 		}
