@@ -49,7 +49,7 @@ func measureAttach(ctx context.Context, w *world) error {
 		quantile("attach until applied, p99, command line", "ms", 0.99, command.wall).against("script", at(script.wall, 0.99)),
 		median("attach, CPU, call: server and agents", "ms", socket.cpu).against("script", cpuOf).wants(three).
 			noting("of all CPU used meanwhile, detaching included: %s", each),
-		median("attach, CPU, call, store in memory", "ms", memory.cpu).against("script", cpuOf).wants(three),
+		median("attach, CPU, call, store in memory", "ms", memory.cpu).against("script", cpuOf).wants(three).noting("and the server called without TLS"),
 		median("attach, CPU, command line: it, server and agents", "ms", command.cpu).against("script", cpuOf).wants(three),
 	)
 	return nil

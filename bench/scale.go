@@ -57,7 +57,7 @@ func measureScale(ctx context.Context, w *world) error {
 		median("one more at 5,000, until on both real hosts", "ms", full.wall).against(samePorts, at(ports.wall, 0.5)).
 			noting("the same 100 ports on each real host, and nothing else"),
 		median("one more at 5,000, CPU of server and two agents", "ms", full.cpu).against(samePorts, at(ports.cpu, 0.5)).noting("%s", ports.each),
-		median("one more at 5,000, until on both real hosts", "ms", full.wall).against(peer, at(empty.wall, 0.5)).
+		median("one more at 5,000, until on both real hosts", "ms", full.wall).against(peer, at(empty.wall, 0.5)).wants(limit).
 			noting("OVN 23.03, as recorded: %.0f s", recorded.seconds),
 		median("one more at 5,000, CPU of server and two agents", "ms", full.cpu).against(peer, at(empty.cpu, 0.5)).wants(limit).
 			noting("OVN 23.03, as recorded: %.1f s; %s", recorded.cpuSeconds, full.each),
