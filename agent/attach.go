@@ -101,17 +101,29 @@ func (a *Agent) resolve(ctx context.Context, r *AttachRequest) (target, error) {
 	return target{"container " + r.Container, c.NetnsPath, model.Attachment{Container: c.ID, Interface: r.Interface}}, nil
 }
 
+// busyPatience is how long a call waits for another one, or for the loop, to be done with its endpoint.
+const busyPatience = 5 * time.Second
+
 // begin keeps others off an endpoint: a second call for it, and the loop's tidying.
 func (a *Agent) begin(ctx context.Context, name string) error {
-	var busy bool
-	err := a.ask(ctx, func() {
-		busy = a.attaching[name]
-		a.attaching[name] = true
+	waiting, cancel := context.WithTimeout(ctx, busyPatience)
+	defer cancel()
+	var begun bool
+	err := a.await(waiting, "its turn", func() bool {
+		if begun = !a.attaching[name]; begun {
+			a.attaching[name] = true
+		}
+		return begun
 	})
-	if err == nil && busy {
-		return conflict("endpoint %s is being attached or detached right now; try again", name)
+	if err == nil {
+		return nil
 	}
-	return err
+	a.do(context.Background(), func() {
+		if begun { // just when the time was up
+			delete(a.attaching, name)
+		}
+	})
+	return conflict("endpoint %s is being attached or detached right now; try again", name)
 }
 
 func (a *Agent) end(name string) {

@@ -166,3 +166,24 @@ func TestAttachIsReportedAtOnce(t *testing.T) {
 		return ok && e.State == model.Attached
 	})
 }
+
+// A call waits for another one for the same endpoint, but not for ever.
+func TestCallsTakeTurns(t *testing.T) {
+	t.Parallel()
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "turns")
+	a, _ := start(t, s, o.Dir, t.TempDir())
+	r := a.plugged(t, ns)
+	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	wantError(t, a.begin(ctx, r.Endpoint), "being attached or detached right now")
+	next := make(chan error)
+	go func() { next <- a.begin(t.Context(), r.Endpoint) }()
+	a.eventually(t, "the next call to wait", func() bool { return len(a.waiters) == 2 }) // and this one
+	a.end(r.Endpoint)
+	if err := <-next; err != nil {
+		t.Error(err)
+	}
+}
