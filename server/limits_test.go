@@ -84,8 +84,10 @@ func TestHostsDoLittleAtOnce(t *testing.T) {
 		ends = append(ends, api.hang(t, "host1"))
 	}
 	under := api.limits.of("host1").requests
-	for len(under) < hostRequests {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); len(under) < hostRequests; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d requests are under way, want %d", len(under), hostRequests)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
