@@ -219,7 +219,7 @@ func (p *plumbing) addRoute() error {
 			return nil
 		}
 	}
-	return errors.Join(fmt.Errorf("%w: there is another default route; attach what was started without a network (--net=none)", ErrConflict), err)
+	return errors.Join(fmt.Errorf("%w: there is another default route; attach what was started without a network (--net=none), or without a gateway (--no-gateway)", ErrConflict), err)
 }
 
 func (p *plumbing) setOffload() error {

@@ -132,6 +132,7 @@ func TestAgentStartsWithoutServer(t *testing.T) {
 	n.ping("host1", "a", "172.17.42.3")
 	n.startServer()
 	n.awaitHostReady("host2")
+	n.eventually("host1 has found the server, too", func() error { return errIf(n.measured("host1").Away != "") })
 	n.endpoint("host2 c blue/web --ip 172.17.42.9")
 	n.ping("host1", "a", "172.17.42.9")
 }
