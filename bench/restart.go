@@ -41,6 +41,9 @@ func measureRestart(ctx context.Context, w *world) error {
 		if err := errors.Join(w.lab.Server.Kill(ctx, syscall.SIGKILL), w.lab.Server.Start(ctx)); err != nil {
 			return err
 		}
+		for _, err := w.server.Version(ctx); err != nil && ctx.Err() == nil; _, err = w.server.Version(ctx) {
+			time.Sleep(10 * time.Millisecond)
+		}
 		fmt.Fprintf(os.Stderr, "bench: the server was back after %.2f s: process %d, was %d\n", time.Since(began).Seconds(), w.lab.Server.PID(), was)
 		time.Sleep(7 * time.Second) // agents come back after five at most
 		return errors.Join(awaitReady(ctx, w.host1), awaitReady(ctx, w.host2))
@@ -57,11 +60,12 @@ func lostEchoes(who string, sent, lost int) result {
 	return r.noting("of %d, one each 10 ms", sent)
 }
 
-var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+var pingReply = regexp.MustCompile(`icmp_seq=(\d+) `)
 
-// echoesDuring pings each 10 ms while f runs, and a second before and after. The last echo may be under way when ping ends: it is not counted.
+// echoesDuring pings each 10 ms while f runs, and a second before and after. Lost is what has no answer although a later one has: echoes that are
+// under way when ping ends are not.
 func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (sent, lost int, err error) {
-	cmd := w.host1.Command(ctx, "ip", "netns", "exec", realNetns(0), "ping", "-q", "-i", "0.01", to)
+	cmd := w.host1.Command(ctx, "ip", "netns", "exec", realNetns(0), "ping", "-n", "-i", "0.01", to)
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := w.host1.Start(cmd); err != nil {
@@ -72,11 +76,14 @@ func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (se
 	time.Sleep(time.Second)
 	cmd.Process.Signal(os.Interrupt)
 	cmd.Wait()
-	m := pingSummary.FindStringSubmatch(out.String())
-	if m == nil {
-		return 0, 0, errors.Join(err, fmt.Errorf("ping said: %s", out.String()))
+	answered := map[int]bool{}
+	for _, m := range pingReply.FindAllStringSubmatch(out.String(), -1) {
+		seq, _ := strconv.Atoi(m[1])
+		answered[seq] = true
+		sent = max(sent, seq)
 	}
-	sent, _ = strconv.Atoi(m[1])
-	received, _ := strconv.Atoi(m[2])
-	return sent, max(0, sent-received-1), err
+	if sent == 0 {
+		err = errors.Join(err, fmt.Errorf("ping had no answer: %s", out.String()))
+	}
+	return sent, sent - len(answered), err
 }
