@@ -35,7 +35,7 @@ func measureRestart(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	w.report(lostEchoes("agents", sent, lost))
+	w.report(lostEchoes("agents are", sent, lost))
 	sent, lost, err = w.echoesDuring(ctx, reply.Address.Addr().String(), func() error {
 		began, was := time.Now(), w.lab.Server.PID()
 		if err := errors.Join(w.lab.Server.Kill(ctx, syscall.SIGKILL), w.lab.Server.Start(ctx)); err != nil {
@@ -51,12 +51,12 @@ func measureRestart(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	w.report(lostEchoes("the server", sent, lost))
+	w.report(lostEchoes("the server is", sent, lost))
 	return nil
 }
 
 func lostEchoes(who string, sent, lost int) result {
-	r := median("echoes lost while "+who+" are killed and restarted at 5,000", "", []float64{float64(lost)}).wants(atMost(0))
+	r := median("echoes lost while "+who+" killed and restarted at 5,000", "", []float64{float64(lost)}).wants(atMost(0))
 	return r.noting("of %d, one each 10 ms", sent)
 }
 
