@@ -1,0 +1,94 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
+)
+
+// DetachRequest names an endpoint, or the container or namespace that it is plugged into (all of its endpoints then).
+type DetachRequest struct {
+	Endpoint  string `json:"endpoint,omitempty"` // VPC/SUBNET/ENDPOINT
+	Container string `json:"container,omitempty"`
+	Netns     string `json:"netns,omitempty"`
+	Subnet    string `json:"subnet,omitempty"` // only those of this subnet
+}
+
+// Detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
+// their names; none is no error, for what is not attached is detached.
+func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	found, err := a.find(ctx, r)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	db, _, err := a.database(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("detach %s: %w", found[0].Endpoint, err)
+	}
+	var names []string
+	for _, address := range found {
+		if err := a.detach(ctx, db, address); err != nil {
+			return names, fmt.Errorf("detach %s: %w", address.Endpoint, err)
+		}
+		names = append(names, address.Endpoint)
+	}
+	return names, nil
+}
+
+func (a *Agent) detach(ctx context.Context, db *ovs.DB, address view.Address) error {
+	if err := a.begin(ctx, address.Endpoint); err != nil {
+		return err
+	}
+	defer a.end(address.Endpoint)
+	port := attach.HostIf(address.Endpoint)
+	if err := db.RemovePort(ctx, port); err != nil {
+		return err
+	}
+	if err := attach.Unplumb(ctx, port); err != nil {
+		return err
+	}
+	if err := a.releaseNow(ctx, address.Endpoint, address.Ephemeral); err != nil {
+		return err
+	}
+	a.awaitRelease(ctx, address)
+	return nil
+}
+
+func (a *Agent) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
+	if r.Endpoint == "" && r.Container == "" && r.Netns == "" {
+		return nil, invalid("name an endpoint, a container or a netns")
+	}
+	match := func(at model.Attachment, name string) bool { return name == r.Endpoint }
+	switch {
+	case r.Container != "":
+		id := r.Container
+		if c, err := attach.Resolve(ctx, a.config.Docker, r.Container); err == nil {
+			id = c.ID
+		}
+		match = func(at model.Attachment, _ string) bool { return at.Container == id }
+	case r.Netns != "":
+		path, err := attach.NetnsPath(r.Netns)
+		if err != nil {
+			return nil, err
+		}
+		match = func(at model.Attachment, _ string) bool { return at.Netns == path }
+	}
+	var found []view.Address
+	err := a.ask(ctx, func() {
+		for name, address := range a.own() {
+			if address.Attachment != nil && match(*address.Attachment, name) && (r.Subnet == "" || model.Parent(name) == r.Subnet) {
+				found = append(found, address)
+			}
+		}
+	})
+	slices.SortFunc(found, func(x, y view.Address) int { return strings.Compare(x.Endpoint, y.Endpoint) })
+	return found, err
+}
