@@ -178,9 +178,12 @@ func poll(t *testing.T, what string, ready func() bool) {
 
 func ip(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("ip", args...).CombinedOutput()
+	cmd := exec.Command("ip", args...)
+	var problems strings.Builder // apart: ip warns of interfaces whose other end's namespace is just going
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, problems.String())
 	}
 	return string(out)
 }

@@ -37,9 +37,12 @@ func startIn(t *testing.T, ns string) *ovstest.OVS {
 
 func ip(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("ip", args...).CombinedOutput()
+	cmd := exec.Command("ip", args...)
+	var problems strings.Builder // apart: ip warns of interfaces whose other end's namespace is just going
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, problems.String())
 	}
 	return string(out)
 }
