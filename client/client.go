@@ -202,5 +202,16 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		err = u.Err // it would only repeat the URL
 	}
 	kind, reason := c.explain(err)
-	return &wire.Error{Kind: kind, Message: "server " + c.address + ": " + reason}
+	why := &wire.Error{Kind: kind, Message: "server " + c.address + ": " + reason}
+	var o *net.OpError
+	if kind != wire.Unavailable || errors.As(err, &o) && o.Op == "dial" {
+		return why
+	}
+	return lostAnswer{why}
 }
+
+// lostAnswer is the error of a connection that broke off: the server was there, and may have done what it was asked.
+type lostAnswer struct{ why *wire.Error }
+
+func (l lostAnswer) Error() string { return l.why.Error() }
+func (l lostAnswer) Unwrap() error { return l.why }

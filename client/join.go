@@ -19,7 +19,8 @@ import (
 // maxSkew is how far this machine's clock may be from the server's. Certificates begin an hour early.
 const maxSkew = 30 * time.Minute
 
-// Join makes this machine a host: it trusts the server that the token pins, and no other. The credentials' files hold the result.
+// Join makes this machine a host: it trusts the server that the token pins, and no other. The credentials' files hold the result. It asks
+// again, until ctx ends, if a connection breaks off: the same key may use the same token once more.
 func Join(ctx context.Context, server string, t wire.Token, host string, address netip.Addr, mtu int, f Credentials) error {
 	key, err := f.ReadOrMakeKey()
 	if err != nil {
@@ -44,6 +45,9 @@ func (c *Client) join(ctx context.Context, q wire.JoinRequest, key *ecdsa.Privat
 	}
 	q.CSR = request
 	joined, err := ask[wire.Joined](ctx, c, http.MethodPost, "/v1/join", q)
+	for pause := firstPause; errors.As(err, new(lostAnswer)) && rest(ctx, &pause); {
+		joined, err = ask[wire.Joined](ctx, c, http.MethodPost, "/v1/join", q)
+	}
 	if err != nil {
 		return joined, err
 	}

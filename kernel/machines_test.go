@@ -5,9 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,12 +59,16 @@ func build(t *testing.T, to, what string) {
 	}
 }
 
-// running is a guest whose output is read line by line.
+// running is a guest whose output, its daemons' logs included, is read line by line.
 type running struct {
 	name  string
-	lines *bufio.Scanner
+	lines chan string
+	ended error // once lines is closed
 	seen  strings.Builder
 }
+
+// manyLines is more than a guest prints, so that none waits for the test to read the other's.
+const manyLines = 1 << 16
 
 func startMachine(t *testing.T, ctx context.Context, dir string, number int, script ...string) *running {
 	t.Helper()
@@ -74,36 +76,45 @@ func startMachine(t *testing.T, ctx context.Context, dir string, number int, scr
 	args := []string{"-name", fmt.Sprint("host", number), "-timeout", "5m", "-memory", "1536M", "-wire", ends[number-1] + "," + ends[2-number], "bash"}
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "kernel"), append(args, script...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	out, in := io.Pipe()
-	cmd.Stdout, cmd.Stderr = in, in
-	if err := cmd.Start(); err != nil {
+	out, in, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	cmd.Stdout, cmd.Stderr = in, in
+	err = cmd.Start()
+	_ = in.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{name: args[1], lines: make(chan string, manyLines)}
 	go func() {
-		err := cmd.Wait()
-		in.CloseWithError(errors.Join(errors.New("it has ended"), err))
-		close(ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			r.lines <- lines.Text()
+		}
+		r.ended = cmd.Wait()
+		close(r.lines)
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		go func() { _, _ = io.Copy(io.Discard, out) }()
-		<-ended
+		for line := range r.lines {
+			if t.Failed() {
+				t.Logf("%s: %s", r.name, line)
+			}
+		}
 	})
-	return &running{name: args[1], lines: bufio.NewScanner(out)}
+	return r
 }
 
 // await reads until a line that begins with the words, and logs what it reads, but no token.
 func (r *running) await(t *testing.T, words string) string {
 	t.Helper()
-	for r.lines.Scan() {
-		line := r.lines.Text()
+	for line := range r.lines {
 		fmt.Fprintln(&r.seen, line)
 		if strings.HasPrefix(line, words) {
 			return line
 		}
 		t.Logf("%s: %s", r.name, line)
 	}
-	t.Fatalf("%s did not come to say %q: %v", r.name, words, r.lines.Err())
+	t.Fatalf("%s did not come to say %q, and has ended: %v", r.name, words, r.ended)
 	return ""
 }

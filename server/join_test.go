@@ -161,6 +161,62 @@ func TestJoinGivesACertificateThatNamesTheHost(t *testing.T) {
 	}
 }
 
+// The answer is lost on its way, and the token is good for one use.
+func TestJoinAsksAgainWhenAConnectionBreaksOff(t *testing.T) {
+	s := newSite(t)
+	f := client.CredentialsIn(t.TempDir())
+	through := s.behindCut(func() bool { return strings.Contains(s.log.String(), "host joined") })
+	check(t, client.Join(t.Context(), through, s.token(wire.TokenRequest{}), "host1", netip.MustParseAddr("192.0.2.1"), 1500, f))
+	check(t, see(s.as(f), "host1"))
+	if n := strings.Count(s.log.String(), "host joined"); n != 2 {
+		t.Errorf("the host joined %d times, not twice", n)
+	}
+}
+
+// behindCut is the address of a proxy in front of the site that cuts its first connection instead of passing on what the server says, as
+// soon as cut holds.
+func (s *site) behindCut(cut func() bool) string {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(s.t, err)
+	s.t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for first := true; ; first = false {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", s.address)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			never := func() bool { return false }
+			if !first {
+				cut = never
+			}
+			go relay(far, near, never)
+			go relay(near, far, cut)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// relay copies until either end closes, or cut holds, and then closes both.
+func relay(to, from net.Conn, cut func() bool) {
+	defer to.Close()
+	defer from.Close()
+	for b := make([]byte, 64<<10); ; {
+		n, err := from.Read(b)
+		if err != nil || cut() {
+			return
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
 func TestJoinKeepsWhatTheUserSaidOfTheHost(t *testing.T) {
 	s := newSite(t)
 	s.admin(model.Request{Put: []model.Object{{Kind: "Host", Name: "host1",

@@ -1,6 +1,7 @@
 # What each of two machines does: $1 is its number. They share a wire, and no file that either can write.
 export OVS_RUNDIR=/var/run/openvswitch OVERLANE_SERVER=unix:///run/overlane/server.sock
-trap 'tail -n 30 /run/*.log >&2' ERR
+touch /run/{ovsdb,vswitchd,server,agent}.log
+tail -q -f /run/*.log &
 
 # await COMMAND...: tries until it succeeds; the test's own limit ends it.
 await() { until "$@" >/run/await 2>&1; do sleep 0.3; done; }
