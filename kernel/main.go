@@ -79,7 +79,7 @@ func parse(args []string) (machine, error) {
 	f.StringVar(&m.job.Name, "name", "guest", "host name of the guest")
 	f.StringVar(&load, "load", "openvswitch,vport-vxlan,tun", "kernel modules to load first, with commas")
 	f.StringVar(&m.memory, "memory", "2048M", "memory of the guest, which holds all that it writes")
-	f.IntVar(&m.cpus, "cpus", 2, "processors of the guest")
+	f.IntVar(&m.cpus, "cpus", 1, "processors of the guest; with several, QEMU 7.2's emulation now and then locks the kernel up")
 	f.StringVar(&wire, "wire", "", "`OURS,THEIRS`: plug eth0 into a wire to another guest; two paths for unix sockets")
 	if err := f.Parse(args); err != nil {
 		return m, err

@@ -48,6 +48,7 @@ func kernelArguments(scratch string) string {
 	return strings.Join([]string{
 		"console=ttyS0", "quiet", "loglevel=4", "panic=-1",
 		"mitigations=off", "nokaslr", "audit=0", "nmi_watchdog=0", "cryptomgr.notests", "random.trust_cpu=on",
+		"softlockup_panic=1", "watchdog_thresh=30", // a kernel that hangs for a minute is to end, and to say so
 		"tsc=reliable", "no_timer_check", "rcupdate.rcu_expedited=1", "net.ifnames=0",
 		jobVariable + "=" + filepath.Join(scratch, jobFile),
 	}, " ")
