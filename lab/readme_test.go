@@ -45,7 +45,7 @@ hosts:
 				line = "TOKEN=" + token + "; " + line
 			}
 			if strings.HasSuffix(line, "&") {
-				line = strings.TrimSuffix(line, "&") + ">/tmp/server.log 2>&1 &"
+				line = strings.TrimSuffix(line, "&") + ">/run/server.log 2>&1 &"
 			}
 			must(h, line)
 		}
@@ -58,7 +58,7 @@ hosts:
 	}
 	must(machine2, "overlane attach web2 --subnet blue/web")
 	must(machine1, "docker exec web1 ping -c 3 -W 3 172.17.42.3")
-	again := "overlane join 192.168.5.2:7443 " + token + " --name another --config-dir /tmp/another --no-start"
+	again := "overlane join 192.168.5.2:7443 " + token + " --name another --config-dir /run/another --no-start"
 	if _, err := machine1.Exec(ctx, "sh", "-ec", again); err == nil || !strings.Contains(err.Error(), "used") {
 		t.Errorf("a used token was not refused as used: %v", err)
 	}

@@ -21,6 +21,13 @@ need() {
 	done
 }
 
+# offered PACKAGE: the distribution has it. A fresh machine has no lists yet to look it up in.
+offered() {
+	command -v apt-get >/dev/null || return 1
+	update_lists
+	apt-cache show "$1" >/dev/null 2>&1
+}
+
 has_static_busybox() {
 	PATH=$root/.cache/busybox/bin:$PATH
 	command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1
@@ -28,7 +35,13 @@ has_static_busybox() {
 
 demo() {
 	need openvswitch-switch ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl
-	need docker.io dockerd docker
+	# Since Debian 13 docker.io only recommends the package of the command; before, and on Ubuntu, it has the command in it.
+	if ! command -v docker >/dev/null && offered docker-cli; then
+		need docker.io dockerd
+		missing+=(docker-cli)
+	else
+		need docker.io dockerd docker
+	fi
 	need iproute2 ip
 	need iputils-ping ping
 	need procps ps
@@ -55,7 +68,7 @@ tests() {
 kernel() {
 	tests
 	need qemu-system-x86 qemu-system-x86_64
-	[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || ! apt-cache show virtiofsd >/dev/null 2>&1 || missing+=(virtiofsd)
+	[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || ! offered virtiofsd || missing+=(virtiofsd)
 	need kmod depmod
 }
 
