@@ -68,6 +68,7 @@ type Agent struct {
 	links   map[string]*link  // probes to peers, by host
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
+	guarded guarded
 	reports reports
 	hurry   bool          // somebody has attached or detached, and may look at the status next
 	tick    time.Duration // between looks at what nobody tells of
@@ -231,6 +232,9 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	if a.view.VTEP != vtep && a.db != nil {
 		a.databaseChanged(ctx)
 	}
+	if len(d.Peers)+len(d.GonePeers) > 0 {
+		a.guard(time.Now())
+	}
 	a.rewire()
 }
 
@@ -277,6 +281,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	if a.underlay != "" && a.sw != nil {
 		a.ensureUnderlay(ctx)
 	}
+	a.guard(time.Now())
 	a.probe(ctx)
 	a.report(ctx)
 	if err := a.saveView(); err != nil {

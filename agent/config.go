@@ -24,6 +24,9 @@ type Config struct {
 	Uplink   string `json:"uplink,omitempty"`   // NIC to put into OVS on the netdev datapath; never moved unasked
 	UDPPort  uint16 `json:"udpPort,omitempty"`  // of VXLAN; 4789 (RFC 7348 section 5)
 
+	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
+	NoFirewall bool `json:"noFirewall,omitempty"`
+
 	Version string `json:"-"` // of this binary, for status
 }
 

@@ -142,7 +142,7 @@ func start(t *testing.T, s *pretendServer, ovsDir, state string) (a *Agent, stop
 func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.Writer) (a *Agent, stop func()) {
 	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
-		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789}, s, slog.New(slog.NewTextHandler(log, nil)))
+		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789, NoFirewall: true}, s, slog.New(slog.NewTextHandler(log, nil)))
 	a.tick = cmp.Or(s.tick, a.tick)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -64,7 +64,8 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,
-		Drops:        maps.Clone(a.reports.drops),
+		Drops:        a.drops(),
+		Unguarded:    a.guarded.trouble,
 		Revision:     a.applied,
 		Time:         now,
 	}
@@ -73,6 +74,16 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	}
 	slices.SortFunc(s.Tunnels, func(x, y model.TunnelStatus) int { return cmp.Compare(x.Peer, y.Peer) })
 	return s
+}
+
+// drops are those of the switch, as they were last read, and of the host's firewall.
+func (a *Agent) drops() map[string]uint64 {
+	if a.guarded.dropped == 0 {
+		return maps.Clone(a.reports.drops)
+	}
+	all := map[string]uint64{dropForged: a.guarded.dropped}
+	maps.Copy(all, a.reports.drops)
+	return all
 }
 
 func (a *Agent) reason() string {

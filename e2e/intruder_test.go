@@ -99,6 +99,62 @@ func TestTunnelPacketsFromStrangers(t *testing.T) {
 	})
 }
 
+// A member host's address proves that a packet comes from its switch. So nothing else there may send to the tunnels of others: neither a
+// process, nor a container that the host translates to its own address, as Docker does on its default bridge.
+func TestTunnelPacketsFromAMemberHostsProcesses(t *testing.T) {
+	t.Parallel()
+	n := hosts(t, 2)
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
+	n.ping("host1", "a", "172.17.42.3")
+	inner := datagram(t, hop{gateway, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("forged"))
+	script := fmt.Sprintf("printf '%s' >/dev/udp/192.168.5.3/4789", octal(vxlan(100, inner)))
+	n.on("host1", "sh", "-ec", `ip netns add nat
+ip link add nat0 type veth peer eth0 netns nat
+ip address add 10.9.9.1/24 dev nat0; ip link set nat0 up
+ip -n nat address add 10.9.9.2/24 dev eth0; ip -n nat link set eth0 up; ip -n nat route add default via 10.9.9.1
+sysctl -qw net.ipv4.ip_forward=1
+nft 'add table ip e2e; add chain ip e2e nat { type nat hook postrouting priority 100; }; add rule ip e2e nat ip saddr 10.9.9.0/24 masquerade'`)
+	for _, from := range [][]string{{"setpriv", "--reuid=65534", "--clear-groups"}, {"ip", "netns", "exec", "nat"}} {
+		n.run(strings.Join(from, " "), func(n *network) {
+			inside := n.tapOf("host2", "b").record()
+			forge := append(from, "bash", "-c", script)
+			before := n.drops("host1", "forged-tunnel")
+			_, _ = n.Host("host1").Exec(n.t.Context(), forge...) // it may be told that it must not
+			n.eventually("it is counted", func() error {
+				if got := n.drops("host1", "forged-tunnel") - before; got < 1 {
+					return fmt.Errorf("%d were dropped", got)
+				}
+				return nil
+			})
+			if got := inside.count("forged"); got > 0 {
+				n.t.Errorf("%d arrive in the endpoint", got)
+			}
+			n.eventually("without the table it arrives, so that the test can fail", func() error {
+				_, _ = n.Host("host1").Exec(n.t.Context(), "nft", "delete", "table", "ip", "overlane") // the agent puts it back now and then
+				_, _ = n.Host("host1").Exec(n.t.Context(), forge...)
+				if inside.count("forged") == 0 {
+					return fmt.Errorf("it does not")
+				}
+				return nil
+			})
+			n.eventually("the table is put back", func() error {
+				_, err := n.Host("host1").Exec(n.t.Context(), "nft", "list", "table", "ip", "overlane")
+				return err
+			})
+		})
+	}
+}
+
+// octal writes bytes for printf(1).
+func octal(b []byte) string {
+	var s strings.Builder
+	for _, c := range b {
+		fmt.Fprintf(&s, `\%03o`, c)
+	}
+	return s.String()
+}
+
 // reflected counts our tunnel packets that a host has sent back.
 func reflected(r *recording, host string) (count int) {
 	for _, p := range r.with("T000") {

@@ -1,0 +1,107 @@
+package firewall
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// inNamespace goes on in a network namespace of its own, which ends with the test's thread.
+func inNamespace(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ns.Close() })
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func guard(peers ...string) Guard {
+	g := Guard{Port: 4789}
+	for _, p := range peers {
+		g.Peers = append(g.Peers, netip.MustParseAddr(p))
+	}
+	return g
+}
+
+func TestTableReadsAsMeant(t *testing.T) {
+	inNamespace(t)
+	if err := Set(guard("192.168.5.3", "192.168.5.4")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Set(guard("192.168.5.3")); err != nil { // replaces
+		t.Fatal(err)
+	}
+	out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := `table ip overlane {
+	counter forged {
+		packets 0 bytes 0
+	}
+
+	set peers {
+		type ipv4_addr
+		elements = { 192.168.5.3 }
+	}
+
+	chain output {
+		type filter hook output priority raw; policy accept;
+		udp dport 4789 ip daddr @peers meta skuid >= 0 counter name "forged" drop
+	}
+
+	chain forward {
+		type filter hook forward priority raw; policy accept;
+		udp dport 4789 ip daddr @peers ip saddr != @peers counter name "forged" drop
+	}
+}`
+	if got := strings.TrimSpace(string(out)); got != want {
+		t.Errorf("nft reads\n%s\nwant\n%s", got, want)
+	}
+	if err := Remove(); err != nil {
+		t.Error(err)
+	}
+	if err := Remove(); err != nil {
+		t.Errorf("removing what is not there: %v", err)
+	}
+}
+
+func TestProcessesMayNotSendToATunnel(t *testing.T) {
+	inNamespace(t)
+	if _, err := Dropped(); !errors.Is(err, ErrGone) {
+		t.Errorf("without a table, the error is %v", err)
+	}
+	if err := Set(guard("127.0.0.9")); err != nil {
+		t.Fatal(err)
+	}
+	for address, forbidden := range map[string]bool{"127.0.0.9:4789": true, "127.0.0.9:4790": false, "127.0.0.8:4789": false} {
+		c, err := net.Dial("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Write([]byte("forged"))
+		_ = c.Close()
+		if forbidden != (err != nil) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if got, err := Dropped(); err != nil || got != 1 {
+		t.Errorf("%d were dropped, %v; want 1", got, err)
+	}
+}
