@@ -48,14 +48,14 @@ type Agent struct {
 	db      *ovs.DB
 	sw      *ovs.Switch
 	layout  ovs.State
+	ensured ovs.Layout // what the database was last made to say
 	wiring  dataplane.Wiring
 	desired *desired
 
 	touched   map[dataplane.Subject]bool // to be compiled again
 	resync    string                     // why the whole must be read back and compared; empty: it need not
 	retryAt   time.Time                  // of what has gone wrong
-	trouble   string                     // why there is no connection to the switch; for status
-	underlay  string                     // why tunnels cannot leave; for status
+	troubles  troubles                   // for status
 	foreign   int                        // flows of others in our bridge
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
 	mtuAt     time.Time                  // when it was measured
@@ -86,6 +86,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		attaching: map[string]bool{},
 		links:     map[string]*link{},
 		alive:     map[string]*pulse{},
+		troubles:  troubles{},
 		mine:      map[view.AddressKey]view.Address{},
 		away:      "not reached since the start",
 		reports:   reports{sent: map[model.Key]any{}},
@@ -231,6 +232,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	if a.view.VTEP != vtep && a.db != nil {
 		a.databaseChanged(ctx)
+		a.ensureUnderlay(ctx)
 	}
 	if len(d.Peers)+len(d.GonePeers) > 0 {
 		a.guard(time.Now())
@@ -278,13 +280,9 @@ func (a *Agent) hurryUp(ctx context.Context) {
 
 func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
-	if a.underlay != "" && a.sw != nil {
-		a.ensureUnderlay(ctx)
-	}
+	a.keepBridge(ctx)
 	a.guard(time.Now())
 	a.probe(ctx)
 	a.report(ctx)
-	if err := a.saveView(); err != nil {
-		a.log.Error("the view on disk is old", "err", err)
-	}
+	a.note(inDisk, a.saveView())
 }

@@ -25,7 +25,7 @@ func TestAttachWithoutASwitch(t *testing.T) {
 	}
 	s.place("blue/web/old", model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, "/nonexistent", t.TempDir())
-	a.eventually(t, "the agent to have tried", func() bool { return a.trouble != "" && a.complete })
+	a.eventually(t, "the agent to have tried", func() bool { return a.troubles[inSwitch] != "" && a.complete })
 	local := Local{filepath.Join(a.config.State, "a.sock")}
 	_, err = local.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	wantError(t, err, "attach netns "+ns, "Open vSwitch is not connected", "/nonexistent")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/overlane/overlane/dataplane"
@@ -25,13 +26,10 @@ func (a *Agent) connect(ctx context.Context) {
 	defer cancel()
 	if err := a.tryConnect(ctx); err != nil {
 		a.retryAt = time.Now().Add(retryAfter)
-		if a.trouble != err.Error() {
-			a.log.Warn("connect to Open vSwitch", "err", err)
-		}
-		a.trouble = err.Error()
+		a.note(inSwitch, err)
 		return
 	}
-	a.trouble = ""
+	a.note(inSwitch, nil)
 	a.log.Info("connected to Open vSwitch", "datapath", a.layout.Datapath)
 }
 
@@ -79,7 +77,7 @@ func (a *Agent) noDatabase() string {
 	case a.db != nil && !a.db.Connected():
 		return "ovsdb-server does not answer"
 	case a.db == nil || a.layout.Datapath == "":
-		return cmp.Or(a.trouble, "the agent has just started")
+		return cmp.Or(a.troubles[inSwitch], "the agent has just started")
 	}
 	return ""
 }
@@ -93,13 +91,19 @@ func (a *Agent) ensureUnderlay(ctx context.Context) {
 	if err == nil {
 		err = a.db.CheckVTEP(a.view.VTEP, a.layout.Datapath)
 	}
-	was := a.underlay
-	a.underlay = ""
-	if err != nil {
-		a.underlay = err.Error()
+	a.note(inUnderlay, err)
+}
+
+// keepBridge looks at what nobody tells of, and tries again what went wrong.
+func (a *Agent) keepBridge(ctx context.Context) {
+	if a.sw == nil {
+		return
 	}
-	if a.underlay != was && err != nil {
-		a.log.Error("tunnels cannot leave this host", "err", err)
+	if a.troubles[inBridge] != "" {
+		a.databaseChanged(ctx)
+	}
+	if a.troubles[inUnderlay] != "" || a.db.CheckVTEP(a.view.VTEP, a.layout.Datapath) != nil {
+		a.ensureUnderlay(ctx)
 	}
 }
 
@@ -125,25 +129,25 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 	if !a.db.Connected() {
 		return
 	}
-	if err := a.ensure(ctx); err != nil {
-		a.log.Error("keep the bridge as it must be", "err", err)
-		a.retryAt = time.Now().Add(retryAfter)
-	}
+	a.note(inBridge, a.ensure(ctx))
 	a.rewire()
 	a.tidy(ctx)
 }
 
 // ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
 func (a *Agent) ensure(ctx context.Context) error {
-	layout, err := a.db.Ensure(ctx, ovs.Layout{
+	want := ovs.Layout{
 		Bridge: a.config.Bridge, Tunnel: tunnelPort, VTEP: a.view.VTEP, UDPPort: a.config.UDPPort,
 		Datapath: a.config.Datapath, Tables: dataplane.Names(),
-	})
+	}
+	layout, err := a.db.Ensure(ctx, want)
 	if err != nil {
 		return err
 	}
 	a.layout = layout
-	if n := len(layout.Repaired); n > 0 {
+	deliberate := !reflect.DeepEqual(want, a.ensured) // or a new version's
+	a.ensured = want
+	if n := len(layout.Repaired); n > 0 && !deliberate {
 		a.drift.PortsRepaired += uint64(n)
 		a.drift.Last = time.Now()
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)

@@ -14,7 +14,6 @@ type guarded struct {
 	set     firewall.Guard
 	known   bool      // it was set since the start
 	due     time.Time // of the next try, or look
-	trouble string    // why it is not as it must be; for status
 	dropped uint64
 }
 
@@ -39,7 +38,7 @@ func (a *Agent) guard(now time.Time) {
 	g.due = now.Add(countEvery)
 	if g.known && want.Equal(g.set) {
 		if g.dropped, err = firewall.Dropped(); !errors.Is(err, firewall.ErrGone) {
-			a.noteGuard(err)
+			a.note(inFirewall, err)
 			return
 		}
 		a.log.Warn("somebody has removed Overlane's nftables table; put back")
@@ -48,17 +47,5 @@ func (a *Agent) guard(now time.Time) {
 	if err = firewall.Set(want); err == nil {
 		g.set, g.known = want, true
 	}
-	a.noteGuard(err)
-}
-
-// noteGuard says once what is wrong.
-func (a *Agent) noteGuard(err error) {
-	was := a.guarded.trouble
-	a.guarded.trouble = ""
-	if err != nil {
-		a.guarded.trouble = err.Error()
-	}
-	if a.guarded.trouble != was && err != nil {
-		a.log.Error("the host's own processes can send tunnel packets in its name", "err", err)
-	}
+	a.note(inFirewall, err)
 }

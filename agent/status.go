@@ -65,7 +65,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,
 		Drops:        a.drops(),
-		Unguarded:    a.guarded.trouble,
+		Warnings:     a.troubles.warnings(),
 		Revision:     a.applied,
 		Time:         now,
 	}
@@ -89,11 +89,13 @@ func (a *Agent) drops() map[string]uint64 {
 func (a *Agent) reason() string {
 	switch {
 	case a.sw == nil:
-		return "no connection to the switch: " + a.trouble
+		return cmp.Or(a.troubles.is(inSwitch), inSwitch)
 	case a.noDatabase() != "":
 		return "no connection to the switch's database: " + a.noDatabase()
-	case a.underlay != "":
-		return "tunnels cannot leave: " + a.underlay
+	case a.troubles[inBridge] != "":
+		return a.troubles.is(inBridge)
+	case a.troubles[inUnderlay] != "":
+		return a.troubles.is(inUnderlay)
 	case !a.complete:
 		return "the server has not been reached since the agent started"
 	case a.resync != "":
@@ -178,10 +180,10 @@ func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err 
 	for _, key := range ignored {
 		delete(a.reports.sent, key)
 	}
+	a.note(inReports, err)
 	if err == nil {
 		return
 	}
-	a.log.Debug("report status", "err", err)
 	for _, u := range updates {
 		if a.reports.sent[u.Key] == u.Status {
 			delete(a.reports.sent, u.Key)

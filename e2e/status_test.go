@@ -117,3 +117,56 @@ func forgedReflections(n *network) {
 		return nil
 	})
 }
+
+// A host that cannot do its work says so by itself, and works again when it can.
+func TestHostInTrouble(t *testing.T) {
+	t.Parallel()
+	n := hosts(t, 2)
+	n.endpoint("host1 a blue/web")
+	n.endpoint("host2 b blue/web")
+	n.awaitHost("host2", "")
+	vtep := n.Host("host2").Address.String()
+	n.run("the bridge is not ours any more", func(n *network) {
+		n.on("host2", "ovs-vsctl", "remove", "bridge", "br-overlane", "external_ids", "overlane")
+		n.on("host2", "ovs-vsctl", "set-fail-mode", "br-overlane", "standalone")
+		n.awaitHost("host2", "the bridge cannot be kept as it must be")
+		n.on("host2", "ovs-vsctl", "br-set-external-id", "br-overlane", "overlane", "bridge")
+		n.awaitHost("host2", "")
+		if mode := strings.TrimSpace(n.on("host2", "ovs-vsctl", "get-fail-mode", "br-overlane")); mode != "secure" {
+			n.t.Errorf("its fail mode is %q", mode)
+		}
+	})
+	n.run("intent gives it an address that it does not have", func(n *network) {
+		before := ports(n.measured("host2").Host.Drift)
+		n.apply("kind: Host\nname: host2\nspec: {address: 192.168.5.77}")
+		n.awaitHost("host2", "no interface of this host has the address 192.168.5.77")
+		n.apply("kind: Host\nname: host2\nspec: {address: " + vtep + "}")
+		n.awaitHost("host2", "")
+		if after := ports(n.measured("host2").Host.Drift); after != before {
+			n.t.Errorf("what intent asked for counts as drift: %d before, %d after", before, after)
+		}
+	})
+	n.run("its address is taken from the uplink", func(n *network) {
+		n.on("host2", "ip", "address", "del", vtep+"/24", "dev", "br-ovl-up")
+		n.eventually("it is put back", func() error {
+			if got := n.on("host2", "ip", "-4", "address", "show", "dev", "br-ovl-up"); !strings.Contains(got, vtep) {
+				return fmt.Errorf("there is %s", got)
+			}
+			return nil
+		})
+		n.awaitHost("host2", "")
+		n.ping("host1", "a", "172.17.42.3")
+	})
+}
+
+// awaitHost waits until the host's agent gives a reason why it is not ready; with none, until it is.
+func (n *network) awaitHost(host, reason string) {
+	n.t.Helper()
+	n.eventually(host+" to be measured", func() error {
+		s := n.measured(host).Host
+		if s.Ready != (reason == "") || !strings.Contains(s.Reason, reason) {
+			return fmt.Errorf("ready %t: %q", s.Ready, s.Reason)
+		}
+		return nil
+	})
+}

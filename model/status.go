@@ -19,7 +19,7 @@ type HostStatus struct {
 	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
 	Drops        map[string]uint64 `json:"drops,omitempty" doc:"Packets dropped since the switch started, by reason."`
-	Unguarded    string            `json:"unguarded,omitempty" doc:"Why the host's own processes are not kept from sending tunnel packets in its name."`
+	Warnings     []string          `json:"warnings,omitempty" doc:"What should be put right although packets flow."`
 	Revision     int64             `json:"revision" doc:"Store revision that the switch has applied."`
 	Time         time.Time         `json:"time" doc:"When the server was told this; of an agent that is asked itself, when it was measured."`
 }

@@ -110,7 +110,7 @@ func (e *env) printStatus(n networkStatus) {
 			continue
 		}
 		hosts.row(o.Name, yesNo(s.Ready), s.Datapath, fmt.Sprint(s.Flows), fmt.Sprint(s.Groups), fmt.Sprint(n.endpointsOn(o.Name)),
-			fmt.Sprintf("%d flows, %d groups, %d ports", s.Drift.FlowsRepaired, s.Drift.GroupsRepaired, s.Drift.PortsRepaired), ago(s.Time), cmp.Or(s.Reason, s.Unguarded))
+			fmt.Sprintf("%d flows, %d groups, %d ports", s.Drift.FlowsRepaired, s.Drift.GroupsRepaired, s.Drift.PortsRepaired), ago(s.Time), cmp.Or(s.Reason, strings.Join(s.Warnings, "; ")))
 		for _, t := range s.Tunnels {
 			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes))
 		}

@@ -1,0 +1,51 @@
+package agent
+
+// troubles are what is wrong now, by what it keeps from working.
+type troubles map[string]string
+
+// What can be in trouble, in words for the log and for people. The first three keep the host from being ready; the others keep no packet
+// from flowing, and are warnings.
+const (
+	inSwitch   = "no connection to the switch"
+	inBridge   = "the bridge cannot be kept as it must be"
+	inUnderlay = "tunnels cannot leave"
+	inDisk     = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
+	inReports  = "the server does not take this host's reports"
+	inFirewall = "the host's own processes can send tunnel packets in its name"
+)
+
+var warnings = []string{inDisk, inReports, inFirewall}
+
+// note keeps what is wrong with something, or that nothing is. The log is told when that changes.
+func (a *Agent) note(in string, err error) {
+	was := a.troubles[in]
+	if err == nil {
+		delete(a.troubles, in)
+		if was != "" {
+			a.log.Info("over: "+in, "was", was)
+		}
+		return
+	}
+	a.troubles[in] = err.Error()
+	if was != err.Error() {
+		a.log.Error(in, "err", err)
+	}
+}
+
+// is is what is wrong, in a sentence; empty if nothing is.
+func (t troubles) is(in string) string {
+	if why := t[in]; why != "" {
+		return in + ": " + why
+	}
+	return ""
+}
+
+// warnings are what should be put right although packets flow.
+func (t troubles) warnings() (list []string) {
+	for _, in := range warnings {
+		if why := t.is(in); why != "" {
+			list = append(list, why)
+		}
+	}
+	return list
+}
