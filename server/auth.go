@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/overlane/overlane/model"
 )
 
 // ListenTLS listens for other machines: TLS 1.3 with the CA's certificates, on both sides.
@@ -54,7 +52,11 @@ func (g *gate) identify(r *http.Request) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	return stillHost(p, g.server.State())
+	caller := Caller{Kind: HostCaller, Host: p.host, Identity: p.identity}
+	if err := caller.stands(g.server.State()); err != nil {
+		return Caller{}, err
+	}
+	return caller, nil
 }
 
 func (g *gate) verify(leaf *x509.Certificate, now time.Time) (pass, error) {
@@ -77,18 +79,4 @@ func (g *gate) verify(leaf *x509.Certificate, now time.Time) (pass, error) {
 	}
 	g.verified[key] = p
 	return p, nil
-}
-
-// stillHost wants the host to be there, and its identity to be that of the certificate's key: so deleting a host, and setting its
-// identity to none, revokes its certificate at once.
-func stillHost(p pass, s *model.State) (Caller, error) {
-	spec := s.Host(p.host)
-	switch {
-	case spec == nil:
-		return Caller{}, denied("host %s was deleted; join again to bring it back", p.host)
-	case spec.Identity != p.identity:
-		return Caller{}, denied("the certificate of host %s was revoked, or another machine has taken the name; "+
-			"join again with a token for this host's name", p.host)
-	}
-	return Caller{Kind: HostCaller, Host: p.host}, nil
 }

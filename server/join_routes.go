@@ -49,11 +49,10 @@ func (j joining) renew(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &q); err != nil {
 		return err
 	}
-	identity := ""
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		identity = Identity(r.TLS.PeerCertificates[0])
+	if err := stillCaller(r); err != nil {
+		return err
 	}
-	joined, err := renew(j.ca, CallerOf(r.Context()), identity, q)
+	joined, err := renew(j.ca, CallerOf(r.Context()), q)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &reports); err != nil {
 		return err
 	}
+	if err := stillCaller(r); err != nil {
+		return err
+	}
 	caller := CallerOf(r.Context())
 	if err := s.mayReport(caller, size(reports)); err != nil {
 		return err
