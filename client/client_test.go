@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -267,6 +269,44 @@ func TestCallsShareAConnection(t *testing.T) {
 	}
 	if n := p.opened.Load(); n != 1 {
 		t.Errorf("%d connections for calls one after the other", n)
+	}
+}
+
+// An agent of a host with many endpoints reports all of them when it has been away.
+func TestManyReportsGoInParts(t *testing.T) {
+	updates := make([]model.StatusUpdate, wire.MaxReports+1)
+	for i := range updates {
+		updates[i] = model.StatusUpdate{Key: model.Key{Kind: "Endpoint", Name: fmt.Sprintf("blue/web/e%d", i)}, Status: &model.EndpointStatus{}}
+	}
+	var parts []int
+	taking := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var reports []wire.Report
+		var answer wire.Reported
+		if err := json.NewDecoder(r.Body).Decode(&reports); err != nil {
+			t.Error(err)
+		}
+		parts = append(parts, len(reports))
+		for _, report := range reports {
+			answer.Ignored = append(answer.Ignored, model.Key{Kind: report.Kind, Name: report.Name})
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	check(t, err)
+	taking.Listener = l
+	taking.Start()
+	defer taking.Close()
+	c, err := client.New(client.Config{Address: "unix://" + path})
+	check(t, err)
+	defer c.Close()
+	ignored, err := c.PutStatus(t.Context(), updates)
+	check(t, err)
+	if len(parts) != 2 || parts[0] != wire.MaxReports || parts[1] != 1 {
+		t.Errorf("sent in parts of %v", parts)
+	}
+	if len(ignored) != len(updates) || ignored[wire.MaxReports] != updates[wire.MaxReports].Key {
+		t.Errorf("%d of %d reports were answered", len(ignored), len(updates))
 	}
 }
 
