@@ -190,8 +190,10 @@ func (route Route) limit(caller Caller) int64 {
 }
 
 // readBody decodes a body, which must be one JSON value of that type with no field that it does not know.
-func readBody(r *http.Request, into any) error {
-	d := json.NewDecoder(r.Body)
+func readBody(r *http.Request, into any) error { return decodeBody(r.Body, into) }
+
+func decodeBody(body io.Reader, into any) error {
+	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return badBody(err)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
 )
 
 // A host's machine may have been broken into, so what one host can have the server do, and keep, is bounded. The bounds are
@@ -20,7 +21,7 @@ const (
 	hostPatience = 10 * time.Second // how long one more request waits
 	hostObjects  = 1000             // in one request
 
-	// What a host reports is written down: each report costs what it is long, in bytes, and the work of a write.
+	// What a host reports is written down: each request costs what its body is long, in bytes, and the work of a write.
 	reportRate  = 64 << 10 // bytes a second
 	reportBurst = 4 << 20
 	reportCost  = 4 << 10
@@ -93,10 +94,18 @@ func enter(ctx context.Context, under chan struct{}) error {
 	}
 }
 
-// mayReport charges a host for so many bytes of status.
+// mayReport charges a host for a body of so many bytes.
 func (s *Server) mayReport(caller Caller, bytes int) error {
 	if caller.Kind == HostCaller && !s.limits.of(caller.Host).reports.AllowN(time.Now(), bytes+reportCost) {
 		return tooMuch("%s reports more than %d bytes a second", caller, reportRate)
+	}
+	return nil
+}
+
+// mayReportOf refuses more reports at once than an agent sends.
+func mayReportOf(caller Caller, reports int) error {
+	if caller.Kind == HostCaller && reports > wire.MaxReports {
+		return statusError{invalid("body: %d reports, and a host may send %d at once; send them in parts", reports, wire.MaxReports), http.StatusRequestEntityTooLarge}
 	}
 	return nil
 }

@@ -47,6 +47,27 @@ func statusOf64k(n int) string {
 	return `[{"kind": "Host", "name": "host1", "status": {"tunnels": [` + strings.Join(tunnels, ",") + `]}}]`
 }
 
+// TestReportsSaySomethingOnce: what makes the server compare one status over and over, or read for nothing, is refused or charged.
+func TestReportsSaySomethingOnce(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	const one = `{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}`
+	for _, caller := range []string{"host1", "admin"} {
+		expect(t, told(api.send(t, caller, "POST", "/v1/status", "["+one+", "+one+"]")),
+			"400 invalid: body: the status of Endpoint blue/web/a is there twice; send it once")
+	}
+	many := "[" + strings.Repeat(one+",", wire.MaxReports) + one + "]"
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", many)), "413 invalid: body: 1001 reports, and a host may send 1000 at once; send them in parts")
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", "[]"+strings.Repeat(" ", 1<<20))), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	empty := "[]" + strings.Repeat(" ", 1<<20-2)
+	for range 2 * reportBurst / len(empty) {
+		if api.send(t, "host1", "POST", "/v1/status", empty).status == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("a host sends as many bytes as it likes, as long as they say nothing")
+}
+
 func TestHostsSendLittle(t *testing.T) {
 	api := newAPI(t, store.NewMemory(0))
 	api.must(t, "POST", "/v1/apply", network)
