@@ -20,6 +20,7 @@ const (
 	hostStreams  = 8                // a stream whose host has vanished takes a while to be noticed
 	hostPatience = 10 * time.Second // how long one more request waits
 	hostObjects  = 1000             // in one request
+	hostOpens    = 1                // streams a second, after hostStreams: each begins with the whole view, made while everybody waits
 
 	// What a host reports is written down: each request costs what its body is long, in bytes, and the work of a write.
 	reportRate  = 64 << 10 // bytes a second
@@ -46,6 +47,7 @@ type limits struct {
 
 type hostLimits struct {
 	requests, streams chan struct{} // one token for each that is under way
+	opens             *rate.Limiter // of streams
 	reports           *rate.Limiter
 }
 
@@ -56,7 +58,12 @@ func (l *limits) of(host string) *hostLimits {
 		l.host = map[string]*hostLimits{}
 	}
 	if l.host[host] == nil {
-		l.host[host] = &hostLimits{make(chan struct{}, hostRequests), make(chan struct{}, hostStreams), rate.NewLimiter(reportRate, reportBurst)}
+		l.host[host] = &hostLimits{
+			requests: make(chan struct{}, hostRequests),
+			streams:  make(chan struct{}, hostStreams),
+			opens:    rate.NewLimiter(hostOpens, hostStreams),
+			reports:  rate.NewLimiter(reportRate, reportBurst),
+		}
 	}
 	return l.host[host]
 }
@@ -67,9 +74,13 @@ func (s *Server) bounded(route Route, w http.ResponseWriter, r *http.Request) er
 	if caller.Kind != HostCaller {
 		return route.Serve(w, r)
 	}
-	under, patience := s.limits.of(caller.Host).requests, hostPatience
+	limits := s.limits.of(caller.Host)
+	under, patience := limits.requests, hostPatience
 	if route.Stream {
-		under, patience = s.limits.of(caller.Host).streams, 0
+		under, patience = limits.streams, 0
+		if !limits.opens.Allow() {
+			return tooMuch("%s opens more than %d stream a second", caller, hostOpens)
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()

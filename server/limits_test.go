@@ -136,6 +136,27 @@ func (a api) hang(t *testing.T, caller string) io.Closer {
 	return w
 }
 
+// TestHostsOpenStreamsSlowly: each stream costs a whole view, made while everybody waits.
+func TestHostsOpenStreamsSlowly(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	api.limits.of("host1").opens.SetLimit(0)
+	for range hostStreams {
+		ctx, end := context.WithCancel(t.Context())
+		answer, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1/view", "").WithContext(ctx))
+		check(t, err)
+		expect(t, answer.Status, "200 OK")
+		check(t, answer.Body.Close())
+		end()
+	}
+	answer, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1/view", ""))
+	check(t, err)
+	expect(t, answer.Status, "429 Too Many Requests")
+	check(t, answer.Body.Close())
+	_, _ = api.open(t, "host2", "/v1/hosts/host2/view").delta()
+	_, _ = api.open(t, "admin", "/v1/hosts/host1/view").delta()
+}
+
 func TestHostsHaveFewStreams(t *testing.T) {
 	api := newAPI(t, store.NewMemory(0))
 	api.must(t, "POST", "/v1/apply", network)
