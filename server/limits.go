@@ -27,6 +27,12 @@ const (
 	reportBurst = 4 << 20
 	reportCost  = 4 << 10
 
+	// What a host changes is committed, in turn with what everybody else changes: each request and each of its objects costs this much, and
+	// its bytes. An attach is one object, so that is some 50 of them a second, after a good thousand at once.
+	changeRate  = 128 << 10 // bytes a second
+	changeBurst = 4 << 20
+	changeCost  = 1 << 10
+
 	// How long one object's status may be, in bytes of JSON: a host needs some 150 for each of its peers.
 	maxHostStatus     = 256 << 10
 	maxEndpointStatus = 4 << 10
@@ -48,7 +54,7 @@ type limits struct {
 type hostLimits struct {
 	requests, streams chan struct{} // one token for each that is under way
 	opens             *rate.Limiter // of streams
-	reports           *rate.Limiter
+	reports, changes  *rate.Limiter
 }
 
 func (l *limits) of(host string) *hostLimits {
@@ -63,6 +69,7 @@ func (l *limits) of(host string) *hostLimits {
 			streams:  make(chan struct{}, hostStreams),
 			opens:    rate.NewLimiter(hostOpens, hostStreams),
 			reports:  rate.NewLimiter(reportRate, reportBurst),
+			changes:  rate.NewLimiter(changeRate, changeBurst),
 		}
 	}
 	return l.host[host]
@@ -121,10 +128,19 @@ func mayReportOf(caller Caller, reports int) error {
 	return nil
 }
 
-// mayAskFor refuses a host's request that is about more than it could have.
-func mayAskFor(caller Caller, objects int) error {
-	if caller.Kind == HostCaller && objects > hostObjects {
+// mayAskFor refuses a host's request that is about more than it could have, and charges it for the others. One that comes too soon waits:
+// it is an attach, and somebody waits for that.
+func (s *Server) mayAskFor(ctx context.Context, caller Caller, objects, bytes int) error {
+	if caller.Kind != HostCaller {
+		return nil
+	}
+	if objects > hostObjects {
 		return statusError{invalid("body: %d objects, and a host may change %d at once", objects, hostObjects), http.StatusRequestEntityTooLarge}
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostPatience)
+	defer cancel()
+	if s.limits.of(caller.Host).changes.WaitN(ctx, (1+objects)*changeCost+bytes) != nil {
+		return tooMuch("%s changes more than %d bytes a second", caller, changeRate)
 	}
 	return nil
 }

@@ -82,6 +82,26 @@ func TestHostsSendLittle(t *testing.T) {
 	api.must(t, "POST", "/v1/apply", tooLong)
 }
 
+func TestHostsChangeSlowly(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	changes := api.limits.of("host1").changes
+	const mine = `{"spec": {"host": "host1", "ephemeral": true}}`
+	changes.SetLimit(0)
+	for i := range 200 { // as many attaches at once as an agent may be asked for
+		expect(t, fmt.Sprint(api.send(t, "host1", "PUT", fmt.Sprintf("/v1/endpoints/blue/web/e%d", i), mine).status), "201")
+	}
+	changes.AllowN(time.Now(), int(changes.Tokens()))
+	const tooMuch = "429 unavailable: host host1 changes more than 131072 bytes a second; try again later"
+	expect(t, told(api.send(t, "host1", "PUT", "/v1/endpoints/blue/web/e0", mine)), tooMuch)
+	expect(t, told(api.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "")), tooMuch)
+	expect(t, told(api.send(t, "host1", "POST", "/v1/apply", `{"objects": [], "dryRun": true}`)), tooMuch)
+	expect(t, fmt.Sprint(api.send(t, "host2", "PUT", "/v1/endpoints/blue/web/f", `{"spec": {"host": "host2", "ephemeral": true}}`).status), "201")
+	api.must(t, "DELETE", "/v1/endpoints/blue/web/e1", "")
+	changes.SetLimit(changeRate) // a little too soon is only late
+	expect(t, fmt.Sprint(api.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "").status), "200")
+}
+
 func TestAnswersAreShort(t *testing.T) {
 	api := newAPI(t, store.NewMemory(0))
 	many := make([]string, 3*maxProblems)
