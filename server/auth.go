@@ -44,7 +44,7 @@ const maxVerified = 10_000
 func (g *gate) identify(r *http.Request) (Caller, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		if r.URL.Path != "/v1/join" {
-			return Caller{}, denied("%s: show a host's certificate; overlane join gets one", r.URL.Path)
+			return Caller{}, denied("show a host's certificate; overlane join gets one")
 		}
 		return Caller{}, nil
 	}

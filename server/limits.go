@@ -22,6 +22,12 @@ const (
 	hostObjects  = 1000             // in one request
 	hostOpens    = 1                // streams a second, after hostStreams: each begins with the whole view, made while everybody waits
 
+	// Those without a certificate may do nothing but join. This is for all of them together.
+	strangerRequests = 16              // served at once; more of them wait
+	strangerRate     = 10              // a second
+	strangerBurst    = 100             // as many machines join at once
+	strangerTime     = 5 * time.Second // for a body, when its turn has come
+
 	// What a host reports is written down: each request costs what its body is long, in bytes, and the work of a write.
 	reportRate  = 64 << 10 // bytes a second
 	reportBurst = 4 << 20
@@ -45,24 +51,37 @@ func maxStatus(key model.Key) int {
 	return maxEndpointStatus
 }
 
-// limits are what each host has under way.
+// limits are what each host has under way, and those without a certificate.
 type limits struct {
+	strangers *strangerLimits
+
 	mu   sync.Mutex
 	host map[string]*hostLimits
+}
+
+type strangerLimits struct {
+	requests chan struct{} // one token for each that is under way
+	rate     *rate.Limiter
+	refusals *refusals
 }
 
 type hostLimits struct {
 	requests, streams chan struct{} // one token for each that is under way
 	opens             *rate.Limiter // of streams
 	reports, changes  *rate.Limiter
+	refusals          *refusals
+}
+
+func newLimits() limits {
+	return limits{
+		strangers: &strangerLimits{make(chan struct{}, strangerRequests), rate.NewLimiter(strangerRate, strangerBurst), newRefusals()},
+		host:      map[string]*hostLimits{},
+	}
 }
 
 func (l *limits) of(host string) *hostLimits {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.host == nil {
-		l.host = map[string]*hostLimits{}
-	}
 	if l.host[host] == nil {
 		l.host[host] = &hostLimits{
 			requests: make(chan struct{}, hostRequests),
@@ -70,17 +89,40 @@ func (l *limits) of(host string) *hostLimits {
 			opens:    rate.NewLimiter(hostOpens, hostStreams),
 			reports:  rate.NewLimiter(reportRate, reportBurst),
 			changes:  rate.NewLimiter(changeRate, changeBurst),
+			refusals: newRefusals(),
 		}
 	}
 	return l.host[host]
 }
 
-// bounded serves a route to a caller, within what a host may have under way.
+// bounded serves a route to a caller, within what it may have under way.
 func (s *Server) bounded(route Route, w http.ResponseWriter, r *http.Request) error {
-	caller := CallerOf(r.Context())
-	if caller.Kind != HostCaller {
+	switch CallerOf(r.Context()).Kind {
+	case LocalAdmin:
 		return route.Serve(w, r)
+	case HostCaller:
+		return s.boundedHost(route, w, r)
 	}
+	return s.boundedStranger(route, w, r)
+}
+
+func (s *Server) boundedStranger(route Route, w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), hostPatience)
+	defer cancel()
+	if s.limits.strangers.rate.Wait(ctx) != nil {
+		return tooMuch("those without a certificate send more than %d requests a second", strangerRate)
+	}
+	under := s.limits.strangers.requests
+	if enter(ctx, under) != nil {
+		return tooMuch("those without a certificate have %d requests under way, and may not have more", cap(under))
+	}
+	defer func() { <-under }()
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangerTime)) // as in checkBody
+	return route.Serve(w, r)
+}
+
+func (s *Server) boundedHost(route Route, w http.ResponseWriter, r *http.Request) error {
+	caller := CallerOf(r.Context())
 	limits := s.limits.of(caller.Host)
 	under, patience := limits.requests, hostPatience
 	if route.Stream {
