@@ -13,12 +13,21 @@ import (
 
 // ListenTLS listens for other machines: TLS 1.3 with the CA's certificates, on both sides.
 func (s *Server) ListenTLS(address string, ca *CA, names Names) (Listener, error) {
+	files, err := openFiles()
+	if err != nil {
+		return Listener{}, err
+	}
+	most, err := fit(files)
+	if err != nil {
+		return Listener{}, err
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return Listener{}, fmt.Errorf("listen for other machines: %w", err)
 	}
 	g := &gate{server: s, ca: ca, verified: map[[sha256.Size]byte]pass{}}
-	return Listener{tls.NewListener(l, ca.ServerTLS(names)), g.identify}, nil
+	cs := &connections{Listener: l, most: most, host: g.hostOf, life: strangerLife, log: s.log, kept: map[standing][]*connection{}}
+	return Listener{tls.NewListener(cs, ca.ServerTLS(names)), g.identify, cs}, nil
 }
 
 // gate finds out which host a certificate proves, at the time of each request and of each line of a stream: a connection
@@ -48,7 +57,23 @@ func (g *gate) identify(r *http.Request) (Caller, error) {
 		}
 		return Caller{}, nil
 	}
-	p, err := g.verify(r.TLS.PeerCertificates[0], g.ca.now())
+	return g.caller(r.TLS.PeerCertificates[0])
+}
+
+// hostOf is whose a connection is; empty: nobody's that the server knows.
+func (g *gate) hostOf(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	caller, err := g.caller(state.PeerCertificates[0])
+	if err != nil {
+		return ""
+	}
+	return caller.Host
+}
+
+func (g *gate) caller(leaf *x509.Certificate) (Caller, error) {
+	p, err := g.verify(leaf, g.ca.now())
 	if err != nil {
 		return Caller{}, err
 	}

@@ -35,6 +35,7 @@ type site struct {
 	tokens  *Tokens
 	address string // HOST:PORT
 	log     *syncBuffer
+	remote  *connections
 }
 
 // syncBuffer is a log that may be read while it is written.
@@ -77,7 +78,7 @@ func newSiteOn(t *testing.T, kept store.Store, change func(*CA)) *site {
 	ended := make(chan error)
 	go func() { ended <- s.Serve(ctx, l) }()
 	t.Cleanup(func() { stop(); <-ended })
-	return &site{t, s, ca, tokens, l.Addr().String(), log}
+	return &site{t, s, ca, tokens, l.Addr().String(), log, l.remote}
 }
 
 func check(t *testing.T, err error) {
