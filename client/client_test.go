@@ -377,7 +377,8 @@ func TestWatchEndsWhenToldEnough(t *testing.T) {
 	p := newPlace(t, 0)
 	_, err := p.client().Put(t.Context(), vpc("a"))
 	check(t, err)
-	for range p.client().Watch(t.Context(), "", 0) {
+	for _, err := range p.client().Watch(t.Context(), "", 0) {
+		check(t, err)
 		break
 	}
 	for _, err := range p.client().Watch(t.Context(), "Gadget", 0) { // a refusal is not tried again

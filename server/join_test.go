@@ -77,7 +77,12 @@ func newSiteOn(t *testing.T, kept store.Store, change func(*CA)) *site {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- s.Serve(ctx, l) }()
-	t.Cleanup(func() { stop(); <-ended })
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 	return &site{t, s, ca, tokens, l.Addr().String(), log, l.remote}
 }
 
