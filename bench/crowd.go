@@ -108,7 +108,9 @@ func (c *crowd) read() {
 		}
 		var name string
 		var p progress
-		fmt.Sscan(line, &name, &p.revision, &p.flows)
+		if _, err := fmt.Sscan(line, &name, &p.revision, &p.flows); err != nil {
+			continue // the process says something else
+		}
 		p.at = time.Now()
 		c.mu.Lock()
 		c.hosts[name] = p

@@ -67,7 +67,9 @@ func (p *pinger) until(ctx context.Context, to netip.Addr) error {
 			time.Sleep(time.Millisecond) // no route yet, or the like
 			continue
 		}
-		p.conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if err := p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			return err
+		}
 		n, from, err := p.conn.ReadFrom(buffer)
 		if err == nil && n >= 8 && buffer[0] == 0 && from.String() == to.String() {
 			return nil

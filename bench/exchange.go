@@ -72,7 +72,9 @@ func (e *exchange) serveUDP(at string) error {
 			if err != nil {
 				return
 			}
-			c.WriteTo(buffer[:n], from)
+			if _, err := c.WriteTo(buffer[:n], from); err != nil {
+				return
+			}
 		}
 	}()
 	return nil
@@ -87,7 +89,9 @@ func (e *exchange) rate(during time.Duration) (float64, error) {
 		if _, err := e.client.Write(buffer[:1]); err != nil {
 			return 0, err
 		}
-		e.client.SetReadDeadline(began.Add(time.Second))
+		if err := e.client.SetReadDeadline(began.Add(time.Second)); err != nil {
+			return 0, err
+		}
 		if _, err := e.client.Read(buffer); err != nil {
 			return 0, err
 		}

@@ -24,11 +24,11 @@ func measureFirstPing(ctx context.Context, w *world) error {
 	if _, err := attach(ctx, w.host2, "ours", single); err != nil {
 		return err
 	}
-	defer detach(ctx, w.host2, "ours")
+	defer func() { _ = detach(ctx, w.host2, "ours") }()
 	if _, err := w.runScript(ctx, w.host2, "theirs", "art1", "172.17.42.10"); err != nil {
 		return err
 	}
-	defer undoScript(ctx, w.host2, "art1")
+	defer func() { _ = undoScript(ctx, w.host2, "art1") }()
 	fromOurs, err := newPinger(w.host2, "ours")
 	if err != nil {
 		return err

@@ -74,8 +74,8 @@ func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (se
 	time.Sleep(time.Second)
 	err = f()
 	time.Sleep(time.Second)
-	cmd.Process.Signal(os.Interrupt)
-	cmd.Wait()
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait() // it says by its status that pings were lost
 	answered := map[int]bool{}
 	for _, m := range pingReply.FindAllStringSubmatch(out.String(), -1) {
 		seq, _ := strconv.Atoi(m[1])

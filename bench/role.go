@@ -76,9 +76,9 @@ func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ..
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 func (c *child) stop() {
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	io.Copy(io.Discard, c.lines)
-	c.cmd.Wait()
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	_, _ = io.Copy(io.Discard, c.lines)
+	_ = c.cmd.Wait()
 }
 
 // serveFromMemory serves the bench's first intent and one host.

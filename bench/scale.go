@@ -227,7 +227,7 @@ func (w *world) measureOneMore(ctx context.Context, subnet string) (m oneMore, e
 	if _, err := attach(ctx, w.host2, "other", subnet); err != nil { // host2 is a member
 		return m, err
 	}
-	defer detach(ctx, w.host2, "other")
+	defer func() { _ = detach(ctx, w.host2, "other") }()
 	const window = 1500 * time.Millisecond
 	var idle shares
 	for range oneMoreRuns {

@@ -102,8 +102,10 @@ func (p *path) stream(ctx context.Context) (float64, error) {
 	if err := p.to.Start(server); err != nil {
 		return 0, err
 	}
-	defer server.Wait()
-	defer server.Process.Kill()
+	defer func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}()
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		bits, err := p.iperf(ctx)
 		if err == nil || !strings.Contains(err.Error(), "refused") || time.Now().After(deadline) {
@@ -155,7 +157,9 @@ func (p *path) pings(ctx context.Context) (float64, error) {
 	for line := range strings.Lines(out) {
 		var ms float64
 		if _, after, ok := strings.Cut(line, "time="); ok {
-			fmt.Sscan(after, &ms)
+			if _, err := fmt.Sscan(after, &ms); err != nil {
+				return 0, fmt.Errorf("read ping's line %q: %w", line, err)
+			}
 			times = append(times, ms)
 		}
 	}
@@ -202,9 +206,9 @@ func (w *world) onBoth(scripts []string) func(context.Context) error {
 
 func (w *world) endOverlayPaths(ctx context.Context) {
 	for _, h := range []*lab.Host{w.host1, w.host2} {
-		h.Exec(ctx, "ovs-ofctl", "-OOpenFlow15", "del-flows", "br-overlane", "cookie="+foreign+"/-1")
-		h.Vsctl(ctx, "del-port", "to-article", "--", "del-port", "to-ours")
-		detach(ctx, h, "t")
+		_, _ = h.Exec(ctx, "ovs-ofctl", "-OOpenFlow15", "del-flows", "br-overlane", "cookie="+foreign+"/-1")
+		_, _ = h.Vsctl(ctx, "del-port", "to-article", "--", "del-port", "to-ours")
+		_ = detach(ctx, h, "t")
 	}
 }
 
@@ -232,7 +236,7 @@ func kernelPath(ctx context.Context) (p *path, down func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	down = func() { l.Down(context.WithoutCancel(ctx)) }
+	down = func() { _ = l.Down(context.WithoutCancel(ctx)) }
 	one, two := l.Host("host1"), l.Host("host2")
 	to := addr(172, 17, 42, 10)
 	_, err1 := one.Exec(ctx, "sh", "-ec", kernelScript, "sh", one.Address.String(), two.Address.String(), "172.17.42.2")

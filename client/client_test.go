@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -270,6 +272,44 @@ func TestCallsShareAConnection(t *testing.T) {
 	}
 }
 
+// An agent of a host with many endpoints reports all of them when it has been away.
+func TestManyReportsGoInParts(t *testing.T) {
+	updates := make([]model.StatusUpdate, wire.MaxReports+1)
+	for i := range updates {
+		updates[i] = model.StatusUpdate{Key: model.Key{Kind: "Endpoint", Name: fmt.Sprintf("blue/web/e%d", i)}, Status: &model.EndpointStatus{}}
+	}
+	var parts []int
+	taking := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var reports []wire.Report
+		var answer wire.Reported
+		if err := json.NewDecoder(r.Body).Decode(&reports); err != nil {
+			t.Error(err)
+		}
+		parts = append(parts, len(reports))
+		for _, report := range reports {
+			answer.Ignored = append(answer.Ignored, model.Key{Kind: report.Kind, Name: report.Name})
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	check(t, err)
+	taking.Listener = l
+	taking.Start()
+	defer taking.Close()
+	c, err := client.New(client.Config{Address: "unix://" + path})
+	check(t, err)
+	defer c.Close()
+	ignored, err := c.PutStatus(t.Context(), updates)
+	check(t, err)
+	if len(parts) != 2 || parts[0] != wire.MaxReports || parts[1] != 1 {
+		t.Errorf("sent in parts of %v", parts)
+	}
+	if len(ignored) != len(updates) || ignored[wire.MaxReports] != updates[wire.MaxReports].Key {
+		t.Errorf("%d of %d reports were answered", len(ignored), len(updates))
+	}
+}
+
 func TestWatchResumes(t *testing.T) {
 	p := newPlace(t, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -337,7 +377,8 @@ func TestWatchEndsWhenToldEnough(t *testing.T) {
 	p := newPlace(t, 0)
 	_, err := p.client().Put(t.Context(), vpc("a"))
 	check(t, err)
-	for range p.client().Watch(t.Context(), "", 0) {
+	for _, err := range p.client().Watch(t.Context(), "", 0) {
+		check(t, err)
 		break
 	}
 	for _, err := range p.client().Watch(t.Context(), "Gadget", 0) { // a refusal is not tried again

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/overlane/overlane/model"
@@ -95,8 +96,19 @@ func Objects(objects ...model.Object) []wire.Object {
 }
 
 // PutStatus reports what an agent measured. It gives the keys of which the server has kept nothing: those objects are not there (any
-// more), or not plugged in anywhere.
+// more), or not plugged in anywhere. It sends as many at once as the server takes.
 func (c *Client) PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
+	for part := range slices.Chunk(updates, wire.MaxReports) {
+		more, err := c.putStatus(ctx, part)
+		if err != nil {
+			return ignored, err
+		}
+		ignored = append(ignored, more...)
+	}
+	return ignored, nil
+}
+
+func (c *Client) putStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
 	reports := make([]wire.Report, len(updates))
 	for i, u := range updates {
 		status, err := json.Marshal(u.Status)

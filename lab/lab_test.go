@@ -163,8 +163,8 @@ func TestKilledWhileComingUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(after * time.Millisecond) // there is nothing to wait for: every moment must do
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		names, err := lab.List(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // EndpointSpec is one network interface of a container, VM or namespace. Its name is VPC/SUBNET/ENDPOINT.
@@ -92,14 +93,15 @@ func (t *Attachment) check(f *findings, host string) {
 	}
 }
 
-// text judges a text that is only passed on.
+// text judges a text that is only passed on: as far as an administrator's terminal, so it may hold nothing that moves a cursor or turns
+// the order of what follows.
 func (f *findings) text(field, value string, most int) {
-	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
 	if len(value) > most {
 		f.add(field, value, fmt.Sprintf("has %d characters, and %d at most are allowed", len(value), most), "shorten it")
 	}
-	if strings.ContainsFunc(value, control) {
-		f.add(field, value, "has control characters", "leave them out")
+	if strings.ContainsFunc(value, hidden) {
+		f.add(field, value, "has characters that do not show themselves", "leave them out")
 	}
 }
 

@@ -23,7 +23,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 		return invalid("body: flows is only for dryRun")
 	}
 	caller := CallerOf(r.Context())
-	if err := mayAskFor(caller, len(body.Objects)+len(body.Delete)); err != nil {
+	if err := s.mayAskFor(r.Context(), caller, len(body.Objects)+len(body.Delete), size(body.Objects)); err != nil {
 		return err
 	}
 	q, err := request(body.Objects, body.Delete)
@@ -38,6 +38,13 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, applied(done))
+}
+
+func size(objects []json.RawMessage) (bytes int) {
+	for _, raw := range objects {
+		bytes += len(raw)
+	}
+	return bytes
 }
 
 // request decodes all objects, so that the problems of all of them are told at once.

@@ -9,18 +9,25 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/overlane/overlane/model"
 )
 
 // ListenTLS listens for other machines: TLS 1.3 with the CA's certificates, on both sides.
 func (s *Server) ListenTLS(address string, ca *CA, names Names) (Listener, error) {
+	files, err := openFiles()
+	if err != nil {
+		return Listener{}, err
+	}
+	most, err := fit(files)
+	if err != nil {
+		return Listener{}, err
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return Listener{}, fmt.Errorf("listen for other machines: %w", err)
 	}
 	g := &gate{server: s, ca: ca, verified: map[[sha256.Size]byte]pass{}}
-	return Listener{tls.NewListener(l, ca.ServerTLS(names)), g.identify}, nil
+	cs := &connections{Listener: l, most: most, host: g.hostOf, life: strangerLife, log: s.log, kept: map[standing][]*connection{}}
+	return Listener{tls.NewListener(cs, ca.ServerTLS(names)), g.identify, cs}, nil
 }
 
 // gate finds out which host a certificate proves, at the time of each request and of each line of a stream: a connection
@@ -46,15 +53,35 @@ const maxVerified = 10_000
 func (g *gate) identify(r *http.Request) (Caller, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		if r.URL.Path != "/v1/join" {
-			return Caller{}, denied("%s: show a host's certificate; overlane join gets one", r.URL.Path)
+			return Caller{}, denied("show a host's certificate; overlane join gets one")
 		}
 		return Caller{}, nil
 	}
-	p, err := g.verify(r.TLS.PeerCertificates[0], g.ca.now())
+	return g.caller(r.TLS.PeerCertificates[0])
+}
+
+// hostOf is whose a connection is; empty: nobody's that the server knows.
+func (g *gate) hostOf(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	caller, err := g.caller(state.PeerCertificates[0])
+	if err != nil {
+		return ""
+	}
+	return caller.Host
+}
+
+func (g *gate) caller(leaf *x509.Certificate) (Caller, error) {
+	p, err := g.verify(leaf, g.ca.now())
 	if err != nil {
 		return Caller{}, err
 	}
-	return stillHost(p, g.server.State())
+	caller := Caller{Kind: HostCaller, Host: p.host, Identity: p.identity}
+	if err := caller.stands(g.server.State()); err != nil {
+		return Caller{}, err
+	}
+	return caller, nil
 }
 
 func (g *gate) verify(leaf *x509.Certificate, now time.Time) (pass, error) {
@@ -77,18 +104,4 @@ func (g *gate) verify(leaf *x509.Certificate, now time.Time) (pass, error) {
 	}
 	g.verified[key] = p
 	return p, nil
-}
-
-// stillHost wants the host to be there, and its identity to be that of the certificate's key: so deleting a host, and setting its
-// identity to none, revokes its certificate at once.
-func stillHost(p pass, s *model.State) (Caller, error) {
-	spec := s.Host(p.host)
-	switch {
-	case spec == nil:
-		return Caller{}, denied("host %s was deleted; join again to bring it back", p.host)
-	case spec.Identity != p.identity:
-		return Caller{}, denied("the certificate of host %s was revoked, or another machine has taken the name; "+
-			"join again with a token for this host's name", p.host)
-	}
-	return Caller{Kind: HostCaller, Host: p.host}, nil
 }

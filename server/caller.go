@@ -3,12 +3,17 @@ package server
 import (
 	"context"
 	"net/http"
+
+	"github.com/overlane/overlane/model"
 )
 
 // Caller is who sent a request. The listener that took the connection finds it out; see [Listener].
 type Caller struct {
 	Kind CallerKind
 	Host string // name of the host, for a HostCaller
+
+	// Identity is of the key that a HostCaller's certificate proved.
+	Identity string
 }
 
 // CallerKind says what somebody may do at all. The zero kind, Anonymous, may use only the routes that are open.
@@ -61,7 +66,25 @@ func identified(r *http.Request, identify Identify) (*http.Request, error) {
 	return r.WithContext(WithCaller(ctx, caller)), nil
 }
 
-// stillCaller is an error if the request would be refused now, or be somebody else's: a stream outlives certificates and hosts.
+// stands is an error if a state does not know the caller (any more): deleting a host, and setting its identity to none, revokes its
+// certificate at once.
+func (c Caller) stands(s *model.State) error {
+	if c.Kind != HostCaller {
+		return nil
+	}
+	spec := s.Host(c.Host)
+	switch {
+	case spec == nil:
+		return denied("host %s was deleted; join again to bring it back", c.Host)
+	case spec.Identity != c.Identity:
+		return denied("the certificate of host %s was revoked, or another machine has taken the name; "+
+			"join again with a token for this host's name", c.Host)
+	}
+	return nil
+}
+
+// stillCaller is an error if the request would be refused now, or be somebody else's: a stream outlives certificates and hosts, and so
+// does a body that is slow to come.
 func stillCaller(r *http.Request) error {
 	identify, ok := r.Context().Value(identifyKey{}).(Identify)
 	if !ok {

@@ -92,9 +92,13 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 	return done, revision, nil
 }
 
-// judge says what a request would change, if the caller may change that.
+// judge says what a request would change, if the caller may change that. The caller is judged once more, against the state that the change
+// is committed on: its host may have been revoked while its body was on the way, or its turn.
 func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, error)) (outcome, error) {
 	state := s.State()
+	if err := caller.stands(state); err != nil {
+		return outcome{}, err
+	}
 	q, err := decide(state)
 	if err != nil {
 		return outcome{}, err

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 
+	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/store"
 )
@@ -30,6 +32,10 @@ func FuzzBody(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(server.Close)
+	h := model.Object{Kind: "Host", Name: "h", Spec: &model.HostSpec{Address: netip.MustParseAddr("192.168.5.2")}}
+	if _, err := server.change(f.Context(), Caller{Kind: LocalAdmin}, model.Request{Put: []model.Object{h}}); err != nil {
+		f.Fatal(err)
+	}
 	handler := server.Handler(byHeader)
 	f.Fuzz(func(t *testing.T, path int, admin bool, body []byte) {
 		method, target, _ := bytes.Cut([]byte(paths[uint(path)%uint(len(paths))]), []byte(" "))

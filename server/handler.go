@@ -36,7 +36,6 @@ func (s *Server) Handler(identify Identify) http.Handler {
 		defer func() { s.finish(t, r, recover()) }()
 		var err error
 		if r, err = identified(r, identify); err != nil {
-			s.log.Warn("caller refused", "request", t.id, "remote", r.RemoteAddr, "error", err)
 			s.refuse(t, r, err)
 			return
 		}
@@ -77,7 +76,7 @@ func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 // finish runs after every request, also after a panic.
 func (s *Server) finish(t *tracked, r *http.Request, p any) {
 	if p != nil {
-		s.log.Error("panic", "request", t.id, "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.log.Error("panic", "request", t.id, "method", said(r.Method), "path", said(r.URL.Path), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		if t.status != 0 {
 			s.observe(t, r)
 			panic(http.ErrAbortHandler) // part of an answer is on its way: break off, so that nobody takes it for all
@@ -94,8 +93,8 @@ func (s *Server) observe(t *tracked, r *http.Request) {
 		route = "none"
 	}
 	s.metrics.observe(route, t.status, took)
-	s.log.Debug("request", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", r.Method, "path", r.URL.Path,
-		"status", t.status, "took", took, "error", t.why)
+	s.log.Debug("request", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", said(r.Method), "path", said(r.URL.Path),
+		"status", t.status, "took", took, "error", said(wordsOf(t.why)))
 }
 
 // noSuchRoute is why no route takes a request: its path or its method.
@@ -190,8 +189,10 @@ func (route Route) limit(caller Caller) int64 {
 }
 
 // readBody decodes a body, which must be one JSON value of that type with no field that it does not know.
-func readBody(r *http.Request, into any) error {
-	d := json.NewDecoder(r.Body)
+func readBody(r *http.Request, into any) error { return decodeBody(r.Body, into) }
+
+func decodeBody(body io.Reader, into any) error {
+	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return badBody(err)
@@ -233,8 +234,8 @@ func (s *Server) refuse(t *tracked, r *http.Request, err error) {
 	}
 	status, sent := translate(err)
 	sent.RequestID = t.id
-	if status >= 500 || sent.Kind == wire.Denied {
-		s.log.Warn("request refused", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", r.Method, "path", r.URL.Path, "error", err)
+	if status >= 500 || sent.Kind == wire.Denied || CallerOf(r.Context()).Kind == Anonymous {
+		s.logRefusal(t, r)
 	}
 	_ = writeJSON(t, status, wire.Refusal{Error: sent}) // fails only if the client has gone
 }

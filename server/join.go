@@ -59,12 +59,12 @@ func claim(s *model.State, q wire.JoinRequest, identity string, by spent) (model
 }
 
 // renew gives a host a new certificate for the key it has. caller is the host that the request's certificate proved.
-func renew(ca *CA, caller Caller, identity string, q wire.RenewRequest) (wire.Joined, error) {
+func renew(ca *CA, caller Caller, q wire.RenewRequest) (wire.Joined, error) {
 	key, err := requestedKey(q.CSR)
 	if err != nil {
 		return wire.Joined{}, err
 	}
-	if caller.Kind != HostCaller || key.identity != identity {
+	if caller.Kind != HostCaller || key.identity != caller.Identity {
 		return wire.Joined{}, denied("a certificate is renewed for the key that it is for; for another key, join again")
 	}
 	return ca.joined(caller.Host, key.public)

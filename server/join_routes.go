@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/overlane/overlane/server/wire"
@@ -37,8 +38,7 @@ func (j joining) join(w http.ResponseWriter, r *http.Request) error {
 	}
 	joined, err := j.admit(r.Context(), q)
 	if err != nil {
-		j.server.log.Warn("join refused", "host", q.Host, "remote", r.RemoteAddr, "error", err)
-		return err
+		return fmt.Errorf("join as %.63q: %w", q.Host, err) // for the log; a refusal is told as it is
 	}
 	j.server.log.Info("host joined", "host", q.Host, "address", q.Address, "remote", r.RemoteAddr)
 	return writeJSON(w, http.StatusOK, joined)
@@ -49,11 +49,10 @@ func (j joining) renew(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &q); err != nil {
 		return err
 	}
-	identity := ""
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		identity = Identity(r.TLS.PeerCertificates[0])
+	if err := stillCaller(r); err != nil {
+		return err
 	}
-	joined, err := renew(j.ca, CallerOf(r.Context()), identity, q)
+	joined, err := renew(j.ca, CallerOf(r.Context()), q)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type site struct {
 	tokens  *Tokens
 	address string // HOST:PORT
 	log     *syncBuffer
+	remote  *connections
 }
 
 // syncBuffer is a log that may be read while it is written.
@@ -76,8 +77,13 @@ func newSiteOn(t *testing.T, kept store.Store, change func(*CA)) *site {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- s.Serve(ctx, l) }()
-	t.Cleanup(func() { stop(); <-ended })
-	return &site{t, s, ca, tokens, l.Addr().String(), log}
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return &site{t, s, ca, tokens, l.Addr().String(), log, l.remote}
 }
 
 func check(t *testing.T, err error) {

@@ -69,14 +69,21 @@ func clean(texts ...*string) {
 
 // visible is a text with a space for each character that does not show itself, cut at [maxText].
 func visible(text string) string {
-	runes := []rune(strings.Map(func(r rune) rune {
+	return cut(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, text))
-	if len(runes) > maxText {
-		return string(runes[:maxText-1]) + "…"
+	}, text), maxText)
+}
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	return string(runes)
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-1]) + "…"
 }

@@ -47,6 +47,27 @@ func statusOf64k(n int) string {
 	return `[{"kind": "Host", "name": "host1", "status": {"tunnels": [` + strings.Join(tunnels, ",") + `]}}]`
 }
 
+// TestReportsSaySomethingOnce: what makes the server compare one status over and over, or read for nothing, is refused or charged.
+func TestReportsSaySomethingOnce(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	const one = `{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}`
+	for _, caller := range []string{"host1", "admin"} {
+		expect(t, told(api.send(t, caller, "POST", "/v1/status", "["+one+", "+one+"]")),
+			"400 invalid: body: the status of Endpoint blue/web/a is there twice; send it once")
+	}
+	many := "[" + strings.Repeat(one+",", wire.MaxReports) + one + "]"
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", many)), "413 invalid: body: 1001 reports, and a host may send 1000 at once; send them in parts")
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", "[]"+strings.Repeat(" ", 1<<20))), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	empty := "[]" + strings.Repeat(" ", 1<<20-2)
+	for range 2 * reportBurst / len(empty) {
+		if api.send(t, "host1", "POST", "/v1/status", empty).status == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Error("a host sends as many bytes as it likes, as long as they say nothing")
+}
+
 func TestHostsSendLittle(t *testing.T) {
 	api := newAPI(t, store.NewMemory(0))
 	api.must(t, "POST", "/v1/apply", network)
@@ -59,6 +80,26 @@ func TestHostsSendLittle(t *testing.T) {
 	tooLong := `{"delete": []` + strings.Repeat(" ", 1<<20) + `}`
 	expect(t, told(api.send(t, "host1", "POST", "/v1/apply", tooLong)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
 	api.must(t, "POST", "/v1/apply", tooLong)
+}
+
+func TestHostsChangeSlowly(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	changes := api.limits.of("host1").changes
+	const mine = `{"spec": {"host": "host1", "ephemeral": true}}`
+	changes.SetLimit(0)
+	for i := range 200 { // as many attaches at once as an agent may be asked for
+		expect(t, fmt.Sprint(api.send(t, "host1", "PUT", fmt.Sprintf("/v1/endpoints/blue/web/e%d", i), mine).status), "201")
+	}
+	changes.AllowN(time.Now(), int(changes.Tokens()))
+	const tooMuch = "429 unavailable: host host1 changes more than 131072 bytes a second; try again later"
+	expect(t, told(api.send(t, "host1", "PUT", "/v1/endpoints/blue/web/e0", mine)), tooMuch)
+	expect(t, told(api.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "")), tooMuch)
+	expect(t, told(api.send(t, "host1", "POST", "/v1/apply", `{"objects": [], "dryRun": true}`)), tooMuch)
+	expect(t, fmt.Sprint(api.send(t, "host2", "PUT", "/v1/endpoints/blue/web/f", `{"spec": {"host": "host2", "ephemeral": true}}`).status), "201")
+	api.must(t, "DELETE", "/v1/endpoints/blue/web/e1", "")
+	changes.SetLimit(changeRate) // a little too soon is only late
+	expect(t, fmt.Sprint(api.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "").status), "200")
 }
 
 func TestAnswersAreShort(t *testing.T) {
@@ -89,16 +130,26 @@ func TestHostsDoLittleAtOnce(t *testing.T) {
 			t.Fatalf("%d requests are under way, want %d", len(under), hostRequests)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if r, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1", "").WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a host with %d requests under way had one more answered: %v, %v", hostRequests, r, err)
-	}
+	api.unanswered(t, "host1", "/v1/hosts/host1")
 	expect(t, fmt.Sprint(api.send(t, "host2", "GET", "/v1/hosts/host2", "").status), "200")
 	for _, end := range ends {
 		_ = end.Close()
 	}
 	expect(t, fmt.Sprint(api.send(t, "host1", "GET", "/v1/hosts/host1", "").status), "200")
+}
+
+// unanswered asks when as many requests are under way as there may be.
+func (a api) unanswered(t *testing.T, caller, path string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	r, err := a.client.Do(a.request(t, caller, "GET", path, "").WithContext(ctx))
+	if err == nil {
+		_ = r.Body.Close()
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one request more than there may be was answered: %v, %v", r, err)
+	}
 }
 
 // hang sends a report whose body does not end until it is closed.
@@ -113,6 +164,27 @@ func (a api) hang(t *testing.T, caller string) io.Closer {
 		}
 	}()
 	return w
+}
+
+// TestHostsOpenStreamsSlowly: each stream costs a whole view, made while everybody waits.
+func TestHostsOpenStreamsSlowly(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	api.limits.of("host1").opens.SetLimit(0)
+	for range hostStreams {
+		ctx, end := context.WithCancel(t.Context())
+		answer, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1/view", "").WithContext(ctx))
+		check(t, err)
+		expect(t, answer.Status, "200 OK")
+		check(t, answer.Body.Close())
+		end()
+	}
+	answer, err := api.client.Do(api.request(t, "host1", "GET", "/v1/hosts/host1/view", ""))
+	check(t, err)
+	expect(t, answer.Status, "429 Too Many Requests")
+	check(t, answer.Body.Close())
+	_, _ = api.open(t, "host2", "/v1/hosts/host2/view").delta()
+	_, _ = api.open(t, "admin", "/v1/hosts/host1/view").delta()
 }
 
 func TestHostsHaveFewStreams(t *testing.T) {

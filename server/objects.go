@@ -134,11 +134,19 @@ func (r *replica) get(key model.Key, caller Caller) (o model.Object, revision in
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, k model.Kind) error {
-	o, err := readObject(r, model.Key{Kind: k.Name, Name: nameIn(r, k)})
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return badBody(err)
+	}
+	caller := CallerOf(r.Context())
+	if err := s.mayAskFor(r.Context(), caller, 1, len(body)); err != nil {
+		return err
+	}
+	o, err := readObject(body, model.Key{Kind: k.Name, Name: nameIn(r, k)})
 	if err != nil {
 		return err
 	}
-	done, err := s.change(r.Context(), CallerOf(r.Context()), model.Request{Put: []model.Object{o}})
+	done, err := s.change(r.Context(), caller, model.Request{Put: []model.Object{o}})
 	if err != nil {
 		return err
 	}
@@ -146,11 +154,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, k model.Kind) error
 }
 
 // readObject reads a body that is an object. Its kind and name are those of the path.
-func readObject(r *http.Request, key model.Key) (o model.Object, err error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return o, badBody(err)
-	}
+func readObject(body []byte, key model.Key) (o model.Object, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return o, badBody(cmp.Or(emptyBody(body), err))
@@ -195,7 +199,11 @@ func (s *Server) answerChange(w http.ResponseWriter, done outcome, key model.Key
 
 func (s *Server) delete(w http.ResponseWriter, r *http.Request, k model.Kind) error {
 	key := model.Key{Kind: k.Name, Name: nameIn(r, k)}
-	done, err := s.change(r.Context(), CallerOf(r.Context()), model.Request{Delete: []model.Key{key}})
+	caller := CallerOf(r.Context())
+	if err := s.mayAskFor(r.Context(), caller, 1, 0); err != nil {
+		return err
+	}
+	done, err := s.change(r.Context(), caller, model.Request{Delete: []model.Key{key}})
 	if err != nil {
 		return err
 	}

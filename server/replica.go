@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,11 +25,17 @@ type replica struct {
 
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
-	statuses map[model.Key]any
+	statuses map[model.Key]measured
 	revision int64         // of the store
 	moved    chan struct{} // closed, and replaced, when revision grows
 	tracker  *view.Tracker
 	streams
+}
+
+// measured is a status: decoded, and as it is stored, so that the same again is told from news without encoding anything.
+type measured struct {
+	status any // nil: there is none
+	text   []byte
 }
 
 // newReplica reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
@@ -56,11 +60,11 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 // contents are a snapshot's items, decoded.
 type contents struct {
 	changes  []model.Change
-	statuses map[model.Key]any
+	statuses map[model.Key]measured
 }
 
 func read(snapshot store.Snapshot) (contents, error) {
-	c := contents{statuses: map[model.Key]any{}}
+	c := contents{statuses: map[model.Key]measured{}}
 	for _, item := range snapshot.Items {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
 			o, err := decodeObject(key, item)
@@ -73,7 +77,7 @@ func read(snapshot store.Snapshot) (contents, error) {
 			if err != nil {
 				return c, err
 			}
-			c.statuses[key] = status
+			c.statuses[key] = measured{status, item.Value}
 		}
 	}
 	return c, nil
@@ -113,7 +117,7 @@ func (r *replica) seen() int64 {
 
 // commit takes over one write.
 func (r *replica) commit(c store.Commit) {
-	u := update{revision: c.Revision, statuses: map[model.Key]any{}}
+	u := update{revision: c.Revision, statuses: map[model.Key]measured{}}
 	if c.Head {
 		u.head = c.Revision
 	}
@@ -124,7 +128,7 @@ func (r *replica) commit(c store.Commit) {
 			}
 		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
 			if status, err := decodeStatus(key, item.Value); r.readable(err) {
-				u.statuses[key] = status
+				u.statuses[key] = measured{status, item.Value}
 			}
 		}
 	}
@@ -132,7 +136,7 @@ func (r *replica) commit(c store.Commit) {
 		if key, ok := keyOf(objectPrefix, deleted); ok {
 			u.changes = append(u.changes, model.ChangeTo(key, nil))
 		} else if key, ok := keyOf(statusPrefix, deleted); ok {
-			u.statuses[key] = nil
+			u.statuses[key] = measured{}
 		}
 	}
 	r.enter(u)
@@ -182,7 +186,7 @@ func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
 	}
 	for key := range r.statuses {
 		if _, ok := loaded.statuses[key]; !ok {
-			u.statuses[key] = nil
+			u.statuses[key] = measured{}
 		}
 	}
 	return u
@@ -193,7 +197,7 @@ type update struct {
 	revision int64
 	head     int64 // where intent is now; 0: where it was
 	changes  []model.Change
-	statuses map[model.Key]any // nil: gone
+	statuses map[model.Key]measured // without a status: gone
 }
 
 func (r *replica) enter(u update) {
@@ -203,11 +207,11 @@ func (r *replica) enter(u update) {
 		return
 	}
 	r.revision = u.revision
-	for key, status := range u.statuses {
-		if status == nil {
+	for key, m := range u.statuses {
+		if m.status == nil {
 			delete(r.statuses, key)
 		} else {
-			r.statuses[key] = status
+			r.statuses[key] = m
 		}
 	}
 	if u.head != 0 {
@@ -257,11 +261,4 @@ func (r *replica) statusOf(o *model.Object) any {
 		return nil
 	}
 	return model.Summarise(r.state, o.Key(), r.endpointStatus)
-}
-
-// sameStatus tells a status that need not be written again.
-func sameStatus(a, b any) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

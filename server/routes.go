@@ -70,7 +70,7 @@ func (s *Server) ownRoutes() []Route {
 			Doc: "A stream of changes to all objects.", Serve: s.watchAll},
 		{Method: "GET", Path: "/v1/status", ID: "getStatus", Answer: wire.Overview{},
 			Doc: "How the whole network is, as measured.", Serve: s.overview},
-		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []wire.Report{}, Limit: 4 << 20, Answer: wire.Reported{},
+		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []wire.Report{}, Limit: 4 << 20, HostLimit: 1 << 20, Answer: wire.Reported{},
 			Doc: "What an agent measured of its host and of the endpoints on it.", Serve: s.report},
 		{Method: "GET", Path: "/v1/hosts/{host}/view", ID: "getView", Access: AdminAndHosts, Answer: view.Delta{}, Stream: true,
 			Doc: "What one host must know: first the whole view, then its changes. A line with nothing but a revision is a heartbeat.", Serve: s.view},

@@ -16,6 +16,8 @@ import (
 type Listener struct {
 	net.Listener
 	Identify Identify
+
+	remote *connections // nil: nobody counts them
 }
 
 // ListenUnix listens on a unix socket that its owner and group may use: all of them are admins. A socket that a dead server
@@ -32,7 +34,7 @@ func ListenUnix(path string) (Listener, error) {
 	if err != nil {
 		return Listener{}, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return Listener{l, Admins}, nil
+	return Listener{Listener: l, Identify: Admins}, nil
 }
 
 // listenPrivately makes the socket in a folder that only we can enter, and moves it into place when its mode is right.
@@ -82,7 +84,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	ended := make(chan error, len(listeners))
 	servers := make([]*http.Server, len(listeners))
 	for i, l := range listeners {
-		servers[i] = s.httpServer(l.Identify)
+		servers[i] = s.httpServer(l)
 		go func() { ended <- servers[i].Serve(l) }()
 	}
 	var broken error
@@ -104,13 +106,17 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 }
 
 // httpServer gives up slow senders of headers, and pings HTTP/2 clients so as to notice those that have vanished.
-func (s *Server) httpServer(identify Identify) *http.Server {
-	return &http.Server{
-		Handler:           s.Handler(identify),
+func (s *Server) httpServer(l Listener) *http.Server {
+	h := &http.Server{
+		Handler:           s.Handler(l.Identify),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	if l.remote != nil {
+		h.ConnState = l.remote.met
+	}
+	return h
 }

@@ -60,7 +60,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	s := &Server{config: c, log: c.Log, replica: r, turn: make(chan struct{}, 1)}
+	s := &Server{config: c, log: c.Log, replica: r, turn: make(chan struct{}, 1), limits: newLimits()}
 	s.metrics = newMetrics(r)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes = s.ownRoutes()

@@ -14,7 +14,7 @@ const silence = 90 * time.Second
 // silent tells whether a host that has reported has said nothing for too long, and since when. A server that has just
 // started has not listened for long enough to say so.
 func (r *replica) silent(host string) (since time.Time, silent bool) {
-	status, ok := r.statuses[model.Key{Kind: "Host", Name: host}].(*model.HostStatus)
+	status, ok := r.statuses[model.Key{Kind: "Host", Name: host}].status.(*model.HostStatus)
 	if !ok {
 		return since, false
 	}
@@ -24,7 +24,7 @@ func (r *replica) silent(host string) (since time.Time, silent bool) {
 
 // hostStatus is what a host measured last; of a silent one, that nobody knows. It is nil if it has not reported yet.
 func (r *replica) hostStatus(host string) *model.HostStatus {
-	status, _ := r.statuses[model.Key{Kind: "Host", Name: host}].(*model.HostStatus)
+	status, _ := r.statuses[model.Key{Kind: "Host", Name: host}].status.(*model.HostStatus)
 	since, silent := r.silent(host)
 	if !silent {
 		return status
@@ -40,7 +40,7 @@ func (r *replica) hostStatus(host string) *model.HostStatus {
 
 // endpointStatus is what the host measured that the endpoint is on now; nil if it has not yet, whoever had it before.
 func (r *replica) endpointStatus(key model.Key) *model.EndpointStatus {
-	status, _ := r.statuses[key].(*model.EndpointStatus)
+	status, _ := r.statuses[key].status.(*model.EndpointStatus)
 	spec := r.state.Endpoint(key.Name)
 	if status == nil || spec == nil || status.Host != spec.Host {
 		return nil

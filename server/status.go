@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -14,30 +16,38 @@ import (
 
 // report keeps what an agent measured. It is written beside intent and moves no head.
 func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
-	var reports []wire.Report
-	if err := readBody(r, &reports); err != nil {
+	reports, err := s.readReports(r)
+	if err != nil {
 		return err
 	}
-	caller := CallerOf(r.Context())
-	if err := s.mayReport(caller, size(reports)); err != nil {
+	if err := stillCaller(r); err != nil {
 		return err
 	}
-	judged, err := s.judgeReports(caller, reports)
+	judged, err := s.judgeReports(CallerOf(r.Context()), reports)
 	if err != nil {
 		return err
 	}
 	answer := wire.Reported{Ignored: judged.ignored}
-	if answer.Revision, err = s.keep(r.Context(), judged.batch); err != nil {
+	if answer.Revision, err = s.keep(r.Context(), store.Batch{Put: s.replica.unlike(judged.items)}); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-func size(reports []wire.Report) (bytes int) {
-	for _, r := range reports {
-		bytes += len(r.Status)
+// readReports charges a body for its length before it is looked into, whatever it says.
+func (s *Server) readReports(r *http.Request) (reports []wire.Report, err error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, badBody(err)
 	}
-	return bytes
+	caller := CallerOf(r.Context())
+	if err := s.mayReport(caller, len(body)); err != nil {
+		return nil, err
+	}
+	if err := decodeBody(bytes.NewReader(body), &reports); err != nil {
+		return nil, err
+	}
+	return reports, mayReportOf(caller, len(reports))
 }
 
 // keep writes a batch of statuses, and waits until everybody has been told.
@@ -54,54 +64,74 @@ func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
 	return revision, s.replica.await(ctx, revision)
 }
 
-// judged are reports, and what is to be written of them.
+// judged are reports as they would be stored, and those that nobody keeps.
 type judged struct {
-	batch   store.Batch
+	items   []store.Item
 	ignored []model.Key
 }
 
 // judgeReports refuses all reports if one is about what is not the caller's. What is nobody's (any more) is ignored: the
 // agent may not have heard of it yet.
 func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, err error) {
-	s.replica.mu.RLock()
-	defer s.replica.mu.RUnlock()
-	values := map[model.Key]any{}
+	state, seen := s.State(), map[model.Key]bool{}
 	for _, report := range reports {
 		key := model.Key{Kind: report.Kind, Name: report.Name}
+		if seen[key] {
+			return j, invalid("body: the status of %s is there twice; send it once", key)
+		}
+		seen[key] = true
 		status, err := readStatus(key, report.Status)
 		if err != nil {
 			return j, err
 		}
-		host, err := s.replica.measuredBy(caller, key)
+		host, err := measuredBy(state, caller, key)
 		if err != nil {
 			return j, err
 		}
-		if err := legible(status); err != nil {
-			return j, invalid("body: the status of %s: %v", key, err)
-		}
-		switch status := status.(type) {
-		case *model.EndpointStatus:
-			status.Host = host
-		case *model.HostStatus:
-			status.Time = s.config.now() // an agent's clock may be wrong, or lie
+		item, err := s.statusItem(key, status, host)
+		if err != nil {
+			return j, err
 		}
 		if host == "" {
 			j.ignored = append(j.ignored, key)
-		} else if !sameStatus(s.replica.statuses[key], status) {
-			values[key] = status
+		} else {
+			j.items = append(j.items, item)
 		}
-	}
-	for key, status := range values {
-		value, err := json.Marshal(status)
-		if err != nil {
-			return j, err
-		}
-		if most := maxStatus(key); len(value) > most {
-			return j, invalid("body: the status of %s is longer than %d bytes", key, most)
-		}
-		j.batch.Put = append(j.batch.Put, store.Item{Key: statusKey(key), Value: value})
 	}
 	return j, nil
+}
+
+// statusItem is a status as it is stored: put right, and with what its host may not say itself.
+func (s *Server) statusItem(key model.Key, status any, host string) (item store.Item, err error) {
+	if err := legible(status); err != nil {
+		return item, invalid("body: the status of %s: %v", key, err)
+	}
+	switch status := status.(type) {
+	case *model.EndpointStatus:
+		status.Host = host
+	case *model.HostStatus:
+		status.Time = s.config.now() // an agent's clock may be wrong, or lie
+	}
+	value, err := json.Marshal(status)
+	if err != nil {
+		return item, err
+	}
+	if most := maxStatus(key); len(value) > most {
+		return item, invalid("body: the status of %s is longer than %d bytes", key, most)
+	}
+	return store.Item{Key: statusKey(key), Value: value}, nil
+}
+
+// unlike are the statuses that are not stored just so already. Nothing is encoded here: everybody waits for this lock.
+func (r *replica) unlike(items []store.Item) (unlike []store.Item) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, item := range items {
+		if key, _ := keyOf(statusPrefix, item.Key); !bytes.Equal(r.statuses[key].text, item.Value) {
+			unlike = append(unlike, item)
+		}
+	}
+	return unlike
 }
 
 // readStatus is lenient about fields: an agent may be newer than the server.
@@ -118,13 +148,13 @@ func readStatus(key model.Key, raw json.RawMessage) (any, error) {
 
 // measuredBy is the host whose agent measures the object; empty: there is no such object, or it is on no host. The
 // caller must be that host, or an admin.
-func (r *replica) measuredBy(caller Caller, key model.Key) (string, error) {
+func measuredBy(state *model.State, caller Caller, key model.Key) (string, error) {
 	host := ""
 	if key.Kind == "Endpoint" {
-		if spec := r.state.Endpoint(key.Name); spec != nil {
+		if spec := state.Endpoint(key.Name); spec != nil {
 			host = spec.Host
 		}
-	} else if r.state.Host(key.Name) != nil || caller.Kind == HostCaller {
+	} else if state.Host(key.Name) != nil || caller.Kind == HostCaller {
 		host = key.Name
 	}
 	if host != "" && caller.Kind == HostCaller && caller.Host != host {

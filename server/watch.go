@@ -99,7 +99,7 @@ func (s *Server) missed(ctx context.Context, after, now int64) (batch, error) {
 	if after > now {
 		return batch{}, gone("revision %d is yet to come: the store is at %d; list, then watch from there", after, now)
 	}
-	u := update{revision: now, statuses: map[model.Key]any{}}
+	u := update{revision: now, statuses: map[model.Key]measured{}}
 	for c, err := range s.config.Store.Watch(ctx, after) {
 		if errors.Is(err, store.ErrCompacted) {
 			return batch{}, gone("revision %d is no longer in the store's history; list, then watch from there", after)
@@ -125,7 +125,7 @@ func (u *update) note(c store.Commit) {
 		if key, ok := keyOf(objectPrefix, stored); ok {
 			u.changes = append(u.changes, model.ChangeTo(key, nil))
 		} else if key, ok := keyOf(statusPrefix, stored); ok {
-			u.statuses[key] = nil
+			u.statuses[key] = measured{}
 		}
 	}
 	for _, item := range c.Put {

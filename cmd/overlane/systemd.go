@@ -89,16 +89,19 @@ func (e *env) spawnAgent(ctx context.Context, self, config string) error {
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = c.Wait() // its state says how it ended
+		close(ended)
+	}()
 	for {
 		if running() {
 			fmt.Fprintf(e.out, "the agent runs as process %d until the next boot (there is no systemd here); it writes %s\n", c.Process.Pid, agentLog)
 			return nil
 		}
 		select {
-		case err := <-ended:
-			return fmt.Errorf("the agent has ended (%v); %s says why", err, agentLog)
+		case <-ended:
+			return fmt.Errorf("the agent has ended (%s); %s says why", c.ProcessState, agentLog)
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the agent: %w; %s says more", ctx.Err(), agentLog)
 		case <-time.After(50 * time.Millisecond):

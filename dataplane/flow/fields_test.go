@@ -61,10 +61,10 @@ func header(f *Field) uint32 {
 }
 
 func slice(name string, bits, width int) string {
-	switch {
-	case bits == width:
+	switch bits {
+	case width:
 		return name + "[]"
-	case bits == 1:
+	case 1:
 		return name + "[0]"
 	}
 	return fmt.Sprintf("%s[0..%d]", name, bits-1)

@@ -74,6 +74,9 @@ type Event struct {
 	Error    *Error        `json:"error,omitempty" doc:"Why the stream ends."`
 }
 
+// MaxReports is how many reports a host may send in one request.
+const MaxReports = 1000
+
 // Report is one element of the body of POST /v1/status: what an agent measured of one object.
 type Report struct {
 	Kind   string          `json:"kind" doc:"Host or Endpoint."`

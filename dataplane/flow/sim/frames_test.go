@@ -47,17 +47,27 @@ func pingFrame(t testing.TB, ttl uint8) []byte {
 		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 7, Seq: 1}, payload)
 }
 
+// cover has a layer's checksum cover the addresses of what it is in.
+func cover(t testing.TB, l interface {
+	SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+}, in gopacket.NetworkLayer) {
+	t.Helper()
+	if err := l.SetNetworkLayerForChecksum(in); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func tcpFrame(t testing.TB) []byte {
 	ip := ipv4(layers.IPProtocolTCP, 64)
 	tcp := &layers.TCP{SrcPort: 1234, DstPort: 80, SYN: true, Window: 100}
-	tcp.SetNetworkLayerForChecksum(ip)
+	cover(t, tcp, ip)
 	return serialize(t, ethernet(layers.EthernetTypeIPv4), ip, tcp, payload)
 }
 
 func udpFrame(t testing.TB) []byte {
 	ip := ipv4(layers.IPProtocolUDP, 64)
 	udp := &layers.UDP{SrcPort: 1234, DstPort: 53}
-	udp.SetNetworkLayerForChecksum(ip)
+	cover(t, udp, ip)
 	return serialize(t, ethernet(layers.EthernetTypeIPv4), ip, udp, payload)
 }
 
@@ -89,7 +99,7 @@ func arpFrame(t testing.TB, op uint16) []byte {
 func solicitFrame(t testing.TB) []byte {
 	ip := ipv6(layers.IPProtocolICMPv6)
 	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(135, 0)}
-	icmp.SetNetworkLayerForChecksum(ip)
+	cover(t, icmp, ip)
 	return serialize(t, ethernet(layers.EthernetTypeIPv6), ip, icmp, &layers.ICMPv6NeighborSolicitation{
 		TargetAddress: six2.AsSlice(), Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptSourceAddress, Data: mac1}},
 	})
@@ -98,7 +108,7 @@ func solicitFrame(t testing.TB) []byte {
 func advertFrame(t testing.TB) []byte {
 	ip := ipv6(layers.IPProtocolICMPv6)
 	icmp := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(136, 0)}
-	icmp.SetNetworkLayerForChecksum(ip)
+	cover(t, icmp, ip)
 	return serialize(t, ethernet(layers.EthernetTypeIPv6), ip, icmp, &layers.ICMPv6NeighborAdvertisement{
 		TargetAddress: six1.AsSlice(), Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptTargetAddress, Data: mac1}},
 	})
@@ -107,7 +117,7 @@ func advertFrame(t testing.TB) []byte {
 func tcp6Frame(t testing.TB) []byte {
 	ip := ipv6(layers.IPProtocolTCP)
 	tcp := &layers.TCP{SrcPort: 1234, DstPort: 80, ACK: true}
-	tcp.SetNetworkLayerForChecksum(ip)
+	cover(t, tcp, ip)
 	return serialize(t, ethernet(layers.EthernetTypeIPv6), ip, tcp, payload)
 }
 
