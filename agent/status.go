@@ -35,13 +35,14 @@ type reports struct {
 type Status struct {
 	Name      string                          `json:"name"` // of the host
 	Away      string                          `json:"serverUnreachable,omitempty"`
+	Unheard   string                          `json:"reportsRefused,omitempty"` // why the server does not take this host's reports
 	Host      model.HostStatus                `json:"host"`
 	Endpoints map[string]model.EndpointStatus `json:"endpoints"`
 }
 
 // status measures, as far as a look at what has been measured is enough.
 func (a *Agent) status(now time.Time) Status {
-	s := Status{Name: a.config.Host, Away: a.away, Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+	s := Status{Name: a.config.Host, Away: a.away, Unheard: a.troubles[inReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
 	for name, address := range a.own() {
 		e := a.endpointStatus(address)
 		e.Since = now

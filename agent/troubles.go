@@ -3,8 +3,7 @@ package agent
 // troubles are what is wrong now, by what it keeps from working.
 type troubles map[string]string
 
-// What can be in trouble, in words for the log and for people. The first three keep the host from being ready; the others keep no packet
-// from flowing, and are warnings.
+// What can be in trouble, in words for the log and for people. The first three keep the host from being ready; of the others no packet suffers.
 const (
 	inSwitch   = "no connection to the switch"
 	inBridge   = "the bridge cannot be kept as it must be"
@@ -14,7 +13,8 @@ const (
 	inFirewall = "the host's own processes can send tunnel packets in its name"
 )
 
-var warnings = []string{inDisk, inReports, inFirewall}
+// warnings are what a host reports beside its being ready; that it cannot report, it can say at home only.
+var warnings = []string{inDisk, inFirewall}
 
 // note keeps what is wrong with something, or that nothing is. The log is told when that changes.
 func (a *Agent) note(in string, err error) {

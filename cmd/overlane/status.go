@@ -53,6 +53,7 @@ func newStatus(e *env) *cobra.Command {
 // networkStatus is all hosts and endpoints, or those of one host.
 type networkStatus struct {
 	Away      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
+	Unheard   string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
 	Overview  wire.Overview  `json:"overview"`
 	Endpoints []model.Object `json:"endpoints"`
 }
@@ -88,7 +89,7 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 	if err != nil {
 		return networkStatus{}, err
 	}
-	n := networkStatus{Away: s.Away, Overview: wire.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
+	n := networkStatus{Away: s.Away, Unheard: s.Unheard, Overview: wire.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
 		measured := s.Endpoints[name]
 		n.Endpoints = append(n.Endpoints, model.Object{Kind: "Endpoint", Name: name, Status: &measured})
@@ -99,6 +100,9 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 func (e *env) printStatus(n networkStatus) {
 	if n.Away != "" {
 		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), legible(n.Away))
+	}
+	if n.Unheard != "" {
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("the server does not take this host's reports"), legible(n.Unheard))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW"}}
