@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -269,4 +271,46 @@ func TestUnreadableStore(t *testing.T) {
 		t.Fatal("a server started on a store of which it cannot read an object")
 	}
 	expect(t, err.Error(), "read the store: decode Subnet blue/web: invalid character '?' looking for beginning of value")
+}
+
+// TestUnreadableStatus: what was measured is measured again, so a status that cannot be read is left out, and nothing else.
+func TestUnreadableStatus(t *testing.T) {
+	memory := store.NewMemory(0)
+	newAPI(t, memory).must(t, "POST", "/v1/apply", network)
+	write := func(value string) {
+		t.Helper()
+		b := store.Batch{Put: []store.Item{{Key: "status/Gateway/x", Value: []byte(`{}`)}, {Key: "status/Host/h1", Value: []byte(`{"flows": "many"}`)}, {Key: "status/Host/host1", Value: []byte(value)}}}
+		if _, err := memory.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host := func(a api, revision int64) string {
+		t.Helper()
+		await(t, a, revision)
+		var o struct{ Status *model.HostStatus }
+		if err := json.Unmarshal(a.must(t, "GET", "/v1/hosts/host1", "").body, &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Status == nil {
+			return "none"
+		}
+		return fmt.Sprint(o.Status.Flows)
+	}
+	write(`{"flows": "many"}`)
+	var log logged
+	a := newAPIOf(t, Config{Store: memory, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	expect(t, host(a, 2), "none")
+	write(`{"flows": 7}`)
+	expect(t, host(a, 3), "7")
+	write(`{"flows": "many"}`)
+	expect(t, host(a, 4), "none") // not what it was before, either
+	for _, want := range []string{"decode status of Host h1", "decode status of Gateway x: not a kind"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in the log:\n%s", want, log.String())
+		}
+	}
+	a.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"flows": 8}}]`)
+	expect(t, host(a, 5), "8")
+	a.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	a.must(t, "DELETE", "/v1/hosts/host1", "")
 }

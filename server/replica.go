@@ -46,7 +46,7 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{store: c.Store, log: c.Log, now: c.now, started: c.now(), moved: make(chan struct{}), streams: newStreams()}
-	loaded, err := read(snapshot)
+	loaded, err := r.read(snapshot)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ type contents struct {
 	statuses map[model.Key]measured
 }
 
-func read(snapshot store.Snapshot) (contents, error) {
+func (r *replica) read(snapshot store.Snapshot) (contents, error) {
 	c := contents{statuses: map[model.Key]measured{}}
 	for _, item := range snapshot.Items {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
@@ -73,14 +73,20 @@ func read(snapshot store.Snapshot) (contents, error) {
 			}
 			c.changes = append(c.changes, model.ChangeTo(key, o))
 		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
-			status, err := decodeStatus(key, item.Value)
-			if err != nil {
-				return c, err
-			}
-			c.statuses[key] = measured{status, item.Value}
+			c.statuses[key] = r.measured(key, item.Value)
 		}
 	}
 	return c, nil
+}
+
+// measured decodes a status. One that cannot be read is none, and no reason to stop: it is measured again anyway.
+func (r *replica) measured(key model.Key, value []byte) measured {
+	status, err := decodeStatus(key, value)
+	if err != nil {
+		r.log.Warn("the store holds a status that this server cannot read; the object goes without until it is measured again", "error", err)
+		return measured{}
+	}
+	return measured{status, value}
 }
 
 // follow keeps the replica up to date until ctx ends, whatever happens to the store meanwhile.
@@ -127,9 +133,7 @@ func (r *replica) commit(c store.Commit) {
 				u.changes = append(u.changes, model.ChangeTo(key, o))
 			}
 		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
-			if status, err := decodeStatus(key, item.Value); r.readable(err) {
-				u.statuses[key] = measured{status, item.Value}
-			}
+			u.statuses[key] = r.measured(key, item.Value)
 		}
 	}
 	for _, deleted := range c.Delete {
@@ -156,7 +160,7 @@ func (r *replica) reload(ctx context.Context) {
 		r.log.Warn("the store cannot be read; will try again", "error", err)
 		return
 	}
-	loaded, err := read(snapshot)
+	loaded, err := r.read(snapshot)
 	if !r.readable(err) {
 		return
 	}
