@@ -69,6 +69,9 @@ func (r *replica) events(u update) []event {
 	var events []event
 	told := map[model.Key]bool{}
 	for _, c := range u.changes {
+		if _, known := model.KindByName(c.Key().Kind); !known {
+			continue // a newer server's: nobody here was told that it is there
+		}
 		told[c.Key()] = true
 		events = append(events, r.event(u.revision, c.Key()))
 	}
