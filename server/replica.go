@@ -18,14 +18,14 @@ import (
 // replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
 // are told in the same breath, so whoever has seen a revision here finds it in the streams too.
 type replica struct {
-	store   store.Store
-	log     *slog.Logger
-	now     func() time.Time
-	started time.Time
+	store store.Store
+	log   *slog.Logger
+	now   func() time.Time
 
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
 	statuses map[model.Key]measured
+	heard    map[string]hearing  // by host
 	unread   map[model.Key]error // objects in the store that state lacks, or has an older form of
 	revision int64               // of the store
 	moved    chan struct{}       // closed, and replaced, when revision grows
@@ -46,13 +46,18 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: c.Store, log: c.Log, now: c.now, started: c.now(), moved: make(chan struct{}), streams: newStreams()}
+	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, moved: make(chan struct{}), streams: newStreams()}
 	loaded := r.read(snapshot)
 	for _, err := range loaded.unread {
 		return nil, err // one of them is enough: all are in the log
 	}
 	r.state = model.NewState().With(snapshot.Head, loaded.changes)
 	r.statuses, r.unread = loaded.statuses, loaded.unread
+	for key := range r.statuses {
+		if key.Kind == "Host" {
+			r.heard[key.Name] = hearing{at: r.now()}
+		}
+	}
 	r.revision = snapshot.Revision
 	r.tracker = view.NewTracker(r.state)
 	return r, nil
@@ -206,6 +211,7 @@ type update struct {
 	head     int64 // where intent is now; 0: where it was
 	changes  []model.Change
 	statuses map[model.Key]measured // without a status: gone
+	turned   []string               // hosts that are silent now, or not any more
 	unread   map[model.Key]error    // objects that changed to what cannot be read; nil: not any more
 }
 
@@ -215,6 +221,7 @@ func (r *replica) enter(u update) {
 	if u.revision <= r.revision {
 		return
 	}
+	u.turned = r.hear(u)
 	r.revision = u.revision
 	for key, m := range u.statuses {
 		if m.status == nil {
