@@ -96,6 +96,9 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 // is committed on: its host may have been revoked while its body was on the way, or its turn.
 func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, error)) (outcome, error) {
 	state := s.State()
+	if err := s.replica.whole(); err != nil { // asked later, so that whatever the state lacks is known
+		return outcome{}, err
+	}
 	if err := caller.stands(state); err != nil {
 		return outcome{}, err
 	}

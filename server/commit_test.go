@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -269,4 +271,113 @@ func TestUnreadableStore(t *testing.T) {
 		t.Fatal("a server started on a store of which it cannot read an object")
 	}
 	expect(t, err.Error(), "read the store: decode Subnet blue/web: invalid character '?' looking for beginning of value")
+}
+
+// TestUnreadableStatus: what was measured is measured again, so a status that cannot be read is left out, and nothing else.
+func TestUnreadableStatus(t *testing.T) {
+	memory := store.NewMemory(0)
+	newAPI(t, memory).must(t, "POST", "/v1/apply", network)
+	write := func(value string) {
+		t.Helper()
+		b := store.Batch{Put: []store.Item{{Key: "status/Gateway/x", Value: []byte(`{}`)}, {Key: "status/Host/h1", Value: []byte(`{"flows": "many"}`)}, {Key: "status/Host/host1", Value: []byte(value)}}}
+		if _, err := memory.Write(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host := func(a api, revision int64) string {
+		t.Helper()
+		await(t, a, revision)
+		var o struct{ Status *model.HostStatus }
+		if err := json.Unmarshal(a.must(t, "GET", "/v1/hosts/host1", "").body, &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Status == nil {
+			return "none"
+		}
+		return fmt.Sprint(o.Status.Flows)
+	}
+	write(`{"flows": "many"}`)
+	var log logged
+	a := newAPIOf(t, Config{Store: memory, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	expect(t, host(a, 2), "none")
+	write(`{"flows": 7}`)
+	expect(t, host(a, 3), "7")
+	write(`{"flows": "many"}`)
+	expect(t, host(a, 4), "none") // not what it was before, either
+	for _, want := range []string{"decode status of Host h1", "decode status of Gateway x: not a kind"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in the log:\n%s", want, log.String())
+		}
+	}
+	a.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"flows": 8}}]`)
+	expect(t, host(a, 5), "8")
+	a.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	a.must(t, "DELETE", "/v1/hosts/host1", "")
+}
+
+// TestUnreadableObject has a newer server on the same store write what this one cannot read. To judge by the rest would be to give
+// away what is taken, so this one only tells what it knows, until the object is gone again.
+func TestUnreadableObject(t *testing.T) {
+	blind := newBlindStore()
+	api := newAPI(t, blind)
+	api.must(t, "POST", "/v1/apply", network)
+	watch, view := api.open(t, "admin", "/v1/watch?after=1"), api.open(t, "host1", "/v1/hosts/host1/view")
+	expect(t, watch.until(1), "sync @1")
+	_, _ = view.delta()
+	newer := func(b store.Batch) int64 {
+		t.Helper()
+		s, err := blind.Memory.Load(t.Context(), "none/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		revision, err := blind.Memory.Commit(t.Context(), s.Head, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return revision
+	}
+	refuses := func(n int) {
+		t.Helper()
+		want := fmt.Sprintf("503 unavailable: the store holds %d objects that this server cannot read, so it changes nothing: "+
+			"another server is newer; upgrade this one, whose log names them", n)
+		expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), want)
+		expect(t, told(api.send(t, "admin", "DELETE", "/v1/endpoints/blue/web/a", "")), want)
+		expect(t, told(api.send(t, "admin", "POST", "/v1/apply", `{"dryRun": true, "objects": [{"kind": "VPC", "name": "red"}]}`)), want)
+		expect(t, told(api.send(t, "nobody", "GET", "/healthz", "")), want)
+		api.must(t, "GET", "/v1/endpoints/blue/web/a", "")
+		api.must(t, "GET", "/v1/status", "")
+	}
+	endpoint := `{"spec": {"host": "host2", "address": "172.16.0.9", "mac": "02:4f:ac:10:00:09"}}`
+	revision := newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)}, {Key: "object/Endpoint/blue/web/b", Value: []byte(endpoint)}}})
+	expect(t, watch.until(revision), "put Endpoint blue/web/b @2", "sync @2")
+	if d, ok := view.delta(); !ok || len(d.Addresses) != 1 {
+		t.Errorf("the view went on with %+v, %v", d, ok)
+	}
+	refuses(1)
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(`{"spec": {"host": ["host1"]}}`)}}})
+	await(t, api, revision)
+	refuses(2)
+	api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"ready": true}}]`) // is no intent
+
+	blind.cover()
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/db", Value: []byte("?")}}, Delete: []string{"object/Gateway/blue/gw"}})
+	if err := blind.Compact(t.Context(), revision); err != nil {
+		t.Fatal(err)
+	}
+	blind.uncover()
+	await(t, api, revision) // by a reload
+	refuses(2)
+
+	newer(store.Batch{Delete: []string{"object/Subnet/blue/db"}})
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)}}})
+	await(t, api, revision)
+	refuses(2)
+	newer(store.Batch{Delete: []string{"object/Gateway/blue/gw"}})
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(strings.ReplaceAll(endpoint, "9", "8"))}}})
+	await(t, api, revision)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	api.must(t, "GET", "/healthz", "")
+	if events := watch.until(revision); strings.Contains(events, "Gateway") {
+		t.Errorf("told of what no client knows:\n%s", events)
+	}
 }

@@ -18,16 +18,17 @@ import (
 // replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
 // are told in the same breath, so whoever has seen a revision here finds it in the streams too.
 type replica struct {
-	store   store.Store
-	log     *slog.Logger
-	now     func() time.Time
-	started time.Time
+	store store.Store
+	log   *slog.Logger
+	now   func() time.Time
 
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
 	statuses map[model.Key]measured
-	revision int64         // of the store
-	moved    chan struct{} // closed, and replaced, when revision grows
+	heard    map[string]hearing  // by host
+	unread   map[model.Key]error // objects in the store that state lacks, or has an older form of
+	revision int64               // of the store
+	moved    chan struct{}       // closed, and replaced, when revision grows
 	tracker  *view.Tracker
 	streams
 }
@@ -45,13 +46,18 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: c.Store, log: c.Log, now: c.now, started: c.now(), moved: make(chan struct{}), streams: newStreams()}
-	loaded, err := read(snapshot)
-	if err != nil {
-		return nil, err
+	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, moved: make(chan struct{}), streams: newStreams()}
+	loaded := r.read(snapshot)
+	for _, err := range loaded.unread {
+		return nil, err // one of them is enough: all are in the log
 	}
 	r.state = model.NewState().With(snapshot.Head, loaded.changes)
-	r.statuses = loaded.statuses
+	r.statuses, r.unread = loaded.statuses, loaded.unread
+	for key := range r.statuses {
+		if key.Kind == "Host" {
+			r.heard[key.Name] = hearing{at: r.now()}
+		}
+	}
 	r.revision = snapshot.Revision
 	r.tracker = view.NewTracker(r.state)
 	return r, nil
@@ -61,26 +67,41 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 type contents struct {
 	changes  []model.Change
 	statuses map[model.Key]measured
+	unread   map[model.Key]error
 }
 
-func read(snapshot store.Snapshot) (contents, error) {
-	c := contents{statuses: map[model.Key]measured{}}
+func (r *replica) read(snapshot store.Snapshot) contents {
+	c := contents{statuses: map[model.Key]measured{}, unread: map[model.Key]error{}}
 	for _, item := range snapshot.Items {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
-			o, err := decodeObject(key, item)
-			if err != nil {
-				return c, err
+			if o, err := r.object(key, item); err != nil {
+				c.unread[key] = err
+			} else {
+				c.changes = append(c.changes, model.ChangeTo(key, o))
 			}
-			c.changes = append(c.changes, model.ChangeTo(key, o))
 		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
-			status, err := decodeStatus(key, item.Value)
-			if err != nil {
-				return c, err
-			}
-			c.statuses[key] = measured{status, item.Value}
+			c.statuses[key] = r.measured(key, item.Value)
 		}
 	}
-	return c, nil
+	return c
+}
+
+func (r *replica) object(key model.Key, item store.Item) (*model.Object, error) {
+	o, err := decodeObject(key, item)
+	if err != nil {
+		r.log.Error("the store holds an object that this server cannot read, so this server changes nothing; is another one newer? upgrade this one", "error", err)
+	}
+	return o, err
+}
+
+// measured decodes a status. One that cannot be read is none, and no reason to stop: it is measured again anyway.
+func (r *replica) measured(key model.Key, value []byte) measured {
+	status, err := decodeStatus(key, value)
+	if err != nil {
+		r.log.Warn("the store holds a status that this server cannot read; the object goes without until it is measured again", "error", err)
+		return measured{}
+	}
+	return measured{status, value}
 }
 
 // follow keeps the replica up to date until ctx ends, whatever happens to the store meanwhile.
@@ -117,19 +138,19 @@ func (r *replica) seen() int64 {
 
 // commit takes over one write.
 func (r *replica) commit(c store.Commit) {
-	u := update{revision: c.Revision, statuses: map[model.Key]measured{}}
+	u := update{revision: c.Revision, statuses: map[model.Key]measured{}, unread: map[model.Key]error{}}
 	if c.Head {
 		u.head = c.Revision
 	}
 	for _, item := range c.Put {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
-			if o, err := decodeObject(key, item); r.readable(err) {
+			if o, err := r.object(key, item); err != nil {
+				u.unread[key] = err
+			} else {
 				u.changes = append(u.changes, model.ChangeTo(key, o))
 			}
 		} else if key, ok := keyOf(statusPrefix, item.Key); ok {
-			if status, err := decodeStatus(key, item.Value); r.readable(err) {
-				u.statuses[key] = measured{status, item.Value}
-			}
+			u.statuses[key] = r.measured(key, item.Value)
 		}
 	}
 	for _, deleted := range c.Delete {
@@ -142,13 +163,6 @@ func (r *replica) commit(c store.Commit) {
 	r.enter(u)
 }
 
-func (r *replica) readable(err error) bool {
-	if err != nil {
-		r.log.Error("the store holds what this server cannot read; is another one newer?", "error", err)
-	}
-	return err == nil
-}
-
 // reload catches up where the store's history does not reach back: the differences are one big update.
 func (r *replica) reload(ctx context.Context) {
 	snapshot, err := r.store.Load(ctx, "")
@@ -156,17 +170,13 @@ func (r *replica) reload(ctx context.Context) {
 		r.log.Warn("the store cannot be read; will try again", "error", err)
 		return
 	}
-	loaded, err := read(snapshot)
-	if !r.readable(err) {
-		return
-	}
-	r.enter(r.difference(snapshot, loaded))
+	r.enter(r.difference(snapshot, r.read(snapshot)))
 }
 
 func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	u := update{revision: snapshot.Revision, statuses: maps.Clone(loaded.statuses)}
+	u := update{revision: snapshot.Revision, statuses: maps.Clone(loaded.statuses), unread: loaded.unread}
 	if snapshot.Head != r.state.Revision() {
 		u.head = snapshot.Head
 	}
@@ -179,10 +189,13 @@ func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
 	}
 	for _, kind := range model.Kinds {
 		for o := range r.state.List(kind.Name) {
-			if !there[o.Key()] {
+			if !there[o.Key()] && loaded.unread[o.Key()] == nil {
 				u.changes = append(u.changes, model.ChangeTo(o.Key(), nil))
 			}
 		}
+	}
+	for key := range r.unread {
+		u.unread[key] = loaded.unread[key]
 	}
 	for key := range r.statuses {
 		if _, ok := loaded.statuses[key]; !ok {
@@ -198,6 +211,8 @@ type update struct {
 	head     int64 // where intent is now; 0: where it was
 	changes  []model.Change
 	statuses map[model.Key]measured // without a status: gone
+	turned   []string               // hosts that are silent now, or not any more
+	unread   map[model.Key]error    // objects that changed to what cannot be read; nil: not any more
 }
 
 func (r *replica) enter(u update) {
@@ -206,6 +221,7 @@ func (r *replica) enter(u update) {
 	if u.revision <= r.revision {
 		return
 	}
+	u.turned = r.hear(u)
 	r.revision = u.revision
 	for key, m := range u.statuses {
 		if m.status == nil {
@@ -214,6 +230,7 @@ func (r *replica) enter(u update) {
 			r.statuses[key] = m
 		}
 	}
+	r.miss(u)
 	if u.head != 0 {
 		r.state = r.state.With(u.head, u.changes)
 		r.tellViews(r.tracker.Apply(r.state, u.changes))
@@ -221,6 +238,27 @@ func (r *replica) enter(u update) {
 	r.tellWatchers(u)
 	close(r.moved)
 	r.moved = make(chan struct{})
+}
+
+// miss takes down which objects of the store are not in the state as they are. Those that were changed once more, or deleted,
+// are not missed any more.
+func (r *replica) miss(u update) {
+	maps.Copy(r.unread, u.unread)
+	for _, c := range u.changes {
+		delete(r.unread, c.Key())
+	}
+	maps.DeleteFunc(r.unread, func(_ model.Key, err error) bool { return err == nil })
+}
+
+// whole is an error if the state lacks what is in the store. To judge a request by such a state would be to give the missing
+// object's address to another. Which object that is, not everybody may know who is told this.
+func (r *replica) whole() error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.unread) == 0 {
+		return nil
+	}
+	return unavailable("the store holds %d objects that this server cannot read, so it changes nothing: another server is newer; upgrade this one, whose log names them", len(r.unread))
 }
 
 // await returns once the replica has seen a revision.

@@ -77,7 +77,7 @@ func (s *Server) ownRoutes() []Route {
 		{Method: "GET", Path: "/v1/version", ID: "getVersion", Access: Everybody, Answer: wire.Version{},
 			Doc: "Version of the server.", Serve: s.version},
 		{Method: "GET", Path: "/healthz", ID: "getHealth", Access: Everybody, Answer: wire.Health{},
-			Doc: "Whether the server can reach its store.", Serve: s.health},
+			Doc: "Whether the server can reach its store, and read all of it.", Serve: s.health},
 		{Method: "GET", Path: "/metrics", ID: "getMetrics", Text: true,
 			Doc: "Metrics in Prometheus' text format.", Serve: s.serveMetrics},
 		{Method: "GET", Path: "/openapi.json", ID: "getOpenAPI", Access: Everybody, Answer: map[string]any{},

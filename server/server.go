@@ -65,6 +65,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes = s.ownRoutes()
 	s.work.Go(func() { r.follow(s.ctx) })
+	s.work.Go(func() { r.listen(s.ctx) })
 	return s, nil
 }
 

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +13,18 @@ import (
 // silence is how long a host may say nothing before what it said no longer counts. Agents report every 30 s.
 const silence = 90 * time.Second
 
+// silenceTick is how often the server looks who has fallen silent.
+const silenceTick = time.Second
+
+// hearing is what this server has heard of a host. It goes by this server's own clock, which never steps (time.Time has a monotonic
+// reading): the time in a status is of the server that took it, whose clock may be another or be set meanwhile.
+type hearing struct {
+	at     time.Time // when this server saw its last status, or started
+	spoke  bool      // since this server started
+	told   bool      // watchers were told that it is silent
+	turned int64     // revision at which they were told last that it is silent, or not any more
+}
+
 // silent tells whether a host that has reported has said nothing for too long, and since when. A server that has just
 // started has not listened for long enough to say so.
 func (r *replica) silent(host string) (since time.Time, silent bool) {
@@ -18,8 +32,70 @@ func (r *replica) silent(host string) (since time.Time, silent bool) {
 	if !ok {
 		return since, false
 	}
-	now := r.now()
-	return status.Time, now.Sub(status.Time) > silence && now.Sub(r.started) > silence
+	return status.Time, r.now().Sub(r.heard[host].at) > silence
+}
+
+// hear takes down which hosts speak in an update. It gives those that were silent, and those that may have been before this server
+// started: what was measured of their endpoints counts again, which watchers must be told although nothing is written of it. The
+// caller holds mu.
+func (r *replica) hear(u update) (again []string) {
+	for key, m := range u.statuses {
+		if key.Kind != "Host" || bytes.Equal(m.text, r.statuses[key].text) { // a reload brings what was known, too
+			continue
+		}
+		h, known := r.heard[key.Name]
+		if _, silent := r.silent(key.Name); known && (silent || !h.spoke) {
+			h.turned = u.revision
+			again = append(again, key.Name)
+		}
+		if m.status == nil {
+			delete(r.heard, key.Name)
+		} else {
+			r.heard[key.Name] = hearing{at: r.now(), spoke: true, turned: h.turned}
+		}
+	}
+	return again
+}
+
+// listen tells watchers of hosts that fall silent, until ctx ends. Nothing is written then, so nothing else would tell them.
+func (r *replica) listen(ctx context.Context) {
+	tick := time.NewTicker(silenceTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.tellSilent()
+		}
+	}
+}
+
+func (r *replica) tellSilent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u := update{revision: r.revision}
+	for host, h := range r.heard {
+		if _, silent := r.silent(host); silent && !h.told {
+			h.told, h.turned = true, r.revision
+			r.heard[host] = h
+			u.turned = append(u.turned, host)
+		}
+	}
+	if len(u.turned) > 0 {
+		r.tellWatchers(u)
+	}
+}
+
+// turnedSince are the hosts of which a watcher that knows what there was at a revision may not know that they fell silent, or
+// speak again: a silence moves no revision. The caller holds mu.
+func (r *replica) turnedSince(revision int64) (hosts []string) {
+	for host, h := range r.heard {
+		if h.turned > 0 && h.turned >= revision {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // hostStatus is what a host measured last; of a silent one, that nobody knows. It is nil if it has not reported yet.

@@ -2,6 +2,8 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,4 +74,91 @@ func statusAt[S any](t *testing.T, a api, path string) S {
 		t.Fatal(err)
 	}
 	return o.Status
+}
+
+// TestSilenceIsTold: that a host falls silent is written nowhere, so who watches is told of it, and who comes back later. So it is when
+// the host speaks again, also of its endpoints, of which the agent has nothing new to say.
+func TestSilenceIsTold(t *testing.T) {
+	var passed atomic.Int64
+	kept := store.NewMemory(0)
+	clock := func() time.Time { return noon.Add(time.Duration(passed.Load())) }
+	api := newAPIOf(t, Config{Store: kept, now: clock})
+	api.must(t, "POST", "/v1/apply", network)
+	const host = `{"kind": "Host", "name": "host1", "status": {"ready": true}}`
+	api.must(t, "POST", "/v1/status", `[`+host+`, {"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	const both = "put Host host1 @%[1]d\nput Endpoint blue/web/a @%[1]d\nsync @%[1]d"
+
+	watch := api.open(t, "admin", "/v1/watch?after=3")
+	expect(t, watch.until(3), "sync @3")
+	passed.Store(int64(silence) + 1)
+	expect(t, watch.until(3), fmt.Sprintf(both, 3)) // within a tick
+	for _, after := range []int{2, 3} {
+		late := api.open(t, "admin", fmt.Sprintf("/v1/watch?kind=ep&after=%d", after))
+		if line, _ := late.next(); !strings.Contains(line, `"state":"Unknown"`) {
+			t.Errorf("after %d a watcher is told %s", after, line)
+		}
+	}
+
+	another := newAPIOf(t, Config{Store: kept, now: clock}) // it has listened to nobody yet
+	moved := another.open(t, "admin", "/v1/watch?after=3")
+	expect(t, moved.until(3), "sync @3")
+	api.must(t, "POST", "/v1/status", `[`+host+`]`)
+	for _, s := range []stream{watch, moved, api.open(t, "admin", "/v1/watch?after=3")} {
+		expect(t, s.until(4), fmt.Sprintf(both, 4))
+	}
+	passed.Add(1)
+	api.must(t, "POST", "/v1/status", `[`+host+`]`)
+	expect(t, watch.until(5), "put Host host1 @5", "sync @5")
+	if line, _ := api.open(t, "admin", "/v1/watch?kind=ep&after=3").next(); !strings.Contains(line, `"state":"Ready"`) {
+		t.Errorf("who was away meanwhile is told %s", line)
+	}
+}
+
+// TestSilenceGoesByOwnClock: a status is as old as this server has known it, whatever the clock of the server said that took it.
+func TestSilenceGoesByOwnClock(t *testing.T) {
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		var passed atomic.Int64
+		blind := newBlindStore()
+		api := newAPIOf(t, Config{Store: blind, now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+		api.must(t, "POST", "/v1/apply", network)
+		passed.Store(int64(silence) + 1)
+		write := func(values map[string]any) {
+			t.Helper()
+			var b store.Batch
+			for key, value := range values {
+				text, err := json.Marshal(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Put = append(b.Put, store.Item{Key: key, Value: text})
+			}
+			if _, err := blind.Write(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(map[string]any{
+			"status/Host/host1":          model.HostStatus{Ready: true, Tunnels: []model.TunnelStatus{{State: model.TunnelUp}}, Time: noon.Add(off)},
+			"status/Endpoint/blue/web/a": model.EndpointStatus{State: model.Ready, Host: "host1"},
+		})
+		await(t, api, 2)
+		ready, _ := shown(t, api)
+		expect(t, ready, "yes  Ready: ")
+
+		passed.Add(int64(silence) + 1)
+		silent := "no silent since "
+		if states, _ := shown(t, api); !strings.HasPrefix(states, silent) {
+			t.Errorf("by a clock %v off, a host that has said nothing is %s", off, states)
+		}
+		blind.cover() // what a server reads once more is no news
+		write(map[string]any{"status/Host/host2": model.HostStatus{}})
+		if err := blind.Compact(t.Context(), 3); err != nil {
+			t.Fatal(err)
+		}
+		blind.uncover()
+		await(t, api, 3)
+		if states, _ := shown(t, api); !strings.HasPrefix(states, silent) {
+			t.Errorf("after a reload the host is %s", states)
+		}
+	}
 }

@@ -200,6 +200,9 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	if err := s.tryWrite(ctx); err != nil {
 		return err
 	}
+	if err := s.replica.whole(); err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, wire.Health{Status: "ok", Revision: s.replica.seen()})
 }
 

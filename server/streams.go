@@ -68,13 +68,28 @@ func (r *replica) tellWatchers(u update) {
 func (r *replica) events(u update) []event {
 	var events []event
 	told := map[model.Key]bool{}
+	tell := func(key model.Key) {
+		if !told[key] {
+			told[key] = true
+			events = append(events, r.event(u.revision, key))
+		}
+	}
 	for _, c := range u.changes {
-		told[c.Key()] = true
-		events = append(events, r.event(u.revision, c.Key()))
+		if _, known := model.KindByName(c.Key().Kind); known { // one that only a newer server knows was never told
+			tell(c.Key())
+		}
 	}
 	for key := range u.statuses {
-		if !told[key] && r.state.Get(key) != nil {
-			events = append(events, r.event(u.revision, key))
+		if r.state.Get(key) != nil {
+			tell(key)
+		}
+	}
+	for _, host := range u.turned {
+		if key := (model.Key{Kind: "Host", Name: host}); r.state.Get(key) != nil {
+			tell(key)
+		}
+		for o := range r.state.EndpointsOn(host) {
+			tell(o.Key())
 		}
 	}
 	return events

@@ -70,9 +70,9 @@ func afterOf(r *http.Request) (int64, error) {
 
 // start enters a watcher, and gives it first what it has missed: all objects, or those that have changed since.
 func (s *Server) start(ctx context.Context, after int64) (*watcher, batch, error) {
-	w, now, all := s.replica.begin(s.config.Backlog, after == noRevision)
+	w, now, first := s.replica.begin(s.config.Backlog, after)
 	if after == noRevision || after == now {
-		return w, batch{now, all}, nil
+		return w, batch{now, first}, nil
 	}
 	missed, err := s.missed(ctx, after, now)
 	if err != nil {
@@ -82,16 +82,20 @@ func (s *Server) start(ctx context.Context, after int64) (*watcher, batch, error
 	return w, missed, nil
 }
 
-// begin enters a watcher at the present revision, with all objects if it wants them.
-func (r *replica) begin(backlog int, everything bool) (w *watcher, now int64, all []event) {
+// begin enters a watcher at the present revision, with all objects if it wants them. Even one that knows that revision may not know
+// who has fallen silent since.
+func (r *replica) begin(backlog int, after int64) (w *watcher, now int64, first []event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if everything {
+	switch after {
+	case noRevision:
 		for o := range (selection{}).among(r.state) {
-			all = append(all, r.event(r.revision, o.Key()))
+			first = append(first, r.event(r.revision, o.Key()))
 		}
+	case r.revision:
+		first = r.events(update{revision: r.revision, turned: r.turnedSince(after)})
 	}
-	return r.watch(backlog), r.revision, all
+	return r.watch(backlog), r.revision, first
 }
 
 // missed asks the store's history what has changed after a revision and until now, and tells of each such object as it is now.
@@ -116,6 +120,7 @@ func (s *Server) missed(ctx context.Context, after, now int64) (batch, error) {
 	}
 	s.replica.mu.RLock()
 	defer s.replica.mu.RUnlock()
+	u.turned = s.replica.turnedSince(after)
 	return batch{now, s.replica.events(u)}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -60,11 +61,49 @@ func DialEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 		return nil, fmt.Errorf("dial etcd %s: %w", strings.Join(c.Endpoints, ","), err)
 	}
 	s := newEtcd(client, cmp.Or(c.Prefix, "/overlane/"))
-	if _, err := s.Load(ctx, "none/"); err != nil {
+	if err = s.reach(ctx, c.Log); err == nil {
+		_, err = s.Load(ctx, "none/")
+	}
+	if err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("dial etcd %s: %w", strings.Join(c.Endpoints, ","), err)
 	}
 	return s, nil
+}
+
+// reach waits until a member of the cluster answers. etcd's client would wait, too, but it keeps to itself what for: so this asks
+// again and again, and says why not. What TLS refuses is an error at once.
+func (e *Etcd) reach(ctx context.Context, log *slog.Logger) error {
+	said := ""
+	for {
+		_, err := pb.NewKVClient(e.client.ActiveConnection()).Range(ctx,
+			&pb.RangeRequest{Key: []byte(e.headKey), Serializable: true}, grpc.WaitForReady(false))
+		if status.Code(err) != codes.Unavailable {
+			return nil // what else may be wrong, Load says
+		}
+		why := reason(err)
+		if strings.Contains(why, "tls: ") {
+			return errors.New(why)
+		}
+		if log != nil && why != said {
+			log.Error("etcd does not answer; will ask again", "endpoints", strings.Join(e.client.Endpoints(), ","), "error", why)
+			said = why
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %s", ctx.Err(), why)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// reason is what gRPC says of a connection, without its wrapping.
+func reason(err error) string {
+	why := status.Convert(err).Message()
+	if i := strings.LastIndex(why, `desc = "`); i >= 0 {
+		why = strings.TrimSuffix(why[i+len(`desc = "`):], `"`)
+	}
+	return why
 }
 
 func newEtcd(client *clientv3.Client, prefix string) *Etcd {

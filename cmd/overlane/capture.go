@@ -70,7 +70,7 @@ type packetSource interface {
 type takePacket func(capture.Packet, *capture.Frame) error
 
 func (e *env) capture(ctx context.Context, f captureFlags) error {
-	v, names, err := f.names(ctx)
+	v, names, err := e.captureNames(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -104,16 +104,20 @@ func (e *env) capture(ctx context.Context, f captureFlags) error {
 	return nil
 }
 
-// names asks the agent what things are called. Without an agent there are only numbers, unless a name was asked for.
-func (f captureFlags) names(ctx context.Context) (v view.View, n capture.Names, err error) {
+// captureNames asks the agent what things are called. Without an agent there are only numbers, which is said, unless a name was asked for. A
+// file has the names that it was written with.
+func (e *env) captureNames(ctx context.Context, f captureFlags) (v view.View, n capture.Names, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	delta, err := f.local.View(ctx)
 	if err != nil {
-		if f.want == (capture.Want{}) {
-			err = nil
+		if f.want != (capture.Want{}) {
+			return v, n, err
 		}
-		return v, n, err
+		if f.read == "" {
+			e.complain("no names: the agent does not answer on " + f.local.Socket)
+		}
+		return v, n, nil
 	}
 	v.Apply(delta)
 	if v.Host == "" {

@@ -87,6 +87,23 @@ func TestCaptureCopies(t *testing.T) {
 	}
 }
 
+// Without an agent there are no names on the wire, which is said once. Packets go on.
+func TestCaptureWithoutAgent(t *testing.T) {
+	agent := t.TempDir() + "/none"
+	for args, want := range map[string]int{
+		"-i lo --timeout 1ms":            1,
+		"-r " + captureFile(t) + " -c 1": 0, // has its own
+	} {
+		var out, problems strings.Builder
+		if status := run(append([]string{"capture", "--agent", agent}, strings.Fields(args)...), strings.NewReader(""), &out, &problems); status != 0 {
+			t.Errorf("%q: status %d, %s", args, status, &problems)
+		}
+		if got := strings.Count(problems.String(), "overlane: no names: the agent does not answer on "+agent+"\n"); got != want {
+			t.Errorf("%q says %d times that there are no names, want %d:\n%s", args, got, want, &problems)
+		}
+	}
+}
+
 func TestCaptureRefuses(t *testing.T) {
 	nothing := filepath.Join(t.TempDir(), "nothing")
 	if err := os.WriteFile(nothing, []byte("nothing of that kind"), 0o600); err != nil {

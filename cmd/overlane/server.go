@@ -115,10 +115,18 @@ func (f serverFlags) open(ctx context.Context, log *slog.Logger) (store.Store, e
 	return store.DialEtcd(ctx, c)
 }
 
-// etcdTLS is how to talk to the cluster; nil if it is not encrypted.
+// etcdTLS is how to talk to the cluster; nil if the command line does not say.
 func (f serverFlags) etcdTLS() (*tls.Config, error) {
-	if f.etcdCA == "" && f.etcdCert == "" {
+	if f.etcdCA == "" && f.etcdCert == "" && f.etcdKey == "" {
 		return nil, nil
+	}
+	if (f.etcdCert == "") != (f.etcdKey == "") {
+		return nil, usagef("--etcd-cert and --etcd-key go together")
+	}
+	for _, endpoint := range f.etcd.Endpoints {
+		if strings.HasPrefix(endpoint, "http:") {
+			return nil, usagef("--etcd %s is not encrypted, so certificates are of no use: write https://", endpoint)
+		}
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.etcdCA != "" {
@@ -127,7 +135,9 @@ func (f serverFlags) etcdTLS() (*tls.Config, error) {
 			return nil, fmt.Errorf("read etcd's CA: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
-		c.RootCAs.AppendCertsFromPEM(text)
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("read etcd's CA: no certificate in %s", f.etcdCA)
+		}
 	}
 	if f.etcdCert != "" {
 		pair, err := tls.LoadX509KeyPair(f.etcdCert, f.etcdKey)
