@@ -298,11 +298,13 @@ func (p *plugging) rollBack() {
 	}
 }
 
-// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it.
-func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err error) {
+// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the time is up the loop may
+// be looking still, so that nothing of what it finds is touched then.
+func (p *plugging) awaitAddress(ctx context.Context) (view.Segment, error) {
 	a := p.agent
 	spec := p.bound.Spec.(*model.EndpointSpec)
-	err = a.await(ctx, "the server to tell this host of its endpoint", func() bool {
+	var segment view.Segment
+	if err := a.await(ctx, "the server to tell this host of its endpoint", func() bool {
 		for vni, s := range a.view.Segments {
 			if s.Subnet != p.request.Subnet {
 				continue
@@ -311,8 +313,10 @@ func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err 
 			p.address = a.view.Addresses[view.AddressKey{VNI: vni, IP: spec.Address}]
 		}
 		return p.address.Endpoint == p.name && p.address.Host == a.config.Host
-	})
-	return segment, err
+	}); err != nil {
+		return view.Segment{}, err
+	}
+	return segment, nil
 }
 
 // defaultName makes the last part of an endpoint's name of a container's name, or of a namespace's.
