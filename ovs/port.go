@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ovn-kubernetes/libovsdb/ovsdb"
-
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
@@ -19,7 +17,6 @@ type Port struct {
 	Name          string            // of the network interface
 	OFPortRequest uint32            // the OpenFlow number wanted, 1 to 65279; 0: any free one
 	OFPort        uint32            // the one that it has; 0 while ovs-vswitchd has given none
-	LinkUp        bool              // its link has a carrier
 	Err           string            // why ovs-vswitchd could not add it
 	ExternalIDs   map[string]string // for whoever added it; Overlane's own mark is not among them
 }
@@ -36,7 +33,6 @@ func portOf(i *vswitch.Interface) Port {
 	if i.OfportRequest != nil {
 		p.OFPortRequest = uint32(*i.OfportRequest)
 	}
-	p.LinkUp = i.LinkState != nil && *i.LinkState == vswitch.InterfaceLinkStateUp
 	if i.Error != nil {
 		p.Err = *i.Error
 	}
@@ -252,43 +248,4 @@ func (r rows) numbersOf(b *vswitch.Bridge) map[int]bool {
 		}
 	}
 	return used
-}
-
-// Counters are those of one interface since it was made, seen from the switch: received is what the endpoint sent.
-type Counters struct {
-	RxPackets, RxBytes, RxErrors, RxDropped uint64
-	TxPackets, TxBytes, TxErrors, TxDropped uint64
-}
-
-// Counters reads those of all interfaces of this Open vSwitch, by name. ovs-vswitchd refreshes them every five seconds.
-func (db *DB) Counters(ctx context.Context) (map[string]Counters, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	t, err := db.begin()
-	if err != nil {
-		return nil, fmt.Errorf("read counters: %w", err)
-	}
-	t.ops = []ovsdb.Operation{{Op: ovsdb.OperationSelect, Table: vswitch.InterfaceTable, Columns: []string{"name", "statistics"}, Where: []ovsdb.Condition{}}}
-	results, err := t.commit(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read counters: %w", err)
-	}
-	all := map[string]Counters{}
-	for _, row := range results[0].Rows {
-		name, _ := row["name"].(string)
-		statistics, _ := row["statistics"].(ovsdb.OvsMap)
-		all[name] = countersOf(statistics)
-	}
-	return all, nil
-}
-
-func countersOf(statistics ovsdb.OvsMap) Counters {
-	value := func(key string) uint64 {
-		f, _ := statistics.GoMap[key].(float64)
-		return uint64(f)
-	}
-	return Counters{
-		value("rx_packets"), value("rx_bytes"), value("rx_errors"), value("rx_dropped"),
-		value("tx_packets"), value("tx_bytes"), value("tx_errors"), value("tx_dropped"),
-	}
 }
