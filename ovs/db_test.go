@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -264,6 +266,104 @@ func TestPortWithoutInterface(t *testing.T) {
 	}
 }
 
+// The time of a call is up when the server has made the port, but before it has said so: the port is taken back, although the copy
+// knows nothing of it.
+func TestPortIsTakenBack(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t, ovstest.Options{})
+	line := listenBefore(t, o.DB)
+	db, err := Open(t.Context(), Config{Socket: line.socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	l := testLayout
+	l.Datapath = Kernel
+	ensure(t, db, l)
+	aside := open(t, o)
+	line.hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := db.AddPort(ctx, Port{Name: "ovla"})
+		ended <- err
+	}()
+	eventually(t, "the port in the database", func() bool { return aside.rows().port("ovla") != nil })
+	asked := line.asked.Load()
+	cancel()
+	eventually(t, "something more asked", func() bool { return line.asked.Load() > asked || len(ended) > 0 })
+	line.release()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if ports := o.Vsctl("list-ports", "br-overlane"); ports != "ovl-vxlan\n" {
+		t.Errorf("left: %s", ports)
+	}
+}
+
+// line is a connection to ovsdb-server on which its answers can be held up.
+type line struct {
+	socket string
+	gate   sync.Mutex   // held: nothing comes back
+	asked  atomic.Int64 // bytes that have gone there
+}
+
+func listenBefore(t *testing.T, server string) *line {
+	t.Helper()
+	l := &line{socket: filepath.Join(t.TempDir(), "line.sock")}
+	listener, err := net.Listen("unix", l.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.carry(c, server)
+		}
+	}()
+	return l
+}
+
+func (l *line) hold()    { l.gate.Lock() }
+func (l *line) release() { l.gate.Unlock() }
+
+// carry ends when either side does.
+func (l *line) carry(c net.Conn, server string) {
+	defer c.Close()
+	s, err := net.Dial("unix", server)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	go func() {
+		defer s.Close()
+		l.copy(s, c, func(n int) { l.asked.Add(int64(n)) })
+	}()
+	l.copy(c, s, func(int) {
+		l.gate.Lock()
+		defer l.gate.Unlock()
+	})
+}
+
+func (l *line) copy(to, from net.Conn, before func(n int)) {
+	b := make([]byte, 1<<16)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		before(n)
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
 func TestForeignPortsStay(t *testing.T) {
 	t.Parallel()
 	o := startIn(t, "ovsdb-theirs")
@@ -365,14 +465,11 @@ func TestServerHangs(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	l := testLayout
-	l.Datapath = Kernel
-	ensure(t, db, l)
 	signal(syscall.SIGSTOP)
 	defer signal(syscall.SIGCONT)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := db.AddPort(ctx, Port{Name: "ovla"}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := db.RemovePort(ctx, "ovla"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	eventually(t, "disconnected", func() bool { return !db.Connected() })
