@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/overlane/overlane/attach"
@@ -69,6 +70,7 @@ type Agent struct {
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
 	guarded guarded
+	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
 	hurry   bool          // somebody has attached or detached, and may look at the status next
 	tick    time.Duration // between looks at what nobody tells of
