@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/overlane/overlane/attach"
@@ -69,6 +70,7 @@ type Agent struct {
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
 	guarded guarded
+	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
 	hurry   bool          // somebody has attached or detached, and may look at the status next
 	tick    time.Duration // between looks at what nobody tells of
@@ -96,8 +98,10 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	return a
 }
 
-// Run works until ctx ends. It leaves the switch as it is.
-func (a *Agent) Run(ctx context.Context) error {
+// Run works until stop ends, and then until calls of the local API that are under way have ended too. It leaves the switch as it is.
+func (a *Agent) Run(stop context.Context) error {
+	ctx, end := context.WithCancel(context.WithoutCancel(stop))
+	defer end()
 	if err := os.MkdirAll(a.config.State, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
@@ -117,7 +121,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer stopLocal()
+	go func() {
+		<-stop.Done()
+		stopLocal()
+		end()
+	}()
 	go a.server.FollowView(ctx, a.config.Host,
 		func(d view.Delta) { a.do(ctx, func() { a.apply(ctx, d) }) },
 		func(err error) { a.do(ctx, func() { a.lostServer(err) }) })

@@ -43,7 +43,7 @@ const attachTimeout = 20 * time.Second
 
 // Attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once the switch has
 // confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is attached
-// changes nothing.
+// changes nothing, unless something is missing there.
 func (a *Agent) Attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
@@ -174,7 +174,7 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	return reply, p.agent.awaitFlows(ctx, p.address.AddressKey, p.number)
 }
 
-// already looks whether the endpoint is plugged in here: into the same thing, then there is nothing to do; into
+// already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended there; into
 // another, then that comes first.
 func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, err error) {
 	a := p.agent
@@ -184,11 +184,12 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 		p.address, known = a.own()[p.name]
 		_, wired = a.wiring.Ports[p.address.AddressKey]
 		segment = a.view.Segments[p.address.VNI]
+		p.layout = a.layout
 	}); err != nil || !known || p.address.Attachment == nil {
 		return reply, false, err
 	}
 	p.had.endpoint = *p.address.Attachment == p.target.attachment
-	if !wired {
+	if !wired || p.layout.Datapath == "" { // what the interface must be like depends on it
 		return reply, false, nil
 	}
 	if !p.had.endpoint {
@@ -198,8 +199,12 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 		return reply, false, conflict("endpoint %s has the address %s already, not %s; detach it first", p.name, p.address.IP, want)
 	}
 	reply = p.reply(segment)
-	reply.Unchanged, err = attach.Plumbed(reply.Port, p.target.netns, p.request.Interface)
-	return reply, reply.Unchanged, err
+	if !attach.Exists(reply.Port) {
+		return reply, false, nil
+	}
+	mended, err := attach.Mend(ctx, p.wanted(reply))
+	reply.Unchanged = err == nil && !mended
+	return reply, err == nil, err
 }
 
 func describe(at model.Attachment) string {
@@ -240,10 +245,7 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 		}
 		p.had.port = false
 	}
-	undo, err := attach.Plumb(ctx, attach.Request{
-		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
-		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
-	})
+	undo, err := attach.Plumb(ctx, p.wanted(r))
 	if err != nil {
 		return err
 	}
@@ -251,6 +253,14 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 	added, err := p.db.AddPort(ctx, endpointPort(p.address))
 	p.number = added.OFPort
 	return err
+}
+
+// wanted is what the interface must be like.
+func (p *plugging) wanted(r AttachReply) attach.Request {
+	return attach.Request{
+		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
+		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
+	}
 }
 
 func (p *plugging) hasPort(name string) bool {
@@ -288,11 +298,13 @@ func (p *plugging) rollBack() {
 	}
 }
 
-// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it.
-func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err error) {
+// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the time is up the loop may
+// be looking still, so that nothing of what it finds is touched then.
+func (p *plugging) awaitAddress(ctx context.Context) (view.Segment, error) {
 	a := p.agent
 	spec := p.bound.Spec.(*model.EndpointSpec)
-	err = a.await(ctx, "the server to tell this host of its endpoint", func() bool {
+	var segment view.Segment
+	if err := a.await(ctx, "the server to tell this host of its endpoint", func() bool {
 		for vni, s := range a.view.Segments {
 			if s.Subnet != p.request.Subnet {
 				continue
@@ -301,8 +313,10 @@ func (p *plugging) awaitAddress(ctx context.Context) (segment view.Segment, err 
 			p.address = a.view.Addresses[view.AddressKey{VNI: vni, IP: spec.Address}]
 		}
 		return p.address.Endpoint == p.name && p.address.Host == a.config.Host
-	})
-	return segment, err
+	}); err != nil {
+		return view.Segment{}, err
+	}
+	return segment, nil
 }
 
 // defaultName makes the last part of an endpoint's name of a container's name, or of a namespace's.

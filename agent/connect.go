@@ -168,14 +168,16 @@ func (a *Agent) noteDrift(e ovs.DriftEvent) {
 func (a *Agent) disconnect(err error) {
 	a.log.Warn("connection to the switch lost", "err", err)
 	a.sw.Close()
+	a.missed.Add(a.sw.Dropped())
 	a.sw = nil
 }
 
-// offer hands the loop a function that may be lost when it is busy.
+// offer hands the loop a function that is lost, and counted, when it is busy.
 func (a *Agent) offer(f func()) {
 	select {
 	case a.calls <- f:
 	default:
+		a.missed.Add(1)
 	}
 }
 

@@ -92,18 +92,14 @@ func (a *Agent) saveView() error {
 	return nil
 }
 
-// rewrite replaces the file in one step: a crash leaves the old one or the new one.
+// rewrite replaces the file in one step: a crash, also one of the machine, leaves the old one or the new one.
 func (j *journal) rewrite(host string, whole view.Delta) error {
 	var b bytes.Buffer
 	lines := json.NewEncoder(&b)
 	if err := errors.Join(lines.Encode(journalHeader{host}), lines.Encode(whole)); err != nil {
 		return err
 	}
-	next := j.path + ".next"
-	if err := os.WriteFile(next, b.Bytes(), 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(next, j.path); err != nil {
+	if err := replace(j.path, b.Bytes()); err != nil {
 		return err
 	}
 	j.size, j.base, j.whole = int64(b.Len()), int64(b.Len()), false
@@ -111,6 +107,27 @@ func (j *journal) rewrite(host string, whole view.Delta) error {
 	return nil
 }
 
+// replace has the content on the disk before the name leads to it, and the name before it returns.
+func replace(path string, content []byte) error {
+	next, err := os.OpenFile(path+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(content)
+	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".next", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// append does not wait for the disk: what a crash of the machine costs, the server tells again.
 func (j *journal) append() error {
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -21,19 +21,41 @@ import (
 //	GET  /v1/status  -> Status
 //	GET  /v1/view    -> view.Delta, complete
 
-// serveLocal listens until stop is called.
+// stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they have made.
+const stopPatience = 3 * time.Second
+
+// serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run until then.
 func (a *Agent) serveLocal(ctx context.Context) (stop func(), err error) {
 	listener, err := listenUnix(ctx, a.config.Socket)
 	if err != nil {
 		return nil, fmt.Errorf("local API: %w", err)
 	}
-	server := &http.Server{Handler: a.localAPI(), ReadHeaderTimeout: 5 * time.Second}
+	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
+	server := &http.Server{
+		Handler: a.localAPI(), ReadHeaderTimeout: 5 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return calls },
+	}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("local API", "err", err)
 		}
 	}()
-	return func() { server.Close() }, nil
+	return func() {
+		defer cut()
+		for range 2 {
+			if shutDown(server) == nil {
+				return
+			}
+			cut()
+		}
+		a.log.Error("calls of the local API do not end")
+	}, nil
+}
+
+func shutDown(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	return server.Shutdown(ctx)
 }
 
 // listenUnix takes the socket over from an agent that was killed, but not from one that lives.

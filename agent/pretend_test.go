@@ -31,6 +31,8 @@ type pretendServer struct {
 	places   map[string]view.Address // by endpoint
 	deltas   chan view.Delta
 	silent   bool          // never gives a view
+	mute     bool          // gives places, but does not tell the host of them
+	held     chan struct{} // unless nil, a put is answered once this is closed
 	tick     time.Duration // of its agents, unless 0
 	puts     []string
 	deletes  []string
@@ -73,8 +75,13 @@ func (s *pretendServer) FollowView(ctx context.Context, _ string, each func(view
 
 func (s *pretendServer) Put(_ context.Context, o model.Object) (model.Object, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.puts = append(s.puts, o.Name)
+	s.mu.Unlock()
+	if s.held != nil {
+		<-s.held
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.revision++
 	spec := *o.Spec.(*model.EndpointSpec)
 	place, had := s.places[o.Name]
@@ -84,7 +91,9 @@ func (s *pretendServer) Put(_ context.Context, o model.Object) (model.Object, er
 	}
 	place.Host, place.Attachment = spec.Host, spec.Attachment
 	s.places[o.Name] = place
-	s.deltas <- view.Delta{Revision: s.revision, Addresses: []view.Address{place}}
+	if !s.mute {
+		s.deltas <- view.Delta{Revision: s.revision, Addresses: []view.Address{place}}
+	}
 	spec.Address, spec.MAC, spec.Ephemeral = place.IP, place.MAC, place.Ephemeral
 	o.Spec = &spec
 	return o, nil

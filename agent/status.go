@@ -77,12 +77,16 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	return s
 }
 
-// drops are those of the switch, as they were last read, and of the host's firewall.
+// dropBusy is the name of packets that the switch has handed to the agent, which was too busy to take them: answers to its probes, say.
+const dropBusy = "agent-busy"
+
+// drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
-	if a.guarded.dropped == 0 {
-		return maps.Clone(a.reports.drops)
+	all := map[string]uint64{dropForged: a.guarded.dropped, dropBusy: a.missed.Load()}
+	if a.sw != nil {
+		all[dropBusy] += a.sw.Dropped()
 	}
-	all := map[string]uint64{dropForged: a.guarded.dropped}
+	maps.DeleteFunc(all, func(_ string, n uint64) bool { return n == 0 })
 	maps.Copy(all, a.reports.drops)
 	return all
 }

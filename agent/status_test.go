@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
@@ -93,5 +95,39 @@ func TestHostIsReportedUnderChurn(t *testing.T) {
 	}
 	if times != 3 {
 		t.Errorf("the host was reported %d times in a minute, want 3", times)
+	}
+}
+
+// Packets that the agent was too busy for are drops like others, and stay counted when the connection they came by is gone.
+func TestMissedPacketsAreDrops(t *testing.T) {
+	t.Parallel()
+	a := testAgent(t, t.TempDir(), "h1")
+	if got := a.drops()[dropBusy]; got != 0 {
+		t.Errorf("%d at the start", got)
+	}
+	for range cap(a.calls) + 3 {
+		a.offer(func() {})
+	}
+	if got := a.drops()[dropBusy]; got != 3 {
+		t.Errorf("%d dropped, want 3", got)
+	}
+	o, hang := dummySwitch(t), make(chan struct{})
+	defer close(hang)
+	var err error
+	if a.sw, err = ovs.Dial(t.Context(), ovs.SwitchConfig{Socket: o.AddBridge("br0"), PacketIn: func(ovs.PacketIn) { <-hang }}); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the switch's queue is full", func() bool {
+		for range 100 {
+			if err := a.sw.PacketOut(t.Context(), flow.PortLocal, []flow.Action{flow.Controller{Userdata: []byte{1}}}, make([]byte, 60)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return a.drops()[dropBusy] > 3
+	})
+	before := a.drops()[dropBusy]
+	a.disconnect(errors.New("enough"))
+	if after := a.drops()[dropBusy]; after < before {
+		t.Errorf("%d dropped, before the end of the connection %d", after, before)
 	}
 }

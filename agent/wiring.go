@@ -108,11 +108,19 @@ func (a *Agent) unplug(ctx context.Context, p ovs.Port) {
 	}
 }
 
-// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the endpoint.
+// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the endpoint. An attach that was
+// killed may have made no more than the interface, so the host is kept out of it first; what is missing inside, the next attach finds.
 func (a *Agent) replug(ctx context.Context, address view.Address) {
 	name := attach.HostIf(address.Endpoint)
 	if !attach.Exists(name) {
 		a.release(ctx, address)
+		return
+	}
+	if a.layout.Datapath == "" { // how depends on it
+		return
+	}
+	if err := attach.MendHost(name, a.layout.Datapath != ovs.Userspace); err != nil {
+		a.log.Error("keep the host out of an endpoint's network", "endpoint", address.Endpoint, "err", err)
 		return
 	}
 	if _, err := a.db.AddPort(ctx, endpointPort(address)); err != nil {

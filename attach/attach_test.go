@@ -213,8 +213,10 @@ func TestPlumbRefuses(t *testing.T) {
 	ip(t, "-n", ns, "link", "set", "eth0", "up")
 	ip(t, "-n", ns, "link", "set", "eth9", "up")
 	ip(t, "-n", ns, "route", "add", "default", "via", "10.9.9.1")
-	for strings.Contains(ip(t, "-n", ns, "link"), "NO-CARRIER") {
-		time.Sleep(10 * time.Millisecond)
+	for deadline := time.Now().Add(patience); strings.Contains(ip(t, "-n", ns, "link"), "NO-CARRIER"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("eth0 gets no carrier")
+		}
 	}
 	plumbed(t, request(other, "attach-elsewhere", 9))
 	for name, tt := range map[string]struct {

@@ -33,9 +33,13 @@ func (p *plumbing) compare() error {
 	if err != nil {
 		return err
 	}
+	gateway := any("none")
+	if p.Gateway.IsValid() {
+		gateway = p.Gateway
+	}
 	for _, r := range routes {
 		if r.LinkIndex == p.inner.Attrs().Index {
-			note("gateway", r.Gw, p.Gateway)
+			note("gateway", r.Gw, gateway)
 		}
 	}
 	if len(differs) == 0 {

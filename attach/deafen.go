@@ -16,8 +16,10 @@ import (
 // deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
 // packets only, so the host would answer a tenant's ARP for any of its addresses, forward for it, and hand its broadcasts to sockets of the host.
 func (p *plumbing) deafen() error {
-	if err := p.host.LinkSetARPOff(p.outer); err != nil {
-		return err
+	if p.outer.Attrs().RawFlags&unix.IFF_NOARP == 0 {
+		if err := p.did(p.host.LinkSetARPOff(p.outer)); err != nil {
+			return err
+		}
 	}
 	for _, s := range []struct{ file, value string }{
 		{"ipv6/conf/" + p.HostIf + "/disable_ipv6", "1"},
@@ -25,7 +27,7 @@ func (p *plumbing) deafen() error {
 		{"ipv4/conf/" + p.HostIf + "/forwarding", "0"},
 		{"ipv4/conf/" + p.HostIf + "/drop_unicast_in_l2_multicast", "1"},
 	} {
-		err := os.WriteFile("/proc/sys/net/"+s.file, []byte(s.value), 0)
+		err := p.setSysctl("/proc/sys/net/"+s.file, s.value)
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
 			continue // a kernel without IPv6
 		}
@@ -39,14 +41,22 @@ func (p *plumbing) deafen() error {
 	return p.dropIngress()
 }
 
+func (p *plumbing) setSysctl(file, value string) error {
+	has, err := os.ReadFile(file)
+	if err != nil || strings.TrimSpace(string(has)) == value {
+		return err
+	}
+	return p.did(os.WriteFile(file, []byte(value), 0))
+}
+
 // dropIngress has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads, have had their copy.
 // No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
 func (p *plumbing) dropIngress() error {
 	at := netlink.QdiscAttrs{LinkIndex: p.outer.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
-	if err := p.host.QdiscAdd(&netlink.Clsact{QdiscAttrs: at}); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := p.did(p.host.QdiscAdd(&netlink.Clsact{QdiscAttrs: at})); err != nil {
 		return fmt.Errorf("add clsact: %w", err)
 	}
-	if err := addFilter(at.LinkIndex, dropAll); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := p.did(addFilter(at.LinkIndex, dropAll)); err != nil {
 		return fmt.Errorf("add a filter: %w", err)
 	}
 	return nil

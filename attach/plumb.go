@@ -79,6 +79,7 @@ type plumbing struct {
 	ns           netns.NsHandle
 	host, inside *netlink.Handle
 	outer, inner netlink.Link // once there is a pair
+	mended       bool         // something was missing that is there now
 }
 
 func enter(r Request) (*plumbing, error) {
@@ -120,10 +121,7 @@ func (p *plumbing) pair() (made bool, err error) {
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return false, fmt.Errorf("create %s: %w", p.HostIf, err)
 	}
-	if p.outer, err = link(p.host, p.HostIf); err != nil {
-		return made, err
-	}
-	if p.inner, err = link(p.inside, p.IfName); err != nil {
+	if err := p.look(); err != nil {
 		return made, err
 	}
 	switch {
@@ -133,10 +131,25 @@ func (p *plumbing) pair() (made bool, err error) {
 		return true, nil
 	case p.outer == nil:
 		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
-	case !p.joined():
-		return false, fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
 	}
-	return false, p.compare()
+	return false, p.agree()
+}
+
+// look finds the two ends.
+func (p *plumbing) look() (err error) {
+	if p.outer, err = link(p.host, p.HostIf); err != nil {
+		return err
+	}
+	p.inner, err = link(p.inside, p.IfName)
+	return err
+}
+
+// agree tells whether the pair that is there is the one that is asked for.
+func (p *plumbing) agree() error {
+	if !p.joined() {
+		return fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
+	}
+	return p.compare()
 }
 
 // link gives nil where there is none.
@@ -180,10 +193,10 @@ func (p *plumbing) configure() error {
 		{"tell the host's network stack to keep out of " + p.HostIf, p.deafen},
 		{"set offloads", p.setOffload},
 		{"add address " + p.Address.String(), p.addAddress},
-		{"set " + p.IfName + " up", func() error { return p.inside.LinkSetUp(p.inner) }},
-		{"set " + p.HostIf + " up", func() error { return p.host.LinkSetUp(p.outer) }},
+		{"set " + p.IfName + " up", func() error { return p.setUp(p.inside, p.inner) }},
+		{"set " + p.HostIf + " up", func() error { return p.setUp(p.host, p.outer) }},
 		{"add default route via " + p.Gateway.String(), p.addRoute},
-		{"set lo up", func() error { return p.inside.LinkSetUp(loopback) }}, // last, since it would stay so after a failure
+		{"set lo up", p.setLoopbackUp}, // last, since it would stay so after a failure
 	} {
 		if err := step.do(); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -192,16 +205,36 @@ func (p *plumbing) configure() error {
 	return nil
 }
 
-// loopback has the same index in every namespace.
-var loopback = &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "lo", Index: 1}}
-
-func (p *plumbing) addAddress() error {
-	address := &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}
-	err := p.inside.AddrAdd(p.inner, address)
+// did notes that a step has changed something, unless it found that there was no need.
+func (p *plumbing) did(err error) error {
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
+	p.mended = true
 	return err
+}
+
+func (p *plumbing) setUp(h *netlink.Handle, l netlink.Link) error {
+	if l.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	return p.did(h.LinkSetUp(l))
+}
+
+// loopback has the same index in every namespace.
+const loopback = 1
+
+func (p *plumbing) setLoopbackUp() error {
+	lo, err := p.inside.LinkByIndex(loopback)
+	if err != nil {
+		return err
+	}
+	return p.setUp(p.inside, lo)
+}
+
+func (p *plumbing) addAddress() error {
+	address := &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}
+	return p.did(p.inside.AddrAdd(p.inner, address))
 }
 
 func (p *plumbing) addRoute() error {
@@ -211,7 +244,7 @@ func (p *plumbing) addRoute() error {
 	route := &netlink.Route{LinkIndex: p.inner.Attrs().Index, Gw: p.Gateway.AsSlice()}
 	err := p.inside.RouteAdd(route)
 	if !errors.Is(err, unix.EEXIST) {
-		return err
+		return p.did(err)
 	}
 	routes, err := defaultRoutes(p.inside)
 	for _, r := range routes {
@@ -231,5 +264,9 @@ func (p *plumbing) setOffload() error {
 		return err
 	}
 	defer s.Close()
-	return s.Set(p.IfName, offload.TxChecksum, false)
+	on, err := s.Get(p.IfName, offload.TxChecksum)
+	if err != nil || !on {
+		return err
+	}
+	return p.did(s.Set(p.IfName, offload.TxChecksum, false))
 }

@@ -228,7 +228,8 @@ type pings struct {
 	missing map[int]time.Time // by sequence number: when it was sent
 }
 
-// pinging pings an address from a namespace of a host, from now on.
+// pinging pings an address from a namespace of a host, from now on. What is lost before the hosts have settled does not count
+// (docs/architecture.md, "What can be lost, and when").
 func (n *network) pinging(host, netns, to string) *pings {
 	n.t.Helper()
 	p := &pings{t: n.t, stopped: make(chan struct{}), missing: map[int]time.Time{}}
@@ -243,7 +244,30 @@ func (n *network) pinging(host, netns, to string) *pings {
 	})
 	go p.receive(socket)
 	go p.send(socket, &net.IPAddr{IP: addr(to)})
+	p.more(150)
+	n.settled()
+	p.more(10)
+	p.forget()
 	return p
+}
+
+// settled waits until the interfaces that have come have done changing: the kernel tells up to a second later that a link is up, which pings before
+// this pass the time for, and up to two seconds later that nobody else has its IPv6 address. ovs-vswitchd reads its routes anew at both.
+func (n *network) settled() {
+	n.t.Helper()
+	for _, h := range n.Hosts() {
+		n.eventually(h.Name+" has settled", func() error {
+			tentative, err := n.try(h.Name, "ip", "-6", "-o", "addr", "show", "tentative")
+			return errors.Join(err, errIf(tentative != ""))
+		})
+	}
+}
+
+// forget does not count what has been lost up to now.
+func (p *pings) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.missing)
 }
 
 const pingID = 0x4f56
@@ -332,7 +356,7 @@ func (p *pings) stop() { p.once.Do(func() { close(p.stopped) }) }
 func (p *pings) lostNone() {
 	p.t.Helper()
 	p.stop()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		sent, missing, oldest := p.counts()
 		if missing == 0 {

@@ -2,10 +2,14 @@ package lab_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,33 +157,58 @@ func TestDownFromAnotherProcess(t *testing.T) {
 	nothingLeft(t, dir, f.Name)
 }
 
-// Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it.
+// Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it: at the first sign of a folder, and after
+// each step, while others are half done.
 func TestKilledWhileComingUp(t *testing.T) {
-	for i, after := range []time.Duration{10, 60, 150, 400, 900} {
+	for steps := 0; ; steps++ {
 		dir := t.TempDir()
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBringUpForAnother$")
-		cmd.Env = append(os.Environ(), "LAB_DIR="+dir)
+		cmd.Env = append(os.Environ(), "LAB_DIR="+dir, fmt.Sprintf("LAB_STEPS=%d", steps))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(after * time.Millisecond) // there is nothing to wait for: every moment must do
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		names, err := lab.List(dir)
-		if err != nil {
-			t.Fatal(err)
+		if steps == 0 {
+			awaitEntry(t, dir)
+			_ = cmd.Process.Kill()
 		}
-		t.Logf("killed after %dms: %v", after, names)
+		err := cmd.Wait()
+		if err != nil && !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+			t.Fatal(steps, err)
+		}
+		names, listed := lab.List(dir)
+		if listed != nil {
+			t.Fatal(listed)
+		}
+		t.Logf("%d steps done: %v, %v", steps, err, names)
 		for _, name := range names {
 			l, err := lab.Open(name, lab.Options{Dir: dir})
 			if err != nil {
-				t.Fatal(i, err)
+				t.Fatal(steps, err)
 			}
 			if err := l.Down(t.Context()); err != nil {
-				t.Fatal(i, err)
+				t.Fatal(steps, err)
 			}
 		}
 		nothingLeft(t, dir, killed)
+		if err == nil { // it was done before it had taken so many steps
+			if steps < 8 {
+				t.Errorf("there are %d steps only", steps-1)
+			}
+			return
+		}
+	}
+}
+
+// awaitEntry waits until something is in a folder.
+func awaitEntry(t *testing.T, dir string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing comes up")
+		}
 	}
 }
 
@@ -223,7 +252,7 @@ func waitUp(t *testing.T, dir string) *lab.Lab {
 	}
 }
 
-// TestBringUpForAnother is the process that others kill.
+// TestBringUpForAnother is the process that others kill, or that kills itself after so many steps.
 func TestBringUpForAnother(t *testing.T) {
 	dir := os.Getenv("LAB_DIR")
 	if dir == "" {
@@ -235,7 +264,14 @@ func TestBringUpForAnother(t *testing.T) {
 	}
 	f.Name = killed
 	tied := os.Getenv("LAB_TIED") != ""
-	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir, Tied: tied}); err != nil {
+	steps, _ := strconv.Atoi(os.Getenv("LAB_STEPS"))
+	var done atomic.Int64
+	progress := func(lab.Step) {
+		if done.Add(1) == int64(steps) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}
+	if _, err := lab.Up(t.Context(), f, lab.Options{Dir: dir, Tied: tied, Progress: progress}); err != nil {
 		t.Fatal(err)
 	}
 	if tied {

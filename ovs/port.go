@@ -19,7 +19,6 @@ type Port struct {
 	Name          string            // of the network interface
 	OFPortRequest uint32            // the OpenFlow number wanted, 1 to 65279; 0: any free one
 	OFPort        uint32            // the one that it has; 0 while ovs-vswitchd has given none
-	LinkUp        bool              // its link has a carrier
 	Err           string            // why ovs-vswitchd could not add it
 	ExternalIDs   map[string]string // for whoever added it; Overlane's own mark is not among them
 }
@@ -36,7 +35,6 @@ func portOf(i *vswitch.Interface) Port {
 	if i.OfportRequest != nil {
 		p.OFPortRequest = uint32(*i.OfportRequest)
 	}
-	p.LinkUp = i.LinkState != nil && *i.LinkState == vswitch.InterfaceLinkStateUp
 	if i.Error != nil {
 		p.Err = *i.Error
 	}
@@ -79,8 +77,8 @@ func (db *DB) readPorts(bridge string) []Port {
 
 var errNotEnsured = errors.New("the bridge has not been made yet")
 
-// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails, nothing stays behind.
-// A port that is there already keeps its number and gets the external ids.
+// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails, nothing stays behind
+// unless ovsdb-server goes away just then. A port that is there already keeps its number and gets the external ids.
 func (db *DB) AddPort(ctx context.Context, p Port) (Port, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -111,14 +109,24 @@ func (db *DB) addPort(ctx context.Context, p Port) (Port, error) {
 	number, release := db.numbers.take(p.OFPortRequest, r.numbersOf(b))
 	defer release()
 	t.addPort(b.UUID, &vswitch.Interface{Name: p.Name, OfportRequest: &number, ExternalIDs: maps.Clone(p.ExternalIDs)}, markEndpoint)
-	if _, err := t.commit(ctx); err != nil {
+	_, err = t.commit(ctx)
+	if refused(err) {
 		return Port{}, err
 	}
-	got, err := db.awaitPort(ctx, p.Name)
+	var got Port
+	if err == nil {
+		got, err = db.awaitPort(ctx, p.Name)
+	}
 	if err != nil {
 		return got, errors.Join(err, db.takeBack(ctx, p.Name))
 	}
 	return got, nil
+}
+
+// refused tells an error by which nothing was done from one that leaves it open: when a call's time is up, the server may have done it.
+func refused(err error) bool {
+	var e ovsdb.OperationError
+	return errors.As(err, &e) || errors.Is(err, ErrNotConnected)
 }
 
 // keepPort makes a port that is there as it is wanted. If it had an error, its interface was missing perhaps, and is there now: then
@@ -168,32 +176,45 @@ func (db *DB) takeBack(ctx context.Context, name string) error {
 	return db.RemovePort(context.WithoutCancel(ctx), name)
 }
 
-// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no error.
+// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no error. The server is asked for
+// it, since the copy may not have it yet.
 func (db *DB) RemovePort(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	t, err := db.begin()
-	if err != nil {
-		return fmt.Errorf("remove port %s: %w", name, err)
-	}
-	r := db.rows()
-	p := r.port(name)
-	if p == nil {
-		return nil
-	}
-	if p.ExternalIDs[mark] != markEndpoint {
-		return fmt.Errorf("remove port %s: Overlane has not made it (no external_ids:%s=%s)", name, mark, markEndpoint)
-	}
-	b := r.bridgeOf(name)
-	if b == nil {
-		return nil
-	}
-	row := &vswitch.Bridge{UUID: b.UUID}
-	t.remove(row, &row.Ports, []string{p.UUID}) // port and interface are not rooted: they go with the last reference
-	if _, err := t.commit(ctx); err != nil {
+	if err := db.removePort(ctx, name); err != nil {
 		return fmt.Errorf("remove port %s: %w", name, err)
 	}
 	return nil
+}
+
+func (db *DB) removePort(ctx context.Context, name string) error {
+	t, err := db.begin()
+	if err != nil {
+		return err
+	}
+	t.ops = []ovsdb.Operation{{
+		Op: ovsdb.OperationSelect, Table: vswitch.PortTable, Columns: []string{"_uuid", "external_ids"},
+		Where: []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, name)},
+	}}
+	results, err := t.commit(ctx)
+	if err != nil || len(results[0].Rows) == 0 {
+		return err
+	}
+	p := results[0].Rows[0]
+	if ids, _ := p["external_ids"].(ovsdb.OvsMap); ids.GoMap[mark] != markEndpoint {
+		return fmt.Errorf("Overlane has not made it (no external_ids:%s=%s)", mark, markEndpoint)
+	}
+	port, err := ovsdb.NewOvsSet([]any{p["_uuid"]})
+	if err != nil {
+		return err
+	}
+	t.ops = []ovsdb.Operation{{ // port and interface are not rooted: they go with the last reference
+		Op: ovsdb.OperationMutate, Table: vswitch.BridgeTable,
+		Where:     []ovsdb.Condition{ovsdb.NewCondition("ports", ovsdb.ConditionIncludes, port)},
+		Mutations: []ovsdb.Mutation{*ovsdb.NewMutation("ports", ovsdb.MutateOperationDelete, port)},
+	}}
+	_, err = t.commit(ctx)
+	return err
 }
 
 // maxOFPort is the last number that a port may ask for (ovs-vswitchd.conf.db(5), ofport_request).
@@ -252,43 +273,4 @@ func (r rows) numbersOf(b *vswitch.Bridge) map[int]bool {
 		}
 	}
 	return used
-}
-
-// Counters are those of one interface since it was made, seen from the switch: received is what the endpoint sent.
-type Counters struct {
-	RxPackets, RxBytes, RxErrors, RxDropped uint64
-	TxPackets, TxBytes, TxErrors, TxDropped uint64
-}
-
-// Counters reads those of all interfaces of this Open vSwitch, by name. ovs-vswitchd refreshes them every five seconds.
-func (db *DB) Counters(ctx context.Context) (map[string]Counters, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	t, err := db.begin()
-	if err != nil {
-		return nil, fmt.Errorf("read counters: %w", err)
-	}
-	t.ops = []ovsdb.Operation{{Op: ovsdb.OperationSelect, Table: vswitch.InterfaceTable, Columns: []string{"name", "statistics"}, Where: []ovsdb.Condition{}}}
-	results, err := t.commit(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read counters: %w", err)
-	}
-	all := map[string]Counters{}
-	for _, row := range results[0].Rows {
-		name, _ := row["name"].(string)
-		statistics, _ := row["statistics"].(ovsdb.OvsMap)
-		all[name] = countersOf(statistics)
-	}
-	return all, nil
-}
-
-func countersOf(statistics ovsdb.OvsMap) Counters {
-	value := func(key string) uint64 {
-		f, _ := statistics.GoMap[key].(float64)
-		return uint64(f)
-	}
-	return Counters{
-		value("rx_packets"), value("rx_bytes"), value("rx_errors"), value("rx_dropped"),
-		value("tx_packets"), value("tx_bytes"), value("tx_errors"), value("tx_dropped"),
-	}
 }

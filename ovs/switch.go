@@ -21,8 +21,6 @@ type SwitchConfig struct {
 	// PacketIn is told of every packet that a flow hands to the controller, one at a time. While it runs, up to 256 more wait; what comes
 	// beyond is dropped and counted. May be nil.
 	PacketIn func(PacketIn)
-	// PortStatus is told of ports that come, go or change, in the same queue. May be nil.
-	PortStatus func(openflow.PortStatus)
 
 	// Patience is how long the switch may say nothing before it is asked for a sign of life, and then again before the connection is given
 	// up. Zero means 5 seconds.
@@ -51,7 +49,7 @@ type Switch struct {
 	bundles atomic.Uint32 // bundle IDs given out
 	ours    *keySet       // keys of flows that we have made or found, for telling drift
 	drift   chan DriftEvent
-	queue   chan openflow.Message
+	queue   chan openflow.PacketIn
 	dropped atomic.Uint64
 
 	end  sync.Once
@@ -62,7 +60,7 @@ type Switch struct {
 // ErrClosed is the cause of Err after Close.
 var ErrClosed = errors.New("connection closed")
 
-// Dial connects to a bridge and has it tell about packets, ports, and whatever others do to flows, groups and meters.
+// Dial connects to a bridge and has it tell about packets, and whatever others do to flows, groups and meters.
 func Dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
 	if config.Patience == 0 {
 		config.Patience = switchPatience
@@ -86,7 +84,7 @@ func dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
 	s := &Switch{
 		config: config, log: config.Log, conn: conn,
 		turn: make(chan struct{}, 1), applying: make(chan struct{}, 1),
-		ours: newKeySet(), drift: make(chan DriftEvent, 1), queue: make(chan openflow.Message, queueLen),
+		ours: newKeySet(), drift: make(chan DriftEvent, 1), queue: make(chan openflow.PacketIn, queueLen),
 		done: make(chan struct{}),
 	}
 	go s.read()
@@ -104,9 +102,7 @@ func (s *Switch) greet(ctx context.Context) error {
 		openflow.Hello{Versions: 1 << openflow.Version},
 		openflow.SetPacketInFormat{},
 		openflow.SetConfig{MissSendLen: 0xffff},
-		openflow.SetAsync{
-			PacketIn: openflow.AllPacketIn, PortStatus: openflow.AllPortStatus, RequestForward: openflow.AllRequestForward,
-		},
+		openflow.SetAsync{PacketIn: openflow.AllPacketIn, RequestForward: openflow.AllRequestForward},
 		openflow.MonitorRequest{
 			ID: 1, Table: openflow.AllTables,
 			Flags: openflow.MonitorAdd | openflow.MonitorRemoved | openflow.MonitorModify,

@@ -32,7 +32,7 @@ func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Ac
 	return nil
 }
 
-func (s *Switch) enqueue(m openflow.Message) {
+func (s *Switch) enqueue(m openflow.PacketIn) {
 	select {
 	case s.queue <- m:
 	default:
@@ -40,27 +40,16 @@ func (s *Switch) enqueue(m openflow.Message) {
 	}
 }
 
-// deliver calls the callbacks.
+// deliver calls the callback.
 func (s *Switch) deliver() {
 	for {
 		select {
 		case <-s.done:
 			return
 		case m := <-s.queue:
-			s.handOver(m)
-		}
-	}
-}
-
-func (s *Switch) handOver(m openflow.Message) {
-	switch m := m.(type) {
-	case openflow.PacketIn:
-		if s.config.PacketIn != nil {
-			s.config.PacketIn(packetIn(m))
-		}
-	case openflow.PortStatus:
-		if s.config.PortStatus != nil {
-			s.config.PortStatus(m)
+			if s.config.PacketIn != nil {
+				s.config.PacketIn(packetIn(m))
+			}
 		}
 	}
 }

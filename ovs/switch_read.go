@@ -52,7 +52,7 @@ func (s *Switch) take(xid uint32, m openflow.Message) {
 		}
 	case openflow.EchoRequest:
 		s.sendAside(xid, openflow.EchoReply(m))
-	case openflow.PacketIn, openflow.PortStatus:
+	case openflow.PacketIn:
 		s.enqueue(m)
 	case openflow.RequestForward:
 		s.noteForward(m)

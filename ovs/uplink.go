@@ -142,18 +142,22 @@ func (u Uplink) tell(known neighbours) {
 	log.Info("move the uplink, and put it back unless one of its neighbours still answers", "nic", u.NIC, "neighbours", known.addresses)
 }
 
-// await asks until all is well.
+// await asks until all is well. An answer that the end cuts short says nothing of why, so the one before it counts.
 func (u Uplink) await(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
+	var why error
 	for {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("all is put back, because the connection was lost for %s: %w", u.patience(), err)
+			return fmt.Errorf("all is put back, because the connection was lost for %s: %w", u.patience(), why)
 		case <-time.After(askAgainAfter):
 		}
 	}

@@ -25,11 +25,11 @@ type neighbours struct {
 
 const (
 	askARPAtMost  = 8 // neighbours
-	arpRounds     = 3
+	arpRounds     = 5
 	arpRoundTakes = 200 * time.Millisecond
 )
 
-// findNeighbours asks the gateways of the NIC's routes and those that the kernel knows on its link, and gives those that answer within 0.6 s.
+// findNeighbours asks the gateways of the NIC's routes and those that the kernel knows on its link, and gives those that answer within a second.
 func (j *journal) findNeighbours(ctx context.Context) (neighbours, error) {
 	n := neighbours{inventory: j.inventory}
 	for _, r := range j.Routes {

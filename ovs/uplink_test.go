@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/ovs/ovstest"
 )
 
@@ -26,7 +28,36 @@ type uplinkStep struct {
 	Do        string // ensure, remove, restore, check
 	DB        string
 	Uplink    Uplink
-	Reachable string // shell command
+	Reachable string // one of those below, or a shell command
+}
+
+// These need no process, so that they take no time worth mentioning also on a machine that is busy.
+const (
+	untilMoved = "until it is moved"
+	cutsWire   = "always; once it is moved, the wire is dead" // at the first question, before a neighbour is asked
+)
+
+func (s uplinkStep) reachable(ctx context.Context) error {
+	_, err := os.Stat("/proc/sys/net/ipv4/conf/" + UplinkBridge)
+	moved := err == nil
+	switch {
+	case s.Reachable == untilMoved && moved:
+		return errors.New("it is moved")
+	case s.Reachable == cutsWire && moved:
+		return cutWire(ctx, filepath.Join(filepath.Dir(s.DB), UplinkBridge+".mgmt"))
+	case s.Reachable == untilMoved || s.Reachable == cutsWire:
+		return nil
+	}
+	return exec.CommandContext(ctx, "sh", "-c", s.Reachable).Run()
+}
+
+func cutWire(ctx context.Context, socket string) error {
+	sw, err := Dial(ctx, SwitchConfig{Socket: socket})
+	if err != nil {
+		return err
+	}
+	defer sw.Close()
+	return sw.Apply(ctx, Change{Add: []flow.Flow{{Priority: 65535}}})
 }
 
 const uplinkStepEnv = "OVERLANE_UPLINK_STEP"
@@ -41,9 +72,7 @@ func (s uplinkStep) run(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer db.Close()
-	s.Uplink.Reachable = func(ctx context.Context) error {
-		return exec.CommandContext(ctx, "sh", "-c", s.Reachable).Run()
-	}
+	s.Uplink.Reachable = s.reachable
 	var warned bytes.Buffer
 	s.Uplink.Log = slog.New(slog.NewTextHandler(&warned, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	switch s.Do {
@@ -295,7 +324,7 @@ func (h *uplinkHost) mustCarryTCP() {
 func TestUplinkRollsBack(t *testing.T) {
 	t.Parallel()
 	h := newUplinkHost(t, "ovsup-back")
-	got := h.do(uplinkStep{Do: "ensure", Reachable: "test ! -e /proc/sys/net/ipv4/conf/" + UplinkBridge, Uplink: Uplink{Patience: time.Second}})
+	got := h.do(uplinkStep{Do: "ensure", Reachable: untilMoved, Uplink: Uplink{Patience: time.Second}})
 	if !strings.Contains(got, "all is put back, because the connection was lost for 1s") {
 		t.Error(got)
 	}
@@ -311,12 +340,27 @@ func TestUplinkRollsBackWhenTheWireIsDead(t *testing.T) {
 	t.Parallel()
 	h := newUplinkHost(t, "ovsup-local")
 	h.mustPing()
-	dead := "if test -e /proc/sys/net/ipv4/conf/" + UplinkBridge + "; then ovs-ofctl add-flow unix:" + h.ovs.Mgmt(UplinkBridge) + " priority=65535,actions=drop; fi"
-	got := h.do(uplinkStep{Do: "ensure", Reachable: dead, Uplink: Uplink{Patience: 2 * time.Second}})
-	if !strings.Contains(got, "all is put back, because the connection was lost for 2s: none of [192.168.5.3] answers ARP any more") {
+	got := h.do(uplinkStep{Do: "ensure", Reachable: cutsWire, Uplink: Uplink{Patience: 5 * time.Second}})
+	if !strings.Contains(got, "all is put back, because the connection was lost for 5s: none of [192.168.5.3] answers ARP any more") {
 		t.Error(got)
 	}
 	h.mustBeAsBefore()
+}
+
+// The end of the time cuts the last question short. What it would have said is not known, so the one before says why.
+func TestUplinkSaysWhyItRollsBack(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	err := Uplink{Patience: 2 * askAgainAfter}.await(t.Context(), func(ctx context.Context) error {
+		if asked++; asked == 1 {
+			return errors.New("nobody answers")
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err == nil || !strings.Contains(err.Error(), "nobody answers") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Where nobody answered before, nobody is missed; but that is said.
@@ -334,7 +378,7 @@ func TestUplinkWithNobodyToAsk(t *testing.T) {
 func TestUplinkKilled(t *testing.T) {
 	t.Parallel()
 	h := newUplinkHost(t, "ovsup-kill")
-	cmd := h.command(uplinkStep{Do: "ensure", Reachable: "test ! -e /proc/sys/net/ipv4/conf/" + UplinkBridge, Uplink: Uplink{Patience: 10 * time.Minute}})
+	cmd := h.command(uplinkStep{Do: "ensure", Reachable: untilMoved, Uplink: Uplink{Patience: 10 * time.Minute}})
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

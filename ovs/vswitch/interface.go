@@ -7,27 +7,17 @@ import "github.com/ovn-kubernetes/libovsdb/model"
 
 const InterfaceTable = "Interface"
 
-type (
-	InterfaceLinkState = string
-)
-
-var (
-	InterfaceLinkStateUp   InterfaceLinkState = "up"
-	InterfaceLinkStateDown InterfaceLinkState = "down"
-)
-
 // Interface defines an object in Interface table
 type Interface struct {
-	UUID          string              `ovsdb:"_uuid"`
-	Error         *string             `ovsdb:"error"`
-	ExternalIDs   map[string]string   `ovsdb:"external_ids"`
-	Ifindex       *int                `ovsdb:"ifindex" validate:"omitempty,min=0,max=4294967295"`
-	LinkState     *InterfaceLinkState `ovsdb:"link_state" validate:"omitempty,oneof='up' 'down'"`
-	Name          string              `ovsdb:"name"`
-	Ofport        *int                `ovsdb:"ofport"`
-	OfportRequest *int                `ovsdb:"ofport_request" validate:"omitempty,min=1,max=65279"`
-	Options       map[string]string   `ovsdb:"options"`
-	Type          string              `ovsdb:"type"`
+	UUID          string            `ovsdb:"_uuid"`
+	Error         *string           `ovsdb:"error"`
+	ExternalIDs   map[string]string `ovsdb:"external_ids"`
+	Ifindex       *int              `ovsdb:"ifindex" validate:"omitempty,min=0,max=4294967295"`
+	Name          string            `ovsdb:"name"`
+	Ofport        *int              `ovsdb:"ofport"`
+	OfportRequest *int              `ovsdb:"ofport_request" validate:"omitempty,min=1,max=65279"`
+	Options       map[string]string `ovsdb:"options"`
+	Type          string            `ovsdb:"type"`
 }
 
 func (a *Interface) GetUUID() string {
@@ -99,28 +89,6 @@ func copyInterfaceIfindex(a *int) *int {
 }
 
 func equalInterfaceIfindex(a, b *int) bool {
-	if (a == nil) != (b == nil) {
-		return false
-	}
-	if a == b {
-		return true
-	}
-	return *a == *b
-}
-
-func (a *Interface) GetLinkState() *InterfaceLinkState {
-	return a.LinkState
-}
-
-func copyInterfaceLinkState(a *InterfaceLinkState) *InterfaceLinkState {
-	if a == nil {
-		return nil
-	}
-	b := *a
-	return &b
-}
-
-func equalInterfaceLinkState(a, b *InterfaceLinkState) bool {
 	if (a == nil) != (b == nil) {
 		return false
 	}
@@ -217,7 +185,6 @@ func (a *Interface) DeepCopyInto(b *Interface) {
 	b.Error = copyInterfaceError(a.Error)
 	b.ExternalIDs = copyInterfaceExternalIDs(a.ExternalIDs)
 	b.Ifindex = copyInterfaceIfindex(a.Ifindex)
-	b.LinkState = copyInterfaceLinkState(a.LinkState)
 	b.Ofport = copyInterfaceOfport(a.Ofport)
 	b.OfportRequest = copyInterfaceOfportRequest(a.OfportRequest)
 	b.Options = copyInterfaceOptions(a.Options)
@@ -243,7 +210,6 @@ func (a *Interface) Equals(b *Interface) bool {
 		equalInterfaceError(a.Error, b.Error) &&
 		equalInterfaceExternalIDs(a.ExternalIDs, b.ExternalIDs) &&
 		equalInterfaceIfindex(a.Ifindex, b.Ifindex) &&
-		equalInterfaceLinkState(a.LinkState, b.LinkState) &&
 		a.Name == b.Name &&
 		equalInterfaceOfport(a.Ofport, b.Ofport) &&
 		equalInterfaceOfportRequest(a.OfportRequest, b.OfportRequest) &&

@@ -186,23 +186,6 @@ var schema = `{
           },
           "ephemeral": true
         },
-        "link_state": {
-          "type": {
-            "key": {
-              "type": "string",
-              "enum": [
-                "set",
-                [
-                  "up",
-                  "down"
-                ]
-              ]
-            },
-            "min": 0,
-            "max": 1
-          },
-          "ephemeral": true
-        },
         "name": {
           "type": "string",
           "mutable": false

@@ -1,0 +1,72 @@
+package attach
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether anything was missing: a call that
+// was killed may have left it so, or somebody inside. A namespace's path says little, since another one may have it now: then that is an
+// [ErrConflict].
+func Mend(ctx context.Context, r Request) (mended bool, err error) {
+	mended, err = mend(ctx, r)
+	if err != nil {
+		return false, fmt.Errorf("mend %s in %s: %w", r.IfName, r.Netns, err)
+	}
+	return mended, nil
+}
+
+func mend(ctx context.Context, r Request) (bool, error) {
+	if err := r.check(); err != nil {
+		return false, err
+	}
+	p, err := enter(r)
+	if err != nil {
+		return false, err
+	}
+	defer p.close()
+	if err := p.look(); err != nil {
+		return false, err
+	}
+	if p.outer == nil {
+		return false, fmt.Errorf("interface %s: %w", r.HostIf, ErrNotFound)
+	}
+	if err := p.agree(); err != nil {
+		return false, err
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = p.configure()
+	return p.mended, err
+}
+
+// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is kept out of it.
+func MendHost(hostIf string, checksumOffload bool) error {
+	if err := mendHost(hostIf, checksumOffload); err != nil {
+		return fmt.Errorf("mend %s: %w", hostIf, err)
+	}
+	return nil
+}
+
+func mendHost(hostIf string, checksumOffload bool) error {
+	if !ours(hostIf) {
+		return fmt.Errorf("%w: not a name that Overlane gives", ErrInvalid)
+	}
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	p := &plumbing{Request: Request{HostIf: hostIf, ChecksumOffload: checksumOffload}, host: h}
+	if p.outer, err = h.LinkByName(hostIf); err != nil {
+		return err
+	}
+	if err := p.deafen(); err != nil {
+		return err
+	}
+	return p.setUp(h, p.outer)
+}
