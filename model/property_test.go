@@ -114,7 +114,8 @@ func someObject(t *rapid.T) Object {
 			Address: netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
 			MTU:     pick(t, "mtu", 0, 1400, 1500, 9000)}}
 	case "VPC":
-		return Object{Kind: "VPC", Name: vpc, Spec: &VPCSpec{MTU: pick(t, "mtu", 0, 1350, 1450, 8950)}}
+		return Object{Kind: "VPC", Name: vpc, Spec: &VPCSpec{
+			MTU: pick(t, "mtu", 0, 1350, 1450, 8950), TransitVNI: pick[VNI](t, "transit", 0, 0, 7, 8)}}
 	case "Subnet":
 		return Object{Kind: "Subnet", Name: subnet, Spec: &SubnetSpec{
 			CIDR:    netip.MustParsePrefix(pick(t, "cidr", "10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28")),
@@ -258,6 +259,10 @@ func clash(x, y Object) []string {
 		if b := y.Spec.(*HostSpec); a.Address == b.Address {
 			return both(a.Address)
 		}
+	case *VPCSpec:
+		if b := y.Spec.(*VPCSpec); a.TransitVNI == b.TransitVNI && a.TransitVNI != 0 {
+			return both(a.TransitVNI)
+		}
 	case *SubnetSpec:
 		b := y.Spec.(*SubnetSpec)
 		if a.VNI == b.VNI && a.VNI != 0 {
@@ -282,7 +287,7 @@ func clash(x, y Object) []string {
 func forbidden(s *State, after map[Key]Object, stored Spec, o Object) []string {
 	switch was := stored.(type) {
 	case *VPCSpec:
-		if was.MTU != o.Spec.(*VPCSpec).MTU {
+		if now := o.Spec.(*VPCSpec); was.MTU != now.MTU || was.TransitVNI != now.TransitVNI {
 			return underPlugged(s, after, o)
 		}
 	case *SubnetSpec:

@@ -16,7 +16,7 @@ type State struct {
 	kinds    []tree[string, *Object] // by name, in the order of Kinds
 
 	hostAt  tree[netip.Addr, string] // VTEP address -> host
-	ofVNI   tree[VNI, string]        // -> subnet
+	ofVNI   tree[VNI, string]        // -> subnet, or VPC whose transit VNI it is
 	ranges  tree[place, cidrOf]      // VPC, first address of the CIDR -> CIDR and subnet
 	on      tree[seat, *Object]      // host, endpoint -> endpoint
 	at      tree[place, string]      // subnet, address -> endpoint

@@ -5,19 +5,6 @@ import (
 	"net/netip"
 )
 
-// VNI is a VXLAN network identifier, 24 bits (RFC 7348 section 5).
-type VNI uint32
-
-// MaxVNI is the last VNI a subnet may have. The one above it, [ProbeVNI], carries Overlane's own probes between hosts.
-const (
-	MinVNI   VNI = 1
-	MaxVNI   VNI = 0xfffffe
-	ProbeVNI VNI = 0xffffff
-)
-
-// FirstAllocatedVNI is where allocation begins; those below are left to people's own choice.
-const FirstAllocatedVNI VNI = 4096
-
 // SubnetSpec is an L2 segment across hosts. Its name is VPC/SUBNET.
 type SubnetSpec struct {
 	CIDR    netip.Prefix `json:"cidr" doc:"IPv4 addresses of the subnet, prefix /8 to /30; disjoint from the other subnets of the VPC."`
@@ -54,9 +41,7 @@ var subnetKind = Kind{
 func (s *SubnetSpec) Check(name string) Problems {
 	f := about(Key{"Subnet", name})
 	f.cidr(s.CIDR)
-	if s.VNI > MaxVNI {
-		f.add("spec.vni", s.VNI, fmt.Sprintf("is not from %d to %d", MinVNI, MaxVNI), "choose one in that range, or leave it out")
-	}
+	f.vni("spec.vni", s.VNI)
 	if s.Gateway.IsValid() && len(f.problems) == 0 {
 		if why := s.unusable(s.Gateway); why != "" {
 			f.add("spec.gateway", s.Gateway, why, "choose "+s.firstAddress().String()+", for example, or leave it out")
@@ -146,7 +131,7 @@ func settleSubnets(a *admission, puts []*put) {
 	}
 	for _, p := range puts {
 		if spec := p.after.Spec.(*SubnetSpec); spec.VNI == 0 && !a.refused[p.key()] {
-			a.allocateVNI(p, spec)
+			spec.VNI = a.allocateVNI(p, "spec.vni", FirstAllocatedVNI)
 		}
 		if !a.refused[p.key()] {
 			a.draft.put(p.after)
@@ -162,11 +147,7 @@ func (a *admission) settleSubnet(p *put, spec *SubnetSpec) {
 	} else {
 		a.draft.ranges.put(a.draft.edit, place{vpcOf(p.after.Name), spec.CIDR.Addr()}, cidrOf{spec.CIDR, p.after.Name})
 	}
-	if other, taken := a.draft.ofVNI.get(spec.VNI); taken {
-		a.refuse(p, "spec.vni", spec.VNI, "is the VNI of Subnet "+other, "choose another one, or leave it out")
-	} else if spec.VNI != 0 {
-		a.draft.ofVNI.put(a.draft.edit, spec.VNI, p.after.Name)
-	}
+	a.claimVNI(p, "spec.vni", spec.VNI)
 	if p.before != nil {
 		a.keepsEndpoints(p, p.before.Spec.(*SubnetSpec), spec)
 	}
@@ -208,21 +189,4 @@ func (d *draft) overlap(vpc string, cidr netip.Prefix) (cidrOf, bool) {
 		}
 	}
 	return cidrOf{}, false
-}
-
-// allocateVNI gives a subnet the lowest free VNI of the range for allocation.
-func (a *admission) allocateVNI(p *put, spec *SubnetSpec) {
-	d := a.draft
-	start := d.ofVNI.rank(FirstAllocatedVNI)
-	free := firstGap(d.ofVNI.len()-start, func(i int) bool {
-		vni, _, _ := d.ofVNI.at(start + i)
-		return vni == FirstAllocatedVNI+VNI(i)
-	})
-	vni := FirstAllocatedVNI + VNI(free)
-	if vni > MaxVNI {
-		a.refuse(p, "spec.vni", nil, "cannot be allocated: all are taken", fmt.Sprintf("choose one below %d", FirstAllocatedVNI))
-		return
-	}
-	spec.VNI = vni
-	d.ofVNI.put(d.edit, vni, p.after.Name)
 }

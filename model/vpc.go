@@ -5,9 +5,11 @@ import (
 	"strings"
 )
 
-// VPCSpec is a tenant's isolated address space. CIDRs of two VPCs may overlap.
+// VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach each other by way of their
+// gateway addresses.
 type VPCSpec struct {
-	MTU int `json:"mtu,omitempty" doc:"MTU of every endpoint in bytes of IP, 576 to 9000; default, set at creation: the least over the hosts of their underlay MTU less 50, or 1450 without hosts."`
+	MTU        int `json:"mtu,omitempty" doc:"MTU of every endpoint in bytes of IP, 576 to 9000; default, set at creation: the least over the hosts of their underlay MTU less 50, or 1450 without hosts."`
+	TransitVNI VNI `json:"transitVNI,omitempty" doc:"Number of the VPC's routing domain, a VNI that no subnet may have; default: the lowest free one from 15728640."`
 }
 
 // The MTU of a VPC, in bytes of IP: what every IPv4 host must take (RFC 791 section 3.2), and the usual jumbo frame.
@@ -18,7 +20,7 @@ const (
 
 var vpcKind = Kind{
 	Name: "VPC", Plural: "vpcs", Short: "v", Path: []string{"VPC"},
-	Doc:       "A tenant's isolated address space.",
+	Doc:       "A tenant's isolated address space, whose subnets are routed.",
 	New:       func() Spec { return new(VPCSpec) },
 	NewStatus: func() any { return new(VPCStatus) },
 	Columns: []Column{
@@ -40,27 +42,50 @@ func (s *VPCSpec) Check(name string) Problems {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to %d", MinMTU, MaxMTU),
 			"leave it out, and it is what the hosts can carry")
 	}
+	f.vni("spec.transitVNI", s.TransitVNI)
 	return f.problems
 }
 
 func (s *VPCSpec) copy() Spec { c := *s; return &c }
 
 func (s *VPCSpec) complete(stored Spec) {
-	if was, _ := stored.(*VPCSpec); was != nil && s.MTU == 0 {
+	was, _ := stored.(*VPCSpec)
+	if was == nil {
+		return
+	}
+	if s.MTU == 0 {
 		s.MTU = was.MTU
+	}
+	if s.TransitVNI == 0 {
+		s.TransitVNI = was.TransitVNI
 	}
 }
 
-func (s *VPCSpec) enter(*draft, *Object, *Object) {}
+func (s *VPCSpec) enter(d *draft, o, _ *Object) {
+	if s.TransitVNI != 0 {
+		d.ofVNI.put(d.edit, s.TransitVNI, o.Name)
+	}
+}
 
-func (s *VPCSpec) leave(*draft, *Object, *Object) {}
+func (s *VPCSpec) leave(d *draft, o, _ *Object) { release(d, &d.ofVNI, s.TransitVNI, o.Name) }
 
-// settleVPCs sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
+// settleVPCs gives a transit VNI to VPCs without, sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
 // hosts: an endpoint that is plugged in later is judged then.
 func settleVPCs(a *admission, puts []*put) {
 	least := 0
 	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		a.claimVNI(p, "spec.transitVNI", p.after.Spec.(*VPCSpec).TransitVNI)
+	}
+	for _, p := range a.accepted(puts) {
 		spec := p.after.Spec.(*VPCSpec)
+		if spec.TransitVNI == 0 {
+			spec.TransitVNI = a.allocateVNI(p, "spec.transitVNI", FirstTransitVNI)
+		}
 		if spec.MTU == 0 {
 			if least == 0 {
 				least = leastMTU(&a.draft.State)
@@ -70,6 +95,7 @@ func settleVPCs(a *admission, puts []*put) {
 		a.draft.put(p.after)
 		if p.before != nil {
 			a.keepsPlugged(p, "spec.mtu", p.before.Spec.(*VPCSpec).MTU, spec.MTU)
+			a.keepsPlugged(p, "spec.transitVNI", p.before.Spec.(*VPCSpec).TransitVNI, spec.TransitVNI)
 		}
 	}
 }
