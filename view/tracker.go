@@ -20,7 +20,7 @@ func New(state *model.State, host string) View {
 // the subnets that it touched, whatever the size of the network. It is not safe for concurrent use.
 type Tracker struct {
 	state   *model.State
-	members map[string]map[string]int // subnet -> host -> how many endpoints of it are there
+	members map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
 	places  map[string]place          // endpoint -> where it was when last looked at
 	hosts   map[string]*known         // the subscribed
 }
@@ -34,7 +34,7 @@ type place struct {
 // known is what a subscribed host has been told.
 type known struct {
 	vtep     netip.Addr
-	segments map[string]Segment // by subnet
+	segments map[string]map[string]Segment // by VPC and subnet
 	peers    map[string]Peer
 }
 
@@ -49,13 +49,12 @@ func NewTracker(state *model.State) *Tracker {
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
-	t.hosts[host] = &known{segments: map[string]Segment{}, peers: map[string]Peer{}}
+	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, peers: map[string]Peer{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
-	touched := touched{hosts: true, subnets: map[string]map[AddressKey]bool{}}
-	for subnet, members := range t.members {
-		if members[host] > 0 {
-			touched.subnets[subnet] = nil
-		}
+	touched := newTouched()
+	touched.hosts = true
+	for o := range t.state.EndpointsOn(host) {
+		touched.subnet(model.Parent(o.Name))
 	}
 	t.tell(host, touched, &d)
 	d.sort()
@@ -83,12 +82,17 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts   bool                           // a host came, went or has another address
-	subnets map[string]map[AddressKey]bool // subnet -> addresses in it that came, went or changed
+	hosts bool // a host came, went or has another address
+	vpcs  map[string]subnets
 }
 
+// subnets of a VPC -> addresses in it that came, went or changed
+type subnets map[string]map[AddressKey]bool
+
+func newTouched() touched { return touched{vpcs: map[string]subnets{}} }
+
 func (t *Tracker) touch(changes []model.Change) touched {
-	r := touched{subnets: map[string]map[AddressKey]bool{}}
+	r := newTouched()
 	for _, c := range changes {
 		switch c.Key().Kind {
 		case "Host":
@@ -123,8 +127,10 @@ func (t *Tracker) move(endpoint string) [2]place {
 	if spec, in := t.state.Endpoint(endpoint), t.state.Subnet(subnet); spec != nil && in != nil {
 		now = place{spec.Host, AddressKey{in.VNI, spec.Address}}
 	}
-	t.count(subnet, was.host, -1)
-	t.count(subnet, now.host, 1)
+	for _, in := range []string{subnet, model.Parent(subnet)} {
+		t.count(in, was.host, -1)
+		t.count(in, now.host, 1)
+	}
 	if now.host == "" {
 		delete(t.places, endpoint)
 	} else {
@@ -134,22 +140,26 @@ func (t *Tracker) move(endpoint string) [2]place {
 }
 
 func (r *touched) subnet(name string) map[AddressKey]bool {
-	if r.subnets[name] == nil {
-		r.subnets[name] = map[AddressKey]bool{}
+	vpc := model.Parent(name)
+	if r.vpcs[vpc] == nil {
+		r.vpcs[vpc] = subnets{}
 	}
-	return r.subnets[name]
+	if r.vpcs[vpc][name] == nil {
+		r.vpcs[vpc][name] = map[AddressKey]bool{}
+	}
+	return r.vpcs[vpc][name]
 }
 
-func (t *Tracker) count(subnet, host string, n int) {
+func (t *Tracker) count(in, host string, n int) {
 	if host == "" {
 		return
 	}
-	if t.members[subnet] == nil {
-		t.members[subnet] = map[string]int{}
+	if t.members[in] == nil {
+		t.members[in] = map[string]int{}
 	}
-	t.members[subnet][host] += n
-	if t.members[subnet][host] == 0 {
-		delete(t.members[subnet], host)
+	t.members[in][host] += n
+	if t.members[in][host] == 0 {
+		delete(t.members[in], host)
 	}
 }
 
@@ -160,8 +170,8 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 		d.VTEP, k.vtep = vtep, vtep
 	}
 	membership := touched.hosts
-	for subnet, addresses := range touched.subnets {
-		membership = t.tellSegment(host, subnet, addresses, d) || membership
+	for vpc, subnets := range touched.vpcs {
+		membership = t.tellVPC(host, vpc, subnets, d) || membership
 	}
 	if membership {
 		t.tellPeers(host, d)
@@ -169,24 +179,49 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 	return d.VTEP != (netip.Addr{}) || len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses) > 0
 }
 
-// tellSegment reports whether the segment's members have changed for this host.
-func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool, d *Delta) bool {
+// tellVPC reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
+func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
 	k := t.hosts[host]
-	old, had := k.segments[subnet]
-	now, exists := t.segment(subnet)
-	if !exists || t.members[subnet][host] == 0 {
-		if had {
-			delete(k.segments, subnet)
-			d.GoneSegments = append(d.GoneSegments, old.VNI)
+	known, had := k.segments[vpc]
+	if t.members[vpc][host] == 0 {
+		for _, s := range known {
+			d.GoneSegments = append(d.GoneSegments, s.VNI)
 		}
+		delete(k.segments, vpc)
 		return had
 	}
-	k.segments[subnet] = now
+	if !had {
+		k.segments[vpc] = map[string]Segment{}
+		touched = subnets{}
+		for o := range t.state.SubnetsOf(vpc) {
+			touched[o.Name] = nil
+		}
+	}
+	changed := !had
+	for subnet, addresses := range touched {
+		changed = t.tellSegment(host, subnet, addresses, d) || changed
+	}
+	return changed
+}
+
+// tellSegment reports whether the segment's members have changed for this host.
+func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool, d *Delta) bool {
+	segments := t.hosts[host].segments[model.Parent(subnet)]
+	old, had := segments[subnet]
+	now, exists := t.segment(subnet)
+	if had && old.VNI != now.VNI {
+		delete(segments, subnet)
+		d.GoneSegments = append(d.GoneSegments, old.VNI)
+	}
+	if !exists {
+		return had
+	}
+	segments[subnet] = now
 	changed := !had || !sameSegment(old, now)
 	if changed {
 		d.Segments = append(d.Segments, now)
 	}
-	if !had {
+	if !had || old.VNI != now.VNI {
 		t.tellAllAddresses(host, subnet, now.VNI, d)
 	} else {
 		t.tellAddresses(host, subnet, addresses, d)
@@ -223,8 +258,8 @@ func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec
 func (t *Tracker) tellPeers(host string, d *Delta) {
 	k := t.hosts[host]
 	now := map[string]Peer{}
-	for _, s := range k.segments {
-		for _, member := range s.Members {
+	for vpc := range k.segments {
+		for member := range t.members[vpc] {
 			if vtep, ok := t.vtep(member); ok && member != host {
 				now[member] = Peer{member, vtep}
 			}
@@ -251,7 +286,7 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 	s := Segment{VNI: spec.VNI, Subnet: name, CIDR: spec.CIDR, Gateway: spec.Gateway,
 		Members: slices.Sorted(maps.Keys(t.members[name]))}
 	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
-		s.MTU = vpc.MTU
+		s.VPC, s.MTU = vpc.TransitVNI, vpc.MTU
 	}
 	return s, true
 }
@@ -259,7 +294,7 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 func sameSegment(a, b Segment) bool {
 	members := slices.Equal(a.Members, b.Members)
 	a.Members, b.Members = nil, nil
-	return members && a.VNI == b.VNI && a.Subnet == b.Subnet && a.CIDR == b.CIDR && a.Gateway == b.Gateway && a.MTU == b.MTU
+	return members && a.VNI == b.VNI && a.VPC == b.VPC && a.Subnet == b.Subnet && a.CIDR == b.CIDR && a.Gateway == b.Gateway && a.MTU == b.MTU
 }
 
 func (t *Tracker) vtep(host string) (netip.Addr, bool) {

@@ -59,15 +59,22 @@ type world struct{ state *model.State }
 
 func newWorld() *world {
 	w := &world{model.NewState()}
-	w.put("VPC", "blue", &model.VPCSpec{MTU: 1450})
-	for i := range 3 {
-		w.put("Subnet", fmt.Sprintf("blue/s%d", i), &model.SubnetSpec{VNI: model.VNI(100 + i), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
+	for i, vpc := range vpcs {
+		w.put("VPC", vpc, &model.VPCSpec{MTU: 1450, TransitVNI: model.VNI(900 + i)})
+	}
+	for i := range 4 {
+		w.put("Subnet", subnetOf(i), &model.SubnetSpec{VNI: model.VNI(100 + i), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	}
 	for i := range 4 {
 		w.put("Host", fmt.Sprintf("h%d", i), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 0, byte(i)})})
 	}
 	return w
 }
+
+var vpcs = []string{"blue", "red"}
+
+// subnetOf is one of four subnets, two of each VPC.
+func subnetOf(n int) string { return fmt.Sprintf("%s/s%d", vpcs[n%2], n%4) }
 
 func (w *world) put(kind, name string, spec model.Spec) []model.Change {
 	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: kind, Name: name, Spec: spec}})
@@ -80,14 +87,22 @@ func (w *world) apply(c ...model.Change) []model.Change {
 
 func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
-	subnet := fmt.Sprintf("blue/s%d", n%3)
+	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
 	switch rapid.IntRange(0, 9).Draw(t, "what") {
 	case 0:
-		return w.put("VPC", "blue", &model.VPCSpec{MTU: 1400 + n})
+		return w.put("VPC", vpcs[n%2], &model.VPCSpec{MTU: 1400 + n, TransitVNI: model.VNI(900 + n)})
 	case 1:
 		return w.put("Host", fmt.Sprintf("h%d", n%4), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 1, byte(n)})})
-	case 2, 3, 4:
+	case 2:
+		if w.state.CountUnder("Endpoint", subnet) > 0 {
+			return nil
+		}
+		if n > 6 {
+			return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "Subnet", Name: subnet}})
+		}
+		return w.put("Subnet", subnet, &model.SubnetSpec{VNI: model.VNI(100 + 10*n%40 + n%4), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
+	case 3, 4, 5:
 		return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "Endpoint", Name: fmt.Sprintf("%s/e%d", subnet, n)}})
 	default:
 		return w.put("Endpoint", fmt.Sprintf("%s/e%d", subnet, n), &model.EndpointSpec{Host: host,

@@ -1,5 +1,5 @@
-// Package view is what one host must know: the segments it has endpoints on, the addresses of those segments, and
-// the hosts behind them. It is pure, runs in the server, and its values travel to the agents.
+// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between them, the addresses of
+// those segments, and the hosts behind them. It is pure, runs in the server, and its values travel to the agents.
 package view
 
 import (
@@ -12,8 +12,8 @@ import (
 type View struct {
 	Host      string                 // whose view this is
 	VTEP      netip.Addr             // its own tunnel address
-	Segments  map[model.VNI]Segment  // those on which the host has an endpoint
-	Peers     map[string]Peer        // the other hosts that share a segment, by name
+	Segments  map[model.VNI]Segment  // those of the VPCs of which the host has an endpoint
+	Peers     map[string]Peer        // the other hosts that share a VPC, by name
 	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
 }
 
@@ -26,6 +26,7 @@ type AddressKey struct {
 // Segment is a subnet as its switches see it.
 type Segment struct {
 	VNI     model.VNI    `json:"vni"`
+	VPC     model.VNI    `json:"vpc"`    // its VPC's transit VNI, which tells routing domains apart
 	Subnet  string       `json:"subnet"` // VPC/SUBNET
 	CIDR    netip.Prefix `json:"cidr"`
 	Gateway netip.Addr   `json:"gateway"`
