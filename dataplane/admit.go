@@ -8,14 +8,17 @@ import (
 
 // Admit decides which segment a packet belongs to. Ports and VNIs that are not in intent are dropped and counted.
 
-func admitEndpoint(a view.Address, port uint32) flow.Flow {
-	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port)),
-		Actions: []flow.Action{set(slotVNI, uint32(a.VNI)), flow.Goto{Table: tableSource}}}
+func admitEndpoint(s view.Segment, port uint32) flow.Flow {
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port)), Actions: belongs(s)}
 }
 
 func admitTunnel(w Wiring, s view.Segment) flow.Flow {
 	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(s.VNI)),
-		Actions: []flow.Action{set(slotVNI, uint32(s.VNI)), flow.Goto{Table: tableSource}}}
+		Actions: belongs(s)}
+}
+
+func belongs(s view.Segment) []flow.Action {
+	return []flow.Action{set(slotVNI, uint32(s.VNI)), set(slotVPC, uint32(s.VPC)), flow.Goto{Table: tableSource}}
 }
 
 // admitStatic also takes the probes between hosts, which ride a VNI of their own; verify knows the peers.

@@ -16,6 +16,7 @@ func answerStatic() []flow.Flow {
 			Actions: []flow.Action{
 				copyAll(flow.ARPTPA, slotKey.Field),
 				flow.Resubmit{Table: tableLocate},
+				flow.Resubmit{Table: tableSame},
 				flow.Goto{Table: tableReply},
 			}},
 		// The agent asks endpoints as the gateway whether they are there.
@@ -31,7 +32,7 @@ func answerStatic() []flow.Flow {
 
 func replyStatic() []flow.Flow {
 	return []flow.Flow{
-		drop(tableReply, prioNormal, dropARPUnknown, flow.ARP, is(foundKind, kindNothing)),
+		drop(tableReply, prioNormal, dropARPUnknown, flow.ARP, is(slotSame, 0)),
 		{Table: tableReply, Priority: prioRest, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{
 				copyAll(flow.EthSrc, flow.EthDst),

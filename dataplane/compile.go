@@ -96,7 +96,7 @@ func compileStatic(w Wiring) Entries {
 	var e Entries
 	for _, part := range [][]flow.Flow{
 		admitStatic(w), sourceStatic(w), judgeStatic(w), answerStatic(), replyStatic(),
-		forwardStatic(), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(),
+		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameStatic(),
 	} {
 		e.Flows = append(e.Flows, part...)
 	}
@@ -109,11 +109,13 @@ func compileStatic(w Wiring) Entries {
 }
 
 func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
-	group, has := floodGroup(v, w, s)
-	e := Entries{Flows: []flow.Flow{admitTunnel(w, s), locateGateway(s)}}
-	if has {
-		e.Groups = append(e.Groups, group)
-		e.Flows = append(e.Flows, forwardFlood(s))
+	e := Entries{Flows: []flow.Flow{locateGateway(s), sameSegment(s)}}
+	if slices.Contains(s.Members, v.Host) {
+		e.Flows = append(e.Flows, admitTunnel(w, s))
+		if group, has := floodGroup(v, w, s); has {
+			e.Groups = append(e.Groups, group)
+			e.Flows = append(e.Flows, forwardFlood(s))
+		}
 	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "Subnet " + s.Subnet
@@ -123,12 +125,16 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 
 func compileAddress(v *view.View, w Wiring, a view.Address) Entries {
 	var e Entries
+	s, ok := v.Segments[a.VNI]
+	if !ok {
+		return e
+	}
 	if a.Host == v.Host {
 		if port, ok := w.Ports[a.AddressKey]; ok {
-			e.Flows = []flow.Flow{admitEndpoint(a, port), verifyEndpoint(a, port), locateHere(a, port)}
+			e.Flows = []flow.Flow{admitEndpoint(s, port), verifyEndpoint(a, port), locateHere(s, a, port)}
 		}
 	} else if peer, ok := v.Peers[a.Host]; ok {
-		e.Flows = []flow.Flow{locateElsewhere(a, peer)}
+		e.Flows = []flow.Flow{locateElsewhere(s, a, peer)}
 	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "Endpoint " + a.Endpoint
@@ -150,7 +156,11 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 		}
 	}
 	for _, s := range d.Segments {
-		add(Subject{Segment: s.VNI})
+		if known, had := v.Segments[s.VNI]; had && known.VPC == s.VPC {
+			add(Subject{Segment: s.VNI})
+		} else {
+			affectedBySegment(v, s.VNI, add)
+		}
 	}
 	for _, vni := range d.GoneSegments {
 		affectedBySegment(v, vni, add)
@@ -172,7 +182,7 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 	return subjects, true
 }
 
-// affectedBySegment walks the whole view: a segment that goes takes its addresses with it, and that is seldom.
+// affectedBySegment walks the whole view: a segment that comes or goes takes its addresses with it, and that is seldom.
 func affectedBySegment(v *view.View, vni model.VNI, add func(Subject)) {
 	add(Subject{Segment: vni})
 	for key := range v.Addresses {

@@ -88,7 +88,7 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	n := func(what string) int { return rapid.IntRange(0, 2).Draw(t, what) }
 	for range n("segments") {
 		key := randomKey(t)
-		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, Subnet: fmt.Sprint("blue/s", key.VNI),
+		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: key.VNI + model.VNI(1000*rapid.IntRange(1, 2).Draw(t, "vpc")), Subnet: fmt.Sprint("blue/s", key.VNI),
 			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
 	}
@@ -127,7 +127,7 @@ func big() (*view.View, dataplane.Wiring) {
 		}
 	}
 	for s := range subnets {
-		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), Subnet: fmt.Sprintf("blue/s%d", s),
+		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), VPC: model.FirstTransitVNI, Subnet: fmt.Sprintf("blue/s%d", s),
 			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16), Gateway: netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), Members: members})
 	}
 	w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}}

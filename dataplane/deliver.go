@@ -14,14 +14,14 @@ func deliverStatic(w Wiring) []flow.Flow {
 			Actions: []flow.Action{
 				toDestination,
 				copyAll(foundVTEP.Field, flow.TunDst),
-				copyBits(slotVNI.Field, flow.TunID, 32),
+				copyBits(foundVNI.Field, flow.TunID, 32),
 				flow.Output{Port: w.Tunnel},
 			}},
 		drop(tableDeliver, prioSpecial+10, dropGateway, is(foundKind, kindGateway), inPort(w.Tunnel)),
 		{Table: tableDeliver, Priority: prioSpecial, Match: flow.On(is(foundKind, kindGateway), flow.IP, flow.ICMP,
 			flow.Eq(flow.ICMPType, icmpEcho), flow.Eq(flow.ICMPCode, flow.U32(0))),
 			Actions: echoReply()},
-		drop(tableDeliver, prioNormal, dropGateway, is(foundKind, kindGateway)),
+		dropTelling(tableDeliver, prioNormal, dropGateway, ForAgentRefused, is(foundKind, kindGateway)),
 		drop(tableDeliver, prioMiss, dropNowhere),
 	}
 }

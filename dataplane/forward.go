@@ -19,14 +19,16 @@ func forwardStatic() []flow.Flow {
 			Actions: []flow.Action{
 				copyAll(flow.IPDst, slotKey.Field),
 				flow.Resubmit{Table: tableLocate},
-				flow.Goto{Table: tableDeliver},
+				flow.Resubmit{Table: tableSame},
+				flow.Goto{Table: tableRoute},
 			}},
 		drop(tableForward, prioMiss, dropNowhere),
 	}
 }
 
+// forwardFlood takes the multicast of the segment's own endpoints; it is not routed.
 func forwardFlood(s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableForward, Priority: prioSpecial, Match: flow.On(is(slotVNI, uint32(s.VNI)), multicast),
+	return flow.Flow{Table: tableForward, Priority: prioSpecial, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI)), multicast),
 		Actions: []flow.Action{flow.ToGroup{ID: floodGroupID(s.VNI)}}}
 }
 

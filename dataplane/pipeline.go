@@ -8,9 +8,11 @@
 //     must come from the host that its inner sender lives on.
 //   - ARP is answered here, from intent, and is never forwarded; so is a ping of the gateway.
 //   - A unicast packet goes to the one place where its destination lives, a multicast packet to the hosts with members.
+//   - A packet to the gateway's MAC is routed here, whatever subnet of the VPC its destination is in, and leaves under that subnet's VNI
+//     (asymmetric IRB); any other stays within its segment.
 //   - What is left is dropped, and every drop has a name and a counter.
 //
-// Every address of a segment is one flow, in the table locate. The sender's check, the ARP answer and forwarding all look
+// Every address of a VPC is one flow, in the table locate. The sender's check, the ARP answer and forwarding all look
 // an address up there, as in a subroutine; that is why a host's table grows by one flow for each endpoint elsewhere.
 package dataplane
 
@@ -34,10 +36,12 @@ const (
 	tableAnswer
 	tableReply
 	tableForward
+	tableRoute
 	tableDeliver
 	tableProbe
 	tableLocate
 	tableVerify
+	tableSame
 )
 
 // Tables is the pipeline. docs/pipeline.md is printed from it.
@@ -48,10 +52,12 @@ var Tables = []Table{
 	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP.", "on to forward"},
 	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
 	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
+	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, or by way of the gateway, which counts its TTL down.", "drop: beyond the segment, and not by way of the gateway"},
 	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
 	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
-	{tableLocate, "locate", "Subroutine: where an address of a segment lives. One flow for each address.", "found nothing"},
+	{tableLocate, "locate", "Subroutine: where an address of a VPC lives. One flow for each address.", "found nothing"},
 	{tableVerify, "verify", "Subroutine: does what locate found fit the port, the MAC and the outer source?", "marks the packet"},
+	{tableSame, "same", "Subroutine: is the address that locate found of the packet's own segment?", "no"},
 }
 
 // Names are the table names as the switch is told them.
@@ -80,10 +86,13 @@ var (
 	foundKind = Slot{flow.Reg6, "found kind", "nothing, an endpoint here, an endpoint elsewhere, or the gateway"}
 	slotBad   = Slot{flow.Reg7, "bad", "1 once verify has not found what the packet claims"}
 	slotAsker = Slot{flow.Reg8, "asker", "the port that an ARP request came in by"}
+	slotVPC   = Slot{flow.Reg9, "vpc", "the routing domain of that segment, the VPC's transit VNI"}
+	foundVNI  = Slot{flow.Reg10, "found vni", "the segment of the address that was found"}
+	slotSame  = Slot{flow.Reg11, "same", "1 if that is the packet's own"}
 )
 
 // Slots are all registers in use.
-var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker}
+var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame}
 
 // What locate finds.
 const (
@@ -105,6 +114,7 @@ const (
 const (
 	meterARP   uint32 = 0x4f00
 	meterProbe uint32 = 0x4f01
+	meterICMP  uint32 = 0x4f02
 )
 
 // Meters are those of every switch.
@@ -112,6 +122,7 @@ func Meters() []flow.Meter {
 	return []flow.Meter{
 		{ID: meterARP, Rate: 500, Burst: 500},
 		{ID: meterProbe, Rate: 500, Burst: 500},
+		{ID: meterICMP, Rate: 200, Burst: 200},
 	}
 }
 
@@ -119,6 +130,10 @@ func Meters() []flow.Meter {
 const (
 	ForAgentARP   byte = 1 // an ARP reply of an endpoint to the gateway: it is alive
 	ForAgentProbe byte = 2 // our own probe, reflected by a peer's switch
+
+	ForAgentExpired     byte = 3 // routed, and its TTL is used up
+	ForAgentUnreachable byte = 4 // routed, and nobody has its destination
+	ForAgentRefused     byte = 5 // for the gateway itself, which has no such service
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.
@@ -137,17 +152,20 @@ var (
 	dropStranger    = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
 	dropSpoofed     = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
 	dropARP         = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
-	dropARPUnknown  = Drop{"arp-unknown", "ARP request for an address that no endpoint has"}
+	dropARPUnknown  = Drop{"arp-unknown", "ARP request for an address that no endpoint of the segment has"}
 	dropUnforwarded = Drop{"unforwarded", "multicast of a segment that has no members here"}
+	dropExpired     = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
+	dropBeyond      = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
+	dropMisdirected = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own, or for the gateway's MAC"}
 	dropMoved       = Drop{"moved", "tunnel packet for an endpoint that has moved away"}
-	dropGateway     = Drop{"gateway", "sent to the gateway address, which answers ARP and ping only"}
-	dropNowhere     = Drop{"no-such-address", "no endpoint of the segment has the destination address"}
+	dropGateway     = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
+	dropNowhere     = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}
 	dropProbe       = Drop{"probe", "probe between hosts from a host that is no peer"}
 )
 
 // Drops are all reasons.
 var Drops = []Drop{dropPort, dropVNI, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
-	dropARPUnknown, dropUnforwarded, dropMoved, dropGateway, dropNowhere, dropProbe}
+	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropMoved, dropGateway, dropNowhere, dropProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.
 const dropOwner = "drop "
@@ -155,3 +173,13 @@ const dropOwner = "drop "
 func drop(table uint8, priority uint16, why Drop, match ...flow.Part) flow.Flow {
 	return flow.Flow{Table: table, Priority: priority, Match: flow.On(match...), Owner: dropOwner + why.Name}
 }
+
+// dropTelling drops, counts, and has the agent tell the sender why.
+func dropTelling(table uint8, priority uint16, why Drop, what byte, match ...flow.Part) flow.Flow {
+	f := drop(table, priority, why, match...)
+	f.Actions = []flow.Action{flow.UseMeter{ID: meterICMP}, flow.Controller{Userdata: []byte{what}, MaxLen: toldLen}}
+	return f
+}
+
+// toldLen is as much of a packet as an ICMP error quotes at most (RFC 1812 section 4.3.2.3), and its Ethernet header.
+const toldLen = 14 + 576

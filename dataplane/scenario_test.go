@@ -29,7 +29,8 @@ import (
 // A scenario is an intent, the flows of each host, and packets with their stories. The packets' section is a line for each:
 //
 //	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
-//	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC]
+//	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
+//	SENDER udp TARGET [the same]
 //
 // SENDER is an endpoint, or HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI.
 func TestScenarios(t *testing.T) {
@@ -191,7 +192,7 @@ func (n *network) packet(t *testing.T, words []string) (at string, p sim.Packet)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, p.InPort = hostName, tunnelPort
+		at, p.InPort, src.VNI = hostName, tunnelPort, model.VNI(number)
 		p.Tunnel = sim.Tunnel{ID: number, Src: netip.MustParseAddr(outer), Dst: n.hosts[at].view.VTEP}
 	} else {
 		at, src, p.InPort = n.find(t, sender)
@@ -241,14 +242,22 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		eth.EthernetType = layers.EthernetTypeARP
 		rest = append(rest, &layers.ARP{AddrType: 1, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: 1,
 			SourceHwAddress: mac("sha", eth.SrcMAC), SourceProtAddress: from.AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice()})
-	case "ping":
+	case "ping", "udp":
 		eth.EthernetType = layers.EthernetTypeIPv4
 		if _, given := options["to-mac"]; !given && !target.IsMulticast() && !strings.HasSuffix(target.String(), ".255") {
-			eth.DstMAC = net.HardwareAddr{0x02, 0x4f, 0x56, 0, 0, 1}
+			eth.DstMAC = n.nextHop(view.AddressKey{VNI: src.VNI, IP: target})
 		}
-		rest = append(rest,
-			&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()},
-			&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, gopacket.Payload(bytes.Repeat([]byte{'o'}, 8)))
+		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
+		if what == "udp" {
+			udp := &layers.UDP{SrcPort: 4000, DstPort: 9}
+			ip.Protocol = layers.IPProtocolUDP
+			if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
+				t.Fatal(err)
+			}
+			rest = append(rest, ip, udp, gopacket.Payload("payload"))
+			break
+		}
+		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, gopacket.Payload(bytes.Repeat([]byte{'o'}, 8)))
 	default:
 		t.Fatalf("no such packet: %s", what)
 	}
@@ -258,4 +267,27 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
+}
+
+func ttl(t *testing.T, options map[string]string) uint8 {
+	t.Helper()
+	text, given := options["ttl"]
+	if !given {
+		return 64
+	}
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint8(n)
+}
+
+// nextHop is the MAC of the address, if the segment has it, else the gateway's.
+func (n *network) nextHop(key view.AddressKey) net.HardwareAddr {
+	for _, h := range n.hosts {
+		if a, ok := h.view.Addresses[key]; ok {
+			return net.HardwareAddr(a.MAC[:])
+		}
+	}
+	return net.HardwareAddr(model.GatewayMAC[:])
 }

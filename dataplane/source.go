@@ -12,6 +12,7 @@ func sourceStatic(w Wiring) []flow.Flow {
 	var (
 		locate = flow.Resubmit{Table: tableLocate}
 		verify = flow.Resubmit{Table: tableVerify}
+		same   = flow.Resubmit{Table: tableSame}
 		judge  = flow.Goto{Table: tableJudge}
 		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
 		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
@@ -25,9 +26,8 @@ func sourceStatic(w Wiring) []flow.Flow {
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{copyAll(flow.ARPSPA, slotKey.Field), locate, verify, arpSender, verify, judge}},
 		drop(tableSource, prioSpecial, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPDst, flow.U32(67))),
-		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
-			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, copyBits(foundMAC.Field, flow.EthSrc, 48), judge}},
+			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, same, verify, judge}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
 			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, judge}},
 		drop(tableSource, prioMiss, dropProtocol),
@@ -49,9 +49,24 @@ func verifyStatic() []flow.Flow {
 }
 
 func judgeStatic(w Wiring) []flow.Flow {
+	answer := flow.Goto{Table: tableAnswer}
 	return []flow.Flow{
 		drop(tableJudge, prioSpecial, dropStranger, is(slotBad, 1), inPort(w.Tunnel)),
 		drop(tableJudge, prioNormal, dropSpoofed, is(slotBad, 1)),
-		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAnswer}}},
+		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter. One from another segment was routed.
+		{Table: tableJudge, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 1)),
+			Actions: []flow.Action{copyBits(foundMAC.Field, flow.EthSrc, 48), answer}},
+		{Table: tableJudge, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 0)),
+			Actions: []flow.Action{flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, answer}},
+		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
+}
+
+func sameSegment(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableSame, Priority: prioNormal, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI))),
+		Actions: []flow.Action{set(slotSame, 1)}}
+}
+
+func sameStatic() []flow.Flow {
+	return []flow.Flow{{Table: tableSame, Priority: prioMiss, Actions: []flow.Action{set(slotSame, 0)}}}
 }

@@ -1,0 +1,32 @@
+package dataplane
+
+import "github.com/overlane/overlane/dataplane/flow"
+
+// Route decides whether a packet may go to where its destination was found. Every host routes for its own endpoints: what comes by the tunnel has
+// been routed, and is delivered within the segment of its VNI. The sender of a packet that cannot be routed is told so by the agent, from the
+// gateway's address (RFC 1812 section 5.3.1 for the TTL, 4.3.3.1 for destinations).
+
+func routeStatic(w Wiring) []flow.Flow {
+	var (
+		toGateway = flow.Eq(flow.EthDst, gatewayMAC)
+		deliver   = flow.Goto{Table: tableDeliver}
+		ttl       = func(n uint32) flow.Term { return flow.Eq(flow.IPTTL, flow.U32(n)) }
+	)
+	return []flow.Flow{
+		drop(tableRoute, prioTunnel+10, dropMisdirected, inPort(w.Tunnel), toGateway),
+		drop(tableRoute, prioTunnel, dropMisdirected, inPort(w.Tunnel), is(slotSame, 0)),
+		// The gateway's own addresses end here, whatever the TTL.
+		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
+		dropTelling(tableRoute, prioSpecial+20, dropExpired, ForAgentExpired, flow.IP, toGateway, ttl(0)),
+		dropTelling(tableRoute, prioSpecial+20, dropExpired, ForAgentExpired, flow.IP, toGateway, ttl(1)),
+		dropTelling(tableRoute, prioSpecial+10, dropNowhere, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
+		{Table: tableRoute, Priority: prioSpecial, Match: flow.On(flow.IP, toGateway),
+			Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, deliver}},
+		{Table: tableRoute, Priority: prioNormal, Match: flow.On(is(slotSame, 1)), Actions: []flow.Action{deliver}},
+		drop(tableRoute, prioRest, dropNowhere, is(foundKind, kindNothing)),
+		drop(tableRoute, prioMiss, dropBeyond),
+	}
+}
+
+// prioTunnel is above whatever is for endpoints.
+const prioTunnel = prioSpecial + 50
