@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"dataplane/flow/sim":      {"dataplane/flow"},
 	"dataplane/flow/flowtest": {"dataplane/flow"},
 	"dataplane":               {"dataplane/flow", "model", "view"},
+	"answer":                  {"model"},
 	"openflow":                {"dataplane/flow"},
 	"ovs":                     {"dataplane/flow", "offload", "openflow", "ovs/vswitch"},
 	"ovs/vswitch":             {},
@@ -32,7 +33,7 @@ var layers = map[string][]string{
 	"server":                  {"dataplane", "dataplane/flow", "model", "server/wire", "store", "view"},
 	"client":                  {"model", "server/wire", "view"},
 	"firewall":                {},
-	"agent":                   {"attach", "dataplane", "dataplane/flow", "firewall", "model", "ovs", "server/wire", "view"},
+	"agent":                   {"answer", "attach", "dataplane", "dataplane/flow", "firewall", "model", "ovs", "server/wire", "view"},
 	"capture":                 {"model", "view"},
 	"store/storetest":         {"store"},
 	"ovs/ovstest":             {},
@@ -50,7 +51,7 @@ var wiring = []string{"bench", "cmd/overlane"}
 // effects are packages that a pure package has no business with.
 var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}
 
-var pure = []string{"model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane"}
+var pure = []string{"answer", "model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane"}
 
 func TestImportsRunOneWay(t *testing.T) {
 	for _, problem := range misplaced(packages(t)) {

@@ -151,6 +151,8 @@ func (a *Agent) packetIn(p ovs.PacketIn) {
 		a.endpointAnswered(p)
 	case dataplane.ForAgentProbe:
 		a.probeReturned(p)
+	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
+		a.tellSender(p)
 	}
 }
 

@@ -1,0 +1,84 @@
+// Package answer makes the replies that a host gives itself to what its endpoints send. It is pure: it gets a frame, and gives a frame.
+package answer
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/model"
+)
+
+// Trouble is why a packet went no further.
+type Trouble struct{ kind, code uint8 }
+
+// What the sender of a packet is told (RFC 792).
+var (
+	Expired         = Trouble{layers.ICMPv4TypeTimeExceeded, layers.ICMPv4CodeTTLExceeded}
+	NetUnreachable  = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeNet}  // no route leads there
+	HostUnreachable = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeHost} // a subnet has the address, but nobody there
+	PortUnreachable = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort}
+)
+
+// mostQuoted is how much of a packet an error quotes, in bytes: the error is to be no longer than 576 (RFC 1812 section 4.3.2.3).
+const mostQuoted = 576 - 20 - 8
+
+// ICMP is the error that tells the sender of an Ethernet frame with IPv4 what became of it, from the gateway's address. ok is false where there is to be
+// none: for an error itself, for what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
+func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool) {
+	var (
+		eth     layers.Ethernet
+		ip      layers.IPv4
+		icmp    layers.ICMPv4
+		decoded []gopacket.LayerType
+	)
+	parser := gopacket.NewDecodingLayerParser(layers.LayerTypeEthernet, &eth, &ip, &icmp)
+	parser.IgnoreUnsupported = true
+	if err := parser.DecodeLayers(frame, &decoded); len(decoded) < 2 || err != nil && len(decoded) > 2 {
+		return nil, false
+	}
+	to, _ := netip.AddrFromSlice(ip.DstIP)
+	from, _ := netip.AddrFromSlice(ip.SrcIP)
+	switch {
+	case eth.DstMAC[0]&1 == 1, !single(to), !single(from), ip.FragOffset > 0:
+		return nil, false
+	case ip.Protocol == layers.IPProtocolICMPv4 && (len(decoded) < 3 || isError(icmp.TypeCode.Type())):
+		return nil, false
+	}
+	quoted := frame[14:]
+	quoted = quoted[:min(len(quoted), int(ip.Length), mostQuoted)]
+	out := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+		&layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: eth.SrcMAC, EthernetType: layers.EthernetTypeIPv4},
+		&layers.IPv4{Version: 4, TTL: 64, TOS: precedence, Protocol: layers.IPProtocolICMPv4, SrcIP: gateway.AsSlice(), DstIP: ip.SrcIP},
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(why.kind, why.code)},
+		gopacket.Payload(quoted))
+	return out.Bytes(), err == nil
+}
+
+// Addresses are source and destination of an Ethernet frame with IPv4; ok is false for any other.
+func Addresses(frame []byte) (from, to netip.Addr, ok bool) {
+	if len(frame) < 34 || frame[12] != 8 || frame[13] != 0 || frame[14]>>4 != 4 {
+		return from, to, false
+	}
+	return netip.AddrFrom4([4]byte(frame[26:30])), netip.AddrFrom4([4]byte(frame[30:34])), true
+}
+
+// precedence is "internetwork control", as RFC 1812 section 4.3.2.5 has it for errors.
+const precedence = 0xc0
+
+// single tells whether the address is one machine's.
+func single(a netip.Addr) bool {
+	return a.Is4() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() && a.As4()[0] < 240
+}
+
+// isError tells whether an ICMP message is about another packet (RFC 1122 section 3.2.2). What nobody knows may be one.
+func isError(kind uint8) bool {
+	switch kind {
+	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply, layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:
+		return false
+	}
+	return true
+}
