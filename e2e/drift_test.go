@@ -28,8 +28,8 @@ func TestDrift(t *testing.T) {
 		name, command string
 		counted       func(model.Drift) uint64
 	}{
-		{"a flow is removed", ofctl + "del-flows br-overlane table=8,reg0=100,reg1=0xac112a02", flows},
-		{"a flow is changed", ofctl + "--strict mod-flows br-overlane priority=100,table=8,reg0=100,reg1=0xac112a02,actions=drop", flows},
+		{"a flow is removed", ofctl + "del-flows br-overlane table=locate,reg1=0xac112a02", flows},
+		{"a flow is changed", ofctl + "mod-flows br-overlane table=locate,reg1=0xac112a02,actions=drop", flows},
 		{"all flows are removed", ofctl + "del-flows br-overlane cookie=0x0f1a000000000000/0xffff000000000000", flows},
 		{"a flow is added under our cookie", ofctl + "add-flow br-overlane cookie=0x0f1a000000000123,table=0,priority=999,ip,actions=drop", flows},
 		{"the group is removed", ofctl + "del-groups br-overlane group_id=0x4f000064", groups},
