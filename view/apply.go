@@ -27,6 +27,9 @@ func (v *View) Apply(d Delta) {
 		delete(v.Addresses, key)
 	}
 	for _, s := range d.Segments {
+		if s.VPC == 0 { // of an older server, or on disk since: it is not routed, for 0 would be every VPC's
+			s.VPC = s.VNI
+		}
 		v.Segments[s.VNI] = s
 	}
 	for _, p := range d.Peers {

@@ -109,3 +109,12 @@ func (w *world) change(t *rapid.T) []model.Change {
 			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), MAC: model.MAC{2, 0, 0, 0, byte(rapid.IntRange(0, 1).Draw(t, "mac")), byte(n)}})
 	}
 }
+
+// A view that an older version has kept on disk does not tell which VPC a segment is of.
+func TestSegmentsWithoutAVPCAreNotRouted(t *testing.T) {
+	v := view.View{Host: "h0"}
+	v.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, Subnet: "blue/web"}, {VNI: 200, Subnet: "red/web"}}})
+	if blue, red := v.Segments[100].VPC, v.Segments[200].VPC; blue == red {
+		t.Errorf("two VPCs have the same number, %d", blue)
+	}
+}
