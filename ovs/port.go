@@ -202,7 +202,7 @@ func (db *DB) removePort(ctx context.Context, name string) error {
 	}
 	p := results[0].Rows[0]
 	if ids, _ := p["external_ids"].(ovsdb.OvsMap); ids.GoMap[mark] != markEndpoint {
-		return fmt.Errorf("Overlane has not made it (no external_ids:%s=%s)", mark, markEndpoint)
+		return fmt.Errorf("it is not one that Overlane has made (no external_ids:%s=%s)", mark, markEndpoint)
 	}
 	port, err := ovsdb.NewOvsSet([]any{p["_uuid"]})
 	if err != nil {
