@@ -38,7 +38,7 @@ func writeError(w http.ResponseWriter, err error) {
 	told.Message = err.Error()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusBadRequest)
-	json.NewEncoder(w).Encode(wire.Refusal{Error: told})
+	_ = json.NewEncoder(w).Encode(wire.Refusal{Error: told}) // who has asked may be gone
 }
 
 func readError(answer []byte) error {

@@ -70,10 +70,10 @@ type put struct{ before, after *Object }
 func (p *put) key() Key { return p.after.Key() }
 
 func (p *put) action() Action {
-	switch {
-	case p.before == nil:
+	switch p.before {
+	case nil:
 		return Create
-	case p.before == p.after:
+	case p.after:
 		return None
 	}
 	return Update

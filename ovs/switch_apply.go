@@ -165,8 +165,8 @@ func (c Change) steps(added map[flow.Key]bool) []step {
 func (c Change) removals(steps []step, added map[flow.Key]bool) []step {
 	for _, f := range c.Del {
 		if !added[f.Key] {
-			was := f.Key.Flow()
-			steps = append(steps, step{removal(f.Table, f.Priority, f.Cookie, was.Match, nil), f.Key.String, ""})
+			was := f.Flow()
+			steps = append(steps, step{removal(f.Table, f.Priority, f.Cookie, was.Match, nil), f.String, ""})
 		}
 	}
 	for _, f := range c.Strange {

@@ -326,11 +326,11 @@ func TestUnreadableObject(t *testing.T) {
 	_, _ = view.delta()
 	newer := func(b store.Batch) int64 {
 		t.Helper()
-		s, err := blind.Memory.Load(t.Context(), "none/")
+		s, err := blind.Load(t.Context(), "none/")
 		if err != nil {
 			t.Fatal(err)
 		}
-		revision, err := blind.Memory.Commit(t.Context(), s.Head, b)
+		revision, err := blind.Commit(t.Context(), s.Head, b)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,8 +78,8 @@ func (s *Switch) start(name string, args ...string) {
 		s.t.Fatalf("start %s: %v", name, err)
 	}
 	s.t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
 	})
 }
 

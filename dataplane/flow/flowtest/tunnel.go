@@ -47,7 +47,7 @@ func (s *Switch) encapsulate(from netip.Addr, vni uint32, frame []byte) []byte {
 	s.t.Helper()
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: from.AsSlice(), DstIP: s.local.AsSlice()}
 	udp := &layers.UDP{SrcPort: 54321, DstPort: 4789}
-	udp.SetNetworkLayerForChecksum(ip)
+	_ = udp.SetNetworkLayerForChecksum(ip) // fails for what is neither IPv4 nor IPv6
 	b := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
 		&layers.Ethernet{SrcMAC: peerMAC, DstMAC: net.HardwareAddr{2, 0, 0, 0, 0, 0xdd}, EthernetType: layers.EthernetTypeIPv4},

@@ -129,10 +129,10 @@ func (r *run) move(a flow.Move) {
 
 // output sends to a port, but never back to the one that in_port names: that takes IN_PORT.
 func (r *run) output(port uint32) {
-	switch {
-	case port == flow.PortInPort:
+	switch port {
+	case flow.PortInPort:
 		port = r.state.inPort
-	case port == r.state.inPort:
+	case r.state.inPort:
 		r.say("not sent: %s is where it came in", r.s.port(port))
 		r.lose("%s is where it came in", r.s.port(port))
 		return
