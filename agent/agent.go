@@ -76,11 +76,14 @@ type Agent struct {
 	tick    time.Duration // between looks at what nobody tells of
 }
 
+// queued is how much may wait for the loop. What the switch hands over beyond it is lost: a tick sends a probe to each peer, and the answers come at once.
+const queued = 2048
+
 // New makes an agent; Run starts it.
 func New(c Config, s Server, log *slog.Logger) *Agent {
 	a := &Agent{
 		config: c, server: s, log: log,
-		calls:     make(chan func(), 64),
+		calls:     make(chan func(), queued),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
 		desired:   newDesired(),
 		touched:   map[dataplane.Subject]bool{},
@@ -113,6 +116,7 @@ func (a *Agent) Run(stop context.Context) error {
 	} else if restored {
 		a.log.Warn("a move of the uplink was interrupted; put back")
 	}
+	a.unguard()
 	gone, err := attach.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)

@@ -45,17 +45,21 @@ const tellTimeout = time.Second
 
 // whyNot is what to tell. Nothing is said of a packet to a subnet's broadcast address (RFC 1122 section 3.2.2).
 func (a *Agent) whyNot(forAgent byte, sender view.Address, to netip.Addr) (why answer.Trouble, ok bool) {
-	switch forAgent {
-	case dataplane.ForAgentExpired:
-		return answer.Expired, true
-	case dataplane.ForAgentRefused:
-		return answer.PortUnreachable, true
-	}
+	why = answer.NetUnreachable
 	vpc := a.view.Segments[sender.VNI].VPC
 	for _, s := range a.view.Segments {
 		if s.VPC == vpc && s.CIDR.Contains(to) {
-			return answer.HostUnreachable, to != s.Broadcast()
+			why = answer.HostUnreachable
+			if to == s.Broadcast() {
+				return why, false
+			}
 		}
 	}
-	return answer.NetUnreachable, true
+	switch forAgent {
+	case dataplane.ForAgentExpired:
+		why = answer.Expired
+	case dataplane.ForAgentRefused:
+		why = answer.PortUnreachable
+	}
+	return why, true
 }

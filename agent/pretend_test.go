@@ -43,7 +43,7 @@ func newPretendServer() *pretendServer {
 	return &pretendServer{places: map[string]view.Address{}, deltas: make(chan view.Delta, 100), reported: map[model.Key]any{}}
 }
 
-var pretendSegment = view.Segment{VNI: 100, Subnet: "blue/web", CIDR: netip.MustParsePrefix("172.17.42.0/24"),
+var pretendSegment = view.Segment{VNI: 100, VPC: 1000, Subnet: "blue/web", CIDR: netip.MustParsePrefix("172.17.42.0/24"),
 	Gateway: netip.MustParseAddr("172.17.42.1"), MTU: 1450, Members: []string{"h1"}}
 
 // whole is the view as it is now.

@@ -2,8 +2,9 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
+	crypto "crypto/rand"
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -21,6 +22,8 @@ const (
 	probeUp        = 3 * time.Second
 	probeUnsettled = time.Second
 	missesToDown   = 3 // in a row
+
+	fewPeers = 32 // are asked at once when they are new
 )
 
 // link is what is known of the way to a peer's switch and back.
@@ -41,7 +44,7 @@ type pulse struct {
 
 func newNonce() uint64 {
 	var b [8]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
+	crypto.Read(b[:]) // never fails (crypto/rand)
 	return binary.BigEndian.Uint64(b[:])
 }
 
@@ -65,6 +68,9 @@ func (a *Agent) probePeers(ctx context.Context, now time.Time) {
 		l := a.links[host]
 		if l == nil || l.status.VTEP != peer.VTEP.String() {
 			l = &link{nonce: newNonce(), status: model.TunnelStatus{Peer: host, VTEP: peer.VTEP.String(), State: model.TunnelUnknown, Since: now}}
+			if len(a.links) > fewPeers { // so that not all are asked in the same moment for ever
+				l.due = now.Add(rand.N(probeUp))
+			}
 			a.links[host] = l
 		}
 		if now.Before(l.due) {

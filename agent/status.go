@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
 )
 
@@ -185,7 +187,11 @@ func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err 
 	for _, key := range ignored {
 		delete(a.reports.sent, key)
 	}
-	a.note(inReports, err)
+	if errors.Is(err, &wire.Error{Kind: wire.Unavailable}) {
+		a.log.Debug("report status", "err", err) // it will be said of the server
+	} else {
+		a.note(inReports, err)
+	}
 	if err == nil {
 		return
 	}

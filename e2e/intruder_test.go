@@ -146,6 +146,43 @@ nft 'add table ip e2e; add chain ip e2e nat { type nat hook postrouting priority
 	}
 }
 
+// What a container sends in the name of another host has come from the wrong side. The host does not pass it on.
+func TestTunnelPacketsInAPeersName(t *testing.T) {
+	t.Parallel()
+	n := hosts(t, 3)
+	n.endpoint("host1 a blue/web --ip 172.17.42.2")
+	n.endpoint("host2 b blue/web --ip 172.17.42.3")
+	n.endpoint("host3 c blue/web --ip 172.17.42.4")
+	n.ping("host1", "a", "172.17.42.3")
+	n.ping("host1", "a", "172.17.42.4")
+	n.on("host1", "sh", "-ec", `ip netns add nat
+ip link add nat0 address 02:00:00:00:99:01 type veth peer eth0 netns nat
+ip address add 10.9.9.1/24 dev nat0; ip link set nat0 up; ip -n nat link set eth0 up
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.nat0.rp_filter=0`)
+	attacker, inside := n.tapOf("host1", "nat"), n.tapOf("host2", "b").record()
+	inner := datagram(t, hop{"02:4f:ac:11:2a:04", macB, "172.17.42.4", "172.17.42.3"}, 9, []byte("forged"))
+	outer := hop{attacker.mac.String(), "02:00:00:00:99:01", n.Host("host3").Address.String(), n.Host("host2").Address.String()}
+	forge := func() { attacker.send(datagram(t, outer, vxlanPort, vxlan(100, inner))) }
+	forge()
+	n.eventually("it is counted", func() error {
+		if got := n.drops("host1", "forged-tunnel"); got < 1 {
+			return fmt.Errorf("%d were dropped", got)
+		}
+		return nil
+	})
+	if got := inside.count("forged"); got > 0 {
+		t.Errorf("%d arrive in the endpoint", got)
+	}
+	n.eventually("without the table it arrives, so that the test can fail", func() error {
+		_, _ = n.Host("host1").Exec(t.Context(), "nft", "delete", "table", "ip", "overlane") // the agent puts it back now and then
+		forge()
+		if inside.count("forged") == 0 {
+			return fmt.Errorf("it does not")
+		}
+		return nil
+	})
+}
+
 // octal writes bytes for printf(1).
 func octal(b []byte) string {
 	var s strings.Builder

@@ -3,7 +3,7 @@
 //
 // The one thing the table does so far is to keep tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel
 // packet comes from that host's switch, so nothing else on the host may send to their tunnel ports - no process without privileges, and no
-// container that the host translates to its own address. Root on the host is trusted, and could remove the table.
+// container behind the host, in whatever name. Root on the host is trusted, and could remove the table.
 package firewall
 
 import (
@@ -27,12 +27,15 @@ const counterName = "forged"
 
 // Guard says whom the host's own processes and containers must not send tunnel packets to.
 type Guard struct {
-	Port  uint16       // of UDP, where tunnels end (RFC 7348 section 5: 4789)
-	Peers []netip.Addr // VTEPs of other hosts, sorted
+	Port    uint16       // of UDP, where tunnels end (RFC 7348 section 5: 4789)
+	Peers   []netip.Addr // VTEPs of other hosts, sorted
+	Inbound bool         // the kernel takes tunnel packets, so what is sent to it in a peer's name is to be dropped, too
 }
 
 // Equal compares the values.
-func (g Guard) Equal(o Guard) bool { return g.Port == o.Port && slices.Equal(g.Peers, o.Peers) }
+func (g Guard) Equal(o Guard) bool {
+	return g.Port == o.Port && g.Inbound == o.Inbound && slices.Equal(g.Peers, o.Peers)
+}
 
 // Set replaces the table. Its counter starts anew.
 func Set(g Guard) error {
@@ -107,26 +110,48 @@ func write(c *nftables.Conn, g Guard) error {
 	c.DelTable(c.AddTable(table()))
 	t := c.AddTable(table())
 	peers := &nftables.Set{Table: t, Name: "peers", KeyType: nftables.TypeIPAddr}
-	elements := make([]nftables.SetElement, len(g.Peers))
-	for i, p := range g.Peers {
-		elements[i].Key = p.AsSlice()
-	}
-	if err := c.AddSet(peers, elements); err != nil {
+	if err := c.AddSet(peers, nil); err != nil {
 		return err
 	}
+	for some := range slices.Chunk(g.Peers, mostElements) {
+		elements := make([]nftables.SetElement, len(some))
+		for i, p := range some {
+			elements[i].Key = p.AsSlice()
+		}
+		if err := c.SetAddElements(peers, elements); err != nil {
+			return err
+		}
+	}
 	c.AddObj(&nftables.NamedObj{Table: t, Name: counterName, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
-	for _, hook := range []struct {
-		name  string
-		at    *nftables.ChainHook
-		apart []expr.Any
-	}{
-		{"output", nftables.ChainHookOutput, fromSocket},
-		{"forward", nftables.ChainHookForward, notFrom(peers)}, // the host may be the router between two others
-	} {
-		chain := c.AddChain(&nftables.Chain{Table: t, Name: hook.name, Type: nftables.ChainTypeFilter, Hooknum: hook.at, Priority: nftables.ChainPriorityRaw})
-		c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: slices.Concat(toTunnel(g.Port, peers), hook.apart, dropCounted)})
+	to, from, toTunnel := peer(ipDestination, peers, false), peer(ipSource, peers, false), toPort(g.Port)
+	hooks := []hook{
+		{"output", nftables.ChainHookOutput, [][]expr.Any{slices.Concat(toTunnel, to, fromSocket)}},
+		// The host may be the router between two others, and then hears each from where it sends to it.
+		{"forward", nftables.ChainHookForward, [][]expr.Any{
+			slices.Concat(toTunnel, to, peer(ipSource, peers, true)),
+			slices.Concat(toTunnel, to, notTheWayBack),
+		}},
+	}
+	if g.Inbound {
+		hooks = append(hooks, hook{"input", nftables.ChainHookInput, [][]expr.Any{slices.Concat(toTunnel, from, notTheWayBack)}})
+	}
+	for _, h := range hooks {
+		chain := c.AddChain(&nftables.Chain{Table: t, Name: h.name, Type: nftables.ChainTypeFilter, Hooknum: h.at, Priority: nftables.ChainPriorityRaw})
+		for _, match := range h.drops {
+			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: slices.Concat(match, dropCounted)})
+		}
 	}
 	return c.Flush()
+}
+
+// mostElements fit into one attribute of netlink, whose length has 16 bits.
+const mostElements = 1000
+
+// hook is a chain, and what it drops.
+type hook struct {
+	name  string
+	at    *nftables.ChainHook
+	drops [][]expr.Any
 }
 
 // Offsets in the headers of IPv4 (RFC 791 section 3.1) and UDP (RFC 768).
@@ -136,16 +161,29 @@ const (
 	udpDestPort   = 2
 )
 
-// toTunnel matches UDP to the tunnel port of a peer.
-func toTunnel(port uint16, peers *nftables.Set) []expr.Any {
+// toPort matches UDP to the tunnel port.
+func toPort(port uint16) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: udpDestPort, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, port)},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: ipDestination, Len: 4},
-		&expr.Lookup{SourceRegister: 1, SetName: peers.Name, SetID: peers.ID},
 	}
+}
+
+// peer matches packets whose address at the offset is a peer's; with not set, those whose is not.
+func peer(offset uint32, peers *nftables.Set, not bool) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
+		&expr.Lookup{SourceRegister: 1, SetName: peers.Name, SetID: peers.ID, Invert: not},
+	}
+}
+
+// notTheWayBack matches what came in by an interface that does not lead back to its source (RFC 3704 section 2.2, strict). A container may send in
+// any name, but not from where the name's owner is.
+var notTheWayBack = []expr.Any{
+	&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true},
+	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
 }
 
 // fromSocket matches what a process sends, whoever it belongs to. The kernel's own tunnels send without a socket's owner, and
@@ -153,13 +191,6 @@ func toTunnel(port uint16, peers *nftables.Set) []expr.Any {
 var fromSocket = []expr.Any{
 	&expr.Meta{Key: expr.MetaKeySKUID, Register: 1},
 	&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
-}
-
-func notFrom(peers *nftables.Set) []expr.Any {
-	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: ipSource, Len: 4},
-		&expr.Lookup{SourceRegister: 1, SetName: peers.Name, SetID: peers.ID, Invert: true},
-	}
 }
 
 var dropCounted = []expr.Any{

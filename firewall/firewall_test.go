@@ -44,7 +44,9 @@ func TestTableReadsAsMeant(t *testing.T) {
 	if err := Set(guard("192.168.5.3", "192.168.5.4")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Set(guard("192.168.5.3")); err != nil { // replaces
+	replacement := guard("192.168.5.3")
+	replacement.Inbound = true
+	if err := Set(replacement); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
@@ -69,6 +71,12 @@ func TestTableReadsAsMeant(t *testing.T) {
 	chain forward {
 		type filter hook forward priority raw; policy accept;
 		udp dport 4789 ip daddr @peers ip saddr != @peers counter name "forged" drop
+		udp dport 4789 ip daddr @peers fib saddr . iif oif 0 counter name "forged" drop
+	}
+
+	chain input {
+		type filter hook input priority raw; policy accept;
+		udp dport 4789 ip saddr @peers fib saddr . iif oif 0 counter name "forged" drop
 	}
 }`
 	if got := strings.TrimSpace(string(out)); got != want {
@@ -103,5 +111,20 @@ func TestProcessesMayNotSendToATunnel(t *testing.T) {
 	}
 	if got, err := Dropped(); err != nil || got != 1 {
 		t.Errorf("%d were dropped, %v; want 1", got, err)
+	}
+}
+
+func TestManyPeers(t *testing.T) {
+	inNamespace(t)
+	g := Guard{Port: 4789}
+	for n := range 5000 {
+		g.Peers = append(g.Peers, netip.AddrFrom4([4]byte{10, 1, byte(n >> 8), byte(n)}))
+	}
+	if err := Set(g); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("nft", "list", "set", "ip", "overlane", "peers").Output()
+	if n := strings.Count(string(out), "10.1."); err != nil || n != 5000 {
+		t.Errorf("%d of 5000 peers are in the set, %v", n, err)
 	}
 }

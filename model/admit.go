@@ -21,7 +21,7 @@ func Admit(s *State, r Request) ([]Change, error) {
 			return nil, err
 		}
 	}
-	a := &admission{stored: s, draft: s.draft(), refused: map[Key]bool{}, deleted: map[Key]bool{}, missing: map[Key]advice{}}
+	a := &admission{stored: s, draft: s.draft(), refused: map[Key]bool{}, deleted: map[Key]bool{}, missing: map[Key]advice{}, chosen: map[VNI]bool{}}
 	deletes := a.acceptDeletes(r)
 	puts := a.acceptPuts(r)
 	for i, kind := range Kinds {
@@ -61,6 +61,7 @@ type admission struct {
 	refused  map[Key]bool // puts with problems, and those that depend on one
 	deleted  map[Key]bool
 	missing  map[Key]advice
+	chosen   map[VNI]bool // by subnets of the request, which are settled after the VPCs
 	checks   []func() // to be made when every put is in the draft
 }
 
@@ -126,6 +127,9 @@ func (a *admission) acceptPuts(r Request) [][]*put {
 		} else {
 			k := kindIndex(o.Kind)
 			puts[k] = append(puts[k], a.complete(o))
+			if s, ok := o.Spec.(*SubnetSpec); ok {
+				a.chosen[s.VNI] = true
+			}
 		}
 		seen[o.Key()] = true
 	}

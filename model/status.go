@@ -14,7 +14,7 @@ type HostStatus struct {
 	Datapath     string            `json:"datapath,omitempty" doc:"Datapath of the switch: system (kernel) or netdev (userspace)."`
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
-	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a segment, by name."`
+	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a VPC, by name."`
 	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
 	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`

@@ -47,7 +47,7 @@ func (a *admission) claimVNI(p *put, field string, v VNI) {
 	a.draft.ofVNI.put(a.draft.edit, v, p.after.Name)
 }
 
-// allocateVNI takes the lowest free VNI from first on; 0 if there is none.
+// allocateVNI takes the lowest free VNI from first on that the request does not name for a subnet; 0 if there is none.
 func (a *admission) allocateVNI(p *put, field string, first VNI) VNI {
 	d := a.draft
 	start := d.ofVNI.rank(first)
@@ -56,6 +56,11 @@ func (a *admission) allocateVNI(p *put, field string, first VNI) VNI {
 		return vni == first+VNI(i)
 	})
 	vni := first + VNI(free)
+	for taken := true; taken; {
+		if _, taken = d.ofVNI.get(vni); taken || a.chosen[vni] {
+			vni, taken = vni+1, true
+		}
+	}
 	if vni > MaxVNI {
 		a.refuse(p, field, nil, "cannot be allocated: all are taken", fmt.Sprintf("choose one below %d", first))
 		return 0

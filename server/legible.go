@@ -18,6 +18,9 @@ const maxText = 512
 // maxDrops is how many reasons for drops a host may count.
 const maxDrops = 256
 
+// maxWarnings is how many a host may give, each cut as any text of its status is.
+const maxWarnings = 16
+
 // legible puts the texts of a status right. The error is a state that there is none of, or too much.
 func legible(status any) error {
 	switch s := status.(type) {
@@ -48,6 +51,12 @@ func legibleHost(s *model.HostStatus) error {
 		default:
 			return fmt.Errorf("tunnel state %.40q is not Up, Down or Unknown", t.State)
 		}
+	}
+	if len(s.Warnings) > maxWarnings {
+		return fmt.Errorf("warnings has %d, and %d at most are allowed", len(s.Warnings), maxWarnings)
+	}
+	for i := range s.Warnings {
+		clean(&s.Warnings[i])
 	}
 	if len(s.Drops) > maxDrops {
 		return fmt.Errorf("drops has %d reasons, and %d at most are allowed", len(s.Drops), maxDrops)

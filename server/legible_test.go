@@ -16,11 +16,11 @@ func TestHostsReachNoTerminal(t *testing.T) {
 	api.must(t, "POST", "/v1/apply", network)
 	const evil = `\u001b]0;owned\u0007\u001b[2J\nhost9  yes\r\u009b1m\u202e`
 	api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"reason": "`+evil+`", "datapath": "`+evil+`",
-			"agentVersion": "`+evil+`", "drops": {"`+evil+`": 3}, "tunnels": [{"state": "Up", "peer": "`+evil+`", "vtep": "`+evil+`"}]}},
+			"agentVersion": "`+evil+`", "warnings": ["`+evil+`"], "drops": {"`+evil+`": 3}, "tunnels": [{"state": "Up", "peer": "`+evil+`", "vtep": "`+evil+`"}]}},
 		{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready", "port": "`+evil+`", "reason": "`+evil+strings.Repeat("x", 600)+`"}}]`)
 	host := statusAt[model.HostStatus](t, api, "/v1/hosts/host1")
 	endpoint := statusAt[model.EndpointStatus](t, api, "/v1/endpoints/blue/web/a")
-	texts := []string{host.Reason, host.Datapath, host.AgentVersion, host.Tunnels[0].Peer, host.Tunnels[0].VTEP, endpoint.Port, endpoint.Reason}
+	texts := []string{host.Reason, host.Datapath, host.AgentVersion, host.Warnings[0], host.Tunnels[0].Peer, host.Tunnels[0].VTEP, endpoint.Port, endpoint.Reason}
 	for name := range host.Drops {
 		texts = append(texts, name)
 	}
