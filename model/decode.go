@@ -166,6 +166,10 @@ func wanted(t reflect.Type, data []byte) (what, remedy string) {
 		return "a CIDR", "write it like 10.0.0.0/24"
 	case reflect.TypeFor[MAC]():
 		return "an Ethernet address", "write six bytes in hex, like 02:4f:0a:00:00:02"
+	case reflect.TypeFor[[]netip.Addr]():
+		return "a list of IP addresses", "write it like [10.0.0.2]"
+	case reflect.TypeFor[[]StaticRoute]():
+		return "a list of routes", "write it like [10.9.0.0/16 via 10.0.0.7]"
 	case reflect.TypeFor[VNI]():
 		return "a VNI", fmt.Sprintf("write a number from %d to %d", MinVNI, MaxVNI)
 	}

@@ -10,6 +10,7 @@ type SubnetSpec struct {
 	CIDR    netip.Prefix `json:"cidr" doc:"IPv4 addresses of the subnet, prefix /8 to /30; disjoint from the other subnets of the VPC."`
 	VNI     VNI          `json:"vni,omitempty" doc:"VXLAN network identifier on the wire, 1 to 16777214, unique over all VPCs; default: the lowest free one from 4096."`
 	Gateway netip.Addr   `json:"gateway,omitzero" doc:"Address inside the CIDR that every host answers for; default: the first host address."`
+	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What endpoints that ask by DHCP are told beside address, gateway and MTU. They are answered on their own host."`
 }
 
 // A subnet's prefix: shorter ones are nobody's, longer ones leave no address beside the gateway.
@@ -42,6 +43,7 @@ func (s *SubnetSpec) Check(name string) Problems {
 	f := about(Key{"Subnet", name})
 	f.cidr(s.CIDR)
 	f.vni("spec.vni", s.VNI)
+	f.dhcp(s.DHCP, s.CIDR)
 	if s.Gateway.IsValid() && len(f.problems) == 0 {
 		if why := s.unusable(s.Gateway); why != "" {
 			f.add("spec.gateway", s.Gateway, why, "choose "+s.firstAddress().String()+", for example, or leave it out")

@@ -131,14 +131,15 @@ func reference(name string) object { return object{"$ref": "#/components/schemas
 
 // known are types whose JSON does not follow from their structure.
 var known = map[reflect.Type]object{
-	reflect.TypeFor[netip.Addr]():      {"type": "string", "format": "ipv4", "examples": []string{"10.0.0.2"}},
-	reflect.TypeFor[netip.Prefix]():    {"type": "string", "examples": []string{"10.0.0.0/24"}},
-	reflect.TypeFor[model.MAC]():       {"type": "string", "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"},
-	reflect.TypeFor[time.Time]():       {"type": "string", "format": "date-time"},
-	reflect.TypeFor[wire.Duration]():   {"type": "string", "examples": []string{"1h30m"}},
-	reflect.TypeFor[json.RawMessage](): {},
-	reflect.TypeFor[model.Spec]():      {"type": "object"},
-	reflect.TypeFor[any]():             {},
+	reflect.TypeFor[netip.Addr]():        {"type": "string", "format": "ipv4", "examples": []string{"10.0.0.2"}},
+	reflect.TypeFor[netip.Prefix]():      {"type": "string", "examples": []string{"10.0.0.0/24"}},
+	reflect.TypeFor[model.MAC]():         {"type": "string", "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"},
+	reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
+	reflect.TypeFor[wire.Duration]():     {"type": "string", "examples": []string{"1h30m"}},
+	reflect.TypeFor[json.RawMessage]():   {},
+	reflect.TypeFor[model.StaticRoute](): {"type": "string", "example": "10.9.0.0/16 via 10.0.0.7"},
+	reflect.TypeFor[model.Spec]():        {"type": "object"},
+	reflect.TypeFor[any]():               {},
 }
 
 func (d document) schema(t reflect.Type) object {

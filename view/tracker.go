@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/overlane/overlane/model"
@@ -283,7 +284,7 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 	if spec == nil {
 		return Segment{}, false
 	}
-	s := Segment{VNI: spec.VNI, Subnet: name, CIDR: spec.CIDR, Gateway: spec.Gateway,
+	s := Segment{VNI: spec.VNI, Subnet: name, CIDR: spec.CIDR, Gateway: spec.Gateway, DHCP: spec.DHCP,
 		Members: slices.Sorted(maps.Keys(t.members[name]))}
 	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
 		s.VPC, s.MTU = vpc.TransitVNI, vpc.MTU
@@ -291,11 +292,7 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 	return s, true
 }
 
-func sameSegment(a, b Segment) bool {
-	members := slices.Equal(a.Members, b.Members)
-	a.Members, b.Members = nil, nil
-	return members && a.VNI == b.VNI && a.VPC == b.VPC && a.Subnet == b.Subnet && a.CIDR == b.CIDR && a.Gateway == b.Gateway && a.MTU == b.MTU
-}
+func sameSegment(a, b Segment) bool { return reflect.DeepEqual(a, b) }
 
 func (t *Tracker) vtep(host string) (netip.Addr, bool) {
 	spec := t.state.Host(host)

@@ -31,6 +31,7 @@ type Segment struct {
 	CIDR    netip.Prefix `json:"cidr"`
 	Gateway netip.Addr   `json:"gateway"`
 	MTU     int          `json:"mtu"`
+	DHCP    *model.DHCP  `json:"dhcp,omitempty"`
 	Members []string     `json:"members"` // names of the hosts with endpoints on it, sorted, this host included
 }
 

@@ -1,0 +1,98 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// DHCP is what a subnet's endpoints are told beside address, gateway and MTU (RFC 2132, RFC 3442).
+type DHCP struct {
+	Lease  int           `json:"lease,omitempty" doc:"Seconds that an address is leased for, 60 to 31536000; default 86400. An agent that is down renews none, so long ones are better."`
+	DNS    []netip.Addr  `json:"dns,omitempty" doc:"IPv4 addresses of DNS servers, 8 at most."`
+	Domain string        `json:"domain,omitempty" doc:"DNS domain of the endpoints."`
+	Routes []StaticRoute `json:"routes,omitempty" doc:"Routes beside the default one, like 10.9.0.0/16 via 10.0.0.7, 16 at most; the next hop is an address of the subnet."`
+}
+
+// The length of a lease, in seconds.
+const (
+	minLease     = 60
+	maxLease     = 365 * 24 * 3600
+	DefaultLease = 24 * 3600
+)
+
+// What fits into one packet, with room to spare.
+const (
+	maxDNS    = 8
+	maxRoutes = 16
+	maxDomain = 200
+)
+
+// StaticRoute is a route of an endpoint's own: text in JSON, "10.9.0.0/16 via 10.0.0.7".
+type StaticRoute struct {
+	To  netip.Prefix
+	Via netip.Addr
+}
+
+const routeForm = "write it like 10.9.0.0/16 via 10.0.0.7"
+
+func (r StaticRoute) String() string { return fmt.Sprintf("%s via %s", r.To, r.Via) }
+
+// MarshalText is [StaticRoute.String].
+func (r StaticRoute) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads "CIDR via ADDRESS".
+func (r *StaticRoute) UnmarshalText(text []byte) error {
+	words := strings.Fields(string(text))
+	if len(words) != 3 || words[1] != "via" {
+		return fmt.Errorf("parse route %q: %s", text, routeForm)
+	}
+	to, err := netip.ParsePrefix(words[0])
+	if err != nil {
+		return fmt.Errorf("parse route %q: %w", text, err)
+	}
+	via, err := netip.ParseAddr(words[2])
+	if err != nil {
+		return fmt.Errorf("parse route %q: %w", text, err)
+	}
+	*r = StaticRoute{to, via}
+	return nil
+}
+
+// LeaseTime is the length of a lease, in seconds; d may be nil.
+func (d *DHCP) LeaseTime() uint32 {
+	if d == nil || d.Lease == 0 {
+		return DefaultLease
+	}
+	return uint32(d.Lease)
+}
+
+// dhcp wants what every client understands, and next hops that endpoints reach.
+func (f *findings) dhcp(d *DHCP, cidr netip.Prefix) {
+	if d == nil {
+		return
+	}
+	if d.Lease != 0 && (d.Lease < minLease || d.Lease > maxLease) {
+		f.add("spec.dhcp.lease", d.Lease, fmt.Sprintf("is not from %d to %d", minLease, maxLease), "leave it out, and it is a day")
+	}
+	if len(d.DNS) > maxDNS {
+		f.add("spec.dhcp.dns", nil, fmt.Sprintf("has %d servers, and %d at most are allowed", len(d.DNS), maxDNS), "leave some out")
+	}
+	for _, a := range d.DNS {
+		if !a.Is4() || !unicast(a) {
+			f.add("spec.dhcp.dns", a, "is not the IPv4 address of a server", "write it like 10.0.0.53")
+		}
+	}
+	f.text("spec.dhcp.domain", d.Domain, maxDomain)
+	if len(d.Routes) > maxRoutes {
+		f.add("spec.dhcp.routes", nil, fmt.Sprintf("has %d routes, and %d at most are allowed", len(d.Routes), maxRoutes), "leave some out")
+	}
+	for _, r := range d.Routes {
+		switch {
+		case !r.To.Addr().Is4() || r.To != r.To.Masked():
+			f.add("spec.dhcp.routes", r, "does not lead to an IPv4 network without host bits", routeForm)
+		case cidr.IsValid() && !cidr.Contains(r.Via):
+			f.add("spec.dhcp.routes", r, "has a next hop outside "+cidr.String(), "choose an address of the subnet")
+		}
+	}
+}
