@@ -14,9 +14,6 @@ import (
 
 // tellSender answers a packet that cannot be routed, to the port that it came in by. The switch has judged the sender already.
 func (a *Agent) tellSender(p ovs.PacketIn) {
-	if a.sw == nil {
-		return
-	}
 	from, to, ok := answer.Addresses(p.Frame)
 	if !ok {
 		return
@@ -33,15 +30,48 @@ func (a *Agent) tellSender(p ovs.PacketIn) {
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
-	defer cancel()
-	if err := a.sw.PacketOut(ctx, flow.PortLocal, []flow.Action{flow.Output{Port: p.InPort}}, reply); err != nil {
-		a.log.Debug("tell a sender what became of a packet", "endpoint", sender.Endpoint, "err", err)
+	a.sendBack(p, reply)
+}
+
+// answerDHCP leases the endpoint of the port its address. The switch has seen to it that the message is from the endpoint's own MAC.
+func (a *Agent) answerDHCP(p ovs.PacketIn) {
+	for key, port := range a.wiring.Ports {
+		address, ok := a.view.Addresses[key]
+		if port != p.InPort || !ok {
+			continue
+		}
+		s := a.view.Segments[key.VNI]
+		reply, asked, ok := answer.DHCP(p.Frame, answer.Lease{
+			MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP,
+		})
+		if !ok {
+			continue
+		}
+		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", asked, "answered", reply != nil)
+		if asked == answer.Declined {
+			a.log.Warn("a DHCP client says that somebody else uses its address", "endpoint", address.Endpoint, "address", address.IP)
+		}
+		if reply != nil {
+			a.sendBack(p, reply)
+		}
+		return
 	}
 }
 
-// tellTimeout is how long the loop waits for a switch that takes nothing.
-const tellTimeout = time.Second
+// sendBack sends a frame out of the port that another came in by.
+func (a *Agent) sendBack(p ovs.PacketIn, frame []byte) {
+	if a.sw == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	if err := a.sw.PacketOut(ctx, flow.PortLocal, []flow.Action{flow.Output{Port: p.InPort}}, frame); err != nil {
+		a.log.Debug("answer an endpoint", "port", p.InPort, "err", err)
+	}
+}
+
+// sendTimeout is how long the loop waits for a switch that takes nothing.
+const sendTimeout = time.Second
 
 // whyNot is what to tell. Nothing is said of a packet to a subnet's broadcast address (RFC 1122 section 3.2.2).
 func (a *Agent) whyNot(forAgent byte, sender view.Address, to netip.Addr) (why answer.Trouble, ok bool) {

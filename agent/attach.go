@@ -25,6 +25,7 @@ type AttachRequest struct {
 	MAC       model.MAC  `json:"mac,omitzero"`        // derived from the address when absent
 	Interface string     `json:"interface,omitempty"` // eth0
 	NoGateway bool       `json:"noGateway,omitempty"` // no default route: a namespace can have one only
+	DHCP      bool       `json:"dhcp,omitempty"`      // no address and no route either: a client inside asks for them
 }
 
 // AttachReply says what the endpoint got.
@@ -259,7 +260,7 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 func (p *plugging) wanted(r AttachReply) attach.Request {
 	return attach.Request{
 		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
-		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
+		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, DHCP: p.request.DHCP, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
 	}
 }
 

@@ -37,6 +37,7 @@ type Request struct {
 	MAC             model.MAC    // inside
 	Address         netip.Prefix // IPv4 address and length of its subnet
 	Gateway         netip.Addr   // of the default route; the zero Addr for none
+	DHCP            bool         // leave address and route to a DHCP client inside
 	MTU             int          // bytes of IP, both ends
 	ChecksumOffload bool         // true for a switch on the kernel datapath; false: packets are whole, and the switch takes copies of them
 }

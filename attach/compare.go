@@ -22,6 +22,9 @@ func (p *plumbing) compare() error {
 	note("MAC", p.inner.Attrs().HardwareAddr, net.HardwareAddr(p.MAC[:]))
 	note("MTU", p.inner.Attrs().MTU, p.MTU)
 	note("MTU of "+p.HostIf, p.outer.Attrs().MTU, p.MTU)
+	if p.DHCP {
+		return conflict(differs)
+	}
 	addresses, err := list(func() ([]netlink.Addr, error) { return p.inside.AddrList(p.inner, unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
@@ -42,6 +45,10 @@ func (p *plumbing) compare() error {
 			note("gateway", r.Gw, gateway)
 		}
 	}
+	return conflict(differs)
+}
+
+func conflict(differs []string) error {
 	if len(differs) == 0 {
 		return nil
 	}

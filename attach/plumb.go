@@ -233,12 +233,15 @@ func (p *plumbing) setLoopbackUp() error {
 }
 
 func (p *plumbing) addAddress() error {
+	if p.DHCP {
+		return nil
+	}
 	address := &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}
 	return p.did(p.inside.AddrAdd(p.inner, address))
 }
 
 func (p *plumbing) addRoute() error {
-	if !p.Gateway.IsValid() {
+	if p.DHCP || !p.Gateway.IsValid() {
 		return nil
 	}
 	route := &netlink.Route{LinkIndex: p.inner.Attrs().Index, Gw: p.Gateway.AsSlice()}

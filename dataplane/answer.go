@@ -2,12 +2,16 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
+// A DHCP client's question goes to the agent, and not to other endpoints; nor does any endpoint's answer to one.
+//
 // Answer and reply make this switch the one that answers ARP for every address of the segment, the gateway's included.
 // An endpoint that asks for its own address (duplicate detection, RFC 5227) gets no answer.
 
 var (
 	arpRequest = flow.U32(1)
 	arpReply   = flow.U32(2)
+	dhcpServer = flow.U32(67)
+	dhcpClient = flow.U32(68)
 )
 
 func answerStatic() []flow.Flow {
@@ -26,6 +30,12 @@ func answerStatic() []flow.Flow {
 				flow.Controller{Userdata: []byte{ForAgentARP}, MaxLen: 128},
 			}},
 		drop(tableAnswer, prioRest, dropARP, flow.ARP),
+		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+			Actions: []flow.Action{
+				flow.UseMeter{ID: meterDHCP},
+				flow.Controller{Userdata: []byte{ForAgentDHCP}, MaxLen: 1500},
+			}},
+		drop(tableAnswer, prioNormal, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
 		{Table: tableAnswer, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableForward}}},
 	}
 }

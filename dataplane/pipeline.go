@@ -4,6 +4,7 @@
 // The rules, in the order in which a packet meets them:
 //
 //   - A packet belongs to the segment of the port it came in by, or of the VNI it came under; any other is dropped.
+//   - A DHCP client is answered by the agent of its own host. No endpoint hears another one's questions, or answers them.
 //   - A packet is judged by its sender first: an endpoint may send from its own MAC and address only, a tunnel packet
 //     must come from the host that its inner sender lives on.
 //   - ARP is answered here, from intent, and is never forwarded; so is a ping of the gateway.
@@ -49,7 +50,7 @@ var Tables = []Table{
 	{tableAdmit, "admit", "Which segment the packet belongs to: that of its port, or that of its VNI.", "drop: a port or a VNI that carries no segment here"},
 	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
 	{tableJudge, "judge", "Drops what verify has marked.", "on to answer"},
-	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP.", "on to forward"},
+	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP, DHCP.", "on to forward"},
 	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
 	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
 	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, or by way of the gateway, which counts its TTL down.", "drop: beyond the segment, and not by way of the gateway"},
@@ -115,6 +116,7 @@ const (
 	meterARP   uint32 = 0x4f00
 	meterProbe uint32 = 0x4f01
 	meterICMP  uint32 = 0x4f02
+	meterDHCP  uint32 = 0x4f03
 )
 
 // Meters are those of every switch.
@@ -123,6 +125,7 @@ func Meters() []flow.Meter {
 		{ID: meterARP, Rate: 500, Burst: 500},
 		{ID: meterProbe, Rate: 500, Burst: 500},
 		{ID: meterICMP, Rate: 200, Burst: 200},
+		{ID: meterDHCP, Rate: 200, Burst: 200},
 	}
 }
 
@@ -134,6 +137,8 @@ const (
 	ForAgentExpired     byte = 3 // routed, and its TTL is used up
 	ForAgentUnreachable byte = 4 // routed, and nobody has its destination
 	ForAgentRefused     byte = 5 // for the gateway itself, which has no such service
+
+	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.
@@ -147,7 +152,7 @@ var (
 	dropPort        = Drop{"unknown-port", "came in by a port that is no endpoint's"}
 	dropVNI         = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
 	dropTunnelARP   = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
-	dropDHCP        = Drop{"dhcp", "DHCP request; nothing answers DHCP yet"}
+	dropDHCP        = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
 	dropProtocol    = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
 	dropStranger    = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
 	dropSpoofed     = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}

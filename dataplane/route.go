@@ -15,9 +15,8 @@ func routeStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		drop(tableRoute, prioTunnel+10, dropMisdirected, inPort(w.Tunnel), toGateway),
 		drop(tableRoute, prioTunnel, dropMisdirected, inPort(w.Tunnel), is(slotSame, 0)),
-		// The gateway's own addresses end here, whatever the TTL.
+		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end here, whatever the TTL.
 		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
-		dropTelling(tableRoute, prioSpecial+20, dropExpired, ForAgentExpired, flow.IP, toGateway, ttl(0)),
 		dropTelling(tableRoute, prioSpecial+20, dropExpired, ForAgentExpired, flow.IP, toGateway, ttl(1)),
 		dropTelling(tableRoute, prioSpecial+10, dropNowhere, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
 		{Table: tableRoute, Priority: prioSpecial, Match: flow.On(flow.IP, toGateway),

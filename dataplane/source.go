@@ -25,7 +25,9 @@ func sourceStatic(w Wiring) []flow.Flow {
 			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, arpSender, verify, judge}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{copyAll(flow.ARPSPA, slotKey.Field), locate, verify, arpSender, verify, judge}},
-		drop(tableSource, prioSpecial, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPDst, flow.U32(67))),
+		// So does who asks for an address by DHCP (RFC 2131 section 4.1).
+		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, judge}},
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
 			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, same, verify, judge}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),

@@ -80,7 +80,7 @@ func TestRouting(t *testing.T) {
 // says runs a command in a namespace and wants the words in its output, however it ends.
 func (n *network) says(host, netns, words string, argv ...string) {
 	n.t.Helper()
-	out, err := n.in(host, netns, argv...)
+	out, err := n.in(host, netns, append([]string{"sh", "-c", `exec "$@" 2>&1`, "sh"}, argv...)...)
 	if err != nil {
 		out += err.Error()
 	}

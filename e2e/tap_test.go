@@ -193,10 +193,15 @@ func addr(s string) net.IP { return netip.MustParseAddr(s).AsSlice() }
 // datagram is a UDP packet with a payload.
 func datagram(t testing.TB, h hop, port uint16, payload []byte) []byte {
 	t.Helper()
+	return datagramFrom(t, 54321, h, port, payload)
+}
+
+func datagramFrom(t testing.TB, from uint16, h hop, port uint16, payload []byte) []byte {
+	t.Helper()
 	return frame(t,
 		&layers.Ethernet{SrcMAC: mac(h.srcMAC), DstMAC: mac(h.dstMAC), EthernetType: layers.EthernetTypeIPv4},
 		&layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: addr(h.src), DstIP: addr(h.dst)},
-		&layers.UDP{SrcPort: 54321, DstPort: layers.UDPPort(port)},
+		&layers.UDP{SrcPort: layers.UDPPort(from), DstPort: layers.UDPPort(port)},
 		gopacket.Payload(payload))
 }
 

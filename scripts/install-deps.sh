@@ -60,6 +60,7 @@ tests() {
 	need tshark tshark
 	need ethtool ethtool
 	need iperf3 iperf3
+	need isc-dhcp-client dhclient
 	need nftables nft
 	need gcc gcc # the race detector
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)

@@ -67,6 +67,7 @@ func newAttach(e *env) *cobra.Command {
 	c.Flags().StringVar(&r.Name, "name", "", "last part of the endpoint's `NAME`; default: the container's or namespace's")
 	c.Flags().StringVar(&r.Interface, "interface", "eth0", "`NAME` of the interface inside")
 	c.Flags().BoolVar(&r.NoGateway, "no-gateway", false, "make no default route: for a second interface")
+	c.Flags().BoolVar(&r.DHCP, "dhcp", false, "set no address and no route: a DHCP client inside asks for them")
 	outputFlag(c, &output, "text", "json")
 	return c
 }
