@@ -62,7 +62,7 @@ type admission struct {
 	deleted  map[Key]bool
 	missing  map[Key]advice
 	chosen   map[VNI]bool // by subnets of the request, which are settled after the VPCs
-	checks   []func() // to be made when every put is in the draft
+	checks   []func()     // to be made when every put is in the draft
 }
 
 // put is an object of the request: as stored, if it is, and as it shall be.
