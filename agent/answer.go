@@ -48,9 +48,6 @@ func (a *Agent) answerDHCP(p ovs.PacketIn) {
 			continue
 		}
 		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", asked, "answered", reply != nil)
-		if asked == answer.Declined {
-			a.log.Warn("a DHCP client says that somebody else uses its address", "endpoint", address.Endpoint, "address", address.IP)
-		}
 		if reply != nil {
 			a.sendBack(p, reply)
 		}

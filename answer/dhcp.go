@@ -24,9 +24,6 @@ type Lease struct {
 // Asked is what a DHCP message of a client wants, in words for the log (RFC 2131 section 3.1).
 type Asked string
 
-// Declined is what a client says that has found its address in use (RFC 2131 section 3.1.5).
-const Declined Asked = "DECLINE"
-
 // DHCP answers an Ethernet frame with a message for a DHCP server (RFC 2131 section 4.3). There is no reply to a message of another MAC, for another
 // server, by a relay, or that wants none; ok is false for what is no such message.
 //

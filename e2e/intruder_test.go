@@ -109,12 +109,8 @@ func TestTunnelPacketsFromAMemberHostsProcesses(t *testing.T) {
 	n.ping("host1", "a", "172.17.42.3")
 	inner := datagram(t, hop{gateway, macB, "172.17.42.2", "172.17.42.3"}, 9, []byte("forged"))
 	script := fmt.Sprintf("printf '%s' >/dev/udp/192.168.5.3/4789", octal(vxlan(100, inner)))
-	n.on("host1", "sh", "-ec", `ip netns add nat
-ip link add nat0 type veth peer eth0 netns nat
-ip address add 10.9.9.1/24 dev nat0; ip link set nat0 up
-ip -n nat address add 10.9.9.2/24 dev eth0; ip -n nat link set eth0 up; ip -n nat route add default via 10.9.9.1
-sysctl -qw net.ipv4.ip_forward=1
-nft 'add table ip e2e; add chain ip e2e nat { type nat hook postrouting priority 100; }; add rule ip e2e nat ip saddr 10.9.9.0/24 masquerade'`)
+	n.forwarded("host1")
+	n.on("host1", "nft", "add table ip e2e; add chain ip e2e nat { type nat hook postrouting priority 100; }; add rule ip e2e nat ip saddr 10.9.9.0/24 masquerade")
 	for _, from := range [][]string{{"setpriv", "--reuid=65534", "--clear-groups"}, {"ip", "netns", "exec", "nat"}} {
 		n.run(strings.Join(from, " "), func(n *network) {
 			inside := n.tapOf("host2", "b").record()
@@ -146,6 +142,18 @@ nft 'add table ip e2e; add chain ip e2e nat { type nat hook postrouting priority
 	}
 }
 
+const forwardingMAC = "02:00:00:00:99:01"
+
+// forwarded makes a namespace "nat" that the host forwards for, as it does for those on Docker's default bridge, and that may send in any name.
+func (n *network) forwarded(host string) {
+	n.t.Helper()
+	n.on(host, "sh", "-ec", `ip netns add nat
+ip link add nat0 address `+forwardingMAC+` type veth peer eth0 netns nat
+ip address add 10.9.9.1/24 dev nat0; ip link set nat0 up
+ip -n nat address add 10.9.9.2/24 dev eth0; ip -n nat link set eth0 up; ip -n nat route add default via 10.9.9.1
+sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.nat0.rp_filter=0`)
+}
+
 // What a container sends in the name of another host has come from the wrong side. The host does not pass it on.
 func TestTunnelPacketsInAPeersName(t *testing.T) {
 	t.Parallel()
@@ -155,13 +163,10 @@ func TestTunnelPacketsInAPeersName(t *testing.T) {
 	n.endpoint("host3 c blue/web --ip 172.17.42.4")
 	n.ping("host1", "a", "172.17.42.3")
 	n.ping("host1", "a", "172.17.42.4")
-	n.on("host1", "sh", "-ec", `ip netns add nat
-ip link add nat0 address 02:00:00:00:99:01 type veth peer eth0 netns nat
-ip address add 10.9.9.1/24 dev nat0; ip link set nat0 up; ip -n nat link set eth0 up
-sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.nat0.rp_filter=0`)
+	n.forwarded("host1")
 	attacker, inside := n.tapOf("host1", "nat"), n.tapOf("host2", "b").record()
 	inner := datagram(t, hop{"02:4f:ac:11:2a:04", macB, "172.17.42.4", "172.17.42.3"}, 9, []byte("forged"))
-	outer := hop{attacker.mac.String(), "02:00:00:00:99:01", n.Host("host3").Address.String(), n.Host("host2").Address.String()}
+	outer := hop{attacker.mac.String(), forwardingMAC, n.Host("host3").Address.String(), n.Host("host2").Address.String()}
 	forge := func() { attacker.send(datagram(t, outer, vxlanPort, vxlan(100, inner))) }
 	forge()
 	n.eventually("it is counted", func() error {
