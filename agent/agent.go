@@ -247,7 +247,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.ensureUnderlay(ctx)
 	}
 	if len(d.Peers)+len(d.GonePeers) > 0 {
-		a.guard(time.Now())
+		a.guard(ctx, time.Now())
 	}
 	a.rewire()
 }
@@ -293,7 +293,7 @@ func (a *Agent) hurryUp(ctx context.Context) {
 func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
 	a.keepBridge(ctx)
-	a.guard(time.Now())
+	a.guard(ctx, time.Now())
 	a.probe(ctx)
 	a.report(ctx)
 	a.note(inDisk, a.saveView())

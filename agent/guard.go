@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -17,13 +18,14 @@ type guarded struct {
 	due     time.Time // of the next try, or look
 	before  uint64    // dropped by the tables before this one, which is made anew with each change
 	dropped uint64    // in all
+	busy    bool      // somebody looks at the table, or writes it
 }
 
 // dropForged is the name of what the table drops, beside the reasons of the switch.
 const dropForged = "forged-tunnel"
 
 // guard keeps the table at the peers that there are, and puts it back where somebody has removed it.
-func (a *Agent) guard(now time.Time) {
+func (a *Agent) guard(ctx context.Context, now time.Time) {
 	if a.config.NoFirewall || a.sw == nil {
 		return
 	}
@@ -33,25 +35,51 @@ func (a *Agent) guard(now time.Time) {
 	}
 	slices.SortFunc(want.Peers, netip.Addr.Compare)
 	g := &a.guarded
-	if g.known && want.Equal(g.set) && now.Before(g.due) {
+	asItIs := g.known && want.Equal(g.set)
+	if g.busy || asItIs && now.Before(g.due) {
 		return
 	}
-	g.due = now.Add(countEvery)
-	dropped, err := firewall.Dropped()
-	if err == nil {
-		g.dropped = g.before + dropped
+	g.busy, g.due = true, now.Add(countEvery)
+	go func() {
+		look := lookAtTable(want, asItIs)
+		a.do(ctx, func() { a.noteGuard(want, look) })
+	}()
+}
+
+// tableLook is what was found of the table, and done about it.
+type tableLook struct {
+	dropped uint64
+	counted error // of reading how many
+	written bool
+	failed  error // of writing
+}
+
+// lookAtTable reads the counter, and writes the table if that is not as wanted. The kernel may take tens of milliseconds for it, which the loop has not.
+func lookAtTable(want firewall.Guard, asItIs bool) (l tableLook) {
+	l.dropped, l.counted = firewall.Dropped()
+	if !asItIs || errors.Is(l.counted, firewall.ErrGone) {
+		l.written, l.failed = true, firewall.Set(want)
+	}
+	return l
+}
+
+func (a *Agent) noteGuard(want firewall.Guard, l tableLook) {
+	g := &a.guarded
+	g.busy = false
+	if l.counted == nil {
+		g.dropped = g.before + l.dropped
+	}
+	if !l.written {
+		return
 	}
 	if g.known && want.Equal(g.set) {
-		if !errors.Is(err, firewall.ErrGone) {
-			return
-		}
-		a.log.Warn("somebody has removed Overlane's nftables table; put back")
-		a.drift.Last = now
+		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
+		a.drift.Last = time.Now()
 	}
-	if err = firewall.Set(want); err == nil {
+	if l.failed == nil {
 		g.set, g.known, g.before = want, true, g.dropped
 	}
-	a.note(inFirewall, err)
+	a.note(inFirewall, l.failed)
 }
 
 // unguard takes away what an agent with another configuration has left.

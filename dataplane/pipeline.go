@@ -161,7 +161,7 @@ var (
 	dropUnforwarded = Drop{"unforwarded", "multicast of a segment that has no members here"}
 	dropExpired     = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
 	dropBeyond      = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
-	dropMisdirected = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own, or for the gateway's MAC"}
+	dropMisdirected = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
 	dropMoved       = Drop{"moved", "tunnel packet for an endpoint that has moved away"}
 	dropGateway     = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
 	dropNowhere     = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}

@@ -13,7 +13,6 @@ func routeStatic(w Wiring) []flow.Flow {
 		ttl       = func(n uint32) flow.Term { return flow.Eq(flow.IPTTL, flow.U32(n)) }
 	)
 	return []flow.Flow{
-		drop(tableRoute, prioTunnel+10, dropMisdirected, inPort(w.Tunnel), toGateway),
 		drop(tableRoute, prioTunnel, dropMisdirected, inPort(w.Tunnel), is(slotSame, 0)),
 		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end here, whatever the TTL.
 		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},

@@ -14,6 +14,8 @@ func sourceStatic(w Wiring) []flow.Flow {
 		verify = flow.Resubmit{Table: tableVerify}
 		same   = flow.Resubmit{Table: tableSame}
 		judge  = flow.Goto{Table: tableJudge}
+		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the same.
+		asRouted = flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}
 		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
 		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
 	)
@@ -29,7 +31,7 @@ func sourceStatic(w Wiring) []flow.Flow {
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, judge}},
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
-			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, same, verify, judge}},
+			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, same, verify, asRouted, judge}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
 			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, judge}},
 		drop(tableSource, prioMiss, dropProtocol),
@@ -55,11 +57,9 @@ func judgeStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		drop(tableJudge, prioSpecial, dropStranger, is(slotBad, 1), inPort(w.Tunnel)),
 		drop(tableJudge, prioNormal, dropSpoofed, is(slotBad, 1)),
-		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter. One from another segment was routed.
+		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
 		{Table: tableJudge, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 1)),
 			Actions: []flow.Action{copyBits(foundMAC.Field, flow.EthSrc, 48), answer}},
-		{Table: tableJudge, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 0)),
-			Actions: []flow.Action{flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, answer}},
 		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
 }
