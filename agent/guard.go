@@ -40,26 +40,36 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		return
 	}
 	g.busy, g.due = true, now.Add(countEvery)
+	was := g.set
+	if !g.known {
+		was = firewall.Guard{}
+	}
 	go func() {
-		look := lookAtTable(want, asItIs)
+		look := lookAtTable(was, want)
 		a.do(ctx, func() { a.noteGuard(want, look) })
 	}()
 }
 
 // tableLook is what was found of the table, and done about it.
 type tableLook struct {
-	dropped uint64
-	counted error // of reading how many
-	written bool
-	failed  error // of writing
+	dropped  uint64
+	counted  error // of reading how many
+	replaced bool  // the table is a new one
+	failed   error // of writing
 }
 
 // lookAtTable reads the counter, and writes the table if that is not as wanted. The kernel may take tens of milliseconds for it, which the loop has not.
-func lookAtTable(want firewall.Guard, asItIs bool) (l tableLook) {
+func lookAtTable(was, want firewall.Guard) (l tableLook) {
 	l.dropped, l.counted = firewall.Dropped()
-	if !asItIs || errors.Is(l.counted, firewall.ErrGone) {
-		l.written, l.failed = true, firewall.Set(want)
+	switch {
+	case l.counted == nil && want.Equal(was):
+		return l
+	case l.counted == nil && want.Port == was.Port && want.Inbound == was.Inbound:
+		if l.failed = firewall.Update(was, want); l.failed == nil {
+			return l
+		}
 	}
+	l.replaced, l.failed = true, firewall.Set(want)
 	return l
 }
 
@@ -69,15 +79,15 @@ func (a *Agent) noteGuard(want firewall.Guard, l tableLook) {
 	if l.counted == nil {
 		g.dropped = g.before + l.dropped
 	}
-	if !l.written {
-		return
-	}
-	if g.known && want.Equal(g.set) {
+	if g.known && errors.Is(l.counted, firewall.ErrGone) {
 		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
 		a.drift.Last = time.Now()
 	}
 	if l.failed == nil {
-		g.set, g.known, g.before = want, true, g.dropped
+		g.set, g.known = want, true
+	}
+	if l.replaced && l.failed == nil {
+		g.before = g.dropped
 	}
 	a.note(inFirewall, l.failed)
 }

@@ -49,6 +49,55 @@ func Set(g Guard) error {
 	return nil
 }
 
+// Update goes from what was set to another guard and leaves chains and counter as they are: to make those anew costs the kernel some 15 ms, in which
+// it makes no interface either. Only the peers may differ.
+func Update(was, now Guard) error {
+	c, err := nftables.New()
+	if err == nil {
+		err = errors.Join(
+			inChunks(missingIn(was.Peers, now.Peers), func(e []nftables.SetElement) error { return c.SetAddElements(peerSet(), e) }),
+			inChunks(missingIn(now.Peers, was.Peers), func(e []nftables.SetElement) error { return c.SetDeleteElements(peerSet(), e) }),
+		)
+	}
+	if err == nil {
+		err = c.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("update nftables table ip %s: %w", tableName, err)
+	}
+	return nil
+}
+
+// missingIn are those of the second list that the first has not. Both are sorted.
+func missingIn(has, wants []netip.Addr) (missing []netip.Addr) {
+	for _, a := range wants {
+		if _, found := slices.BinarySearchFunc(has, a, netip.Addr.Compare); !found {
+			missing = append(missing, a)
+		}
+	}
+	return missing
+}
+
+// mostElements fit into one attribute of netlink, whose length has 16 bits.
+const mostElements = 1000
+
+func inChunks(peers []netip.Addr, do func([]nftables.SetElement) error) error {
+	for some := range slices.Chunk(peers, mostElements) {
+		elements := make([]nftables.SetElement, len(some))
+		for i, p := range some {
+			elements[i].Key = p.AsSlice()
+		}
+		if err := do(elements); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func peerSet() *nftables.Set {
+	return &nftables.Set{Table: table(), Name: "peers", KeyType: nftables.TypeIPAddr}
+}
+
 // Remove takes the table away. One that is not there is no error.
 func Remove() error {
 	c, err := nftables.New()
@@ -109,18 +158,12 @@ func table() *nftables.Table {
 func write(c *nftables.Conn, g Guard) error {
 	c.DelTable(c.AddTable(table()))
 	t := c.AddTable(table())
-	peers := &nftables.Set{Table: t, Name: "peers", KeyType: nftables.TypeIPAddr}
+	peers := peerSet()
 	if err := c.AddSet(peers, nil); err != nil {
 		return err
 	}
-	for some := range slices.Chunk(g.Peers, mostElements) {
-		elements := make([]nftables.SetElement, len(some))
-		for i, p := range some {
-			elements[i].Key = p.AsSlice()
-		}
-		if err := c.SetAddElements(peers, elements); err != nil {
-			return err
-		}
+	if err := inChunks(g.Peers, func(e []nftables.SetElement) error { return c.SetAddElements(peers, e) }); err != nil {
+		return err
 	}
 	c.AddObj(&nftables.NamedObj{Table: t, Name: counterName, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
 	to, from, toTunnel := peer(ipDestination, peers, false), peer(ipSource, peers, false), toPort(g.Port)
@@ -143,9 +186,6 @@ func write(c *nftables.Conn, g Guard) error {
 	}
 	return c.Flush()
 }
-
-// mostElements fit into one attribute of netlink, whose length has 16 bits.
-const mostElements = 1000
 
 // hook is a chain, and what it drops.
 type hook struct {

@@ -123,8 +123,32 @@ func TestManyPeers(t *testing.T) {
 	if err := Set(g); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("nft", "list", "set", "ip", "overlane", "peers").Output()
-	if n := strings.Count(string(out), "10.1."); err != nil || n != 5000 {
-		t.Errorf("%d of 5000 peers are in the set, %v", n, err)
+	if got := inSet(t); got != 5000 {
+		t.Errorf("%d of 5000 peers are in the set", got)
 	}
+	for _, peers := range [][]netip.Addr{g.Peers[:10], g.Peers[5:3000], g.Peers, nil, g.Peers[:1]} {
+		next := Guard{Port: 4789, Peers: peers}
+		if err := Update(g, next); err != nil {
+			t.Fatal(err)
+		}
+		if got := inSet(t); got != len(peers) {
+			t.Errorf("%d of %d peers are in the set", got, len(peers))
+		}
+		g = next
+	}
+	if err := Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Update(g, guard("10.1.1.1")); err == nil {
+		t.Error("without the table, updating it is no error")
+	}
+}
+
+func inSet(t *testing.T) int {
+	t.Helper()
+	out, err := exec.Command("nft", "list", "set", "ip", "overlane", "peers").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(out), "10.1.")
 }
