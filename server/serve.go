@@ -88,10 +88,12 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 		go func() { ended <- servers[i].Serve(l) }()
 	}
 	var broken error
+	serving := len(listeners)
 	select {
 	case <-ctx.Done():
 	case err := <-ended:
 		broken = fmt.Errorf("serve: %w", err)
+		serving--
 	}
 	s.cancel() // ends the streams, which Shutdown would wait for
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -100,6 +102,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 		if h.Shutdown(stopping) != nil {
 			_ = h.Close() // what is still under way is cut off
 		}
+	}
+	for range serving { // one that had not begun yet has its listener open still, and would remove the socket of the next server
+		<-ended
 	}
 	s.Close()
 	return broken
