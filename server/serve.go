@@ -104,7 +104,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 		}
 	}
 	for range serving { // one that had not begun yet has its listener open still, and would remove the socket of the next server
-		<-ended
+		if err := <-ended; broken == nil && !errors.Is(err, http.ErrServerClosed) {
+			broken = fmt.Errorf("serve: %w", err)
+		}
 	}
 	s.Close()
 	return broken
