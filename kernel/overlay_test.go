@@ -14,9 +14,9 @@ func TestOpenVSwitch(t *testing.T) {
 	inGuest(t, ".", "-test.v")
 }
 
-// The overlay's scenarios, on the kernel datapath: tunnel packets of strangers, an agent that is killed.
+// The overlay's scenarios, on the kernel datapath: tunnel packets of strangers, an agent that is killed, routing, DHCP.
 func TestScenarios(t *testing.T) {
-	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestTunnelPacketsFromStrangers|TestAgentKilled)$")
+	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestTunnelPacketsFromStrangers|TestAgentKilled|TestRouting|TestDHCP)$")
 }
 
 // inGuest runs a package's tests, those with the build tag kernel too, in a guest.
