@@ -8,6 +8,7 @@ import (
 	"github.com/overlane/overlane/answer"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -77,7 +78,7 @@ func (a *Agent) whyNot(forAgent byte, sender view.Address, to netip.Addr) (why a
 	for _, s := range a.view.Segments {
 		if s.VPC == vpc && s.CIDR.Contains(to) {
 			why = answer.HostUnreachable
-			if to == s.Broadcast() {
+			if to == model.Broadcast(s.CIDR) {
 				return why, false
 			}
 		}

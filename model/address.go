@@ -6,8 +6,8 @@ import (
 	"sort"
 )
 
-// broadcast is the last address of an IPv4 CIDR (RFC 919 section 7).
-func broadcast(cidr netip.Prefix) netip.Addr {
+// Broadcast is the last address of an IPv4 CIDR (RFC 919 section 7).
+func Broadcast(cidr netip.Prefix) netip.Addr {
 	return addressOf(numberOf(cidr.Addr()) | uint32(1<<(32-cidr.Bits())-1))
 }
 
@@ -37,7 +37,7 @@ func firstGap(n int, unbroken func(i int) bool) int {
 // freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last one that was given,
 // beginning again at the start of the CIDR. False: there is none.
 func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) {
-	first, last := numberOf(spec.CIDR.Addr())+1, numberOf(broadcast(spec.CIDR))-1
+	first, last := numberOf(spec.CIDR.Addr())+1, numberOf(Broadcast(spec.CIDR))-1
 	start := first
 	if c, ok := d.cursors.get(subnet); ok && spec.CIDR.Contains(c.address) {
 		start = numberOf(c.address) + 1

@@ -75,7 +75,7 @@ func (s *SubnetSpec) unusable(a netip.Addr) string {
 		return "is outside " + s.CIDR.String()
 	case a == s.CIDR.Addr():
 		return "is the network address of " + s.CIDR.String()
-	case a == broadcast(s.CIDR):
+	case a == Broadcast(s.CIDR):
 		return "is the broadcast address of " + s.CIDR.String()
 	}
 	return ""

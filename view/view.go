@@ -35,15 +35,6 @@ type Segment struct {
 	Members []string     `json:"members"` // names of the hosts with endpoints on it, sorted, this host included
 }
 
-// Broadcast is the segment's last address (RFC 919 section 7).
-func (s Segment) Broadcast() netip.Addr {
-	b := s.CIDR.Masked().Addr().As4()
-	for bit := s.CIDR.Bits(); bit < 32; bit++ {
-		b[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(b)
-}
-
 // Peer is another host.
 type Peer struct {
 	Host string     `json:"host"`
