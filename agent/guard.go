@@ -13,12 +13,11 @@ import (
 
 // guarded is what is known of the table that keeps the host's own processes and containers from sending tunnel packets.
 type guarded struct {
-	set     firewall.Guard
-	known   bool      // it was set since the start
-	due     time.Time // of the next try, or look
-	before  uint64    // dropped by the tables before this one, which is made anew with each change
-	dropped uint64    // in all
-	busy    bool      // somebody looks at the table, or writes it
+	set     firewall.Guard // the zero one: none was since the start
+	due     time.Time      // of the next try, or look
+	before  uint64         // dropped by the tables before this one
+	dropped uint64         // in all
+	busy    bool           // somebody looks at the table, or writes it
 }
 
 // dropForged is the name of what the table drops, beside the reasons of the switch.
@@ -35,15 +34,11 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 	}
 	slices.SortFunc(want.Peers, netip.Addr.Compare)
 	g := &a.guarded
-	asItIs := g.known && want.Equal(g.set)
-	if g.busy || asItIs && now.Before(g.due) {
+	if g.busy || want.Equal(g.set) && now.Before(g.due) {
 		return
 	}
 	g.busy, g.due = true, now.Add(countEvery)
 	was := g.set
-	if !g.known {
-		was = firewall.Guard{}
-	}
 	go func() {
 		look := lookAtTable(was, want)
 		a.do(ctx, func() { a.noteGuard(want, look) })
@@ -79,12 +74,12 @@ func (a *Agent) noteGuard(want firewall.Guard, l tableLook) {
 	if l.counted == nil {
 		g.dropped = g.before + l.dropped
 	}
-	if g.known && errors.Is(l.counted, firewall.ErrGone) {
+	if g.set.Port != 0 && errors.Is(l.counted, firewall.ErrGone) {
 		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
 		a.drift.Last = time.Now()
 	}
 	if l.failed == nil {
-		g.set, g.known = want, true
+		g.set = want
 	}
 	if l.replaced && l.failed == nil {
 		g.before = g.dropped

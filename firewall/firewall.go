@@ -102,7 +102,7 @@ func peerSet() *nftables.Set {
 func Remove() error {
 	c, err := nftables.New()
 	if err == nil {
-		c.DelTable(&nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4})
+		c.DelTable(table())
 		err = c.Flush()
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
