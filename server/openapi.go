@@ -137,7 +137,7 @@ var known = map[reflect.Type]object{
 	reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
 	reflect.TypeFor[wire.Duration]():     {"type": "string", "examples": []string{"1h30m"}},
 	reflect.TypeFor[json.RawMessage]():   {},
-	reflect.TypeFor[model.StaticRoute](): {"type": "string", "example": "10.9.0.0/16 via 10.0.0.7"},
+	reflect.TypeFor[model.StaticRoute](): {"type": "string", "examples": []string{"10.9.0.0/16 via 10.0.0.7"}},
 	reflect.TypeFor[model.Spec]():        {"type": "object"},
 	reflect.TypeFor[any]():               {},
 }
