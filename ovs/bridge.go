@@ -22,6 +22,7 @@ const (
 	markTunnel   = "tunnel"
 	markEndpoint = "endpoint"
 	markUplink   = "uplink"
+	markPort     = "port"
 )
 
 // Datapath types of a bridge (ovs-vswitchd.conf.db(5), Bridge table).
@@ -38,13 +39,16 @@ type Layout struct {
 	UDPPort  uint16           // of VXLAN; 0 is 4789
 	Datapath string           // Kernel, Userspace, or empty: see Ensure
 	Tables   map[uint8]string // names of flow tables
+	Ports    []BridgePort     // more ports of Overlane's own
 }
 
 // State is what Ensure found or made.
 type State struct {
 	Datapath     string // Kernel or Userspace
 	TunnelOFPort uint32
-	Repaired     []string // what was not as it must be, one line each; not what is made the first time
+	Ports        map[string]uint32 // OpenFlow numbers of those of the layout that ovs-vswitchd has made, by name
+	PortError    error             // of the first one that it could not make
+	Repaired     []string          // what was not as it must be, one line each; not what is made the first time
 }
 
 // tunnelOFPort is asked for at creation, so that it reads the same on every host.
@@ -89,6 +93,7 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	defer t.release()
 	s := State{Datapath: l.Datapath}
 	first := r.bridge(l.Bridge) == nil && db.bridge.Load() == nil
 	changes := r.compare(l)
@@ -106,6 +111,7 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 	}
 	db.bridge.Store(&l.Bridge)
 	s.TunnelOFPort, err = db.tunnel(ctx, l, apply)
+	s.Ports, s.PortError = db.rows().portNumbers(l)
 	return s, err
 }
 
@@ -138,6 +144,9 @@ func (r rows) foreign(l Layout) error {
 	}
 	if b == nil && r.port(l.Bridge) != nil {
 		return errors.New("a port of this name is there that Overlane has not made; remove it, or choose another name")
+	}
+	if err := r.foreignPorts(l); err != nil {
+		return err
 	}
 	p := r.port(l.Tunnel)
 	if p == nil {
@@ -193,7 +202,7 @@ func (r rows) compare(l Layout) []change {
 			t.update(row, &row.FlowTables)
 		}})
 	}
-	return append(changes, r.compareTunnel(b, l)...)
+	return slices.Concat(changes, r.compareTunnel(b, l), r.comparePorts(b, l))
 }
 
 func compareBridge(b *vswitch.Bridge, l Layout) (changes []change) {
@@ -273,6 +282,9 @@ func (t *transaction) createBridge(l Layout) {
 	b.Ports = []string{
 		t.createPort(&vswitch.Interface{Name: l.Bridge, Type: "internal"}, markBridge),
 		t.createPort(tunnelInterface(l), markTunnel),
+	}
+	for _, p := range l.Ports {
+		b.Ports = append(b.Ports, t.createPort(p.row(), markPort))
 	}
 	t.insertBridge(b)
 }

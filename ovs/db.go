@@ -134,7 +134,8 @@ func monitor(c client.Client) *client.Monitor {
 		client.WithTable(root, &root.Bridges, &root.CurCfg, &root.NextCfg),
 		client.WithTable(b, &b.Name, &b.Ports, &b.DatapathType, &b.FailMode, &b.Protocols, &b.FlowTables, &b.ExternalIDs, &b.OtherConfig),
 		client.WithTable(p, &p.Name, &p.Interfaces, &p.ExternalIDs),
-		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.Ofport, &i.OfportRequest, &i.Error, &i.ExternalIDs, &i.Ifindex),
+		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.Ofport, &i.OfportRequest, &i.Error, &i.ExternalIDs, &i.Ifindex,
+			&i.MAC, &i.MTURequest, &i.BFD, &i.BFDStatus),
 		client.WithTable(t, &t.Name, &t.ExternalIDs))
 }
 

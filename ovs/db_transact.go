@@ -19,6 +19,8 @@ type transaction struct {
 	ops    []ovsdb.Operation
 	named  int
 	err    error // of the first operation that could not be expressed
+
+	releases []func() // of port numbers, when all is over
 }
 
 // begin fails at once when the server is away.

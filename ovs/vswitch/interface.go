@@ -10,9 +10,13 @@ const InterfaceTable = "Interface"
 // Interface defines an object in Interface table
 type Interface struct {
 	UUID          string            `ovsdb:"_uuid"`
+	BFD           map[string]string `ovsdb:"bfd"`
+	BFDStatus     map[string]string `ovsdb:"bfd_status"`
 	Error         *string           `ovsdb:"error"`
 	ExternalIDs   map[string]string `ovsdb:"external_ids"`
 	Ifindex       *int              `ovsdb:"ifindex" validate:"omitempty,min=0,max=4294967295"`
+	MAC           *string           `ovsdb:"mac"`
+	MTURequest    *int              `ovsdb:"mtu_request" validate:"omitempty,min=1"`
 	Name          string            `ovsdb:"name"`
 	Ofport        *int              `ovsdb:"ofport"`
 	OfportRequest *int              `ovsdb:"ofport_request" validate:"omitempty,min=1,max=65279"`
@@ -22,6 +26,66 @@ type Interface struct {
 
 func (a *Interface) GetUUID() string {
 	return a.UUID
+}
+
+func (a *Interface) GetBFD() map[string]string {
+	return a.BFD
+}
+
+func copyInterfaceBFD(a map[string]string) map[string]string {
+	if a == nil {
+		return nil
+	}
+	b := make(map[string]string, len(a))
+	for k, v := range a {
+		b[k] = v
+	}
+	return b
+}
+
+func equalInterfaceBFD(a, b map[string]string) bool {
+	if (a == nil) != (b == nil) {
+		return false
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Interface) GetBFDStatus() map[string]string {
+	return a.BFDStatus
+}
+
+func copyInterfaceBFDStatus(a map[string]string) map[string]string {
+	if a == nil {
+		return nil
+	}
+	b := make(map[string]string, len(a))
+	for k, v := range a {
+		b[k] = v
+	}
+	return b
+}
+
+func equalInterfaceBFDStatus(a, b map[string]string) bool {
+	if (a == nil) != (b == nil) {
+		return false
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *Interface) GetError() *string {
@@ -89,6 +153,50 @@ func copyInterfaceIfindex(a *int) *int {
 }
 
 func equalInterfaceIfindex(a, b *int) bool {
+	if (a == nil) != (b == nil) {
+		return false
+	}
+	if a == b {
+		return true
+	}
+	return *a == *b
+}
+
+func (a *Interface) GetMAC() *string {
+	return a.MAC
+}
+
+func copyInterfaceMAC(a *string) *string {
+	if a == nil {
+		return nil
+	}
+	b := *a
+	return &b
+}
+
+func equalInterfaceMAC(a, b *string) bool {
+	if (a == nil) != (b == nil) {
+		return false
+	}
+	if a == b {
+		return true
+	}
+	return *a == *b
+}
+
+func (a *Interface) GetMTURequest() *int {
+	return a.MTURequest
+}
+
+func copyInterfaceMTURequest(a *int) *int {
+	if a == nil {
+		return nil
+	}
+	b := *a
+	return &b
+}
+
+func equalInterfaceMTURequest(a, b *int) bool {
 	if (a == nil) != (b == nil) {
 		return false
 	}
@@ -182,9 +290,13 @@ func (a *Interface) GetType() string {
 
 func (a *Interface) DeepCopyInto(b *Interface) {
 	*b = *a
+	b.BFD = copyInterfaceBFD(a.BFD)
+	b.BFDStatus = copyInterfaceBFDStatus(a.BFDStatus)
 	b.Error = copyInterfaceError(a.Error)
 	b.ExternalIDs = copyInterfaceExternalIDs(a.ExternalIDs)
 	b.Ifindex = copyInterfaceIfindex(a.Ifindex)
+	b.MAC = copyInterfaceMAC(a.MAC)
+	b.MTURequest = copyInterfaceMTURequest(a.MTURequest)
 	b.Ofport = copyInterfaceOfport(a.Ofport)
 	b.OfportRequest = copyInterfaceOfportRequest(a.OfportRequest)
 	b.Options = copyInterfaceOptions(a.Options)
@@ -207,9 +319,13 @@ func (a *Interface) CloneModel() model.Model {
 
 func (a *Interface) Equals(b *Interface) bool {
 	return a.UUID == b.UUID &&
+		equalInterfaceBFD(a.BFD, b.BFD) &&
+		equalInterfaceBFDStatus(a.BFDStatus, b.BFDStatus) &&
 		equalInterfaceError(a.Error, b.Error) &&
 		equalInterfaceExternalIDs(a.ExternalIDs, b.ExternalIDs) &&
 		equalInterfaceIfindex(a.Ifindex, b.Ifindex) &&
+		equalInterfaceMAC(a.MAC, b.MAC) &&
+		equalInterfaceMTURequest(a.MTURequest, b.MTURequest) &&
 		a.Name == b.Name &&
 		equalInterfaceOfport(a.Ofport, b.Ofport) &&
 		equalInterfaceOfportRequest(a.OfportRequest, b.OfportRequest) &&

@@ -153,6 +153,30 @@ var schema = `{
     },
     "Interface": {
       "columns": {
+        "bfd": {
+          "type": {
+            "key": {
+              "type": "string"
+            },
+            "value": {
+              "type": "string"
+            },
+            "min": 0,
+            "max": "unlimited"
+          }
+        },
+        "bfd_status": {
+          "type": {
+            "key": {
+              "type": "string"
+            },
+            "value": {
+              "type": "string"
+            },
+            "min": 0,
+            "max": "unlimited"
+          }
+        },
         "error": {
           "type": {
             "key": {
@@ -185,6 +209,25 @@ var schema = `{
             "max": 1
           },
           "ephemeral": true
+        },
+        "mac": {
+          "type": {
+            "key": {
+              "type": "string"
+            },
+            "min": 0,
+            "max": 1
+          }
+        },
+        "mtu_request": {
+          "type": {
+            "key": {
+              "type": "integer",
+              "minInteger": 1
+            },
+            "min": 0,
+            "max": 1
+          }
         },
         "name": {
           "type": "string",
