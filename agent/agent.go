@@ -70,6 +70,7 @@ type Agent struct {
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
 	guarded guarded
+	zones   zones
 	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
 	hurry   bool          // somebody has attached or detached, and may look at the status next
@@ -96,6 +97,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		away:      "not reached since the start",
 		reports:   reports{sent: map[model.Key]any{}},
 		tick:      time.Second,
+		zones:     newZones(c),
 	}
 	a.journal.path = a.journalPath()
 	return a
@@ -110,6 +112,9 @@ func (a *Agent) Run(stop context.Context) error {
 	}
 	if err := a.loadView(); err != nil {
 		a.log.Warn("starting without the last view", "err", err)
+	}
+	if err := a.zones.load(); err != nil {
+		return err
 	}
 	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
 		a.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)

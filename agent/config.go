@@ -24,6 +24,9 @@ type Config struct {
 	Uplink   string `json:"uplink,omitempty"`   // NIC to put into OVS on the netdev datapath; never moved unasked
 	UDPPort  uint16 `json:"udpPort,omitempty"`  // of VXLAN; 4789 (RFC 7348 section 5)
 
+	// NATRange has the addresses by which VPCs are known to this host's kernel. They are never seen outside, so every host may have the same.
+	NATRange netip.Prefix `json:"natRange,omitzero"` // 100.64.0.0/10 (RFC 6598)
+
 	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
 	NoFirewall bool `json:"noFirewall,omitempty"`
 
@@ -62,6 +65,9 @@ func (c *Config) fill() {
 	if c.UDPPort == 0 {
 		c.UDPPort = 4789
 	}
+	if !c.NATRange.IsValid() {
+		c.NATRange = netip.MustParsePrefix("100.64.0.0/10")
+	}
 }
 
 func (c *Config) check(path string) error {
@@ -72,6 +78,11 @@ func (c *Config) check(path string) error {
 		return fmt.Errorf("agent configuration %s: server is missing; it is https://ADDRESS:PORT of the overlane server", path)
 	case !c.Address.Is4():
 		return fmt.Errorf("agent configuration %s: address %q is not an IPv4 address; it is this machine's underlay address", path, c.Address)
+	case !c.NATRange.Addr().Is4() || c.NATRange.Bits() > maxNATBits || c.NATRange != c.NATRange.Masked():
+		return fmt.Errorf("agent configuration %s: natRange %s is not an IPv4 network of /%d or wider; leave it out, or choose one that nothing else of this host uses", path, c.NATRange, maxNATBits)
 	}
 	return nil
 }
+
+// maxNATBits leaves room for maxZones addresses beside the host's own.
+const maxNATBits = 19

@@ -138,7 +138,7 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 func (a *Agent) ensure(ctx context.Context) error {
 	want := ovs.Layout{
 		Bridge: a.config.Bridge, Tunnel: tunnelPort, VTEP: a.view.VTEP, UDPPort: a.config.UDPPort,
-		Datapath: a.config.Datapath, Tables: dataplane.Names(),
+		Datapath: a.config.Datapath, Tables: dataplane.Names(), Ports: a.outsidePorts(),
 	}
 	layout, err := a.db.Ensure(ctx, want)
 	if err != nil {

@@ -16,6 +16,15 @@ import (
 type Wiring struct {
 	Tunnel uint32
 	Ports  map[view.AddressKey]uint32
+
+	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
+	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
+}
+
+// Translation is what this host has given a VPC to translate with.
+type Translation struct {
+	Zone    uint16     // of conntrack
+	Address netip.Addr // towards the host's kernel, which no other VPC of this host has
 }
 
 // Entries are what a switch must contain for something.
@@ -32,6 +41,7 @@ func (e *Entries) add(more Entries) {
 // Subject is one thing that asks for flows. Exactly one form is set: the zero Subject is the pipeline itself,
 // whose flows every host has.
 type Subject struct {
+	VPC     model.VNI // its transit VNI
 	Segment model.VNI
 	Peer    string
 	Address view.AddressKey
@@ -48,7 +58,10 @@ func Compile(v *view.View, w Wiring) Entries {
 
 // Subjects are all that ask for flows in a view, in a stable order.
 func Subjects(v *view.View) []Subject {
-	subjects := make([]Subject, 1, 1+len(v.Segments)+len(v.Peers)+len(v.Addresses))
+	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
+	for vpc := range v.Gateways {
+		subjects = append(subjects, Subject{VPC: vpc})
+	}
 	for vni := range v.Segments {
 		subjects = append(subjects, Subject{Segment: vni})
 	}
@@ -64,6 +77,7 @@ func Subjects(v *view.View) []Subject {
 
 func compareSubjects(a, b Subject) int {
 	return cmp.Or(
+		cmp.Compare(a.VPC, b.VPC),
 		cmp.Compare(a.Segment, b.Segment),
 		strings.Compare(a.Peer, b.Peer),
 		cmp.Compare(a.Address.VNI, b.Address.VNI),
@@ -74,6 +88,10 @@ func compareSubjects(a, b Subject) int {
 // CompileSubject gives what one subject asks for: nothing, if the view no longer has it.
 func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 	switch {
+	case s.VPC != 0:
+		if gateway, ok := v.Gateways[s.VPC]; ok {
+			return compileGateway(w, gateway)
+		}
 	case s.Segment != 0:
 		if segment, ok := v.Segments[s.Segment]; ok {
 			return compileSegment(v, w, segment)
@@ -94,10 +112,14 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 
 func compileStatic(w Wiring) Entries {
 	var e Entries
-	for _, part := range [][]flow.Flow{
+	parts := [][]flow.Flow{
 		admitStatic(w), sourceStatic(w), judgeStatic(w), answerStatic(), replyStatic(),
 		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameStatic(),
-	} {
+	}
+	if w.Outside != 0 {
+		parts = append(parts, outsideStatic(w))
+	}
+	for _, part := range parts {
 		e.Flows = append(e.Flows, part...)
 	}
 	for i := range e.Flows {
@@ -117,10 +139,31 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 			e.Flows = append(e.Flows, forwardFlood(s))
 		}
 	}
+	if g, ok := v.Gateways[s.VPC]; ok && w.leads(g) {
+		e.Flows = append(e.Flows, locateUnknown(s))
+	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "Subnet " + s.Subnet
 	}
 	return e
+}
+
+func compileGateway(w Wiring, g view.Gateway) Entries {
+	if !w.leads(g) {
+		return Entries{}
+	}
+	t := w.Translations[g.VPC]
+	e := Entries{Flows: []flow.Flow{locateOutside(g), arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t)}}
+	for i := range e.Flows {
+		e.Flows[i].Owner = "InternetGateway " + g.Name
+	}
+	return e
+}
+
+// leads tells whether a gateway is a way outside on this host.
+func (w Wiring) leads(g view.Gateway) bool {
+	_, translated := w.Translations[g.VPC]
+	return w.Outside != 0 && g.SNAT && translated
 }
 
 func compileAddress(v *view.View, w Wiring, a view.Address) Entries {
@@ -155,6 +198,12 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 			subjects = append(subjects, s)
 		}
 	}
+	for _, g := range d.Gateways {
+		affectedByGateway(v, g.VPC, add)
+	}
+	for _, vpc := range d.GoneGateways {
+		affectedByGateway(v, vpc, add)
+	}
 	for _, s := range d.Segments {
 		if known, had := v.Segments[s.VNI]; had && known.VPC == s.VPC {
 			add(Subject{Segment: s.VNI})
@@ -180,6 +229,16 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 		affectedByAddress(v, key, "", add)
 	}
 	return subjects, true
+}
+
+// affectedByGateway walks the segments: what none of them has is outside only if there is a way there.
+func affectedByGateway(v *view.View, vpc model.VNI, add func(Subject)) {
+	add(Subject{VPC: vpc})
+	for vni, s := range v.Segments {
+		if s.VPC == vpc {
+			add(Subject{Segment: vni})
+		}
+	}
 }
 
 // affectedBySegment walks the whole view: a segment that comes or goes takes its addresses with it, and that is seldom.

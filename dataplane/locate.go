@@ -22,6 +22,17 @@ func locateGateway(s view.Segment) flow.Flow {
 	return located(s, s.Gateway, kindGateway, netip.Addr{}, 0, model.GatewayMAC)
 }
 
+// locateOutside is for the addresses that no subnet has, and locateUnknown for those that a subnet has and no endpoint.
+func locateOutside(g view.Gateway) flow.Flow {
+	return flow.Flow{Table: tableLocate, Priority: prioDefault, Match: flow.On(is(slotVPC, uint32(g.VPC))),
+		Actions: found(0, kindOutside, netip.Addr{}, 0, model.MAC{})}
+}
+
+func locateUnknown(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableLocate, Priority: prioRest, Match: flow.On(is(slotVPC, uint32(s.VPC)), flow.Prefix(slotKey.Field, s.CIDR)),
+		Actions: found(0, kindNothing, netip.Addr{}, 0, model.MAC{})}
+}
+
 func locateStatic() []flow.Flow {
 	return []flow.Flow{{Table: tableLocate, Priority: prioMiss, Actions: found(0, kindNothing, netip.Addr{}, 0, model.MAC{})}}
 }

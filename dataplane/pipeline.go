@@ -11,6 +11,8 @@
 //   - A unicast packet goes to the one place where its destination lives, a multicast packet to the hosts with members.
 //   - A packet to the gateway's MAC is routed here, whatever subnet of the VPC its destination is in, and leaves under that subnet's VNI
 //     (asymmetric IRB); any other stays within its segment.
+//   - What no subnet of the VPC has is outside. If the VPC has a way there, the packet leaves by it under another source address, and never
+//     under its own; what comes from outside is for an endpoint only if that has asked for it.
 //   - What is left is dropped, and every drop has a name and a counter.
 //
 // Every address of a VPC is one flow, in the table locate. The sender's check, the ARP answer and forwarding all look
@@ -32,12 +34,16 @@ type Table struct {
 // The tables a packet walks through, then the subroutines (looked up by resubmit; they only set slots).
 const (
 	tableAdmit uint8 = iota
+	tableArrive
+	tableArrived
 	tableSource
 	tableJudge
 	tableAnswer
 	tableReply
 	tableForward
 	tableRoute
+	tableTranslate
+	tableDepart
 	tableDeliver
 	tableProbe
 	tableLocate
@@ -48,12 +54,16 @@ const (
 // Tables is the pipeline. docs/pipeline.md is printed from it.
 var Tables = []Table{
 	{tableAdmit, "admit", "Which segment the packet belongs to: that of its port, or that of its VNI.", "drop: a port or a VNI that carries no segment here"},
+	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
+	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
 	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
 	{tableJudge, "judge", "Drops what verify has marked.", "on to answer"},
 	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP, DHCP.", "on to forward"},
 	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
 	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
-	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, or by way of the gateway, which counts its TTL down.", "drop: beyond the segment, and not by way of the gateway"},
+	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, by way of the gateway, which counts its TTL down, or out of the VPC.", "drop: beyond the segment, and not by way of the gateway"},
+	{tableTranslate, "translate", "By which address a packet that leaves its VPC is known outside (ct).", "drop: the VPC has no way outside"},
+	{tableDepart, "depart", "Out, by the way that the address stands for, if the packet has got it.", "drop: it could not be translated"},
 	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
 	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
 	{tableLocate, "locate", "Subroutine: where an address of a VPC lives. One flow for each address.", "found nothing"},
@@ -84,7 +94,7 @@ var (
 	foundVTEP = Slot{flow.Reg2, "found vtep", "the address of the host that has it, 0 for this one"}
 	foundPort = Slot{flow.Reg3, "found port", "its port on this host, 0 if it is elsewhere"}
 	foundMAC  = Slot{flow.XReg2, "found mac", "its MAC, in the low 48 bits (registers 4 and 5)"}
-	foundKind = Slot{flow.Reg6, "found kind", "nothing, an endpoint here, an endpoint elsewhere, or the gateway"}
+	foundKind = Slot{flow.Reg6, "found kind", "nothing, an endpoint here, an endpoint elsewhere, the gateway, or the outside"}
 	slotBad   = Slot{flow.Reg7, "bad", "1 once verify has not found what the packet claims"}
 	slotAsker = Slot{flow.Reg8, "asker", "the port that an ARP request came in by"}
 	slotVPC   = Slot{flow.Reg9, "vpc", "the routing domain of that segment, the VPC's transit VNI"}
@@ -101,11 +111,13 @@ const (
 	kindHere
 	kindElsewhere
 	kindGateway
+	kindOutside
 )
 
 // Priorities inside a table. Where a table's flows exclude each other, all have prioNormal.
 const (
 	prioMiss    uint16 = 0
+	prioDefault uint16 = 10  // where nothing else is known
 	prioRest    uint16 = 50  // what is left of a class, mostly to drop it by name
 	prioNormal  uint16 = 100 // the table's business
 	prioSpecial uint16 = 110 // an exception to it
@@ -151,6 +163,7 @@ type Drop struct {
 var (
 	dropPort        = Drop{"unknown-port", "came in by a port that is no endpoint's"}
 	dropVNI         = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
+	dropUnasked     = Drop{"unasked", "from outside, and no endpoint has asked for it"}
 	dropTunnelARP   = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
 	dropDHCP        = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
 	dropProtocol    = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
@@ -162,15 +175,17 @@ var (
 	dropExpired     = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
 	dropBeyond      = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
 	dropMisdirected = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
-	dropMoved       = Drop{"moved", "tunnel packet for an endpoint that has moved away"}
+	dropNoOutside   = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
+	dropUntranslated = Drop{"untranslated", "for the outside, but its source could not be translated: no port is free, or conntrack takes it for invalid"}
+	dropMoved       = Drop{"moved", "tunnel packet or answer from outside for an endpoint that has moved away"}
 	dropGateway     = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
 	dropNowhere     = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}
 	dropProbe       = Drop{"probe", "probe between hosts from a host that is no peer"}
 )
 
 // Drops are all reasons.
-var Drops = []Drop{dropPort, dropVNI, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
-	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropMoved, dropGateway, dropNowhere, dropProbe}
+var Drops = []Drop{dropPort, dropVNI, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
+	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.
 const dropOwner = "drop "

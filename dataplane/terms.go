@@ -10,6 +10,8 @@ import (
 var (
 	gatewayMAC = flow.MAC(model.GatewayMAC)
 	multicast  = flow.Masked(flow.EthDst, flow.MAC([6]byte{1}), flow.MAC([6]byte{1}))
+	valid      = flow.Tracked(flow.CTTrk, flow.CTInv)
+	known      = flow.Tracked(flow.CTTrk, flow.CTNew|flow.CTInv)
 	tagged     = flow.Masked(flow.VLANTCI, flow.U32(0x1000), flow.U32(0x1000))
 )
 

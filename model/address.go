@@ -11,6 +11,11 @@ func Broadcast(cidr netip.Prefix) netip.Addr {
 	return addressOf(numberOf(cidr.Addr()) | uint32(1<<(32-cidr.Bits())-1))
 }
 
+// Nth is the address n places after the first one of an IPv4 CIDR.
+func Nth(cidr netip.Prefix, n int) netip.Addr {
+	return addressOf(numberOf(cidr.Masked().Addr()) + uint32(n))
+}
+
 // numberOf is an IPv4 address as a number.
 func numberOf(a netip.Addr) uint32 {
 	b := a.As4()

@@ -51,3 +51,6 @@ func (m MAC) Multicast() bool { return m[0]&1 == 1 }
 
 // GatewayMAC answers for the gateway address of every subnet on every host (an anycast gateway).
 var GatewayMAC = MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x01}
+
+// KernelMAC is the host kernel's, at its own end of the way outside.
+var KernelMAC = MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x04}

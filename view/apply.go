@@ -26,6 +26,12 @@ func (v *View) Apply(d Delta) {
 	for _, key := range d.GoneAddresses {
 		delete(v.Addresses, key)
 	}
+	for _, vpc := range d.GoneGateways {
+		delete(v.Gateways, vpc)
+	}
+	for _, host := range d.GoneHosts {
+		delete(v.Hosts, host)
+	}
 	for _, s := range d.Segments {
 		if s.VPC == 0 { // of an older server, or on disk since: it is not routed, for 0 would be every VPC's
 			s.VPC = s.VNI
@@ -38,6 +44,12 @@ func (v *View) Apply(d Delta) {
 	for _, a := range d.Addresses {
 		v.Addresses[a.AddressKey] = a
 	}
+	for _, g := range d.Gateways {
+		v.Gateways[g.VPC] = g
+	}
+	for _, h := range d.Hosts {
+		v.Hosts[h.Host] = h.VTEP
+	}
 }
 
 func (v *View) init() {
@@ -45,6 +57,8 @@ func (v *View) init() {
 		v.Segments = map[model.VNI]Segment{}
 		v.Peers = map[string]Peer{}
 		v.Addresses = map[AddressKey]Address{}
+		v.Gateways = map[model.VNI]Gateway{}
+		v.Hosts = map[string]netip.Addr{}
 	}
 }
 
@@ -59,6 +73,12 @@ func (v *View) Delta(revision int64) Delta {
 	}
 	for _, a := range v.Addresses {
 		d.Addresses = append(d.Addresses, a)
+	}
+	for _, g := range v.Gateways {
+		d.Gateways = append(d.Gateways, g)
+	}
+	for host, vtep := range v.Hosts {
+		d.Hosts = append(d.Hosts, Peer{host, vtep})
 	}
 	d.sort()
 	return d

@@ -36,7 +36,9 @@ type place struct {
 type known struct {
 	vtep     netip.Addr
 	segments map[string]map[string]Segment // by VPC and subnet
+	gateways map[string]Gateway            // by VPC
 	peers    map[string]Peer
+	hosts    map[string]Peer
 }
 
 // NewTracker starts from a state.
@@ -50,7 +52,7 @@ func NewTracker(state *model.State) *Tracker {
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
-	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, peers: map[string]Peer{}}
+	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
 	touched := newTouched()
 	touched.hosts = true
@@ -99,9 +101,12 @@ func (t *Tracker) touch(changes []model.Change) touched {
 		case "Host":
 			r.hosts = true
 		case "VPC":
+			r.vpc(c.Key().Name)
 			for o := range t.state.SubnetsOf(c.Key().Name) {
 				r.subnet(o.Name)
 			}
+		case "InternetGateway":
+			r.vpc(c.Key().Name)
 		case "Subnet":
 			r.subnet(c.Key().Name)
 		case "Endpoint":
@@ -140,15 +145,19 @@ func (t *Tracker) move(endpoint string) [2]place {
 	return [2]place{was, now}
 }
 
+func (r *touched) vpc(name string) subnets {
+	if r.vpcs[name] == nil {
+		r.vpcs[name] = subnets{}
+	}
+	return r.vpcs[name]
+}
+
 func (r *touched) subnet(name string) map[AddressKey]bool {
-	vpc := model.Parent(name)
-	if r.vpcs[vpc] == nil {
-		r.vpcs[vpc] = subnets{}
+	vpc := r.vpc(model.Parent(name))
+	if vpc[name] == nil {
+		vpc[name] = map[AddressKey]bool{}
 	}
-	if r.vpcs[vpc][name] == nil {
-		r.vpcs[vpc][name] = map[AddressKey]bool{}
-	}
-	return r.vpcs[vpc][name]
+	return vpc[name]
 }
 
 func (t *Tracker) count(in, host string, n int) {
@@ -177,13 +186,22 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 	if membership {
 		t.tellPeers(host, d)
 	}
-	return d.VTEP != (netip.Addr{}) || len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses) > 0
+	if touched.hosts || len(d.Gateways)+len(d.GoneGateways) > 0 {
+		t.tellHosts(host, d)
+	}
+	return !d.empty()
+}
+
+func (d *Delta) empty() bool {
+	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Hosts)+
+		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GoneHosts) == 0
 }
 
 // tellVPC reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
 func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
 	k := t.hosts[host]
 	known, had := k.segments[vpc]
+	t.tellGateway(host, vpc, d)
 	if t.members[vpc][host] == 0 {
 		for _, s := range known {
 			d.GoneSegments = append(d.GoneSegments, s.VNI)
@@ -203,6 +221,30 @@ func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
 		changed = t.tellSegment(host, subnet, addresses, d) || changed
 	}
 	return changed
+}
+
+// tellGateway is about the VPC's way outside, of which only hosts with endpoints of the VPC are told.
+func (t *Tracker) tellGateway(host, vpc string, d *Delta) {
+	gateways := t.hosts[host].gateways
+	old, had := gateways[vpc]
+	now, has := t.gateway(vpc)
+	has = has && t.members[vpc][host] > 0
+	if had && (!has || old.VPC != now.VPC) {
+		delete(gateways, vpc)
+		d.GoneGateways = append(d.GoneGateways, old.VPC)
+	}
+	if has && !reflect.DeepEqual(old, now) {
+		gateways[vpc] = now
+		d.Gateways = append(d.Gateways, now)
+	}
+}
+
+func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
+	spec, of := t.state.InternetGateway(vpc), t.state.VPC(vpc)
+	if spec == nil || of == nil {
+		return g, false
+	}
+	return Gateway{VPC: of.TransitVNI, Name: vpc, SNAT: spec.SNAT, Allow: spec.Allow}, true
 }
 
 // tellSegment reports whether the segment's members have changed for this host.
@@ -266,17 +308,36 @@ func (t *Tracker) tellPeers(host string, d *Delta) {
 			}
 		}
 	}
-	for name, p := range now {
-		if k.peers[name] != p {
-			d.Peers = append(d.Peers, p)
-		}
-	}
-	for name := range k.peers {
-		if _, ok := now[name]; !ok {
-			d.GonePeers = append(d.GonePeers, name)
-		}
-	}
+	d.Peers, d.GonePeers = differ(k.peers, now)
 	k.peers = now
+}
+
+// tellHosts names all hosts to one that translates for a VPC.
+func (t *Tracker) tellHosts(host string, d *Delta) {
+	k := t.hosts[host]
+	now := map[string]Peer{}
+	if slices.ContainsFunc(slices.Collect(maps.Values(k.gateways)), func(g Gateway) bool { return g.SNAT }) {
+		for o := range t.state.List("Host") {
+			now[o.Name] = Peer{o.Name, o.Spec.(*model.HostSpec).Address}
+		}
+	}
+	d.Hosts, d.GoneHosts = differ(k.hosts, now)
+	k.hosts = now
+}
+
+// differ gives the hosts that are new or have another address, and the names of those that are gone.
+func differ(was, now map[string]Peer) (changed []Peer, gone []string) {
+	for name, p := range now {
+		if was[name] != p {
+			changed = append(changed, p)
+		}
+	}
+	for name := range was {
+		if _, ok := now[name]; !ok {
+			gone = append(gone, name)
+		}
+	}
+	return changed, gone
 }
 
 func (t *Tracker) segment(name string) (Segment, bool) {
@@ -306,8 +367,12 @@ func (d *Delta) sort() {
 	slices.SortFunc(d.Segments, func(a, b Segment) int { return cmp.Compare(a.VNI, b.VNI) })
 	slices.SortFunc(d.Peers, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
+	slices.SortFunc(d.Gateways, func(a, b Gateway) int { return cmp.Compare(a.VPC, b.VPC) })
+	slices.SortFunc(d.Hosts, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
 	slices.Sort(d.GoneSegments)
 	slices.Sort(d.GonePeers)
+	slices.Sort(d.GoneGateways)
+	slices.Sort(d.GoneHosts)
 	slices.SortFunc(d.GoneAddresses, compareKeys)
 }
 

@@ -15,6 +15,8 @@ type View struct {
 	Segments  map[model.VNI]Segment  // those of the VPCs of which the host has an endpoint
 	Peers     map[string]Peer        // the other hosts that share a VPC, by name
 	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
+	Gateways  map[model.VNI]Gateway  // ways outside of those VPCs that have one, by the VPC's transit VNI
+	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways translates here: what it must not lead to
 }
 
 // AddressKey finds an address: unique within a segment, and only there.
@@ -41,6 +43,14 @@ type Peer struct {
 	VTEP netip.Addr `json:"vtep"`
 }
 
+// Gateway is a VPC's way to what is outside of it.
+type Gateway struct {
+	VPC   model.VNI      `json:"vpc"`  // transit VNI
+	Name  string         `json:"name"` // of the VPC
+	SNAT  bool           `json:"snat,omitempty"`
+	Allow []netip.Prefix `json:"allow,omitempty"` // reached by SNAT although they are hosts' or servers'
+}
+
 // Address is an endpoint's place: which host it is on.
 type Address struct {
 	AddressKey
@@ -62,8 +72,12 @@ type Delta struct {
 	Segments  []Segment  `json:"segments,omitempty"`
 	Peers     []Peer     `json:"peers,omitempty"`
 	Addresses []Address  `json:"addresses,omitempty"`
+	Gateways  []Gateway  `json:"gateways,omitempty"`
+	Hosts     []Peer     `json:"hosts,omitempty"`
 
 	GoneSegments  []model.VNI  `json:"goneSegments,omitempty"`
 	GonePeers     []string     `json:"gonePeers,omitempty"`
 	GoneAddresses []AddressKey `json:"goneAddresses,omitempty"`
+	GoneGateways  []model.VNI  `json:"goneGateways,omitempty"`
+	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }

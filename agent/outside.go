@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/firewall"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/outside"
+	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
+)
+
+// outsidePort leads to the host's kernel, which routes and masquerades what the switch has translated.
+const outsidePort = "ovl-outside"
+
+// outsidePorts are on the bridge while a VPC of this host is translated.
+func (a *Agent) outsidePorts() []ovs.BridgePort {
+	mtu := a.outsideMTU()
+	if mtu == 0 {
+		return nil
+	}
+	return []ovs.BridgePort{{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}}
+}
+
+// outsideMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if there are none.
+func (a *Agent) outsideMTU() int {
+	least := 0
+	for _, s := range a.view.Segments {
+		if g, ok := a.view.Gateways[s.VPC]; ok && g.SNAT && (least == 0 || s.MTU < least) {
+			least = s.MTU
+		}
+	}
+	return least
+}
+
+// way is the way out that the host's kernel is to be; nil if there is none.
+func (a *Agent) way() *firewall.Outside {
+	if len(a.wiring.Translations) == 0 || a.layout.Ports[outsidePort] == 0 {
+		return nil
+	}
+	o := &firewall.Outside{Port: outsidePort, Range: a.config.NATRange}
+	for _, vtep := range a.view.Hosts {
+		o.Reserved = append(o.Reserved, vtep)
+	}
+	o.Reserved = append(o.Reserved, a.config.serverAddresses()...)
+	slices.SortFunc(o.Reserved, netip.Addr.Compare)
+	o.Reserved = slices.Compact(o.Reserved)
+	for vpc, t := range a.wiring.Translations {
+		for _, to := range a.view.Gateways[vpc].Allow {
+			o.Allow = append(o.Allow, firewall.Allowance{Source: t.Address, To: to})
+		}
+	}
+	slices.SortFunc(o.Allow, func(x, y firewall.Allowance) int {
+		return cmp.Or(x.Source.Compare(y.Source), x.To.Addr().Compare(y.To.Addr()), cmp.Compare(x.To.Bits(), y.To.Bits()))
+	})
+	return o
+}

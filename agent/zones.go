@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/model"
+)
+
+// zones gives each VPC that this host translates for a number of its own, from which its conntrack zone and its address towards the host's kernel
+// follow. Both must stay as they are while there are connections, over restarts too, and must hold none of their last owner's when they pass to
+// another VPC: so the numbers are on disk, go round, and a zone is flushed before its number is free again.
+type zones struct {
+	path   string
+	Last   int               `json:"last"`   // given
+	Number map[model.VNI]int `json:"number"` // by transit VNI
+	Gone   map[int]bool      `json:"gone"`   // to be flushed
+}
+
+// firstZone keeps clear of the low zones that people choose. A number is from 1 to maxZones.
+const (
+	firstZone = 0x4f00
+	maxZones  = 4096
+)
+
+// natOffset leaves room in the range for the host's own end.
+const natOffset = 15
+
+func newZones(c Config) zones {
+	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}}
+}
+
+// load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
+// given to another VPC while it has connections.
+func (z *zones) load() error {
+	data, err := os.ReadFile(z.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		z.Last = rand.IntN(maxZones)
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, z)
+	}
+	if err != nil {
+		return fmt.Errorf("read the numbers of conntrack zones %s: %w", z.path, err)
+	}
+	return nil
+}
+
+func (z *zones) save() error {
+	data, err := json.Marshal(z)
+	if err == nil {
+		err = replace(z.path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the numbers of conntrack zones: %w", err)
+	}
+	return nil
+}
+
+// give makes sure that those VPCs have a number. With take, all others lose theirs.
+func (z *zones) give(vpcs map[model.VNI]bool, take bool) (changed bool, err error) {
+	for vpc := range vpcs {
+		if z.Number[vpc] != 0 {
+			continue
+		}
+		n := z.free()
+		if n == 0 {
+			return changed, fmt.Errorf("this host translates for %d VPCs already, which is the most", maxZones)
+		}
+		z.Number[vpc], z.Last, changed = n, n, true
+	}
+	for vpc, n := range maps.Clone(z.Number) {
+		if take && !vpcs[vpc] {
+			delete(z.Number, vpc)
+			z.Gone[n], changed = true, true
+		}
+	}
+	return changed, nil
+}
+
+// free is the next number that nobody has; 0 if there is none.
+func (z *zones) free() int {
+	taken := maps.Clone(z.Gone)
+	for _, n := range z.Number {
+		taken[n] = true
+	}
+	for i := range maxZones {
+		if n := (z.Last+i)%maxZones + 1; !taken[n] {
+			return n
+		}
+	}
+	return 0
+}
+
+func zoneOf(number int) uint16 { return uint16(firstZone + number) }
+
+// translations are what the flows need to know of the numbers.
+func (z *zones) translations(from netip.Prefix) map[model.VNI]dataplane.Translation {
+	all := make(map[model.VNI]dataplane.Translation, len(z.Number))
+	for vpc, n := range z.Number {
+		all[vpc] = dataplane.Translation{Zone: zoneOf(n), Address: model.Nth(from, natOffset+n)}
+	}
+	return all
+}
+
+// rezone follows the gateways of the view. Flows of a VPC that is gone are out of the switch before its zone is flushed.
+func (a *Agent) rezone() {
+	want := map[model.VNI]bool{}
+	for vpc, g := range a.view.Gateways {
+		if g.SNAT {
+			want[vpc] = true
+		}
+	}
+	changed, err := a.zones.give(want, a.complete)
+	if changed {
+		err = errors.Join(err, a.zones.save())
+	}
+	a.note(inZones, err)
+	now := a.zones.translations(a.config.NATRange)
+	for vpc := range maps.Keys(now) {
+		if now[vpc] != a.wiring.Translations[vpc] {
+			a.touched[dataplane.Subject{VPC: vpc}] = true
+		}
+	}
+	for vpc := range a.wiring.Translations {
+		if _, ok := now[vpc]; !ok {
+			a.touched[dataplane.Subject{VPC: vpc}] = true
+		}
+	}
+	a.wiring.Translations = now
+}
+
+// flushZones frees the numbers of VPCs that are gone, once the switch has no flows of theirs.
+func (a *Agent) flushZones(ctx context.Context) {
+	if len(a.zones.Gone) == 0 || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	for n := range maps.Clone(a.zones.Gone) {
+		if err := a.sw.FlushZone(ctx, zoneOf(n)); err != nil {
+			a.log.Warn("flush a conntrack zone", "zone", zoneOf(n), "err", err)
+			return
+		}
+		delete(a.zones.Gone, n)
+	}
+	a.note(inDisk, a.zones.save())
+}

@@ -1,0 +1,42 @@
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Translate gives a packet that leaves its VPC the source by which the VPC's endpoints are known outside. A VPC of this host has a conntrack zone of
+// its own, so that VPCs with the same addresses are kept apart, and an address towards the host's kernel, which routes the packet and masquerades it
+// once more. A packet that could not be translated comes out of conntrack as it was, with its private source; depart lets only translated ones go.
+
+// outsideStatic is what a switch has only where there is a way outside.
+func outsideStatic(w Wiring) []flow.Flow {
+	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
+	return []flow.Flow{
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{flow.Goto{Table: tableArrive}}},
+		drop(tableArrive, prioMiss, dropUnasked),
+		arrivedOf(w),
+		drop(tableArrived, prioMiss, dropUnasked),
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{flow.Goto{Table: tableTranslate}}},
+		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
+		drop(tableDepart, prioMiss, dropUntranslated),
+		drop(tableDeliver, prioSpecial, dropMoved, is(foundKind, kindElsewhere), inPort(w.Outside)),
+	}
+}
+
+func translateSource(g view.Gateway, t Translation) flow.Flow {
+	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address}}}}
+}
+
+// departToKernel names the VPC, too: an endpoint may have the address as its own.
+func departToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
+	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
+		Actions: []flow.Action{
+			flow.DecTTL{},
+			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
+			flow.Output{Port: w.Outside},
+		}}
+}
