@@ -130,20 +130,26 @@ type StatusUpdate struct {
 	Status any `json:"status"`
 }
 
-// Summarise is the status of a VPC or a subnet, counted from its endpoints, of which statusOf gives the last one reported
-// (nil: none was). It is a [*VPCStatus], a [*SubnetStatus], or nil for any other object.
-func Summarise(s *State, key Key, statusOf func(Key) *EndpointStatus) any {
+// Measured gives what was reported last of an endpoint and of a host; nil: nothing was.
+type Measured struct {
+	Endpoint func(Key) *EndpointStatus
+	Host     func(name string) *HostStatus
+}
+
+// Summarise is the status of an object that nobody reports, from what was measured of others: of the type that [Kind.NewStatus] makes, or nil
+// for a host or an endpoint.
+func Summarise(s *State, key Key, m Measured) any {
 	switch key.Kind {
 	case "VPC":
-		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, statusOf)}
+		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, m.Endpoint)}
 	case "InternetGateway":
 		return summariseGateway(s, key.Name)
 	case "PublicPool":
 		return summarisePool(s, key.Name)
 	case "PublicIP":
-		return nil
+		return summarisePublicIP(s, key.Name, m)
 	case "Subnet":
-		status := &SubnetStatus{Endpoints: countStates(s, key.Name, statusOf), Hosts: s.hostsOf(key.Name)}
+		status := &SubnetStatus{Endpoints: countStates(s, key.Name, m.Endpoint), Hosts: s.hostsOf(key.Name)}
 		if spec := s.Subnet(key.Name); spec != nil {
 			status.Free = spec.capacity() - status.Endpoints.Total
 		}
