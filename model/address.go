@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sort"
 )
 
@@ -63,15 +64,45 @@ func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) 
 
 // firstFree is the lowest address of from to to that no endpoint of the subnet has; above to if there is none.
 func (d *draft) firstFree(subnet string, from, to uint32) uint32 {
+	return firstFree(d.at, func(a netip.Addr) place { return place{subnet, a} }, from, to)
+}
+
+// firstFree is the lowest address of from to to whose key an index has not; above to if there is none.
+func firstFree[K any](index tree[K, string], key func(netip.Addr) K, from, to uint32) uint32 {
 	if from > to {
 		return from
 	}
-	start := d.at.rank(place{subnet, addressOf(from)})
-	taken := d.at.rank(place{subnet, addressOf(to + 1)}) - start
+	start := index.rank(key(addressOf(from)))
+	taken := index.rank(key(addressOf(to+1))) - start
 	return from + uint32(firstGap(taken, func(i int) bool {
-		at, _, _ := d.at.at(start + i)
-		return at.address == addressOf(from+uint32(i))
+		at, _, _ := index.at(start + i)
+		return index.compare(at, key(addressOf(from+uint32(i)))) == 0
 	}))
+}
+
+// nextFree is the first free address of CIDRs after the last one that was given of those of an object, beginning again at the start.
+// firstFree finds one from an address to another, as [firstFree] does. False: there is none.
+func (d *draft) nextFree(of Key, cidrs []netip.Prefix, firstFree func(from, to uint32) uint32) (netip.Addr, bool) {
+	var before, after, wrapped [][2]uint32
+	last, _ := d.cursors.get(of.String())
+	for _, c := range cidrs {
+		from, to := numberOf(c.Addr()), numberOf(Broadcast(c))
+		switch {
+		case c.Contains(last.address):
+			at := numberOf(last.address)
+			after, wrapped = [][2]uint32{{at + 1, to}}, [][2]uint32{{from, at}}
+		case after != nil:
+			after = append(after, [2]uint32{from, to})
+		default:
+			before = append(before, [2]uint32{from, to})
+		}
+	}
+	for _, s := range slices.Concat(after, before, wrapped) {
+		if free := firstFree(s[0], s[1]); free <= s[1] {
+			return addressOf(free), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // freeMAC is the MAC that an endpoint of a subnet gets for its address: 02:4f and the address, so that people recognise
@@ -86,7 +117,7 @@ func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 	}
 }
 
-// advance moves the cursor of a subnet to an address that an endpoint got at a revision, if none got one later. Of several
+// advance moves the cursor of a subnet, or of what else has one, to an address that was given at a revision, if none was later. Of several
 // at one revision the highest counts, so that the order in which a state is read does not matter.
 func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
 	if revision == 0 { // not stored yet

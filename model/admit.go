@@ -27,6 +27,7 @@ func Admit(s *State, r Request) ([]Change, error) {
 	for i, kind := range Kinds {
 		kind.settle(a, changed(puts[i]))
 	}
+	puts = a.translate(puts, deletes)
 	for _, check := range a.checks {
 		check()
 	}
@@ -65,8 +66,11 @@ type admission struct {
 	checks   []func()     // to be made when every put is in the draft
 }
 
-// put is an object of the request: as stored, if it is, and as it shall be.
-type put struct{ before, after *Object }
+// put is an object of the request, or one that changes with those: as stored, if it is, and as it shall be.
+type put struct {
+	before, after *Object
+	derived       bool // nobody asked for it
+}
 
 func (p *put) key() Key { return p.after.Key() }
 
@@ -182,8 +186,13 @@ func (a *admission) accepted(puts []*put) []*put {
 
 // withParents are the puts whose parent is there.
 func (a *admission) withParents(puts []*put, kind string) []*put {
+	return a.withAbove(puts, kind, Parent)
+}
+
+// withAbove are the puts for which that object is there which above names.
+func (a *admission) withAbove(puts []*put, kind string, above func(string) string) []*put {
 	for _, p := range puts {
-		parent := Key{kind, Parent(p.after.Name)}
+		parent := Key{kind, above(p.after.Name)}
 		switch {
 		case a.refused[parent]:
 			a.refused[p.key()] = true
@@ -220,13 +229,11 @@ func (a *admission) absent(key Key) (reason, remedy string) {
 
 // unused refuses the deletion of what others still refer to when everything else is done.
 func (a *admission) unused(o *Object) {
-	kind := Kinds[kindIndex(o.Kind)]
-	if kind.users == nil {
-		return
-	}
-	if names, total := naming(kind.users(&a.draft.State, o.Name)); total > 0 {
-		a.report(o.Key(), "", nil, "is in use: it has "+count(total, kind.userNoun)+": "+names,
-			"move or delete "+those(total)+" first, or in the same request")
+	for _, u := range Kinds[kindIndex(o.Kind)].users {
+		if names, total := naming(u.of(&a.draft.State, o.Name)); total > 0 {
+			a.report(o.Key(), "", nil, "is in use: it has "+count(total, u.noun)+": "+names,
+				"move or delete "+those(total)+" first, or in the same request")
+		}
 	}
 }
 
@@ -245,7 +252,7 @@ func naming(objects iter.Seq[*Object]) (names string, total int) {
 func changes(puts [][]*put, deletes []*Object) []Change {
 	var cs []Change
 	for _, p := range slices.Concat(puts...) {
-		cs = append(cs, Change{Action: p.action(), Before: p.before, After: p.after})
+		cs = append(cs, Change{Action: p.action(), Before: p.before, After: p.after, Derived: p.derived})
 	}
 	slices.SortStableFunc(deletes, func(x, y *Object) int { return kindIndex(y.Kind) - kindIndex(x.Kind) })
 	for _, o := range deletes {

@@ -27,6 +27,16 @@ func network(endpoints int) Request {
 	return r
 }
 
+// outward is a network whose first host has a NAT prefix, and whose first VPC is joined to the world, with one public IP.
+func outward(r Request) Request {
+	r.Put[0].Spec.(*HostSpec).NATPrefix = netip.MustParsePrefix("10.200.0.0/16")
+	r.Put = append(r.Put,
+		Object{Kind: "InternetGateway", Name: "vpc0", Spec: &InternetGatewaySpec{SNAT: true}},
+		Object{Kind: "PublicPool", Name: "world", Spec: &PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/31"), netip.MustParsePrefix("203.0.113.2/31")}}},
+		Object{Kind: "PublicIP", Name: "vpc0/ip0", Spec: &PublicIPSpec{Endpoint: "vpc0/net0/ep0"}})
+	return r
+}
+
 func endpointIn(e, hosts int) Object {
 	return Object{Kind: "Endpoint", Name: fmt.Sprintf("vpc%d/net%d/ep%d", e%50%10, e%50, e), Spec: &EndpointSpec{Host: fmt.Sprintf("host%d", e%hosts)}}
 }

@@ -23,6 +23,9 @@ type Change struct {
 	Action Action  `json:"action"`
 	Before *Object `json:"before,omitempty"`
 	After  *Object `json:"after,omitempty"`
+
+	// Derived: nobody asked for it, and it follows from another change. Only public IPs are changed so, and only their NAT addresses.
+	Derived bool `json:"derived,omitempty"`
 }
 
 // Key is of the object that changes.

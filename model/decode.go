@@ -168,6 +168,8 @@ func wanted(t reflect.Type, data []byte) (what, remedy string) {
 		return "an Ethernet address", "write six bytes in hex, like 02:4f:0a:00:00:02"
 	case reflect.TypeFor[[]netip.Addr]():
 		return "a list of IP addresses", "write it like [10.0.0.2]"
+	case reflect.TypeFor[[]netip.Prefix]():
+		return "a list of CIDRs", "write it like [203.0.113.0/24]"
 	case reflect.TypeFor[[]StaticRoute]():
 		return "a list of routes", "write it like [10.9.0.0/16 via 10.0.0.7]"
 	case reflect.TypeFor[VNI]():

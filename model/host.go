@@ -9,9 +9,10 @@ import (
 
 // HostSpec is a machine that carries endpoints.
 type HostSpec struct {
-	Address netip.Addr `json:"address" doc:"Underlay IPv4 address of the host's VTEP: source and destination of its tunnel packets; unique among hosts."`
-	MTU     int        `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP, 626 to 65535; default 1500."`
-	Roles   []string   `json:"roles,omitempty" doc:"What the host is for: compute, edge, gateway; default compute."`
+	Address   netip.Addr   `json:"address" doc:"Underlay IPv4 address of the host's VTEP: source and destination of its tunnel packets; unique among hosts."`
+	MTU       int          `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP, 626 to 65535; default 1500."`
+	Roles     []string     `json:"roles,omitempty" doc:"What the host is for: compute, edge, gateway; default compute."`
+	NATPrefix netip.Prefix `json:"natPrefix,omitzero" doc:"IPv4 addresses, /8 to /32, that the underlay routes to the host, first and last included: edges reach public addresses of its endpoints by them; disjoint from other hosts' and from public pools; left out: edges send public addresses unchanged. It cannot lose an address in use."`
 
 	Identity string `json:"identity,omitempty" doc:"SHA-256 of the public key that the host proves itself with, in hex; written by overlane join; none: nobody may speak for the host."`
 }
@@ -23,7 +24,14 @@ const DefaultUnderlayMTU = 1500
 // IPv4 20 (RFC 7348 section 5).
 const Overhead = 50
 
-var hostRoles = []string{"compute", "edge", "gateway"}
+// The roles of a host: it carries endpoints, or public traffic passes it, in one of the two designs.
+const (
+	RoleCompute = "compute"
+	RoleEdge    = "edge"
+	RoleGateway = "gateway"
+)
+
+var hostRoles = []string{RoleCompute, RoleEdge, RoleGateway}
 
 var hostKind = Kind{
 	Name: "Host", Plural: "hosts", Short: "h", Path: []string{"HOST"},
@@ -40,9 +48,8 @@ var hostKind = Kind{
 		{"TUNNELS", statusColumn((*HostStatus).tunnelsUp)},
 		{"FLOWS", statusColumn(func(s *HostStatus) any { return s.Flows })},
 	},
-	settle:   settleHosts,
-	users:    (*State).EndpointsOn,
-	userNoun: "endpoint",
+	settle: settleHosts,
+	users:  []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
 }
 
 // Check wants a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
@@ -50,6 +57,9 @@ func (s *HostSpec) Check(name string) Problems {
 	f := about(Key{"Host", name})
 	f.hostAddress(s.Address)
 	f.identity(s.Identity)
+	if s.NATPrefix.IsValid() {
+		f.cidr("spec.natPrefix", s.NATPrefix, 32, "NAT prefixes")
+	}
 	if least := MinMTU + Overhead; s.MTU != 0 && (s.MTU < least || s.MTU > 65535) {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to 65535", least), "give the underlay's MTU, mostly 1500")
 	}
@@ -93,11 +103,31 @@ func (s *HostSpec) complete(stored Spec) {
 	}
 }
 
-func (s *HostSpec) enter(d *draft, o, _ *Object) { d.hostAt.put(d.edit, s.Address, o.Name) }
+func (s *HostSpec) enter(d *draft, o, _ *Object) {
+	d.hostAt.put(d.edit, s.Address, o.Name)
+	for _, role := range s.Roles {
+		d.roles.put(d.edit, pair{role, o.Name}, o)
+	}
+	if s.NATPrefix.IsValid() {
+		d.outer.put(d.edit, span{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
+	}
+}
 
-func (s *HostSpec) leave(d *draft, o, _ *Object) { release(d, &d.hostAt, s.Address, o.Name) }
+func (s *HostSpec) leave(d *draft, o, after *Object) {
+	release(d, &d.hostAt, s.Address, o.Name)
+	for _, role := range s.Roles {
+		d.roles.remove(d.edit, pair{role, o.Name})
+	}
+	if s.NATPrefix.IsValid() {
+		d.outer.remove(d.edit, span{s.NATPrefix.Addr(), o.Key()})
+	}
+	if after == nil {
+		d.cursors.remove(d.edit, o.Key().String())
+	}
+}
 
-// settleHosts sees to it that no two hosts have one address, and that none carries a VPC too wide for its underlay.
+// settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and that public traffic
+// keeps its way.
 func settleHosts(a *admission, puts []*put) {
 	for _, p := range puts {
 		if p.before != nil {
@@ -111,8 +141,30 @@ func settleHosts(a *admission, puts []*put) {
 			continue
 		}
 		a.draft.put(p.after)
+		a.later(func() { a.outside(p, spec) })
 		if p.before != nil && spec.MTU < p.before.Spec.(*HostSpec).MTU {
 			a.later(func() { a.hostCarries(p, spec) })
+		}
+	}
+}
+
+// outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a gateway leads over it.
+func (a *admission) outside(p *put, spec *HostSpec) {
+	if holder, ok := a.draft.holderOf(spec.Address); ok {
+		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")
+	}
+	if spec.NATPrefix.IsValid() {
+		a.apart(p, "spec.natPrefix", spec.NATPrefix)
+	}
+	if p.before == nil {
+		return
+	}
+	a.keepsNAT(p, p.before.Spec.(*HostSpec).NATPrefix, spec.NATPrefix)
+	for o := range a.draft.gatewaysOver(p.after.Name) {
+		if gateway := o.Spec.(*InternetGatewaySpec); !slices.Contains(spec.Roles, gateway.Role()) && !a.refused[o.Key()] {
+			a.refuse(p, "spec.roles", strings.Join(spec.Roles, ", "), fmt.Sprintf("leaves out %s, by which InternetGateway %s leads over the host", gateway.Role(), o.Name),
+				"keep that role, or take the host out of the gateway's hosts first")
+			return
 		}
 	}
 }

@@ -17,9 +17,14 @@ type Kind struct {
 	NewStatus func() any  // an empty status, a pointer; its fields have doc tags
 	Columns   []Column    // of a table of such objects, the name first
 
-	settle   func(*admission, []*put)               // judge puts against all else, and fill in the rest
-	users    func(*State, string) iter.Seq[*Object] // objects that refer to the one of that name; nil: none can
-	userNoun string                                 // what those are: "endpoint"
+	settle func(*admission, []*put) // judge puts against all else, and fill in the rest
+	users  []users                  // who may refer to an object of the kind, and keeps it from being deleted
+}
+
+// users are objects of one kind that refer to the one of that name.
+type users struct {
+	noun string // "endpoint"
+	of   func(*State, string) iter.Seq[*Object]
 }
 
 // Column is one column of a table of objects. Value copes with an object without status.
@@ -29,7 +34,7 @@ type Column struct {
 }
 
 // Kinds are all kinds, each after those that it refers to.
-var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind}
+var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, internetGatewayKind, publicPoolKind, publicIPKind}
 
 // kindOrder has the place of each kind in Kinds. It is filled in apart, because the kinds' own functions use it.
 var kindOrder = map[string]int{}

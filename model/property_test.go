@@ -61,7 +61,7 @@ func TestAdmitKeepsEveryRule(t *testing.T) {
 // furnished is a state in which most of what someObject refers to exists.
 func furnished(t *rapid.T) *State {
 	objects, err := DecodeYAML([]byte(`
-- {kind: Host, name: h1, spec: {address: 192.0.2.1}}
+- {kind: Host, name: h1, spec: {address: 192.0.2.1, natPrefix: 10.200.0.0/32}}
 - {kind: Host, name: h2, spec: {address: 192.0.2.2, mtu: 9000}}
 - {kind: VPC, name: v1}
 - {kind: VPC, name: v2, spec: {mtu: 1350}}
@@ -69,6 +69,9 @@ func furnished(t *rapid.T) *State {
 - {kind: Subnet, name: v2/s1, spec: {cidr: 10.0.0.0/28, vni: 5}}
 - {kind: Endpoint, name: v1/s1/e1, spec: {host: h1}}
 - {kind: Endpoint, name: v1/s1/e2}
+- {kind: InternetGateway, name: v1}
+- {kind: PublicPool, name: p1, spec: {cidrs: [203.0.113.0/30]}}
+- {kind: PublicIP, name: v1/i1, spec: {endpoint: v1/s1/e1}}
 `), "furniture")
 	if err != nil {
 		t.Fatal(err)
@@ -108,11 +111,27 @@ func someObject(t *rapid.T) Object {
 		subnet   = vpc + "/" + pick(t, "subnet", "s1", "s2")
 		endpoint = subnet + "/" + pick(t, "endpoint", "e1", "e2", "e3", "e4", "e5", "e6")
 	)
-	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint") {
+	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint",
+		"InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP") {
 	case "Host":
 		return Object{Kind: "Host", Name: host, Spec: &HostSpec{
-			Address: netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
-			MTU:     pick(t, "mtu", 0, 1400, 1500, 9000)}}
+			Address:   netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
+			MTU:       pick(t, "mtu", 0, 1400, 1500, 9000),
+			Roles:     pick(t, "roles", nil, nil, []string{"edge"}, []string{"compute", "gateway"}),
+			NATPrefix: somePrefix(t, "nat", "", "10.200.0.0/32", "10.200.0.0/31", "10.200.0.2/31", "10.200.0.0/30")}}
+	case "InternetGateway":
+		return Object{Kind: "InternetGateway", Name: vpc, Spec: &InternetGatewaySpec{
+			Design: pick(t, "design", "", Distributed, Central), Hosts: pick(t, "over", nil, nil, []string{host}, []string{"h1", "h2"})}}
+	case "PublicPool":
+		return Object{Kind: "PublicPool", Name: pick(t, "pool", "p1", "p2"), Spec: &PublicPoolSpec{CIDRs: []netip.Prefix{
+			somePrefix(t, "cidr", "203.0.113.0/31", "203.0.113.0/30", "203.0.113.3/32", "192.0.2.2/31", "10.200.0.2/31"),
+			somePrefix(t, "cidr", "203.0.113.4/32", "203.0.113.2/32", "203.0.112.0/31")}}}
+	case "PublicIP":
+		return Object{Kind: "PublicIP", Name: vpc + "/" + pick(t, "public", "i1", "i2", "i3", "i4"), Spec: &PublicIPSpec{
+			Pool:     pick(t, "pool", "", "", "p1", "p2"),
+			Address:  pick(t, "ip", netip.Addr{}, netip.Addr{}, addressOf(0xcb007100+rapid.Uint32Range(0, 4).Draw(t, "ip"))),
+			Endpoint: pick(t, "for", "", endpoint, endpoint),
+			NATIP:    pick(t, "natIP", netip.Addr{}, addressOf(0x0ac80000))}}
 	case "VPC":
 		return Object{Kind: "VPC", Name: vpc, Spec: &VPCSpec{
 			MTU: pick(t, "mtu", 0, 1350, 1450, 8950), TransitVNI: pick[VNI](t, "transit", 0, 0, 7, 8)}}
@@ -128,6 +147,13 @@ func someObject(t *rapid.T) Object {
 		MAC:        pick(t, "mac", MAC{}, MAC{}, MAC{}, MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0x4f, 10, 0, 0, 3}),
 		Attachment: pick(t, "attachment", nil, nil, &Attachment{}),
 		Ephemeral:  rapid.Bool().Draw(t, "ephemeral")}}
+}
+
+func somePrefix(t *rapid.T, what string, among ...string) (p netip.Prefix) {
+	if text := pick(t, what, among...); text != "" {
+		p = netip.MustParsePrefix(text)
+	}
+	return p
 }
 
 func pick[T any](t *rapid.T, what string, among ...T) T {
@@ -184,10 +210,17 @@ func judge(s *State, r Request) (wrong []string) {
 		}
 	}
 	for _, o := range after {
+		if p, ok := o.Spec.(*PublicIPSpec); ok && p.Pool == "" {
+			p.Pool = poolFor(after, p.Address)
+		}
+	}
+	for _, o := range after {
 		wrong = append(wrong, dangling(after, o)...)
+		wrong = append(wrong, danglingPublic(after, o)...)
 		wrong = append(wrong, tooMany(after, o)...)
 		for _, p := range after {
 			wrong = append(wrong, clash(o, p)...)
+			wrong = append(wrong, clashOutside(o, p)...)
 		}
 		if stored := s.Get(o.Key()); stored != nil {
 			wrong = append(wrong, forbidden(s, after, stored.Spec, o)...)
@@ -230,8 +263,139 @@ func dangling(all map[Key]Object, o Object) (wrong []string) {
 	return wrong
 }
 
-// tooMany: more endpoints than addresses.
+// poolFor is the pool that a public IP which names none is of; empty if there is none.
+func poolFor(all map[Key]Object, address netip.Addr) (only string) {
+	pools := 0
+	for _, o := range all {
+		if p, ok := o.Spec.(*PublicPoolSpec); ok {
+			if pools, only = pools+1, o.Name; p.contains(address) {
+				return o.Name
+			}
+		}
+	}
+	if pools > 1 {
+		return ""
+	}
+	return only
+}
+
+// danglingPublic: references of what joins a VPC to the world.
+func danglingPublic(all map[Key]Object, o Object) (wrong []string) {
+	switch s := o.Spec.(type) {
+	case *InternetGatewaySpec:
+		if _, ok := all[Key{"VPC", o.Name}]; !ok {
+			wrong = append(wrong, "gateway "+o.Name+" is of no VPC")
+		}
+		for _, name := range s.Hosts {
+			if h, ok := all[Key{"Host", name}]; !ok || !slices.Contains(h.Spec.(*HostSpec).Roles, s.Role()) {
+				wrong = append(wrong, "gateway "+o.Name+" leads over "+name)
+			}
+		}
+	case *PublicIPSpec:
+		if _, ok := all[Key{"InternetGateway", Parent(o.Name)}]; !ok {
+			wrong = append(wrong, o.Name+" has no gateway")
+		}
+		pool, ok := all[Key{"PublicPool", s.Pool}]
+		if !ok || s.Address.IsValid() && !pool.Spec.(*PublicPoolSpec).contains(s.Address) {
+			wrong = append(wrong, o.Name+" is of no pool")
+		}
+	}
+	return wrong
+}
+
+// outer is the CIDRs of the world outside that an object has.
+func outer(o Object) (cidrs []netip.Prefix) {
+	switch s := o.Spec.(type) {
+	case *HostSpec:
+		cidrs = append(cidrs, netip.PrefixFrom(s.Address, 32))
+		if s.NATPrefix.IsValid() {
+			cidrs = append(cidrs, s.NATPrefix)
+		}
+	case *PublicPoolSpec:
+		cidrs = s.CIDRs
+	}
+	return cidrs
+}
+
+// clashOutside: two objects with one address of the world outside.
+func clashOutside(x, y Object) []string {
+	if x.Key() == y.Key() {
+		return nil
+	}
+	for _, a := range outer(x) {
+		for _, b := range outer(y) {
+			if a.Overlaps(b) {
+				return []string{fmt.Sprintf("%s and %s have %s and %s", x.Key(), y.Key(), a, b)}
+			}
+		}
+	}
+	return nil
+}
+
+// natHost is the host whose NAT prefix a public IP needs an address of.
+func natHost(all map[Key]Object, o Object) string {
+	endpoint, ok := all[Key{"Endpoint", o.Spec.(*PublicIPSpec).Endpoint}]
+	gateway, joined := all[Key{"InternetGateway", Parent(o.Name)}]
+	if !ok || !joined || gateway.Spec.(*InternetGatewaySpec).Design != Distributed {
+		return ""
+	}
+	return endpoint.Spec.(*EndpointSpec).Host
+}
+
+// lostNAT: a host whose NAT prefix has lost an address that is in use.
+func lostNAT(s *State, all map[Key]Object, was *HostSpec, host Object) (wrong []string) {
+	for o := range s.List("PublicIP") {
+		nat := o.Spec.(*PublicIPSpec).NATIP
+		now, stays := all[o.Key()]
+		if stays && nat.IsValid() && was.NATPrefix.Contains(nat) && !host.Spec.(*HostSpec).NATPrefix.Contains(nat) && natHost(all, now) == host.Name {
+			wrong = append(wrong, host.Name+" has lost "+nat.String())
+		}
+	}
+	return wrong
+}
+
+// untranslated: public IPs with a NAT address that they do not need, or without one that there is.
+func untranslated(s *State) (broken []string) {
+	all, taken := map[Key]Object{}, map[netip.Addr]bool{}
+	for o := range everything(s) {
+		all[o.Key()] = *o
+		if p, ok := o.Spec.(*PublicIPSpec); ok && p.NATIP.IsValid() {
+			if taken[p.NATIP] {
+				broken = append(broken, o.Name+" has the NAT address of another")
+			}
+			taken[p.NATIP] = true
+		}
+	}
+	for o := range s.List("PublicIP") {
+		nat, prefix := o.Spec.(*PublicIPSpec).NATIP, netip.Prefix{}
+		if host := natHost(all, *o); host != "" {
+			prefix = s.Host(host).NATPrefix
+		}
+		free := false
+		for a := prefix.Addr(); prefix.Contains(a); a = a.Next() {
+			free = free || !taken[a]
+		}
+		if nat.IsValid() && !prefix.Contains(nat) || !nat.IsValid() && free {
+			broken = append(broken, fmt.Sprintf("%s has the NAT address %s of %s", o.Name, nat, prefix))
+		}
+	}
+	return broken
+}
+
+// tooMany: more endpoints, or public IPs, than addresses.
 func tooMany(all map[Key]Object, o Object) []string {
+	if p, ok := o.Spec.(*PublicPoolSpec); ok {
+		n := 0
+		for _, other := range all {
+			if i, ok := other.Spec.(*PublicIPSpec); ok && i.Pool == o.Name {
+				n++
+			}
+		}
+		if n > p.capacity() {
+			return []string{o.Name + " is full"}
+		}
+		return nil
+	}
 	s, ok := o.Spec.(*SubnetSpec)
 	if !ok {
 		return nil
@@ -271,6 +435,11 @@ func clash(x, y Object) []string {
 		if Parent(x.Name) == Parent(y.Name) && a.CIDR.Overlaps(b.CIDR) {
 			return both(a.CIDR)
 		}
+	case *PublicIPSpec:
+		b := y.Spec.(*PublicIPSpec)
+		if a.Address == b.Address && a.Address.IsValid() || a.Endpoint == b.Endpoint && a.Endpoint != "" {
+			return both(a.Address)
+		}
 	case *EndpointSpec:
 		b := y.Spec.(*EndpointSpec)
 		if Parent(x.Name) != Parent(y.Name) {
@@ -286,6 +455,8 @@ func clash(x, y Object) []string {
 // forbidden: changes that cut off what is running.
 func forbidden(s *State, after map[Key]Object, stored Spec, o Object) []string {
 	switch was := stored.(type) {
+	case *HostSpec:
+		return lostNAT(s, after, was, o)
 	case *VPCSpec:
 		if now := o.Spec.(*VPCSpec); was.MTU != now.MTU || was.TransitVNI != now.TransitVNI {
 			return underPlugged(s, after, o)
@@ -349,6 +520,10 @@ func brokenRules(s *State) (broken []string) {
 			open = spec.MTU == 0
 		case *SubnetSpec:
 			open = spec.VNI == 0 || !spec.Gateway.IsValid()
+		case *InternetGatewaySpec:
+			open = spec.Design == ""
+		case *PublicIPSpec:
+			open = spec.Pool == "" || !spec.Address.IsValid()
 		case *EndpointSpec:
 			open = !spec.Address.IsValid() || spec.MAC == MAC{} || spec.MAC == GatewayMAC || spec.MAC.Multicast()
 		}
@@ -356,7 +531,7 @@ func brokenRules(s *State) (broken []string) {
 			broken = append(broken, o.Name+" is incomplete")
 		}
 	}
-	return append(broken, judge(s, Request{})...)
+	return slices.Concat(broken, untranslated(s), judge(s, Request{}))
 }
 
 // indexed compares every index with what a walk over all objects finds.
@@ -368,6 +543,7 @@ func indexed(t *rapid.T, s *State) {
 	if diff := cmp.Diff(dump(fresh), dump(s)); diff != "" {
 		t.Fatalf("indexes differ from those of a fresh state (-fresh +grown):\n%s", diff)
 	}
+	indexedPublic(t, s)
 	for o := range s.List("Endpoint") {
 		spec, subnet := o.Spec.(*EndpointSpec), Parent(o.Name)
 		if s.EndpointAt(subnet, spec.Address) != o || s.EndpointWithMAC(subnet, spec.MAC) != o {
@@ -385,6 +561,34 @@ func indexed(t *rapid.T, s *State) {
 			t.Fatalf("%s is not found by address", o.Name)
 		}
 		counted(t, s.CountOn(o.Name), s.EndpointsOn(o.Name), s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name })
+	}
+}
+
+// indexedPublic compares the indexes of what joins VPCs to the world.
+func indexedPublic(t *rapid.T, s *State) {
+	used := map[string]int{}
+	for o := range s.List("PublicIP") {
+		spec := o.Spec.(*PublicIPSpec)
+		used[spec.Pool]++
+		if s.PublicIPAt(spec.Address) != o || spec.Endpoint != "" && s.PublicIPOf(spec.Endpoint) != o || spec.NATIP.IsValid() && s.PublicIPWithNAT(spec.NATIP) != o {
+			t.Fatalf("%s is not found by address, endpoint and NAT address", o.Name)
+		}
+	}
+	for o := range s.List("PublicPool") {
+		if got := s.countPublicIn(o.Name); got != used[o.Name] || len(slices.Collect(s.publicIn(o.Name))) != got {
+			t.Fatalf("%s has %d public IPs, want %d", o.Name, got, used[o.Name])
+		}
+	}
+	for _, role := range hostRoles {
+		var want []*Object
+		for o := range s.List("Host") {
+			if slices.Contains(o.Spec.(*HostSpec).Roles, role) {
+				want = append(want, o)
+			}
+		}
+		if got := slices.Collect(s.HostsWithRole(role)); !slices.Equal(got, want) {
+			t.Fatalf("%v have the role %s, want %v", got, role, want)
+		}
 	}
 }
 
@@ -407,7 +611,8 @@ func dump(s *State) (lines []string) {
 			lines = append(lines, fmt.Sprint(i, name, o.Kind, o.Name, o.Revision, o.Spec))
 		}
 	}
-	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s))
+	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
+		seats(s.roles), seats(s.passes), index(s.outer), index(s.public), index(s.publicOf), index(s.nat))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {
@@ -417,8 +622,8 @@ func index[K, V any](t tree[K, V]) (lines []string) {
 	return lines
 }
 
-func seats(s *State) (lines []string) {
-	for at, o := range s.on.all() {
+func seats[K any](t tree[K, *Object]) (lines []string) {
+	for at, o := range t.all() {
 		lines = append(lines, fmt.Sprint(at, " -> ", o.Name, " ", o.Revision))
 	}
 	return lines

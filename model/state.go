@@ -21,10 +21,17 @@ type State struct {
 	on      tree[seat, *Object]      // host, endpoint -> endpoint
 	at      tree[place, string]      // subnet, address -> endpoint
 	withMAC tree[macPlace, string]   // subnet, MAC -> endpoint
-	cursors tree[string, cursor]     // subnet -> where allocation of addresses goes on
+	cursors tree[string, cursor]     // subnet, "PublicPool NAME" or "Host NAME" -> where allocation of addresses goes on
+
+	outer    tree[span, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
+	roles    tree[pair, *Object]      // role, host -> host
+	passes   tree[pair, *Object]      // host, VPC -> InternetGateway that names the host
+	public   tree[place, string]      // PublicPool, address -> PublicIP
+	publicOf tree[string, string]     // endpoint, be it there or not -> PublicIP
+	nat      tree[netip.Addr, string] // NAT address -> PublicIP
 }
 
-// place is an address inside a VPC or a subnet.
+// place is an address inside a VPC, a subnet or a PublicPool.
 type place struct {
 	in      string
 	address netip.Addr
@@ -42,6 +49,15 @@ type cidrOf struct {
 
 // seat is an endpoint on a host.
 type seat struct{ host, endpoint string }
+
+// pair is two names, the second of several that belong to the first.
+type pair struct{ first, second string }
+
+// span is where addresses of the world outside begin that somebody has.
+type span struct {
+	first netip.Addr
+	of    Key
+}
 
 // cursor is the address of the endpoint made last in a subnet, and at which revision. It outlives the endpoint, so that
 // a released address rests until all others have had their turn. A server that starts anew begins at the youngest endpoint
@@ -62,6 +78,13 @@ func NewState() *State {
 		at:      tree[place, string]{compare: place.compare},
 		withMAC: tree[macPlace, string]{compare: macPlace.compare},
 		cursors: tree[string, cursor]{compare: strings.Compare},
+
+		outer:    tree[span, netip.Prefix]{compare: span.compare},
+		roles:    tree[pair, *Object]{compare: pair.compare},
+		passes:   tree[pair, *Object]{compare: pair.compare},
+		public:   tree[place, string]{compare: place.compare},
+		publicOf: tree[string, string]{compare: strings.Compare},
+		nat:      tree[netip.Addr, string]{compare: netip.Addr.Compare},
 	}
 	for i := range s.kinds {
 		s.kinds[i].compare = strings.Compare
@@ -79,6 +102,14 @@ func (p macPlace) compare(q macPlace) int {
 
 func (s seat) compare(t seat) int {
 	return cmp.Or(strings.Compare(s.host, t.host), strings.Compare(s.endpoint, t.endpoint))
+}
+
+func (p pair) compare(q pair) int {
+	return cmp.Or(strings.Compare(p.first, q.first), strings.Compare(p.second, q.second))
+}
+
+func (s span) compare(t span) int {
+	return cmp.Or(s.first.Compare(t.first), strings.Compare(s.of.Kind, t.of.Kind), strings.Compare(s.of.Name, t.of.Name))
 }
 
 // Revision is the store revision that the state is at.
@@ -108,6 +139,21 @@ func (s *State) Endpoint(name string) *EndpointSpec {
 	return specOf[*EndpointSpec](s, "Endpoint", name)
 }
 
+// InternetGateway is the spec of a VPC's gateway; nil if it has none.
+func (s *State) InternetGateway(vpc string) *InternetGatewaySpec {
+	return specOf[*InternetGatewaySpec](s, "InternetGateway", vpc)
+}
+
+// PublicPool is the spec of a pool; nil if there is none of that name.
+func (s *State) PublicPool(name string) *PublicPoolSpec {
+	return specOf[*PublicPoolSpec](s, "PublicPool", name)
+}
+
+// PublicIP is the spec of a public address; nil if there is none of that name.
+func (s *State) PublicIP(name string) *PublicIPSpec {
+	return specOf[*PublicIPSpec](s, "PublicIP", name)
+}
+
 func specOf[S Spec](s *State, kind, name string) (spec S) {
 	if o := s.Get(Key{kind, name}); o != nil {
 		return o.Spec.(S)
@@ -131,6 +177,9 @@ func (s *State) SubnetsOf(vpc string) iter.Seq[*Object] { return s.Under("Subnet
 
 // EndpointsOf goes over the endpoints of a subnet or of a whole VPC, by name.
 func (s *State) EndpointsOf(subnet string) iter.Seq[*Object] { return s.Under("Endpoint", subnet) }
+
+// PublicIPsOf goes over the public addresses of a VPC, by name.
+func (s *State) PublicIPsOf(vpc string) iter.Seq[*Object] { return s.Under("PublicIP", vpc) }
 
 // Under goes over the objects of a kind whose name is below parent, by name; all of them if parent is empty.
 func (s *State) Under(kind, parent string) iter.Seq[*Object] {
@@ -199,6 +248,93 @@ func (s *State) EndpointAt(subnet string, address netip.Addr) *Object {
 func (s *State) EndpointWithMAC(subnet string, mac MAC) *Object {
 	name, _ := s.withMAC.get(macPlace{subnet, mac})
 	return s.Get(Key{"Endpoint", name})
+}
+
+// PublicIPOf finds the public address that names an endpoint, whether that is there or not; nil if there is none.
+func (s *State) PublicIPOf(endpoint string) *Object {
+	name, _ := s.publicOf.get(endpoint)
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPAt finds who has a public address; nil if nobody has.
+func (s *State) PublicIPAt(address netip.Addr) *Object {
+	pool, _ := s.holderOf(address)
+	name, _ := s.public.get(place{pool.Name, address})
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPWithNAT finds the public address that has a NAT address; nil if there is none.
+func (s *State) PublicIPWithNAT(address netip.Addr) *Object {
+	name, _ := s.nat.get(address)
+	return s.Get(Key{"PublicIP", name})
+}
+
+// holderOf is the PublicPool or the host, by its NAT prefix, that an address of the world outside belongs to.
+func (s *State) holderOf(address netip.Addr) (Key, bool) {
+	if !address.Is4() {
+		return Key{}, false
+	}
+	at, cidr, _ := s.outer.at(s.outer.rank(span{first: address.Next()}) - 1)
+	return at.of, cidr.IsValid() && cidr.Contains(address)
+}
+
+// HostsWithRole goes over the hosts that have a role, by name.
+func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return paired(s.roles, role) }
+
+// gatewaysOver goes over the InternetGateways that name a host, by VPC.
+func (s *State) gatewaysOver(host string) iter.Seq[*Object] { return paired(s.passes, host) }
+
+func paired(index tree[pair, *Object], first string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, o := range index.from(pair{first: first}) {
+			if at.first != first || !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// gatewayOf is the InternetGateway of a VPC, if it has one.
+func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		if o := s.Get(Key{"InternetGateway", vpc}); o != nil {
+			yield(o)
+		}
+	}
+}
+
+// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's spec; nobody if it has no gateway.
+func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
+	spec := s.InternetGateway(vpc)
+	if spec == nil {
+		return func(func(*Object) bool) {}
+	}
+	if len(spec.Hosts) == 0 {
+		return s.HostsWithRole(spec.Role())
+	}
+	return func(yield func(*Object) bool) {
+		for _, name := range spec.Hosts {
+			if o := s.Get(Key{"Host", name}); o != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// publicIn goes over the public addresses that are of a pool, by address.
+func (s *State) publicIn(pool string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, name := range s.public.from(place{in: pool}) {
+			if at.in != pool || !yield(s.Get(Key{"PublicIP", name})) {
+				return
+			}
+		}
+	}
+}
+
+// countPublicIn is the number of public addresses that are of a pool, in logarithmic time.
+func (s *State) countPublicIn(pool string) int {
+	return s.public.rank(place{in: pool + "\x00"}) - s.public.rank(place{in: pool})
 }
 
 // With is the state at a later revision, after the changes. Objects that a change deletes and that are not there are

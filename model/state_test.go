@@ -122,7 +122,7 @@ func TestSummarise(t *testing.T) {
 		{"Endpoint", "vpc0/net0/ep0"}: nil,
 		{"Subnet", "vpc0/missing"}:    &SubnetStatus{},
 	} {
-		if got := Summarise(state, key, of); !reflect.DeepEqual(got, want) {
+		if got := Summarise(state, key, Measured{Endpoint: of}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", key, got, want)
 		}
 	}

@@ -83,6 +83,37 @@ type SubnetStatus struct {
 	Hosts     []string       `json:"hosts,omitempty" doc:"Hosts with endpoints on the subnet, by name."`
 }
 
+// InternetGatewayStatus says over which hosts a gateway leads, and for whom; see [Summarise].
+type InternetGatewayStatus struct {
+	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes, by name."`
+	PublicIPs int      `json:"publicIPs" doc:"Public IPs of the VPC."`
+	Reason    string   `json:"reason,omitempty" doc:"Why nothing can pass."`
+}
+
+// PublicPoolStatus counts a pool's addresses; see [Summarise].
+type PublicPoolStatus struct {
+	Size int `json:"size" doc:"Addresses of the pool."`
+	Used int `json:"used" doc:"Those that a public IP has."`
+	Free int `json:"free" doc:"Those that nobody has."`
+}
+
+// PublicIPState is how far a public address has come.
+type PublicIPState string
+
+const (
+	PublicReserved PublicIPState = "Reserved" // it names no endpoint
+	PublicPending  PublicIPState = "Pending"  // something that it needs is not there, or silent
+	PublicAttached PublicIPState = "Attached" // all that it needs is there; whether packets come through, nobody has measured
+)
+
+// PublicIPStatus is what follows for a public address from what was measured of others; see [Summarise].
+type PublicIPStatus struct {
+	State  PublicIPState `json:"state" doc:"Reserved, Pending or Attached."`
+	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
+	Form   string        `json:"form,omitempty" doc:"How packets reach the endpoint's host: natted via an address of it, unchanged, or by way of a gateway."`
+}
+
 // EndpointCounts are endpoints by their state. Total is the sum.
 type EndpointCounts struct {
 	Total    int `json:"total" doc:"All."`
@@ -99,14 +130,26 @@ type StatusUpdate struct {
 	Status any `json:"status"`
 }
 
-// Summarise is the status of a VPC or a subnet, counted from its endpoints, of which statusOf gives the last one reported
-// (nil: none was). It is a [*VPCStatus], a [*SubnetStatus], or nil for any other object.
-func Summarise(s *State, key Key, statusOf func(Key) *EndpointStatus) any {
+// Measured gives what was reported last of an endpoint and of a host; nil: nothing was.
+type Measured struct {
+	Endpoint func(Key) *EndpointStatus
+	Host     func(name string) *HostStatus
+}
+
+// Summarise is the status of an object that nobody reports, from what was measured of others: of the type that [Kind.NewStatus] makes, or nil
+// for a host or an endpoint.
+func Summarise(s *State, key Key, m Measured) any {
 	switch key.Kind {
 	case "VPC":
-		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, statusOf)}
+		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, m.Endpoint)}
+	case "InternetGateway":
+		return summariseGateway(s, key.Name)
+	case "PublicPool":
+		return summarisePool(s, key.Name)
+	case "PublicIP":
+		return summarisePublicIP(s, key.Name, m)
 	case "Subnet":
-		status := &SubnetStatus{Endpoints: countStates(s, key.Name, statusOf), Hosts: s.hostsOf(key.Name)}
+		status := &SubnetStatus{Endpoints: countStates(s, key.Name, m.Endpoint), Hosts: s.hostsOf(key.Name)}
 		if spec := s.Subnet(key.Name); spec != nil {
 			status.Free = spec.capacity() - status.Endpoints.Total
 		}

@@ -33,15 +33,14 @@ var subnetKind = Kind{
 		{"READY", statusColumn(func(s *SubnetStatus) any { return s.Endpoints.Ready })},
 		{"FREE", statusColumn(func(s *SubnetStatus) any { return s.Free })},
 	},
-	settle:   settleSubnets,
-	users:    (*State).EndpointsOf,
-	userNoun: "endpoint",
+	settle: settleSubnets,
+	users:  []users{{"endpoint", (*State).EndpointsOf}},
 }
 
 // Check wants an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
 func (s *SubnetSpec) Check(name string) Problems {
 	f := about(Key{"Subnet", name})
-	f.cidr(s.CIDR)
+	f.cidr("spec.cidr", s.CIDR, maxPrefix, "subnets")
 	f.vni("spec.vni", s.VNI)
 	f.dhcp(s.DHCP, s.CIDR)
 	if s.Gateway.IsValid() && len(f.problems) == 0 {
@@ -52,19 +51,20 @@ func (s *SubnetSpec) Check(name string) Problems {
 	return f.problems
 }
 
-func (f *findings) cidr(c netip.Prefix) {
+// cidr wants a CIDR of unicast addresses, no longer than /longest, for what is whose.
+func (f *findings) cidr(field string, c netip.Prefix, longest int, whose string) {
 	const remedy = "give an IPv4 network, like 10.0.0.0/24"
 	switch {
 	case !c.IsValid():
-		f.add("spec.cidr", nil, "is missing", remedy)
+		f.add(field, nil, "is missing", remedy)
 	case !c.Addr().Is4():
-		f.add("spec.cidr", c, "is IPv6, which subnets do not have yet", remedy)
-	case c.Bits() < minPrefix || c.Bits() > maxPrefix:
-		f.add("spec.cidr", c, fmt.Sprintf("has a prefix of /%d, not from /%d to /%d", c.Bits(), minPrefix, maxPrefix), remedy)
+		f.add(field, c, "is IPv6, which "+whose+" do not have yet", remedy)
+	case c.Bits() < minPrefix || c.Bits() > longest:
+		f.add(field, c, fmt.Sprintf("has a prefix of /%d, not from /%d to /%d", c.Bits(), minPrefix, longest), remedy)
 	case c != c.Masked():
-		f.add("spec.cidr", c, "has host bits set", "write it as "+c.Masked().String())
+		f.add(field, c, "has host bits set", "write it as "+c.Masked().String())
 	case !unicast(c.Addr()): // so are all its addresses: the special blocks are /8 or wider
-		f.add("spec.cidr", c, "has addresses that no host may have", "choose one of the private networks, like 10.0.0.0/24")
+		f.add(field, c, "has addresses that no host may have", "choose one of the private networks, like 10.0.0.0/24")
 	}
 }
 

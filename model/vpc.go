@@ -30,9 +30,8 @@ var vpcKind = Kind{
 		{"ENDPOINTS", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Total })},
 		{"READY", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Ready })},
 	},
-	settle:   settleVPCs,
-	users:    (*State).SubnetsOf,
-	userNoun: "subnet",
+	settle: settleVPCs,
+	users:  []users{{"subnet", (*State).SubnetsOf}, {"internet gateway", (*State).gatewayOf}},
 }
 
 // Check wants an MTU from [MinMTU] to [MaxMTU].

@@ -13,6 +13,7 @@ import (
 //   - it never touches an endpoint on another host: moving one is asked for by an admin, or the other host lets go first;
 //   - of an endpoint that it did not make in this request, address and MAC stay as they are: they are the user's;
 //   - it reads its own view, host and endpoints, and the subnets and VPCs that these are in;
+//   - what Overlane derives from these (the NAT address of an endpoint's public IP) changes with them;
 //   - it writes the status of itself and of its endpoints.
 //
 // It may make an endpoint in any subnet, and then knows that subnet: there are no roles yet that say which VPCs a host serves,
@@ -55,7 +56,7 @@ func mayTouch(s *model.State, caller Caller, key model.Key) error {
 // mayChange judges what a request comes to. That of a deletion was known before.
 func mayChange(caller Caller, c model.Change) error {
 	switch {
-	case caller.Kind == LocalAdmin:
+	case caller.Kind == LocalAdmin, c.Derived:
 		return nil
 	case caller.Kind != HostCaller || c.Key().Kind != "Endpoint":
 		return denied("%s may not change %s", caller, c.Key())

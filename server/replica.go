@@ -298,5 +298,5 @@ func (r *replica) statusOf(o *model.Object) any {
 		}
 		return nil
 	}
-	return model.Summarise(r.state, o.Key(), r.endpointStatus)
+	return model.Summarise(r.state, o.Key(), model.Measured{Endpoint: r.endpointStatus, Host: r.hostStatus})
 }

@@ -64,7 +64,7 @@ func (r *replica) tellWatchers(u update) {
 	}
 }
 
-// events tells each object that changed once, as it is now, in spec and status.
+// events tells each object that changed once, as it is now, in spec and status; with an endpoint its public IP, whose status follows.
 func (r *replica) events(u update) []event {
 	var events []event
 	told := map[model.Key]bool{}
@@ -72,6 +72,13 @@ func (r *replica) events(u update) []event {
 		if !told[key] {
 			told[key] = true
 			events = append(events, r.event(u.revision, key))
+		}
+		if key.Kind != "Endpoint" {
+			return
+		}
+		if o := r.state.PublicIPOf(key.Name); o != nil && !told[o.Key()] {
+			told[o.Key()] = true
+			events = append(events, r.event(u.revision, o.Key()))
 		}
 	}
 	for _, c := range u.changes {

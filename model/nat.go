@@ -1,0 +1,187 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// A NAT address is given to a public IP while it needs one (see [State.natOf]): by which host its endpoint is reached changes with the endpoint, the
+// gateway and the host, so the public IPs that a request concerns are changed with it. Where a prefix has no more, they go without until one
+// is released, so that no endpoint is kept from being plugged in.
+
+// natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none. False: it is reached in another way.
+func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok bool) {
+	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(vpcOf(spec.Endpoint))
+	if endpoint == nil || endpoint.Host == "" || gateway == nil || gateway.Design != Distributed || s.Host(endpoint.Host) == nil {
+		return "", netip.Prefix{}, false
+	}
+	return endpoint.Host, s.Host(endpoint.Host).NATPrefix, true
+}
+
+// translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is asked when every put is in the
+// draft, and adds the public IPs that change to the puts.
+func (a *admission) translate(puts [][]*put, deletes []*Object) [][]*put {
+	if a.draft.Len("PublicIP") == 0 {
+		return puts
+	}
+	concerned := map[string]bool{}
+	for _, p := range slices.Concat(puts...) {
+		if p.action() != None {
+			a.concern(concerned, p.before, p.after)
+		}
+	}
+	for _, o := range deletes {
+		a.concern(concerned, o, nil)
+	}
+	for _, name := range slices.Sorted(maps.Keys(concerned)) {
+		a.releaseNAT(name)
+	}
+	a.concernWaiting(concerned)
+	for _, name := range slices.Sorted(maps.Keys(concerned)) {
+		a.allocateNAT(name)
+	}
+	return a.withDerived(puts, concerned)
+}
+
+// concern notes the public IPs whose NAT address may be another after a change.
+func (a *admission) concern(concerned map[string]bool, before, after *Object) {
+	d, o := a.draft, after
+	if o == nil {
+		o = before
+	}
+	switch spec := o.Spec.(type) {
+	case *PublicIPSpec:
+		concerned[o.Name] = true
+	case *EndpointSpec:
+		if before == nil || after == nil || before.Spec.(*EndpointSpec).Host != spec.Host {
+			concernOne(concerned, d, o.Name)
+		}
+	case *InternetGatewaySpec:
+		if before != nil && after != nil && before.Spec.(*InternetGatewaySpec).Design != spec.Design {
+			for pip := range d.PublicIPsOf(o.Name) {
+				concerned[pip.Name] = true
+			}
+		}
+	case *HostSpec:
+		if before != nil && after != nil && before.Spec.(*HostSpec).NATPrefix != spec.NATPrefix {
+			a.concernHost(concerned, o.Name)
+		}
+	}
+}
+
+func concernOne(concerned map[string]bool, d *draft, endpoint string) {
+	if name, ok := d.publicOf.get(endpoint); ok {
+		concerned[name] = true
+	}
+}
+
+func (a *admission) concernHost(concerned map[string]bool, host string) {
+	for o := range a.draft.EndpointsOn(host) {
+		concernOne(concerned, a.draft, o.Name)
+	}
+}
+
+// concernWaiting adds the public IPs that wait for what others have released: those of a host that had no NAT address left.
+func (a *admission) concernWaiting(concerned map[string]bool) {
+	released := map[string]bool{}
+	for name := range concerned {
+		was := a.stored.PublicIP(name)
+		if was == nil || !was.NATIP.IsValid() {
+			continue
+		}
+		host, _ := a.stored.holderOf(was.NATIP)
+		if _, taken := a.draft.nat.get(was.NATIP); !taken && a.stored.natFull(host.Name) {
+			released[host.Name] = true
+		}
+	}
+	for host := range released {
+		a.concernHost(concerned, host)
+	}
+}
+
+// natFull tells whether all NAT addresses of a host are taken.
+func (s *State) natFull(host string) bool {
+	spec := s.Host(host)
+	if spec == nil || !spec.NATPrefix.IsValid() {
+		return false
+	}
+	return s.nat.rank(Broadcast(spec.NATPrefix).Next())-s.nat.rank(spec.NATPrefix.Addr()) == sizeOf(spec.NATPrefix)
+}
+
+// releaseNAT takes a NAT address that does not lead to the endpoint's host. That of a prefix which the host has lost stays: the host may not lose it.
+func (a *admission) releaseNAT(name string) {
+	spec := a.draft.PublicIP(name)
+	if spec == nil || !spec.NATIP.IsValid() {
+		return
+	}
+	host, prefix, ok := a.draft.natOf(spec)
+	was := a.stored.Host(host)
+	if ok && (prefix.Contains(spec.NATIP) || was != nil && was.NATPrefix.Contains(spec.NATIP)) {
+		return
+	}
+	a.setNAT(name, netip.Addr{})
+}
+
+// allocateNAT gives a NAT address to a public IP that needs one, if there is one.
+func (a *admission) allocateNAT(name string) {
+	d := a.draft
+	spec := d.PublicIP(name)
+	if spec == nil || spec.NATIP.IsValid() {
+		return
+	}
+	host, prefix, _ := d.natOf(spec)
+	if !prefix.IsValid() {
+		return
+	}
+	free, ok := d.nextFree(Key{"Host", host}, []netip.Prefix{prefix}, func(from, to uint32) uint32 {
+		return firstFree(d.nat, func(a netip.Addr) netip.Addr { return a }, from, to)
+	})
+	if ok {
+		a.setNAT(name, free)
+	}
+}
+
+func (a *admission) setNAT(name string, nat netip.Addr) {
+	o := *a.draft.Get(Key{"PublicIP", name})
+	spec := *o.Spec.(*PublicIPSpec)
+	spec.NATIP, o.Spec = nat, &spec
+	a.draft.put(&o)
+}
+
+// withDerived is the puts with the public IPs as they are in the draft now, those that nobody asked to change last.
+func (a *admission) withDerived(puts [][]*put, concerned map[string]bool) [][]*put {
+	k := kindIndex("PublicIP")
+	for _, p := range puts[k] {
+		if o := a.draft.Get(p.key()); concerned[p.after.Name] && !a.refused[p.key()] {
+			p.after = o
+		}
+		delete(concerned, p.after.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(concerned)) {
+		key := Key{"PublicIP", name}
+		if before, after := a.stored.Get(key), a.draft.Get(key); before != nil && after != nil && after != before {
+			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+		}
+	}
+	return puts
+}
+
+// keepsNAT refuses a NAT prefix that has lost addresses which public IPs have.
+func (a *admission) keepsNAT(p *put, was, now netip.Prefix) {
+	if !was.IsValid() || was == now {
+		return
+	}
+	lost := func(yield func(*Object) bool) {
+		for address, name := range a.draft.nat.from(was.Addr()) {
+			if !was.Contains(address) || !now.Contains(address) && !yield(a.draft.Get(Key{"PublicIP", name})) {
+				return
+			}
+		}
+	}
+	if names, total := naming(lost); total > 0 {
+		a.refuse(p, "spec.natPrefix", now, fmt.Sprintf("cannot change from %s, of which it has addresses in use by %s: %s", was, count(total, "public IP"), names),
+			"keep those addresses in the prefix, or detach the endpoints first")
+	}
+}

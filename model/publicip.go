@@ -1,0 +1,223 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// PublicIPSpec is a public address of a VPC, whose InternetGateway it needs. Its name is VPC/PUBLICIP.
+//
+// Endpoint is named, not held: it need not be there, and may come back by the same name. An update that leaves it out takes the
+// address from it; one that leaves out pool and address keeps both. Whatever a put says of NATIP is ignored.
+type PublicIPSpec struct {
+	Pool     string     `json:"pool,omitempty" doc:"PublicPool that the address is of; default: the one that the address is in, or else the only one there is."`
+	Address  netip.Addr `json:"address,omitzero" doc:"IPv4 address inside the pool, unique; default: the next free one."`
+	Endpoint string     `json:"endpoint,omitempty" doc:"Endpoint of the same VPC that has the address, VPC/SUBNET/ENDPOINT, there or not (yet); one public IP for each; absent: reserved for later."`
+	NATIP    netip.Addr `json:"natIP,omitzero" doc:"Address out of the natPrefix of the endpoint's host, by which edges reach it; chosen by Overlane in the distributed design, ignored in a put. It changes when the endpoint moves."`
+}
+
+var publicIPKind = Kind{
+	Name: "PublicIP", Plural: "publicips", Short: "pip", Path: []string{"VPC", "PUBLICIP"},
+	Doc:       "An address of the world outside that an endpoint of the VPC has.",
+	New:       func() Spec { return new(PublicIPSpec) },
+	NewStatus: func() any { return new(PublicIPStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"ADDRESS", column(func(s *PublicIPSpec) any { return s.Address })},
+		{"ENDPOINT", column(func(s *PublicIPSpec) any { return s.Endpoint })},
+		{"NAT-IP", column(func(s *PublicIPSpec) any { return s.NATIP })},
+		{"HOST", statusColumn(func(s *PublicIPStatus) any { return s.Host })},
+		{"STATE", statusColumn(func(s *PublicIPStatus) any { return s.State })},
+		{"REASON", statusColumn(func(s *PublicIPStatus) any { return s.Reason })},
+	},
+	settle: settlePublicIPs,
+}
+
+// Check wants an IPv4 address, if any is given, and names that could be those of a pool and of an endpoint of the VPC.
+func (s *PublicIPSpec) Check(name string) Problems {
+	f := about(Key{"PublicIP", name})
+	if s.Pool != "" {
+		f.part("spec.pool", s.Pool)
+	}
+	if s.Address.IsValid() && !s.Address.Is4() {
+		f.add("spec.address", s.Address, "is IPv6, which public pools do not have yet", "give an IPv4 address, or leave it out")
+	}
+	if s.Endpoint == "" {
+		return f.problems
+	}
+	parts := strings.Split(s.Endpoint, "/")
+	if len(parts) != 3 {
+		f.add("spec.endpoint", s.Endpoint, fmt.Sprintf("has %s, not 3", count(len(parts), "part")), "name it VPC/SUBNET/ENDPOINT")
+		return f.problems
+	}
+	for _, part := range parts {
+		f.part("spec.endpoint", part)
+	}
+	if vpc := vpcOf(name); parts[0] != vpc {
+		f.add("spec.endpoint", s.Endpoint, "is in another VPC than the public IP", "name an endpoint of VPC "+vpc)
+	}
+	return f.problems
+}
+
+func (s *PublicIPSpec) copy() Spec { c := *s; return &c }
+
+func (s *PublicIPSpec) complete(stored Spec) {
+	was, _ := stored.(*PublicIPSpec)
+	if was == nil {
+		s.NATIP = netip.Addr{}
+		return
+	}
+	s.NATIP = was.NATIP
+	if !s.Address.IsValid() && (s.Pool == "" || s.Pool == was.Pool) {
+		s.Address = was.Address
+	}
+	if s.Pool == "" && s.Address == was.Address {
+		s.Pool = was.Pool
+	}
+}
+
+func (s *PublicIPSpec) enter(d *draft, o, before *Object) {
+	var was PublicIPSpec
+	if before != nil {
+		was = *before.Spec.(*PublicIPSpec)
+	}
+	d.public.put(d.edit, place{s.Pool, s.Address}, o.Name)
+	if was.Address != s.Address {
+		d.advance(Key{"PublicPool", s.Pool}.String(), s.Address, o.Revision)
+	}
+	if s.Endpoint != "" {
+		d.publicOf.put(d.edit, s.Endpoint, o.Name)
+	}
+	if s.NATIP.IsValid() {
+		d.nat.put(d.edit, s.NATIP, o.Name)
+		if host, ok := d.holderOf(s.NATIP); ok && was.NATIP != s.NATIP {
+			d.advance(host.String(), s.NATIP, o.Revision)
+		}
+	}
+}
+
+func (s *PublicIPSpec) leave(d *draft, o, _ *Object) {
+	release(d, &d.public, place{s.Pool, s.Address}, o.Name)
+	release(d, &d.publicOf, s.Endpoint, o.Name)
+	release(d, &d.nat, s.NATIP, o.Name)
+}
+
+// settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has two. All that the
+// request fixes is claimed before anything is allocated.
+func settlePublicIPs(a *admission, puts []*put) {
+	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		spec := p.after.Spec.(*PublicIPSpec)
+		a.claimEndpoint(p, spec)
+		if a.choosePool(p, spec) {
+			a.claimPublic(p, spec)
+		}
+	}
+	puts = a.accepted(puts)
+	for _, p := range puts {
+		a.allocatePublic(p, p.after.Spec.(*PublicIPSpec))
+	}
+	for _, p := range a.accepted(puts) {
+		a.draft.put(p.after)
+	}
+}
+
+// claimEndpoint judges the endpoint that a public IP names, and takes it.
+func (a *admission) claimEndpoint(p *put, spec *PublicIPSpec) {
+	if spec.Endpoint == "" {
+		return
+	}
+	if other, taken := a.draft.publicOf.get(spec.Endpoint); taken {
+		a.refuse(p, "spec.endpoint", spec.Endpoint, "has PublicIP "+other+" already", "name another endpoint, or take that one from it first")
+		return
+	}
+	a.draft.publicOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
+}
+
+// choosePool judges the pool that a public IP is of, and chooses one for it if it names none. False: there is none.
+func (a *admission) choosePool(p *put, spec *PublicIPSpec) bool {
+	if spec.Pool == "" {
+		a.defaultPool(p, spec)
+	}
+	key := Key{"PublicPool", spec.Pool}
+	switch {
+	case a.refused[p.key()]:
+		return false
+	case a.refused[key]:
+		a.refused[p.key()] = true
+		return false
+	case a.draft.PublicPool(spec.Pool) == nil:
+		reason, remedy := a.absent(key)
+		a.refuse(p, "spec.pool", spec.Pool, reason, remedy)
+		return false
+	}
+	return true
+}
+
+// defaultPool is the pool that the address is in, or the only one.
+func (a *admission) defaultPool(p *put, spec *PublicIPSpec) {
+	if pool, ok := a.draft.holderOf(spec.Address); ok && pool.Kind == "PublicPool" {
+		spec.Pool = pool.Name
+		return
+	}
+	for key := range a.refused {
+		if key.Kind == "PublicPool" {
+			a.refused[p.key()] = true
+			return
+		}
+	}
+	names, total := naming(a.draft.List("PublicPool"))
+	switch {
+	case total == 0:
+		a.refuse(p, "spec.pool", nil, "is missing, and there is no PublicPool", "create one first, or in the same request")
+	case total == 1:
+		spec.Pool = names
+	case spec.Address.IsValid():
+		a.refuse(p, "spec.address", spec.Address, "is in none of the public pools: "+names, "choose an address of one of them, or leave it out and name a pool")
+	default:
+		a.refuse(p, "spec.pool", nil, "is missing, and there are "+count(total, "public pool")+": "+names, "name one of them")
+	}
+}
+
+// claimPublic judges the address that a public IP names, and takes it.
+func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
+	if !spec.Address.IsValid() {
+		return
+	}
+	pool := a.draft.PublicPool(spec.Pool)
+	at := place{spec.Pool, spec.Address}
+	other, taken := a.draft.public.get(at)
+	switch {
+	case !pool.contains(spec.Address):
+		a.refuse(p, "spec.address", spec.Address, fmt.Sprintf("is not in PublicPool %s (%s)", spec.Pool, prefixes(pool.CIDRs)),
+			"choose a free address of the pool, or leave it out")
+	case taken:
+		a.refuse(p, "spec.address", spec.Address, "is the address of PublicIP "+other, "choose a free address of the pool, or leave it out")
+	default:
+		a.draft.public.put(a.draft.edit, at, p.after.Name)
+	}
+}
+
+// allocatePublic gives an address to a public IP without.
+func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
+	if spec.Address.IsValid() {
+		return
+	}
+	pool, d := a.draft.PublicPool(spec.Pool), a.draft
+	address, ok := d.nextFree(Key{"PublicPool", spec.Pool}, pool.CIDRs, func(from, to uint32) uint32 {
+		return firstFree(d.public, func(a netip.Addr) place { return place{spec.Pool, a} }, from, to)
+	})
+	if !ok {
+		a.refuse(p, "spec.address", nil, fmt.Sprintf("cannot be allocated: PublicPool %s has all of its %s taken", spec.Pool, count(pool.capacity(), "address")),
+			"delete public IPs that are no longer needed, or add a CIDR to the pool")
+		return
+	}
+	spec.Address = address
+	d.public.put(d.edit, place{spec.Pool, address}, p.after.Name)
+}

@@ -1,0 +1,140 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// PublicPoolSpec is addresses of the world outside that PublicIPs are given of. Each of them may be given, the first and the last of a
+// CIDR included: they are routed, one by one.
+type PublicPoolSpec struct {
+	CIDRs []netip.Prefix `json:"cidrs" doc:"IPv4 addresses of the pool, prefixes /8 to /32; disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. One with addresses in use cannot be left out."`
+}
+
+var publicPoolKind = Kind{
+	Name: "PublicPool", Plural: "publicpools", Short: "pool", Path: []string{"POOL"},
+	Doc:       "Addresses of the world outside, which public IPs are given of.",
+	New:       func() Spec { return new(PublicPoolSpec) },
+	NewStatus: func() any { return new(PublicPoolStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"CIDRS", column(func(s *PublicPoolSpec) any { return prefixes(s.CIDRs) })},
+		{"SIZE", statusColumn(func(s *PublicPoolStatus) any { return s.Size })},
+		{"USED", statusColumn(func(s *PublicPoolStatus) any { return s.Used })},
+		{"FREE", statusColumn(func(s *PublicPoolStatus) any { return s.Free })},
+	},
+	settle: settlePublicPools,
+	users:  []users{{"public IP", (*State).publicIn}},
+}
+
+// prefixes are CIDRs as they are written in a list.
+func prefixes(cidrs []netip.Prefix) string {
+	texts := make([]string, len(cidrs))
+	for i, c := range cidrs {
+		texts[i] = c.String()
+	}
+	return strings.Join(texts, ",")
+}
+
+// Check wants disjoint IPv4 CIDRs of unicast addresses without host bits.
+func (s *PublicPoolSpec) Check(name string) Problems {
+	f := about(Key{"PublicPool", name})
+	if len(s.CIDRs) == 0 {
+		f.add("spec.cidrs", nil, "is missing", "write it like [203.0.113.0/24]")
+	}
+	for _, c := range s.CIDRs {
+		f.cidr("spec.cidrs", c, 32, "public pools")
+	}
+	sorted := slices.SortedFunc(slices.Values(s.CIDRs), comparePrefixes)
+	for i := 1; i < len(sorted) && len(f.problems) == 0; i++ {
+		if sorted[i].Overlaps(sorted[i-1]) {
+			f.add("spec.cidrs", sorted[i], "overlaps "+sorted[i-1].String()+" of the same pool", "leave one out")
+		}
+	}
+	return f.problems
+}
+
+func comparePrefixes(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) }
+
+func (s *PublicPoolSpec) contains(a netip.Addr) bool {
+	return slices.ContainsFunc(s.CIDRs, func(c netip.Prefix) bool { return c.Contains(a) })
+}
+
+// capacity is how many addresses there are.
+func (s *PublicPoolSpec) capacity() (n int) {
+	for _, c := range s.CIDRs {
+		n += sizeOf(c)
+	}
+	return n
+}
+
+// sizeOf is how many addresses an IPv4 CIDR has.
+func sizeOf(cidr netip.Prefix) int { return 1 << (32 - cidr.Bits()) }
+
+func (s *PublicPoolSpec) copy() Spec { c := *s; return &c }
+
+func (s *PublicPoolSpec) complete(Spec) {}
+
+func (s *PublicPoolSpec) enter(d *draft, o, _ *Object) {
+	for _, c := range s.CIDRs {
+		d.outer.put(d.edit, span{c.Addr(), o.Key()}, c)
+	}
+}
+
+func (s *PublicPoolSpec) leave(d *draft, o, after *Object) {
+	for _, c := range s.CIDRs {
+		d.outer.remove(d.edit, span{c.Addr(), o.Key()})
+	}
+	if after == nil {
+		d.cursors.remove(d.edit, o.Key().String())
+	}
+}
+
+// settlePublicPools sees to it that pools are disjoint from all else outside, and keep the addresses that are in use.
+func settlePublicPools(a *admission, puts []*put) {
+	for _, p := range puts {
+		a.draft.put(p.after)
+		a.later(func() {
+			for _, c := range p.after.Spec.(*PublicPoolSpec).CIDRs {
+				a.apart(p, "spec.cidrs", c)
+			}
+			a.keepsPublic(p)
+		})
+	}
+}
+
+// keepsPublic refuses a pool that has lost addresses which somebody has.
+func (a *admission) keepsPublic(p *put) {
+	outside := func(yield func(*Object) bool) {
+		for o := range a.draft.publicIn(p.after.Name) {
+			if !p.after.Spec.(*PublicPoolSpec).contains(o.Spec.(*PublicIPSpec).Address) && !yield(o) {
+				return
+			}
+		}
+	}
+	if names, total := naming(outside); total > 0 {
+		a.refuse(p, "spec.cidrs", prefixes(p.after.Spec.(*PublicPoolSpec).CIDRs),
+			fmt.Sprintf("leaves out addresses of %s: %s", count(total, "public IP"), names), "delete "+those(total)+" first, or keep their CIDR")
+	}
+}
+
+// apart refuses a CIDR of the world outside that shares addresses with that of another, or with a host. It is asked when every put
+// is in the draft. All others are disjoint, so only the neighbours can be in the way.
+func (a *admission) apart(p *put, field string, cidr netip.Prefix) {
+	d := a.draft
+	i := d.outer.rank(span{cidr.Addr(), p.key()})
+	for _, near := range []int{i - 1, i + 1} {
+		if at, other, ok := d.outer.at(near); ok && at.of != p.key() && other.Overlaps(cidr) {
+			a.refuse(p, field, cidr, fmt.Sprintf("overlaps %s of %s", other, at.of), "choose a CIDR outside "+other.String())
+			return
+		}
+	}
+	for address, host := range d.hostAt.from(cidr.Addr()) {
+		if cidr.Contains(address) {
+			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, the address of Host %s", address, host), "choose a CIDR without it")
+		}
+		return
+	}
+}

@@ -1,0 +1,113 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+)
+
+func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
+	status := &InternetGatewayStatus{PublicIPs: s.CountUnder("PublicIP", vpc)}
+	for o := range s.GatewayHosts(vpc) {
+		status.Hosts = append(status.Hosts, o.Name)
+	}
+	if spec := s.InternetGateway(vpc); spec != nil && len(status.Hosts) == 0 {
+		status.Reason = noWay(spec)
+	}
+	return status
+}
+
+// noWay says why a gateway leads nowhere.
+func noWay(spec *InternetGatewaySpec) string { return "no host has the role " + spec.Role() }
+
+func summarisePool(s *State, name string) *PublicPoolStatus {
+	status := &PublicPoolStatus{Used: s.countPublicIn(name)}
+	if spec := s.PublicPool(name); spec != nil {
+		status.Size = spec.capacity()
+	}
+	status.Free = status.Size - status.Used
+	return status
+}
+
+// summarisePublicIP goes along the way of a packet from outside, and stops at what is not there.
+func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
+	spec, gateway := s.PublicIP(name), s.InternetGateway(vpcOf(name))
+	if spec == nil || gateway == nil {
+		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + vpcOf(name)}
+	}
+	if spec.Endpoint == "" {
+		return &PublicIPStatus{State: PublicReserved, Reason: "no endpoint has it"}
+	}
+	status := &PublicIPStatus{State: PublicPending}
+	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
+		status.Host = endpoint.Host
+		status.Form = form(s, spec, gateway, endpoint.Host)
+	}
+	status.Reason = cmp.Or(unplaced(s, spec), s.natShort(spec), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
+	if status.Reason == "" {
+		status.State, status.Reason = PublicAttached, "whether packets come through is not measured"
+	}
+	return status
+}
+
+// form says how packets reach the host of an endpoint; nothing of one that is on no host, or that cannot be reached.
+func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host string) string {
+	switch {
+	case host == "" || s.natShort(spec) != "":
+		return ""
+	case gateway.Design == Central:
+		return "central: by way of a gateway"
+	case spec.NATIP.IsValid():
+		return "distributed: natted via " + spec.NATIP.String()
+	}
+	return "distributed: unchanged"
+}
+
+// unplaced says why the endpoint is on no host; empty if it is on one.
+func unplaced(s *State, spec *PublicIPSpec) string {
+	switch endpoint := s.Endpoint(spec.Endpoint); {
+	case endpoint == nil:
+		return "Endpoint " + spec.Endpoint + " does not exist"
+	case endpoint.Host == "":
+		return "Endpoint " + spec.Endpoint + " is not plugged in"
+	}
+	return ""
+}
+
+// natShort says that the endpoint's host had no NAT address left for the public IP; empty if it has one, or needs none.
+func (s *State) natShort(spec *PublicIPSpec) string {
+	host, prefix, _ := s.natOf(spec)
+	if spec.NATIP.IsValid() || !prefix.IsValid() {
+		return ""
+	}
+	return fmt.Sprintf("Host %s has all of its %s in %s taken; give it a larger natPrefix, or release one", host, count(sizeOf(prefix), "NAT address"), prefix)
+}
+
+// unled says why public traffic passes no host; empty if one of those that it may pass is ready.
+func unled(s *State, vpc string, gateway *InternetGatewaySpec, m Measured) string {
+	why := noWay(gateway)
+	for o := range s.GatewayHosts(vpc) {
+		status := m.Host(o.Name)
+		switch {
+		case status == nil:
+			why = "has not reported yet"
+		case status.Ready:
+			return ""
+		default:
+			why = "is not ready: " + status.Reason
+		}
+		why = fmt.Sprintf("no %s is ready; Host %s %s", gateway.Role(), o.Name, why)
+	}
+	return why
+}
+
+// unattached says why nothing is known to be in the switch for an endpoint; empty if something is.
+func unattached(endpoint string, m Measured) string {
+	status := m.Endpoint(Key{"Endpoint", endpoint})
+	switch {
+	case status == nil:
+		return "its host has not reported Endpoint " + endpoint + " yet"
+	case status.State == Attached || status.State == Ready:
+		return ""
+	}
+	return "Endpoint " + endpoint + " is " + string(status.State) + ": " + status.Reason
+}
