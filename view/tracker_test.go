@@ -89,7 +89,11 @@ func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
 	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
-	switch rapid.IntRange(0, 9).Draw(t, "what") {
+	switch rapid.IntRange(-2, 9).Draw(t, "what") {
+	case -2:
+		return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "InternetGateway", Name: vpcs[n%2]}})
+	case -1:
+		return w.put("InternetGateway", vpcs[n%2], &model.InternetGatewaySpec{SNAT: n > 3})
 	case 0:
 		return w.put("VPC", vpcs[n%2], &model.VPCSpec{MTU: 1400 + n, TransitVNI: model.VNI(900 + n)})
 	case 1:
