@@ -55,12 +55,13 @@ type tableLook struct {
 
 // lookAtTable reads the counter, and writes the table if that is not as wanted. The kernel may take tens of milliseconds for it, which the loop has not.
 func lookAtTable(was, want firewall.Guard) (l tableLook) {
-	l.dropped, l.counted = firewall.Dropped()
+	counted, err := firewall.Dropped()
+	l.dropped, l.counted = counted[firewall.Forged], err
 	switch {
 	case l.counted == nil && want.Equal(was):
 		return l
-	case l.counted == nil && want.Port == was.Port && want.Inbound == was.Inbound:
-		if l.failed = firewall.Update(was, want); l.failed == nil {
+	case l.counted == nil:
+		if l.replaced, l.failed = firewall.Update(was, want); l.failed == nil {
 			return l
 		}
 	}

@@ -1,12 +1,16 @@
 // Package firewall keeps Overlane's own nftables table in the host's network namespace. It describes the table as a value and replaces the
 // whole in one transaction; tables of others it neither reads nor touches.
 //
-// The one thing the table does so far is to keep tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel
+// The table keeps tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel
 // packet comes from that host's switch, so nothing else on the host may send to their tunnel ports - no process without privileges, and no
 // container behind the host, in whatever name. Root on the host is trusted, and could remove the table.
+//
+// It is also the only way out for what endpoints send to the outside ([Outside]), and keeps that from the host itself.
 package firewall
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,30 +20,53 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // tableName is in the family ip. An accept elsewhere does not override a drop here, nor the other way round.
 const tableName = "overlane"
 
-// counterName is the counter of what was dropped.
-const counterName = "forged"
+// Counters of what was dropped.
+const (
+	Forged      = "forged"       // tunnel packets that are not the switch's
+	GuardedHost = "guarded-host" // to the host itself, other hosts, or in a name that the switch does not give
+	NoExit      = "no-exit"      // to an interface that does not lead outside
+	Untracked   = "untracked"    // of no connection that the kernel could translate
+	Unsolicited = "unsolicited"  // nobody inside has asked for
+)
 
-// Guard says whom the host's own processes and containers must not send tunnel packets to.
+// Guard says whom the host's own processes and containers must not send tunnel packets to, and what endpoints may reach through the host.
 type Guard struct {
 	Port    uint16       // of UDP, where tunnels end (RFC 7348 section 5: 4789)
 	Peers   []netip.Addr // VTEPs of other hosts, sorted
 	Inbound bool         // the kernel takes tunnel packets, so what is sent to it in a peer's name is to be dropped, too
+	Outside *Outside     // nil: there is no way out
 }
 
 // Equal compares the values.
 func (g Guard) Equal(o Guard) bool {
-	return g.Port == o.Port && g.Inbound == o.Inbound && slices.Equal(g.Peers, o.Peers)
+	if !g.alike(o) || !slices.Equal(g.Peers, o.Peers) {
+		return false
+	}
+	return g.Outside == nil || g.Outside.equal(*o.Outside)
 }
 
-// Set replaces the table. Its counter starts anew.
+// alike tells whether the two differ in nothing but what is in their sets.
+func (g Guard) alike(o Guard) bool {
+	if g.Port != o.Port || g.Inbound != o.Inbound || (g.Outside == nil) != (o.Outside == nil) {
+		return false
+	}
+	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range
+}
+
+// Set replaces the table. Its counters start anew.
 func Set(g Guard) error {
-	c, err := nftables.New()
+	err := g.check()
+	if err != nil {
+		return err
+	}
+	c, err := open()
 	if err == nil {
 		err = write(c, g)
 	}
@@ -49,53 +76,105 @@ func Set(g Guard) error {
 	return nil
 }
 
-// Update goes from what was set to another guard and leaves chains and counter as they are: to make those anew costs the kernel some 15 ms, in which
-// it makes no interface either. Only the peers may differ.
-func Update(was, now Guard) error {
-	c, err := nftables.New()
-	if err == nil {
-		err = errors.Join(
-			inChunks(missingIn(was.Peers, now.Peers), func(e []nftables.SetElement) error { return c.SetAddElements(peerSet(), e) }),
-			inChunks(missingIn(now.Peers, was.Peers), func(e []nftables.SetElement) error { return c.SetDeleteElements(peerSet(), e) }),
-		)
+// open gives a connection that a table of tens of thousands of addresses fits through at once.
+func open() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(16 << 20) }))
+}
+
+func (g Guard) check() error {
+	if g.Outside == nil {
+		return nil
 	}
+	return g.Outside.check()
+}
+
+// Update goes from what was set to another guard. Where only what is in its sets differs it leaves chains and counters as they are: to make those anew
+// costs the kernel some 15 ms, in which it makes no interface either. Else it is [Set], and anew.
+func Update(was, now Guard) (anew bool, err error) {
+	if !was.alike(now) {
+		return true, Set(now)
+	}
+	if err := now.check(); err != nil {
+		return false, err
+	}
+	c, err := open()
 	if err == nil {
-		err = c.Flush()
+		err = errors.Join(change(c, was.sets(), now.sets()), c.Flush())
 	}
 	if err != nil {
-		return fmt.Errorf("update nftables table ip %s: %w", tableName, err)
+		return false, fmt.Errorf("update nftables table ip %s: %w", tableName, err)
 	}
-	return nil
+	return false, nil
 }
 
-// missingIn are those of the second list that the first has not. Both are sorted.
-func missingIn(has, wants []netip.Addr) (missing []netip.Addr) {
-	for _, a := range wants {
-		if _, found := slices.BinarySearchFunc(has, a, netip.Addr.Compare); !found {
-			missing = append(missing, a)
+// change deletes first: a range must be gone before one that overlaps it may come.
+func change(c *nftables.Conn, was, now []set) error {
+	for i := range was {
+		if err := inChunks(missingIn(now[i].elements, was[i].elements), was[i].Set, c.SetDeleteElements); err != nil {
+			return err
 		}
-	}
-	return missing
-}
-
-// mostElements fit into one attribute of netlink, whose length has 16 bits.
-const mostElements = 1000
-
-func inChunks(peers []netip.Addr, do func([]nftables.SetElement) error) error {
-	for some := range slices.Chunk(peers, mostElements) {
-		elements := make([]nftables.SetElement, len(some))
-		for i, p := range some {
-			elements[i].Key = p.AsSlice()
-		}
-		if err := do(elements); err != nil {
+		if err := inChunks(missingIn(was[i].elements, now[i].elements), now[i].Set, c.SetAddElements); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func peerSet() *nftables.Set {
-	return &nftables.Set{Table: table(), Name: "peers", KeyType: nftables.TypeIPAddr}
+// set is one of the table's, and what is in it, sorted.
+type set struct {
+	*nftables.Set
+	elements []nftables.SetElement
+}
+
+// Names of sets.
+const (
+	peerSet     = "peers"
+	reservedSet = "reserved"
+	allowedSet  = "allowed"
+	exitSet     = "exits"
+	closedSet   = "closed"
+)
+
+func (g Guard) sets() []set {
+	all := []set{addresses(peerSet, g.Peers)}
+	if g.Outside != nil {
+		all = append(all, g.Outside.sets()...)
+	}
+	return all
+}
+
+func addresses(name string, of []netip.Addr) set {
+	s := set{Set: &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIPAddr}}
+	for _, a := range of {
+		s.elements = append(s.elements, nftables.SetElement{Key: a.AsSlice()})
+	}
+	return s
+}
+
+// missingIn are those of the second list that the first has not. Both are sorted.
+func missingIn(has, wants []nftables.SetElement) (missing []nftables.SetElement) {
+	for _, e := range wants {
+		if _, found := slices.BinarySearchFunc(has, e, compareElements); !found {
+			missing = append(missing, e)
+		}
+	}
+	return missing
+}
+
+func compareElements(a, b nftables.SetElement) int {
+	return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.KeyEnd, b.KeyEnd))
+}
+
+// mostElements fit into one attribute of netlink, whose length has 16 bits.
+const mostElements = 1000
+
+func inChunks(elements []nftables.SetElement, of *nftables.Set, do func(*nftables.Set, []nftables.SetElement) error) error {
+	for some := range slices.Chunk(elements, mostElements) {
+		if err := do(of, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Remove takes the table away. One that is not there is no error.
@@ -114,21 +193,21 @@ func Remove() error {
 // ErrGone says that somebody has removed the table, or what it counts with.
 var ErrGone = errors.New("is gone")
 
-// Dropped is the number of packets that the guard has dropped since it was set.
-func Dropped() (uint64, error) {
-	c, err := nftables.New()
+// Dropped is the number of packets that the guard has dropped since it was set, by counter.
+func Dropped() (map[string]uint64, error) {
+	counted, err := count()
 	if err != nil {
-		return 0, fmt.Errorf("read nftables table ip %s: %w", tableName, err)
+		return nil, fmt.Errorf("read nftables table ip %s: %w", tableName, err)
 	}
-	counted, err := counter(c)
-	if err != nil {
-		return 0, fmt.Errorf("read nftables table ip %s: %w", tableName, err)
-	}
-	return counted.Packets, nil
+	return counted, nil
 }
 
-// counter looks for the table first: the library's error for what is missing cannot be told from others.
-func counter(c *nftables.Conn) (*expr.Counter, error) {
+// count looks for the table first: the library's error for what is missing cannot be told from others.
+func count() (map[string]uint64, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
 	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	if err != nil {
 		return nil, err
@@ -140,14 +219,18 @@ func counter(c *nftables.Conn) (*expr.Counter, error) {
 	if err != nil {
 		return nil, err
 	}
+	counted := map[string]uint64{}
 	for _, o := range objects {
-		if o, ok := o.(*nftables.NamedObj); ok && o.Name == counterName {
-			if counted, ok := o.Obj.(*expr.Counter); ok {
-				return counted, nil
+		if o, ok := o.(*nftables.NamedObj); ok {
+			if counter, ok := o.Obj.(*expr.Counter); ok {
+				counted[o.Name] = counter.Packets
 			}
 		}
 	}
-	return nil, ErrGone
+	if _, there := counted[Forged]; !there {
+		return nil, ErrGone
+	}
+	return counted, nil
 }
 
 func table() *nftables.Table {
@@ -158,40 +241,75 @@ func table() *nftables.Table {
 func write(c *nftables.Conn, g Guard) error {
 	c.DelTable(c.AddTable(table()))
 	t := c.AddTable(table())
-	peers := peerSet()
-	if err := c.AddSet(peers, nil); err != nil {
-		return err
+	for _, s := range g.sets() {
+		if err := c.AddSet(s.Set, nil); err != nil {
+			return err
+		}
+		if err := inChunks(s.elements, s.Set, c.SetAddElements); err != nil {
+			return err
+		}
 	}
-	if err := inChunks(g.Peers, func(e []nftables.SetElement) error { return c.SetAddElements(peers, e) }); err != nil {
-		return err
+	for _, name := range g.counters() {
+		c.AddObj(&nftables.NamedObj{Table: t, Name: name, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
 	}
-	c.AddObj(&nftables.NamedObj{Table: t, Name: counterName, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
-	to, from, toTunnel := peer(ipDestination, peers, false), peer(ipSource, peers, false), toPort(g.Port)
-	hooks := []hook{
-		{"output", nftables.ChainHookOutput, [][]expr.Any{slices.Concat(toTunnel, to, fromSocket)}},
-		// The host may be the router between two others, and then hears each from where it sends to it.
-		{"forward", nftables.ChainHookForward, [][]expr.Any{
-			slices.Concat(toTunnel, to, peer(ipSource, peers, true)),
-			slices.Concat(toTunnel, to, notTheWayBack),
-		}},
-	}
-	if g.Inbound {
-		hooks = append(hooks, hook{"input", nftables.ChainHookInput, [][]expr.Any{slices.Concat(toTunnel, from, notTheWayBack)}})
-	}
-	for _, h := range hooks {
-		chain := c.AddChain(&nftables.Chain{Table: t, Name: h.name, Type: nftables.ChainTypeFilter, Hooknum: h.at, Priority: nftables.ChainPriorityRaw})
-		for _, match := range h.drops {
-			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: slices.Concat(match, dropCounted)})
+	for _, h := range g.chains() {
+		h.Table = t
+		chain := c.AddChain(&h.Chain)
+		for _, r := range h.rules {
+			c.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: r})
 		}
 	}
 	return c.Flush()
 }
 
-// hook is a chain, and what it drops.
-type hook struct {
-	name  string
-	at    *nftables.ChainHook
-	drops [][]expr.Any
+func (g Guard) counters() []string {
+	if g.Outside == nil {
+		return []string{Forged}
+	}
+	return []string{Forged, GuardedHost, NoExit, Untracked, Unsolicited}
+}
+
+type rule []expr.Any
+
+type chain struct {
+	nftables.Chain
+	rules []rule
+}
+
+// filter is a chain that sees packets before those of others do.
+func filter(name string, at *nftables.ChainHook, rules ...rule) chain {
+	return chain{nftables.Chain{Name: name, Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityRaw}, rules}
+}
+
+func (g Guard) chains() []chain {
+	to, from, toTunnel := isIn(peerSet, address(ipDestination)), isIn(peerSet, address(ipSource)), toPort(g.Port)
+	output := []rule{drop(Forged, toTunnel, to, fromSocket)}
+	// The host may be the router between two others, and then hears each from where it sends to it.
+	forward := []rule{
+		drop(Forged, toTunnel, to, isNotIn(peerSet, address(ipSource))),
+		drop(Forged, toTunnel, to, notTheWayBack),
+	}
+	var input []rule
+	if g.Inbound {
+		input = append(input, drop(Forged, toTunnel, from, notTheWayBack))
+	}
+	if o := g.Outside; o != nil {
+		guarded, jump := o.guarded(), slices.Concat(o.cameIn(), jumpTo(guardedChain))
+		return []chain{
+			guarded,
+			filter("prerouting", nftables.ChainHookPrerouting, jump),
+			filter("output", nftables.ChainHookOutput, output...),
+			filter("forward", nftables.ChainHookForward, slices.Concat(forward, o.forward(jump))...),
+			filter("input", nftables.ChainHookInput, append(input, jump)...),
+			o.translate(),
+			o.leaving(),
+		}
+	}
+	all := []chain{filter("output", nftables.ChainHookOutput, output...), filter("forward", nftables.ChainHookForward, forward...)}
+	if g.Inbound {
+		all = append(all, filter("input", nftables.ChainHookInput, input...))
+	}
+	return all
 }
 
 // Offsets in the headers of IPv4 (RFC 791 section 3.1) and UDP (RFC 768).
@@ -202,8 +320,8 @@ const (
 )
 
 // toPort matches UDP to the tunnel port.
-func toPort(port uint16) []expr.Any {
-	return []expr.Any{
+func toPort(port uint16) rule {
+	return rule{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: udpDestPort, Len: 2},
@@ -211,29 +329,38 @@ func toPort(port uint16) []expr.Any {
 	}
 }
 
-// peer matches packets whose address at the offset is a peer's; with not set, those whose is not.
-func peer(offset uint32, peers *nftables.Set, not bool) []expr.Any {
-	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
-		&expr.Lookup{SourceRegister: 1, SetName: peers.Name, SetID: peers.ID, Invert: not},
-	}
+// address loads one of the addresses of the packet.
+func address(offset uint32) rule {
+	return rule{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4}}
+}
+
+// isIn matches packets of which what was loaded is in the set.
+func isIn(name string, load rule) rule {
+	return slices.Concat(load, rule{&expr.Lookup{SourceRegister: 1, SetName: name}})
+}
+
+func isNotIn(name string, load rule) rule {
+	return slices.Concat(load, rule{&expr.Lookup{SourceRegister: 1, SetName: name, Invert: true}})
 }
 
 // notTheWayBack matches what came in by an interface that does not lead back to its source (RFC 3704 section 2.2, strict). A container may send in
 // any name, but not from where the name's owner is.
-var notTheWayBack = []expr.Any{
+var notTheWayBack = rule{
 	&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true},
 	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
 }
 
 // fromSocket matches what a process sends, whoever it belongs to. The kernel's own tunnels send without a socket's owner, and
 // ovs-vswitchd's pass by below.
-var fromSocket = []expr.Any{
+var fromSocket = rule{
 	&expr.Meta{Key: expr.MetaKeySKUID, Register: 1},
 	&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
 }
 
-var dropCounted = []expr.Any{
-	&expr.Objref{Type: int(nftables.ObjTypeCounter), Name: counterName},
-	&expr.Verdict{Kind: expr.VerdictDrop},
+// drop drops what all of these match.
+func drop(counter string, matches ...rule) rule {
+	return append(slices.Concat(matches...),
+		&expr.Objref{Type: int(nftables.ObjTypeCounter), Name: counter},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	)
 }

@@ -109,8 +109,8 @@ func TestProcessesMayNotSendToATunnel(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if got, err := Dropped(); err != nil || got != 1 {
-		t.Errorf("%d were dropped, %v; want 1", got, err)
+	if got, err := Dropped(); err != nil || got[Forged] != 1 {
+		t.Errorf("%v were dropped, %v; want 1", got, err)
 	}
 }
 
@@ -128,8 +128,8 @@ func TestManyPeers(t *testing.T) {
 	}
 	for _, peers := range [][]netip.Addr{g.Peers[:10], g.Peers[5:3000], g.Peers, nil, g.Peers[:1]} {
 		next := Guard{Port: 4789, Peers: peers}
-		if err := Update(g, next); err != nil {
-			t.Fatal(err)
+		if anew, err := Update(g, next); err != nil || anew {
+			t.Fatal(anew, err)
 		}
 		if got := inSet(t); got != len(peers) {
 			t.Errorf("%d of %d peers are in the set", got, len(peers))
@@ -139,7 +139,7 @@ func TestManyPeers(t *testing.T) {
 	if err := Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Update(g, guard("10.1.1.1")); err == nil {
+	if _, err := Update(g, guard("10.1.1.1")); err == nil {
 		t.Error("without the table, updating it is no error")
 	}
 }
