@@ -116,6 +116,7 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.zones.load(); err != nil {
 		return err
 	}
+	a.rezone()
 	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
 		a.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)
 	} else if restored {
@@ -251,7 +252,8 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.databaseChanged(ctx)
 		a.ensureUnderlay(ctx)
 	}
-	if len(d.Peers)+len(d.GonePeers) > 0 {
+	a.followGateways(ctx)
+	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts) > 0 {
 		a.guard(ctx, time.Now())
 	}
 	a.rewire()
@@ -299,6 +301,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
+	a.flushZones(ctx)
 	a.probe(ctx)
 	a.report(ctx)
 	a.note(inDisk, a.saveView())

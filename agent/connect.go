@@ -55,6 +55,7 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	}
 	a.sw, a.stranger = sw, false
 	a.wantResync("connect")
+	a.guard(ctx, time.Now())
 	a.rewire()
 	return nil
 }
@@ -145,6 +146,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 		return err
 	}
 	a.layout = layout
+	a.note(inPorts, layout.PortError)
 	deliberate := !reflect.DeepEqual(want, a.ensured) // or a new version's
 	a.ensured = want
 	if n := len(layout.Repaired); n > 0 && !deliberate {
@@ -152,6 +154,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 		a.drift.Last = time.Now()
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
+	a.openWay(ctx)
 	if a.wiring.Tunnel != layout.TunnelOFPort {
 		a.wiring.Tunnel = layout.TunnelOFPort
 		a.wantResync("tunnel port")

@@ -3,89 +3,209 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"net"
 	"net/netip"
+	"net/url"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/overlane/overlane/firewall"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/outside"
 	"github.com/overlane/overlane/ovs"
 )
 
-// guarded is what is known of the table that keeps the host's own processes and containers from sending tunnel packets.
+// guarded is what is known of the host's own part in the network: the nftables table that keeps its processes and containers from sending tunnel
+// packets and endpoints from reaching it, and the kernel's way outside.
 type guarded struct {
-	set     firewall.Guard // the zero one: none was since the start
-	due     time.Time      // of the next try, or look
-	before  uint64         // dropped by the tables before this one
-	dropped uint64         // in all
-	busy    bool           // somebody looks at the table, or writes it
+	asked   firewall.Guard    // what the last look was for: without exits, which it finds out
+	set     firewall.Guard    // what the table has; the zero one: none was set since the start
+	due     time.Time         // of the next try, or look
+	before  map[string]uint64 // dropped by the tables before this one
+	dropped map[string]uint64 // in all
+	busy    bool              // somebody looks, or writes
+	looked  bool              // somebody has since the start
 }
 
-// dropForged is the name of what the table drops, beside the reasons of the switch.
+// dropForged is the name of tunnel packets that the table drops, beside the reasons of the switch.
 const dropForged = "forged-tunnel"
 
-// guard keeps the table at the peers that there are, and puts it back where somebody has removed it.
+// guard keeps the table and the way outside as the view wants them, and puts back what somebody has removed. The kernel may take tens of milliseconds
+// for it, which the loop has not.
 func (a *Agent) guard(ctx context.Context, now time.Time) {
-	if a.config.NoFirewall || a.sw == nil {
+	g := &a.guarded
+	if a.config.NoFirewall {
+		g.looked = true
+		a.note(inOutside, a.unguardedWay())
 		return
 	}
-	want := firewall.Guard{Port: a.config.UDPPort, Inbound: a.layout.Datapath == ovs.Kernel}
+	if a.sw == nil {
+		return
+	}
+	want := firewall.Guard{Port: a.config.UDPPort, Inbound: a.layout.Datapath == ovs.Kernel, Outside: a.way()}
 	for _, peer := range a.view.Peers {
 		want.Peers = append(want.Peers, peer.VTEP)
 	}
 	slices.SortFunc(want.Peers, netip.Addr.Compare)
-	g := &a.guarded
-	if g.busy || want.Equal(g.set) && now.Before(g.due) {
+	if g.busy || reflect.DeepEqual(want, g.asked) && now.Before(g.due) {
 		return
 	}
-	g.busy, g.due = true, now.Add(countEvery)
-	was := g.set
+	g.busy, g.due, g.asked = true, now.Add(countEvery), want
+	look := hostLook{was: g.set, first: !g.looked, server: a.config.Server, way: outside.Way{Port: outsidePort, Range: a.config.NATRange, MAC: model.GatewayMAC}}
 	go func() {
-		look := lookAtTable(was, want)
-		a.do(ctx, func() { a.noteGuard(want, look) })
+		look.at(ctx, want)
+		a.do(ctx, func() { a.noteGuard(ctx, look) })
 	}()
 }
 
-// tableLook is what was found of the table, and done about it.
-type tableLook struct {
-	dropped  uint64
+// unguardedWay refuses to translate without a table: endpoints would reach whatever the host does.
+func (a *Agent) unguardedWay() error {
+	if len(a.wiring.Translations) == 0 {
+		return nil
+	}
+	return errors.New("the agent's configuration says noFirewall; take that out, or turn SNAT off")
+}
+
+// hostLook is what was found of the host's own part, and done about it.
+type hostLook struct {
+	was    firewall.Guard
+	first  bool
+	server string
+	way    outside.Way
+
+	set      firewall.Guard // what the table has now
+	dropped  map[string]uint64
 	counted  error // of reading how many
 	replaced bool  // the table is a new one
-	failed   error // of writing
+	failed   error // of writing it
+	noWay    error // why the host is no way outside, or not all of it
 }
 
-// lookAtTable reads the counter, and writes the table if that is not as wanted. The kernel may take tens of milliseconds for it, which the loop has not.
-func lookAtTable(was, want firewall.Guard) (l tableLook) {
-	counted, err := firewall.Dropped()
-	l.dropped, l.counted = counted[firewall.Forged], err
-	switch {
-	case l.counted == nil && want.Equal(was):
-		return l
-	case l.counted == nil:
-		if l.replaced, l.failed = firewall.Update(was, want); l.failed == nil {
-			return l
+// at makes the host as wanted. The table is there before the switch sends anything that it is to guard.
+func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
+	if want.Outside != nil {
+		if l.noWay = l.prepare(want.Outside); l.noWay != nil && l.was.Outside == nil {
+			want.Outside = nil
+		} else if l.noWay != nil { // what works stays as it was
+			want.Outside.Exits, want.Outside.Closed = l.was.Outside.Exits, l.was.Outside.Closed
 		}
 	}
-	l.replaced, l.failed = true, firewall.Set(want)
-	return l
+	l.table(want)
+	if want.Outside != nil && l.failed == nil {
+		_, err := outside.LetDocker(ctx, l.way, want.Outside.Exits)
+		l.noWay = errors.Join(l.noWay, err)
+	}
+	if want.Outside == nil && (l.first || l.was.Outside != nil) {
+		l.noWay = errors.Join(l.noWay, outside.Remove(ctx, l.way))
+	}
 }
 
-func (a *Agent) noteGuard(want firewall.Guard, l tableLook) {
-	g := &a.guarded
-	g.busy = false
+// prepare has the kernel route and forward, and completes what the table is to be.
+func (l *hostLook) prepare(o *firewall.Outside) (err error) {
+	if err := outside.Conflict(l.way); err != nil {
+		return err
+	}
+	if _, err := outside.Ensure(l.way); err != nil {
+		return err
+	}
+	if o.Exits, err = outside.Exits(); err != nil {
+		return err
+	}
+	if len(o.Exits) == 0 {
+		return errors.New("this host has no default route, and so no way to the outside itself")
+	}
+	if o.Closed, err = outside.OpenForwarding(o.Exits); err != nil {
+		return err
+	}
+	servers, err := addressesOf(l.server)
+	if err != nil {
+		return err
+	}
+	o.Reserved = append(o.Reserved, servers...)
+	slices.SortFunc(o.Reserved, netip.Addr.Compare)
+	o.Reserved = slices.Compact(o.Reserved)
+	return nil
+}
+
+// addressesOf are the server's.
+func addressesOf(server string) ([]netip.Addr, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Hostname() == "" { // on this host
+		return nil, nil
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(context.Background(), "ip4", u.Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("find the server, which endpoints must not reach: %w", err)
+	}
+	for i := range addresses {
+		addresses[i] = addresses[i].Unmap()
+	}
+	return addresses, nil
+}
+
+// table reads the counters, and writes the table if that is not as wanted.
+func (l *hostLook) table(want firewall.Guard) {
+	l.set = l.was
+	l.dropped, l.counted = firewall.Dropped()
+	if l.counted == nil && want.Equal(l.was) {
+		return
+	}
+	l.failed = l.counted
 	if l.counted == nil {
-		g.dropped = g.before + l.dropped
+		l.replaced, l.failed = firewall.Update(l.was, want)
+	}
+	if l.failed != nil {
+		l.replaced, l.failed = true, firewall.Set(want)
+	}
+	if l.failed == nil {
+		l.set = want
+	}
+}
+
+func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
+	g := &a.guarded
+	g.busy, g.looked = false, true
+	if l.counted == nil {
+		g.dropped = maps.Clone(g.before)
+		for name, n := range l.dropped {
+			if g.dropped == nil {
+				g.dropped = map[string]uint64{}
+			}
+			if name == firewall.Forged {
+				name = dropForged
+			}
+			g.dropped[name] += n
+		}
 	}
 	if g.set.Port != 0 && errors.Is(l.counted, firewall.ErrGone) {
 		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
 		a.drift.Last = time.Now()
 	}
-	if l.failed == nil {
-		g.set = want
-	}
+	g.set = l.set
 	if l.replaced && l.failed == nil {
 		g.before = g.dropped
 	}
 	a.note(inFirewall, l.failed)
+	a.note(inOutside, l.noWay)
+	a.openWay(ctx)
+}
+
+// openWay leads the switch's flows outside once the host guards that way, and away from there when no VPC wants it any more.
+func (a *Agent) openWay(ctx context.Context) {
+	var port uint32
+	if a.guarded.set.Outside != nil {
+		port = a.layout.Ports[outsidePort]
+	}
+	if a.wiring.Outside != port {
+		a.wiring.Outside = port
+		a.wantResync("way outside")
+	}
 }
 
 // unguard takes away what an agent with another configuration has left.

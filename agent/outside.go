@@ -3,21 +3,25 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/netip"
+	"reflect"
 	"slices"
-	"time"
 
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/outside"
 	"github.com/overlane/overlane/ovs"
-	"github.com/overlane/overlane/view"
 )
 
 // outsidePort leads to the host's kernel, which routes and masquerades what the switch has translated.
 const outsidePort = "ovl-outside"
+
+// followGateways gives what the view's gateways need on this host: numbers, the port, the table.
+func (a *Agent) followGateways(ctx context.Context) {
+	a.rezone()
+	if a.db != nil && !reflect.DeepEqual(a.outsidePorts(), a.ensured.Ports) {
+		a.databaseChanged(ctx)
+	}
+}
 
 // outsidePorts are on the bridge while a VPC of this host is translated.
 func (a *Agent) outsidePorts() []ovs.BridgePort {
@@ -48,9 +52,7 @@ func (a *Agent) way() *firewall.Outside {
 	for _, vtep := range a.view.Hosts {
 		o.Reserved = append(o.Reserved, vtep)
 	}
-	o.Reserved = append(o.Reserved, a.config.serverAddresses()...)
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
-	o.Reserved = slices.Compact(o.Reserved)
 	for vpc, t := range a.wiring.Translations {
 		for _, to := range a.view.Gateways[vpc].Allow {
 			o.Allow = append(o.Allow, firewall.Allowance{Source: t.Address, To: to})

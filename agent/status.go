@@ -84,7 +84,8 @@ const dropBusy = "agent-busy"
 
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
-	all := map[string]uint64{dropForged: a.guarded.dropped, dropBusy: a.missed.Load()}
+	all := map[string]uint64{dropBusy: a.missed.Load()}
+	maps.Copy(all, a.guarded.dropped)
 	if a.sw != nil {
 		all[dropBusy] += a.sw.Dropped()
 	}

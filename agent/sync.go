@@ -27,7 +27,7 @@ func (a *Agent) wantResync(why string) {
 
 // flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it back.
 func (a *Agent) flush(ctx context.Context) {
-	if a.sw != nil && !a.handsOff() && !time.Now().Before(a.retryAt) {
+	if a.sw != nil && !a.handsOff() && a.knowsWay() && !time.Now().Before(a.retryAt) {
 		if err := a.update(ctx); err != nil {
 			a.log.Error("bring the switch up to date", "err", err)
 			a.wantResync("an update went wrong")
@@ -89,6 +89,10 @@ func (a *Agent) readBack(ctx context.Context) error {
 // handsOff tells that the switch is to be left as another version has made it: what it forwards now is a whole, and so is what replaces it
 // in one step when the view is complete, but the flows of two versions together are neither.
 func (a *Agent) handsOff() bool { return a.stranger && !a.complete }
+
+// knowsWay tells that the host's way outside has been looked at, if there is to be one: flows that lead there are in the switch since before the start, and
+// are neither to be taken away nor put back unguarded.
+func (a *Agent) knowsWay() bool { return a.guarded.looked || len(a.wiring.Translations) == 0 }
 
 // countRepairs keeps the count of what others changed in the switch.
 func (a *Agent) countRepairs(c *changes) {

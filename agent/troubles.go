@@ -11,12 +11,13 @@ const (
 	inDisk     = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
 	inReports  = "the server does not take this host's reports"
 	inZones    = "not every VPC's traffic to the outside can be translated"
+	inPorts    = "a port of Overlane's own is missing"
 	inOutside  = "endpoints do not reach the outside by this host"
 	inFirewall = "the host's own processes can send tunnel packets in its name"
 )
 
 // warnings are what a host reports beside its being ready; that it cannot report, it can say at home only.
-var warnings = []string{inDisk, inFirewall, inZones, inOutside}
+var warnings = []string{inDisk, inFirewall, inPorts, inZones, inOutside}
 
 // note keeps what is wrong with something, or that nothing is. The log is told when that changes.
 func (a *Agent) note(in string, err error) {
