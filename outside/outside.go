@@ -1,0 +1,285 @@
+// Package outside makes the host's kernel carry packets between the switch and the outside: the switch's port for them, the route back to it,
+// the settings of the interfaces that lead out, and room in Docker's rules. What may pass is the firewall's business.
+package outside
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Way is where translated packets come out of the switch, and where answers go back into it.
+type Way struct {
+	Port  string       // interface of the integration bridge, which is there already
+	Range netip.Prefix // what the switch translates to; its first two addresses are the port's own and the switch's
+	MAC   [6]byte      // of the switch, as the port sees it
+}
+
+// Own is the address of the port itself.
+func (w Way) Own() netip.Addr { return w.Range.Masked().Addr() }
+
+// Gateway is the address by which the route to the range leads. Nobody has it; its MAC is permanent, so that no ARP is needed.
+func (w Way) Gateway() netip.Addr { return w.Own().Next() }
+
+func (w Way) check() error {
+	if !w.Range.Addr().Is4() || w.Range != w.Range.Masked() || w.Range.Bits() > 29 {
+		return fmt.Errorf("natRange %s is no network of IPv4 that has room; give one such as 100.64.0.0/10", w.Range)
+	}
+	return nil
+}
+
+// Ensure makes what is missing, and takes away what is there of another range. Where all is as it should be it changes nothing.
+func Ensure(w Way) (changed bool, err error) {
+	if err := w.check(); err != nil {
+		return false, w.wrap(err)
+	}
+	link, err := netlink.LinkByName(w.Port)
+	if notFound(err) {
+		return false, w.wrap(errors.New("there is no such interface; the switch makes it with the integration bridge's port of that name"))
+	}
+	if err != nil {
+		return false, w.wrap(err)
+	}
+	e := ensuring{Way: w, link: link}
+	return e.ensure()
+}
+
+func (w Way) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("way outside by %s: %w", w.Port, err)
+}
+
+func notFound(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, unix.ENODEV)
+}
+
+// ensuring is one call.
+type ensuring struct {
+	Way
+	link    netlink.Link
+	changed bool
+}
+
+// ensure goes in the order that the kernel wants: an address of IPv6 would come with the interface up, and a route needs all else.
+func (e *ensuring) ensure() (changed bool, err error) {
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"set sysctl", e.setSysctls},
+		{"set up", e.setUp},
+		{"set address " + e.Own().String(), e.setAddress},
+		{"set neighbour " + e.Gateway().String(), e.setNeighbour},
+		{"set route to " + e.Range.String(), e.setRoute},
+	} {
+		if err := step.do(); err != nil {
+			return e.changed, e.wrap(fmt.Errorf("%s: %w", step.what, err))
+		}
+	}
+	return e.changed, nil
+}
+
+// did notes that a step has changed something.
+func (e *ensuring) did(err error) error {
+	e.changed = e.changed || err == nil
+	return err
+}
+
+func (e *ensuring) setSysctls() error {
+	for _, s := range []struct{ file, value string }{
+		{"ipv6/conf/" + e.Port + "/disable_ipv6", "1"},
+		{"ipv4/conf/" + e.Port + "/forwarding", "1"},
+		{"ipv4/conf/" + e.Port + "/rp_filter", "0"}, // the firewall knows the sources; that of all interfaces may be stricter, and passes the range
+		{"ipv4/conf/" + e.Port + "/accept_local", "0"},
+		{"ipv4/conf/" + e.Port + "/accept_redirects", "0"},
+		{"ipv4/conf/" + e.Port + "/accept_source_route", "0"},
+		{"ipv4/conf/" + e.Port + "/route_localnet", "0"},
+		{"ipv4/conf/" + e.Port + "/send_redirects", "0"},
+	} {
+		set, err := setSysctl(s.file, s.value)
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return err
+		}
+		e.changed = e.changed || set
+	}
+	return nil
+}
+
+func setSysctl(file, value string) (set bool, err error) {
+	has, err := readSysctl(file)
+	if err != nil || has == value {
+		return false, err
+	}
+	return true, os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
+}
+
+func readSysctl(file string) (string, error) {
+	value, err := os.ReadFile("/proc/sys/net/" + file)
+	return strings.TrimSpace(string(value)), err
+}
+
+func (e *ensuring) setUp() error {
+	if e.link.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	return e.did(netlink.LinkSetUp(e.link))
+}
+
+// setAddress gives the port one that the kernel uses nowhere else, by its scope.
+func (e *ensuring) setAddress() error {
+	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(e.link, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	there := false
+	for _, a := range addresses {
+		if prefix(a.IPNet) == single(e.Own()) && a.Scope == unix.RT_SCOPE_LINK {
+			there = true
+		} else if err := e.did(netlink.AddrDel(e.link, &a)); err != nil {
+			return err
+		}
+	}
+	if there {
+		return nil
+	}
+	return e.did(netlink.AddrAdd(e.link, &netlink.Addr{IPNet: ipNet(single(e.Own())), Scope: unix.RT_SCOPE_LINK}))
+}
+
+func (e *ensuring) setNeighbour() error {
+	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(e.link.Attrs().Index, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	there := false
+	for _, n := range neighbours {
+		if n.State != netlink.NUD_PERMANENT {
+			continue
+		}
+		if n.IP.Equal(e.Gateway().AsSlice()) && string(n.HardwareAddr) == string(e.MAC[:]) {
+			there = true
+		} else if err := e.did(netlink.NeighDel(&n)); err != nil {
+			return err
+		}
+	}
+	if there {
+		return nil
+	}
+	return e.did(netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: e.link.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, IP: e.Gateway().AsSlice(), HardwareAddr: e.MAC[:],
+	}))
+}
+
+// setRoute asks for the route that the kernel would take, since a list of all might be long.
+func (e *ensuring) setRoute() error {
+	if is, err := e.routed(); is || err != nil {
+		return err
+	}
+	if err := Conflict(e.Way); err != nil {
+		return err
+	}
+	others, err := e.routes()
+	if err != nil {
+		return err
+	}
+	for _, r := range others {
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	if err := e.did(netlink.RouteAdd(&netlink.Route{
+		LinkIndex: e.link.Attrs().Index, Dst: ipNet(e.Range), Gw: e.Gateway().AsSlice(), Src: e.Own().AsSlice(), Flags: unix.RTNH_F_ONLINK, Protocol: unix.RTPROT_STATIC,
+	})); err != nil {
+		return err
+	}
+	if is, err := e.routed(); is || err != nil {
+		return err
+	}
+	return errors.New("a rule of the host's policy routing (ip rule) leads the range elsewhere; have it spare the range, or set another natRange in the agent's configuration")
+}
+
+// routed tells whether the kernel would send to the range as it should.
+func (e *ensuring) routed() (bool, error) {
+	routes, err := netlink.RouteGetWithOptions(e.Gateway().AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+		return false, nil
+	}
+	if err != nil || len(routes) != 1 {
+		return false, err
+	}
+	r := routes[0]
+	return r.LinkIndex == e.link.Attrs().Index && r.Gw.Equal(e.Gateway().AsSlice()) && r.Src.Equal(e.Own().AsSlice()) && prefix(r.Dst) == e.Range, nil
+}
+
+// routes gives those of the main table that lead to the port.
+func (e *ensuring) routes() ([]netlink.Route, error) {
+	return list(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{LinkIndex: e.link.Attrs().Index, Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+	})
+}
+
+// remove takes routes, address and neighbour away. Others may have the sysctls set as they are, and nothing comes in by the port any more.
+func (e *ensuring) remove() error {
+	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(e.link, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	routes, err := e.routes()
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("remove the route to %s: %w", r.Dst, err)
+		}
+	}
+	for _, a := range addresses {
+		if err := netlink.AddrDel(e.link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
+		}
+	}
+	err = netlink.NeighDel(&netlink.Neigh{LinkIndex: e.link.Attrs().Index, Family: unix.AF_INET, IP: e.Gateway().AsSlice()})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove neighbour %s: %w", e.Gateway(), err)
+	}
+	return nil
+}
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefix is the zero one for what is not of IPv4.
+func prefix(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits)
+}
+
+// list asks again when something changed while the kernel was telling, which makes an answer incomplete.
+func list[T any](ask func() ([]T, error)) (answer []T, err error) {
+	for range 100 {
+		answer, err = ask()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return answer, err
+}
