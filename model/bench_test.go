@@ -65,6 +65,22 @@ func BenchmarkAdmitOne(b *testing.B) {
 	}
 }
 
+// One more endpoint with a public IP: that is changed with it.
+func BenchmarkAdmitOnePublic(b *testing.B) {
+	for _, n := range []int{10, 5_000, 50_000} {
+		b.Run(fmt.Sprintf("of %d", n), func(b *testing.B) {
+			state := stateOf(b, outward(network(n)))
+			one := Request{Put: []Object{{Kind: "Endpoint", Name: "vpc0/net0/ep0", Spec: &EndpointSpec{Attachment: &Attachment{}}}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if changes, err := Admit(state, one); err != nil || len(changes) != 2 {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkApplyOne(b *testing.B) {
 	for _, n := range []int{10, 5_000, 50_000} {
 		b.Run(fmt.Sprintf("to %d", n), func(b *testing.B) {

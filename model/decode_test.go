@@ -54,7 +54,7 @@ func TestStatusOfItsKind(t *testing.T) {
 }
 
 func TestYAMLRoundTrip(t *testing.T) {
-	changes, err := Admit(NewState(), network(3))
+	changes, err := Admit(NewState(), outward(network(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,9 @@ func FuzzDecodeRequest(f *testing.F) {
 	f.Add([]byte(`{"put":[{"kind":"Subnet","name":"vpc0/b","revision":0,"spec":{"cidr":"10.200.0.0/24","vni":7,"gateway":"10.200.0.9"}}],"delete":[{"kind":"Endpoint","name":"vpc0/net0/ep0"}]}`))
 	f.Add([]byte(`{"put":[{"kind":"Host","name":"h","spec":{"address":"192.0.2.1","mtu":9000,"roles":["edge"]}}]}`))
 	f.Add([]byte(`{"put":[{"kind":"Endpoint","name":"vpc0/net0/x","spec":{"mac":"02:4f:0a:00:00:02","attachment":{"netns":"/x"}}}]}`))
-	state := stateOf(f, network(3))
+	f.Add([]byte(`{"put":[{"kind":"InternetGateway","name":"vpc0","spec":{"design":"central","hosts":["h"],"allow":["192.0.2.0/24"]}},{"kind":"PublicIP","name":"vpc0/x","spec":{"address":"203.0.113.3","endpoint":"vpc0/net0/x"}}]}`))
+	f.Add([]byte(`{"put":[{"kind":"PublicPool","name":"p","spec":{"cidrs":["198.51.100.0/31"]}},{"kind":"Host","name":"host0","spec":{"address":"192.168.0.0","natPrefix":"10.200.0.0/32"}}],"delete":[{"kind":"Endpoint","name":"vpc0/net0/ep0"}]}`))
+	state := stateOf(f, outward(network(3)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r Request
 		if err := r.UnmarshalJSON(data); err != nil {

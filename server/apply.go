@@ -86,7 +86,8 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 	}
 	answer := applied(done)
 	if flows {
-		answer.Flows = planFlows(done.before, done.before.With(done.before.Revision(), done.changes), done.changes)
+		after := done.before.With(done.before.Revision(), done.changes)
+		answer.Flows, answer.Disturbs = planFlows(done.before, after, done.changes), disturbances(done.before, after, done.changes)
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }

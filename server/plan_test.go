@@ -62,6 +62,59 @@ spec: {host: h2, address: 10.0.0.3}
 	}
 }
 
+// A plan names each public address and the SNAT of each VPC whose connections may break, and no others.
+func TestPlanDisturbs(t *testing.T) {
+	before := admitted(t, model.NewState(), `
+- {kind: Host, name: h1, spec: {address: 192.168.5.2, natPrefix: 10.200.1.0/24}}
+- {kind: Host, name: e1, spec: {address: 192.168.5.3, roles: [edge, gateway]}}
+- {kind: Host, name: e2, spec: {address: 192.168.5.4, roles: [edge, gateway]}}
+- {kind: VPC, name: blue}
+- {kind: Subnet, name: blue/web, spec: {cidr: 10.0.0.0/24}}
+- {kind: Endpoint, name: blue/web/a, spec: {host: h1}}
+- {kind: Endpoint, name: blue/web/b, spec: {host: h1}}
+- {kind: Endpoint, name: blue/web/c, spec: {host: h1}}
+- {kind: Endpoint, name: blue/web/unplugged}
+- {kind: InternetGateway, name: blue, spec: {snat: true}}
+- {kind: PublicPool, name: world, spec: {cidrs: [203.0.113.0/24]}}
+- {kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a}}
+- {kind: PublicIP, name: blue/u, spec: {endpoint: blue/web/unplugged}}
+- {kind: PublicIP, name: blue/later}
+`)
+	const a = "public address 203.0.113.0 (PublicIP blue/a) of Endpoint blue/web/a: "
+	const snat = "connections of 2 endpoints of VPC blue by SNAT: "
+	for _, c := range []struct {
+		yaml string
+		want []string
+	}{
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, allow: [192.168.5.0/24]}}", nil},
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, hosts: [e1, e2]}}", nil},
+		{"{kind: InternetGateway, name: blue}", []string{snat + "it is turned off"}},
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, hosts: [e2]}}",
+			[]string{a + "passes other hosts: e2, not e1, e2", snat + "it passes other hosts: e2, not e1, e2"}},
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}",
+			[]string{a + "is reached in another design: central, not distributed", snat + "it is reached in another design: central, not distributed"}},
+		{"{kind: PublicIP, name: blue/a}", []string{a + "is taken from it"}},
+		{"{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/b}}", []string{a + "goes to Endpoint blue/web/b"}},
+		{"{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 203.0.113.9}}", []string{a + "is given up for 203.0.113.9"}},
+		{"{kind: PublicIP, name: blue/u}", nil},
+		{"{kind: PublicIP, name: blue/later, spec: {endpoint: blue/web/b}}", nil},
+	} {
+		changes := changesOf(t, before, c.yaml)
+		if diff := cmp.Diff(c.want, disturbances(before, before.With(2, changes), changes)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.yaml, diff)
+		}
+	}
+	changes, err := model.Admit(before, model.Request{Delete: []model.Key{{Kind: "InternetGateway", Name: "blue"},
+		{Kind: "PublicIP", Name: "blue/a"}, {Kind: "PublicIP", Name: "blue/u"}, {Kind: "PublicIP", Name: "blue/later"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{a + "is given up", snat + "it has no internet gateway any more"}
+	if diff := cmp.Diff(want, disturbances(before, before.With(2, changes), changes)); diff != "" {
+		t.Errorf("delete (-want +got):\n%s", diff)
+	}
+}
+
 func admitted(t *testing.T, s *model.State, yaml string) *model.State {
 	t.Helper()
 	return s.With(1, changesOf(t, s, yaml))

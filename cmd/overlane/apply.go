@@ -75,7 +75,7 @@ func (e *env) printChanges(changes []wire.Change, dryRun bool) {
 	}
 }
 
-// chosen is what Overlane chose for a new endpoint or subnet, which the user may want to know.
+// chosen is what Overlane chose for a new endpoint, subnet or public IP, which the user may want to know.
 func chosen(c wire.Change) string {
 	if c.Action != model.Create || c.After == nil {
 		return ""
@@ -86,6 +86,8 @@ func chosen(c wire.Change) string {
 		parts = []string{"VNI " + fmt.Sprint(spec.VNI), "gateway " + spec.Gateway.String()}
 	case *model.EndpointSpec:
 		parts = []string{spec.Address.String(), spec.MAC.String()}
+	case *model.PublicIPSpec:
+		parts = []string{spec.Address.String()}
 	default:
 		return ""
 	}

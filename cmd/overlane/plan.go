@@ -20,7 +20,7 @@ func newPlan(e *env) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "plan -f FILE|DIR|-",
-		Short: "Show what apply would change: fields of objects, and flows on hosts",
+		Short: "Show what apply would change: fields of objects, flows on hosts, and public traffic that it disturbs",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "text", "json"); err != nil {
@@ -52,6 +52,9 @@ func (e *env) printPlan(a wire.Applied, flows bool) {
 	}
 	for _, h := range a.Flows {
 		e.printFlows(h, flows)
+	}
+	for _, what := range a.Disturbs {
+		fmt.Fprintln(e.out, e.ink.yellow("disturbs"), what)
 	}
 	fmt.Fprintf(e.out, "%d to create, %d to update, %d to delete, %d unchanged\n",
 		counts[model.Create], counts[model.Update], counts[model.Delete], counts[model.None])

@@ -38,6 +38,7 @@ type Applied struct {
 	Revision int64       `json:"revision" doc:"Store revision after the change; of a dry run, the one it was judged at."`
 	Changes  []Change    `json:"changes" doc:"What became of each object, in the order it was done."`
 	Flows    []HostFlows `json:"flows,omitempty" doc:"Flows that would change, by host."`
+	Disturbs []string    `json:"disturbs,omitempty" doc:"With flows: connections with the outside that the change would disturb, one line for each public address, and for the SNAT of each VPC."`
 }
 
 // Change is what became of one object.
