@@ -19,6 +19,10 @@ type Wiring struct {
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
+
+	Watched  map[string]uint32 // tunnel ports with BFD (RFC 5880), by the peer host at their end
+	External uint32            // the interface on the upstream network; 0: this host is no passage
+	Router   model.MAC         // of the upstream router; zero: not known yet
 }
 
 // Translation is what this host has given a VPC to translate with.

@@ -29,6 +29,12 @@ func (v *View) Apply(d Delta) {
 	for _, vpc := range d.GoneGateways {
 		delete(v.Gateways, vpc)
 	}
+	for _, address := range d.GonePublics {
+		delete(v.Publics, address)
+	}
+	for _, host := range d.GoneNextHops {
+		delete(v.NextHops, host)
+	}
 	for _, host := range d.GoneHosts {
 		delete(v.Hosts, host)
 	}
@@ -47,6 +53,12 @@ func (v *View) Apply(d Delta) {
 	for _, g := range d.Gateways {
 		v.Gateways[g.VPC] = g
 	}
+	for _, p := range d.Publics {
+		v.Publics[p.Address] = p
+	}
+	for _, n := range d.NextHops {
+		v.NextHops[n.Host] = n
+	}
 	for _, h := range d.Hosts {
 		v.Hosts[h.Host] = h.VTEP
 	}
@@ -58,6 +70,8 @@ func (v *View) init() {
 		v.Peers = map[string]Peer{}
 		v.Addresses = map[AddressKey]Address{}
 		v.Gateways = map[model.VNI]Gateway{}
+		v.Publics = map[netip.Addr]Public{}
+		v.NextHops = map[string]NextHop{}
 		v.Hosts = map[string]netip.Addr{}
 	}
 }
@@ -77,8 +91,14 @@ func (v *View) Delta(revision int64) Delta {
 	for _, g := range v.Gateways {
 		d.Gateways = append(d.Gateways, g)
 	}
+	for _, p := range v.Publics {
+		d.Publics = append(d.Publics, p)
+	}
+	for _, n := range v.NextHops {
+		d.NextHops = append(d.NextHops, n)
+	}
 	for host, vtep := range v.Hosts {
-		d.Hosts = append(d.Hosts, Peer{host, vtep})
+		d.Hosts = append(d.Hosts, Peer{Host: host, VTEP: vtep})
 	}
 	d.sort()
 	return d

@@ -193,8 +193,8 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 }
 
 func (d *Delta) empty() bool {
-	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Hosts)+
-		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GoneHosts) == 0
+	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.NextHops)+len(d.Hosts)+
+		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
 }
 
 // tellVPC reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
@@ -244,7 +244,7 @@ func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
 	if spec == nil || of == nil {
 		return g, false
 	}
-	return Gateway{VPC: of.TransitVNI, Name: vpc, SNAT: spec.SNAT, Allow: spec.Allow}, true
+	return Gateway{VPC: of.TransitVNI, Name: vpc, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}, true
 }
 
 // tellSegment reports whether the segment's members have changed for this host.
@@ -304,7 +304,7 @@ func (t *Tracker) tellPeers(host string, d *Delta) {
 	for vpc := range k.segments {
 		for member := range t.members[vpc] {
 			if vtep, ok := t.vtep(member); ok && member != host {
-				now[member] = Peer{member, vtep}
+				now[member] = Peer{Host: member, VTEP: vtep}
 			}
 		}
 	}
@@ -318,7 +318,7 @@ func (t *Tracker) tellHosts(host string, d *Delta) {
 	now := map[string]Peer{}
 	if slices.ContainsFunc(slices.Collect(maps.Values(k.gateways)), func(g Gateway) bool { return g.SNAT }) {
 		for o := range t.state.List("Host") {
-			now[o.Name] = Peer{o.Name, o.Spec.(*model.HostSpec).Address}
+			now[o.Name] = Peer{Host: o.Name, VTEP: o.Spec.(*model.HostSpec).Address}
 		}
 	}
 	d.Hosts, d.GoneHosts = differ(k.hosts, now)
@@ -368,10 +368,14 @@ func (d *Delta) sort() {
 	slices.SortFunc(d.Peers, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
 	slices.SortFunc(d.Gateways, func(a, b Gateway) int { return cmp.Compare(a.VPC, b.VPC) })
+	slices.SortFunc(d.Publics, func(a, b Public) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(d.NextHops, func(a, b NextHop) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(d.Hosts, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
 	slices.Sort(d.GoneSegments)
 	slices.Sort(d.GonePeers)
 	slices.Sort(d.GoneGateways)
+	slices.SortFunc(d.GonePublics, netip.Addr.Compare)
+	slices.Sort(d.GoneNextHops)
 	slices.Sort(d.GoneHosts)
 	slices.SortFunc(d.GoneAddresses, compareKeys)
 }

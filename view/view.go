@@ -1,5 +1,5 @@
 // Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between them, the addresses of
-// those segments, and the hosts behind them. It is pure, runs in the server, and its values travel to the agents.
+// those segments, the hosts behind them, and what of the outside passes by this host. It is pure, runs in the server, and its values travel to the agents.
 package view
 
 import (
@@ -16,6 +16,8 @@ type View struct {
 	Peers     map[string]Peer        // the other hosts that share a VPC, by name
 	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
 	Gateways  map[model.VNI]Gateway  // ways outside of those VPCs that have one, by the VPC's transit VNI
+	Publics   map[netip.Addr]Public  // those whose endpoint is here, or whose traffic passes here
+	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
 	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways translates here: what it must not lead to
 }
 
@@ -39,16 +41,36 @@ type Segment struct {
 
 // Peer is another host.
 type Peer struct {
-	Host string     `json:"host"`
-	VTEP netip.Addr `json:"vtep"`
+	Host    string     `json:"host"`
+	VTEP    netip.Addr `json:"vtep"`
+	Watched bool       `json:"watched,omitempty"` // one of the two passes the other's traffic to the outside, or both share an upstream network
 }
 
 // Gateway is a VPC's way to what is outside of it.
 type Gateway struct {
-	VPC   model.VNI      `json:"vpc"`  // transit VNI
-	Name  string         `json:"name"` // of the VPC
-	SNAT  bool           `json:"snat,omitempty"`
-	Allow []netip.Prefix `json:"allow,omitempty"` // reached by SNAT although they are hosts' or servers'
+	VPC      model.VNI      `json:"vpc"`  // transit VNI
+	Name     string         `json:"name"` // of the VPC
+	Design   string         `json:"design,omitempty"`
+	SNAT     bool           `json:"snat,omitempty"`
+	Allow    []netip.Prefix `json:"allow,omitempty"`    // reached by SNAT although they are hosts' or servers'
+	Passages []string       `json:"passages,omitempty"` // hosts that public traffic passes, sorted
+}
+
+// Public is a public address of an endpoint that is plugged in.
+type Public struct {
+	Address  netip.Addr `json:"address"`
+	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the public address itself
+	Name     string     `json:"name"`           // VPC/PUBLICIP
+	VPC      model.VNI  `json:"vpc"`            // transit VNI
+	Endpoint AddressKey `json:"endpoint"`
+	Host     string     `json:"host"` // of the endpoint
+}
+
+// NextHop is where a passage is reached by the router of its upstream network.
+type NextHop struct {
+	Host    string       `json:"host"`
+	Address netip.Prefix `json:"address"` // which another passage takes over if the host dies
+	Router  netip.Addr   `json:"router"`
 }
 
 // Address is an endpoint's place: which host it is on.
@@ -73,11 +95,15 @@ type Delta struct {
 	Peers     []Peer     `json:"peers,omitempty"`
 	Addresses []Address  `json:"addresses,omitempty"`
 	Gateways  []Gateway  `json:"gateways,omitempty"`
+	Publics   []Public   `json:"publics,omitempty"`
+	NextHops  []NextHop  `json:"nextHops,omitempty"`
 	Hosts     []Peer     `json:"hosts,omitempty"`
 
 	GoneSegments  []model.VNI  `json:"goneSegments,omitempty"`
 	GonePeers     []string     `json:"gonePeers,omitempty"`
 	GoneAddresses []AddressKey `json:"goneAddresses,omitempty"`
 	GoneGateways  []model.VNI  `json:"goneGateways,omitempty"`
+	GonePublics   []netip.Addr `json:"gonePublics,omitempty"`
+	GoneNextHops  []string     `json:"goneNextHops,omitempty"`
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }
