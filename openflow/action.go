@@ -24,7 +24,10 @@ const (
 	nicira            = 0x2320
 	niciraResubmit    = 14 // NXAST_RESUBMIT_TABLE
 	niciraOutputReg   = 15
+	niciraCT          = 35
+	niciraNAT         = 36
 	niciraController2 = 37
+	niciraCTClear     = 43
 )
 
 // Properties of NXAST_CONTROLLER2.
@@ -99,6 +102,10 @@ func (w *buffer) action(a flow.Action) {
 		w.u8(a.Table)
 	case flow.Controller:
 		w.controller(a)
+	case flow.CT:
+		w.ct(a)
+	case flow.CTClear:
+		w.extension(niciraCTClear)
 	case flow.Goto:
 		w.fail(errors.New("goto is possible only as the last action of a flow"))
 	default:

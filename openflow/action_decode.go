@@ -87,6 +87,10 @@ func (c *cursor) extension(subtype uint16) flow.Action {
 		}
 	case niciraOutputReg:
 		return c.outputReg()
+	case niciraCT:
+		return c.ct()
+	case niciraCTClear:
+		return flow.CTClear{}
 	case niciraController2:
 		c.skip(6)
 		return c.controller()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,38 @@ func TestWeReadWhatOVSWrites(t *testing.T) {
 			t.Errorf("%T (-read +written and read):\n%s", m, diff)
 		}
 	}
+}
+
+// Connection tracking in flows that a real switch has sent is, written again, the same bytes.
+func TestWeWriteConnectionTrackingAsOVSDoes(t *testing.T) {
+	seen := 0
+	for _, b := range fromOVS(t) {
+		m, _, err := Decode(b)
+		reply, ok := m.(FlowReply)
+		if err != nil || !ok {
+			continue
+		}
+		for _, f := range reply.Flows {
+			actions, err := DecodeInstructions(f.Instructions)
+			if err != nil || !tracks(actions) {
+				continue
+			}
+			seen++
+			if got := instructions(actions); !bytes.Equal(got, f.Instructions) {
+				t.Errorf("%v\nwritten as %x\nOVS wrote  %x", actions, got, f.Instructions)
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("%d flows with connection tracking, want 8", seen)
+	}
+}
+
+func tracks(actions []flow.Action) bool {
+	return slices.ContainsFunc(actions, func(a flow.Action) bool {
+		_, ok := a.(flow.CT)
+		return ok
+	})
 }
 
 // fromOVS is the file of messages that were recorded from ovs-vswitchd 3.1, one in a line.

@@ -119,9 +119,21 @@ func (SetPacketInFormat) encode(w *buffer) {
 	w.u32(packetIn2)
 }
 
+// FlushZone has the switch forget the connections of a zone (NXT_CT_FLUSH_ZONE).
+type FlushZone struct{ Zone uint16 }
+
+func (FlushZone) kind() kind { return kindExperimenter }
+
+func (m FlushZone) encode(w *buffer) {
+	w.nicira(niciraFlushZone)
+	w.zero(6)
+	w.u16(m.Zone)
+}
+
 // Nicira's messages that we know (enum ofpraw in Open vSwitch's ofp-msgs.h).
 const (
 	niciraPacketInFormat = 16
+	niciraFlushZone      = 29
 	niciraPacketIn       = 30
 )
 
@@ -136,6 +148,9 @@ func decodeExperimenter(c *cursor) Message {
 		switch c.u32() {
 		case niciraPacketIn:
 			return decodePacketIn(c)
+		case niciraFlushZone:
+			c.skip(6)
+			return FlushZone{c.u16()}
 		case niciraPacketInFormat:
 			if c.u32() == packetIn2 {
 				return SetPacketInFormat{}

@@ -32,6 +32,14 @@ func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Ac
 	return nil
 }
 
+// FlushZone has the switch forget the connections of a zone of connection tracking, and returns when it has.
+func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
+	if _, err := s.ask(ctx, openflow.FlushZone{Zone: zone}); err != nil {
+		return fmt.Errorf("forget connections of zone %d: %w", zone, err)
+	}
+	return nil
+}
+
 func (s *Switch) enqueue(m openflow.PacketIn) {
 	select {
 	case s.queue <- m:

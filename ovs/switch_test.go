@@ -149,6 +149,9 @@ var everyAction = []string{
 	"table=1,priority=60,ip,nw_frag=later actions=controller(userdata=00)",
 	"table=1,priority=50,ct_state=+est+trk,ip,nw_tos=8 actions=set_field:0x10002->xreg2,controller(max_len=64,userdata=03)",
 	"table=1,priority=40,tcp,tcp_flags=+syn-ack actions=move:NXM_OF_IN_PORT[]->NXM_NX_REG8[0..15],output:2",
+	"table=1,priority=39,ct_state=-new+est-inv+trk,ct_zone=7,ip actions=ct_clear,ct(table=2,zone=7,nat)",
+	"table=1,priority=38,tcp actions=ct(commit),ct(commit,table=2,zone=7,nat(src=192.168.5.2:1024-2047))",
+	"table=1,priority=37,tcp6 actions=ct(commit,table=2,nat(dst=[fd00::1]:80))",
 	"table=1,priority=30,icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::1 actions=LOCAL",
 }
 
@@ -258,7 +261,7 @@ func TestTamperedFlowsAreFound(t *testing.T) {
 	want := parse(t, "table=0,priority=2,ip actions=output:1", "table=0,priority=1,ip actions=output:2", "table=0,priority=0 actions=drop")
 	b.apply(Change{Add: want})
 	b.Ofctl("--strict", "mod-flows", "br0", "priority=2,ip,actions=output:9")
-	b.Ofctl("--strict", "mod-flows", "br0", "priority=1,ip,actions=ct(table=3)")
+	b.Ofctl("--strict", "mod-flows", "br0", "priority=1,ip,actions=ct(commit,force)")
 	b.Ofctl("add-flow", "br0", fmt.Sprintf("cookie=%#x,table=5,priority=9,mpls,mpls_label=5,actions=drop", flow.CookieOwner))
 	c := b.read()
 	if len(c.Strange) != 3 || len(c.Flows) != 1 {
@@ -357,6 +360,23 @@ func receive[T any](t *testing.T, c <-chan T) (v T) {
 		t.Fatalf("no %T came", v)
 	}
 	return v
+}
+
+// The connections of one zone are forgotten, those of others are not.
+func TestFlushZone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	b.AddDummyPort("br0", "p1", 1)
+	b.apply(Change{Add: parse(t, "table=0,priority=1,icmp actions=ct(commit,zone=5),ct(commit,zone=6)")})
+	ping := append(append(bytes.Repeat([]byte{2}, 12), 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0x66, 0xdf, 10, 0, 0, 1, 10, 0, 0, 2), 8, 0, 0xf7, 0xf8, 0, 7, 0, 0)
+	b.Receive("p1", append(ping, make([]byte, 18)...))
+	await(t, "two connections", func() bool { return strings.Count(b.Appctl("dpctl/dump-conntrack"), "zone=") == 2 })
+	if err := b.sw.FlushZone(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Appctl("dpctl/dump-conntrack"); strings.Contains(got, "zone=5") || !strings.Contains(got, "zone=6") {
+		t.Errorf("after the flush of zone 5:\n%s", got)
+	}
 }
 
 // More than fits into one bundle or one reply goes in, is found complete, and goes out, and none of it looks like drift.

@@ -59,6 +59,56 @@ func (a Controller) String() string {
 	return "controller(" + strings.Join(append(args, "userdata="+dotted(a.Userdata)), ",") + ")"
 }
 
+func (a CT) String() string    { return a.text(nil) }
+func (CTClear) String() string { return "ct_clear" }
+
+// text is in the order of ovs-ofctl: "ct(commit,table=nat,zone=5,nat(src=1.2.3.4:1024-2047))".
+func (a CT) text(n TableNames) string {
+	var args []string
+	if a.Commit {
+		args = append(args, "commit")
+	}
+	if a.Table != 0 {
+		args = append(args, "table="+n.table(a.Table))
+	}
+	if a.Zone != 0 {
+		args = append(args, "zone="+strconv.Itoa(int(a.Zone)))
+	}
+	if a.NAT != nil {
+		args = append(args, a.NAT.String())
+	}
+	return "ct(" + strings.Join(args, ",") + ")"
+}
+
+var natNames = map[NATKind]string{NATSrc: "src", NATDst: "dst"}
+
+// String is "nat(src=1.2.3.4:1024-2047)", and "nat" of the zero value.
+func (n NAT) String() string {
+	if n.Kind == NATKnown {
+		return "nat"
+	}
+	return "nat(" + natNames[n.Kind] + "=" + n.target() + ")"
+}
+
+// target is "1.2.3.4", "1.2.3.4:80", "[fd00::1]:1024-2047".
+func (n NAT) target() string {
+	addr := n.Addr.String()
+	if n.Addr.Is6() {
+		addr = string(appendIPv6(nil, Addr(n.Addr)))
+	}
+	if n.LastPort == 0 {
+		return addr
+	}
+	if n.Addr.Is6() {
+		addr = "[" + addr + "]"
+	}
+	addr += ":" + strconv.Itoa(int(n.FirstPort))
+	if n.LastPort == n.FirstPort {
+		return addr
+	}
+	return addr + "-" + strconv.Itoa(int(n.LastPort))
+}
+
 func dotted(b []byte) string {
 	parts := make([]string, len(b))
 	for i, c := range b {

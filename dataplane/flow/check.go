@@ -125,7 +125,7 @@ func (m Match) meetsND(n Need) bool {
 }
 
 // Check says what OVS would refuse or silently read as something else in the flow, beside [Match.Check]: a table that does not
-// exist, actions on fields that the match has not established, a goto that is not the last or not forward, a meter that is not the first.
+// exist, actions on fields that the match has not established, a goto, or ct with a table, that is not the last or not forward, a meter that is not the first.
 // Whether tables and groups that it names exist is for [Soundness].
 func (f Flow) Check() error {
 	if f.Table > MaxTable {
@@ -155,6 +155,16 @@ func (f Flow) checkAction(i int, a Action) error {
 	case Resubmit:
 		if a.Table == f.Table || a.Table > MaxTable {
 			return fmt.Errorf("from table %d", f.Table)
+		}
+	case CT:
+		if a.Table == 0 {
+			break
+		}
+		if i != len(f.Actions)-1 {
+			return errors.New("is not the last, and goes to a table")
+		}
+		if err := checkForward(f.Table, a.Table); err != nil {
+			return err
 		}
 	case UseMeter:
 		if i != 0 {
@@ -212,6 +222,54 @@ func checkStep(a Action, met func(Need) bool) error {
 		if !met(NeedIP) {
 			return fmt.Errorf("the match does not say %s", needNames[NeedIP])
 		}
+	case CT:
+		return checkCT(a, met)
+	}
+	return nil
+}
+
+func checkCT(a CT, met func(Need) bool) error {
+	switch {
+	case !met(NeedIP):
+		return fmt.Errorf("the match does not say %s", needNames[NeedIP])
+	case a.Table > MaxTable:
+		return fmt.Errorf("table %d: the last is %d", a.Table, MaxTable)
+	case a.NAT == nil:
+		return nil
+	case a.Table == 0:
+		return errors.New("translates, but what follows in the list would match the packet as it was: give it a table")
+	case a.NAT.Kind == NATKnown:
+		return checkKnownNAT(a)
+	case !a.Commit:
+		return errors.New("translates what it does not commit")
+	}
+	return a.NAT.check(met)
+}
+
+func checkKnownNAT(a CT) error {
+	switch {
+	case *a.NAT != (NAT{}):
+		return errors.New("translates as before, and names an address or port")
+	case a.Commit:
+		return errors.New("commits what is not translated: the userspace datapath would await replies from 0.0.0.0")
+	}
+	return nil
+}
+
+func (n NAT) check(met func(Need) bool) error {
+	family := NeedIPv4
+	if n.Addr.Is6() {
+		family = NeedIPv6
+	}
+	switch {
+	case natNames[n.Kind] == "":
+		return fmt.Errorf("translation of kind %d", n.Kind)
+	case !n.Addr.IsValid() || n.Addr.IsUnspecified() || n.Addr.Zone() != "":
+		return fmt.Errorf("translates to %s", n.Addr)
+	case !met(family):
+		return fmt.Errorf("the match does not say %s", needNames[family])
+	case n.FirstPort > n.LastPort || n.FirstPort == 0 && n.LastPort != 0:
+		return fmt.Errorf("ports %d to %d", n.FirstPort, n.LastPort)
 	}
 	return nil
 }
@@ -301,13 +359,17 @@ const (
 )
 
 func bucketSlot(a Action) int {
-	switch a.(type) {
+	switch a := a.(type) {
 	case DecTTL:
 		return slotTTL
 	case SetField, Move:
 		return slotFields
 	case Output, ToGroup, Resubmit:
 		return slotOut
+	case CT:
+		if a.Table != 0 {
+			return slotOut
+		}
 	}
 	return noSlot
 }

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -13,6 +14,10 @@ func TestCheckRefuses(t *testing.T) {
 		return flow.SetField{Field: f, Value: flow.U32(v), Mask: flow.U32(mask)}
 	}
 	do := func(list ...flow.Action) flow.Flow { return flow.Flow{Table: 5, Actions: list} }
+	ip := func(list ...flow.Action) flow.Flow { return flow.Flow{Table: 5, Match: flow.IP, Actions: list} }
+	translate := func(addr string, first, last uint16) flow.Flow {
+		return ip(flow.CT{Commit: true, Table: 6, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: netip.MustParseAddr(addr), FirstPort: first, LastPort: last}})
+	}
 	for want, f := range map[string]flow.Flow{
 		"match on tcp_dst: the match does not say tcp":                           {Match: flow.On(tcp80)},
 		"match on tcp_dst: the match does not say tcp ":                          {Match: flow.On(flow.UDP, tcp80)},
@@ -46,6 +51,19 @@ func TestCheckRefuses(t *testing.T) {
 		"action controller(max_len=0,userdata=01): hands over no byte":           do(flow.Controller{Userdata: []byte{1}}),
 		"action move:NXM_NX_REG0[30..33]->NXM_NX_REG1[0..3]: bits outside":       do(flow.Move{Src: flow.Reg0, SrcBit: 30, Dst: flow.Reg1, Bits: 4}),
 		"action move:NXM_NX_ARP_SHA[]->NXM_OF_ETH_DST[]: the match does not say": do(flow.Move{Src: flow.ARPSHA, Dst: flow.EthDst, Bits: 48}),
+		"action ct(): the match does not say ip or ipv6":                         do(flow.CT{}),
+		"action ct(table=5): does not go forward from table 5":                   ip(flow.CT{Table: 5}),
+		"action ct(table=254): does not go forward":                              ip(flow.CT{Table: 254}),
+		"action ct(table=6): is not the last, and goes to a table":               ip(flow.CT{Table: 6}, flow.DecTTL{}),
+		"action ct(nat): translates, but what follows":                           ip(flow.CT{NAT: &flow.NAT{}}),
+		"action ct(commit,table=6,nat): commits what is not translated":          ip(flow.CT{Commit: true, Table: 6, NAT: &flow.NAT{}}),
+		"action ct(table=6,nat): translates as before, and names":                ip(flow.CT{Table: 6, NAT: &flow.NAT{LastPort: 5}}),
+		"action ct(table=6,nat(src=1.2.3.4)): translates what it does not":       ip(flow.CT{Table: 6, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: netip.MustParseAddr("1.2.3.4")}}),
+		"action ct(commit,table=6,nat(src=fd00::1)): the match does not say ip":  translate("fd00::1", 0, 0),
+		"action ct(commit,table=6,nat(src=0.0.0.0)): translates to 0.0.0.0":      translate("0.0.0.0", 0, 0),
+		"action ct(commit,table=6,nat(src=1.2.3.4:9-5)): ports 9 to 5":           translate("1.2.3.4", 9, 5),
+		"action ct(commit,table=6,nat(src=1.2.3.4:0-5)): ports 0 to 5":           translate("1.2.3.4", 0, 5),
+		"action ct(commit,table=6,nat(src=1.2.3.4)): ports 9 to 0":               translate("1.2.3.4", 9, 0),
 	} {
 		if err := f.Check(); err == nil || !strings.HasPrefix(err.Error(), strings.TrimSpace(want)) {
 			t.Errorf("%s\ngot  %v\nwant %s", f, err, want)
@@ -64,6 +82,7 @@ func TestGroupCheckRefuses(t *testing.T) {
 		"action set_field:0x1->reg0: an":      {out, set},
 		"action dec_ttl: an action set":       {set, flow.DecTTL{}, out},
 		"action goto_table:9: an action set":  {flow.Goto{Table: 9}},
+		"action ct(): an action set":          {flow.CT{}},
 		"action output:NXM_NX_REG1[0..15]: a": {flow.OutputReg{Field: flow.Reg1}},
 	} {
 		err := flow.Group{ID: 1, Buckets: []flow.Bucket{{Actions: actions}}}.Check()

@@ -18,7 +18,7 @@ const (
 // The fields, in the order in which ovs-ofctl writes a match (lib/match.c, match_format).
 //
 // InPort and InPort16 are one thing in two widths: match on InPort; write InPort16, whose width is that of a register's lower half
-// (OVS 3.1 refuses set_field on the wide one). CTMark and CTLabel are written inside a ct action only, which we do not have yet.
+// (OVS 3.1 refuses set_field on the wide one). CTMark and CTLabel are written inside a ct action only, where we do not write them.
 // VLANVID and VLANPCP are how a switch reports VLANTCI in OpenFlow 1.5; [On] joins them.
 // XReg0 is Reg0 and Reg1, XXReg0 is Reg0 to Reg3, the first being the most significant: move and set_field take them, and [On] splits
 // them into 32-bit registers, which is how a switch reports them.

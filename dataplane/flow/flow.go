@@ -2,6 +2,8 @@
 // compared, and run a packet through. It never talks to a switch, and it knows nothing of VPCs.
 package flow
 
+import "net/netip"
+
 // Flow is one entry of a flow table (OpenFlow 1.5.1 section 5.2).
 type Flow struct {
 	Table    uint8
@@ -97,6 +99,33 @@ type (
 	UseMeter struct{ ID uint32 }
 	// DecTTL decrements the IP TTL and stops if it would reach zero.
 	DecTTL struct{}
+	// CT sends the packet through connection tracking (ovs-actions(7), ct). Whatever follows it in the list has the packet untracked again.
+	CT struct {
+		Commit bool // remember a new connection
+		Zone   uint16
+		Table  uint8 // later one, in which the tracked packet goes on; 0: in none
+		NAT    *NAT  // nil: no translation
+	}
+	// CTClear makes the packet untracked.
+	CTClear struct{}
+)
+
+// NAT is how [CT] translates. Its zero value translates packets of known connections as their first packet was; the other kinds are for that
+// first packet. If no translation is free that the connection's replies would be told apart by, the packet stays as it is, is not committed, and
+// looks like any other new one.
+type NAT struct {
+	Kind                NATKind
+	Addr                netip.Addr // the new source or destination
+	FirstPort, LastPort uint16     // the range of the new port. 0: the packet's own if it is free, else any from 1024 on
+}
+
+// NATKind is what a [NAT] translates.
+type NATKind uint8
+
+const (
+	NATKnown NATKind = iota
+	NATSrc
+	NATDst
 )
 
 func (SetField) isAction()   {}
@@ -109,6 +138,8 @@ func (Resubmit) isAction()   {}
 func (Controller) isAction() {}
 func (UseMeter) isAction()   {}
 func (DecTTL) isAction()     {}
+func (CT) isAction()         {}
+func (CTClear) isAction()    {}
 
 // Reserved ports (OpenFlow 1.5.1 section 7.2.1.1).
 const (

@@ -140,8 +140,31 @@ func appendAction(b []byte, a Action) []byte {
 		return append(b, a.Userdata...)
 	case UseMeter:
 		return binary.BigEndian.AppendUint32(append(b, 9), a.ID)
+	case DecTTL:
+		return append(b, 10)
+	case CT:
+		return appendCT(append(b, 11), a)
 	}
-	return append(b, 10) // DecTTL
+	return append(b, 12) // CTClear
+}
+
+func appendCT(b []byte, a CT) []byte {
+	b = binary.BigEndian.AppendUint16(b, a.Zone)
+	b = append(b, a.Table, asByte(a.Commit), asByte(a.NAT != nil))
+	if a.NAT == nil {
+		return b
+	}
+	b = append(b, byte(a.NAT.Kind), byte(a.NAT.Addr.BitLen()))
+	b = append(b, a.NAT.Addr.AsSlice()...)
+	b = binary.BigEndian.AppendUint16(b, a.NAT.FirstPort)
+	return binary.BigEndian.AppendUint16(b, a.NAT.LastPort)
+}
+
+func asByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Sort orders flows by table, falling priority and match.

@@ -43,6 +43,21 @@ func Prefix(f *Field, p netip.Prefix) Term {
 	return Masked(f, Addr(p.Addr()), Ones(p.Bits()).Shl(f.Bits-p.Bits()))
 }
 
+// Flags of ct_state (ovs-fields(7)).
+const (
+	CTNew  uint32 = 1 << iota // of a connection that is not known, or of which only this direction has been seen
+	CTEst                     // of a connection that is known
+	CTRel                     // an ICMP error about a connection that is known
+	CTRpl                     // against the direction of the connection's first packet
+	CTInv                     // of no connection, and can begin none
+	CTTrk                     // has been through ct
+	CTSNAT                    // its source was translated
+	CTDNAT                    // its destination was translated
+)
+
+// Tracked is "ct_state has all flags of set, and none of unset": Tracked(CTTrk|CTEst, CTInv) is "+est-inv+trk".
+func Tracked(set, unset uint32) Term { return Masked(CTState, U32(set), U32(set|unset)) }
+
 // On joins parts to a match in canonical order. A term given twice counts once, a term that takes everything counts for nothing,
 // wide registers become 32-bit ones, and a VLAN's parts become one term. It refuses nothing: two terms that contradict each other,
 // or a missing prerequisite, are left for [Match.Check] to find.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -48,6 +49,9 @@ func (n TableNames) parseAction(s string) (Action, error) {
 	if args, ok := inParens(s, "controller"); ok {
 		return parseController(args)
 	}
+	if args, ok := inParens(s, "ct"); ok {
+		return n.parseCT(args)
+	}
 	switch verb, arg, _ := strings.Cut(s, ":"); verb {
 	case "set_field":
 		return parseSetField(arg)
@@ -66,6 +70,8 @@ func (n TableNames) parseAction(s string) (Action, error) {
 		return Goto{table}, err
 	case "dec_ttl":
 		return DecTTL{}, nil
+	case "ct_clear":
+		return CTClear{}, nil
 	case "IN_PORT", "LOCAL":
 		port, err := portNumber(verb)
 		return Output{port}, err
@@ -110,6 +116,64 @@ func parseController(args string) (Action, error) {
 		}
 	}
 	return c, nil
+}
+
+func (n TableNames) parseCT(args string) (Action, error) {
+	var a CT
+	for _, arg := range splitOutside(args) {
+		key, value, _ := strings.Cut(arg, "=")
+		var err error
+		switch {
+		case arg == "commit":
+			a.Commit = true
+		case key == "table":
+			a.Table, err = n.number(value)
+			if err == nil && a.Table == 0 {
+				err = errors.New("does not go forward")
+			}
+		case key == "zone":
+			a.Zone, err = parsePriority(value)
+		case arg == "nat":
+			a.NAT = &NAT{}
+		case strings.HasPrefix(arg, "nat("):
+			a.NAT, err = parseNAT(arg)
+		case args != "":
+			err = errors.New("not something that we write")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", arg, err)
+		}
+	}
+	return a, nil
+}
+
+// parseNAT reads "nat(src=1.2.3.4)", "nat(dst=[fd00::1]:80)" and "nat(src=1.2.3.4:1024-2047)".
+func parseNAT(s string) (*NAT, error) {
+	args, _ := inParens(s, "nat")
+	kind, target, _ := strings.Cut(args, "=")
+	var n NAT
+	for k, name := range natNames {
+		if name == kind {
+			n.Kind = k
+		}
+	}
+	if n.Kind == NATKnown {
+		return nil, errors.New("not a translation that we write")
+	}
+	var err error
+	if n.Addr, err = netip.ParseAddr(target); err == nil {
+		return &n, nil
+	}
+	first, last, isRange := strings.Cut(target, "-")
+	from, err := netip.ParseAddrPort(first)
+	if err != nil {
+		return nil, err
+	}
+	n.Addr, n.FirstPort, n.LastPort = from.Addr(), from.Port(), from.Port()
+	if isRange {
+		n.LastPort, err = parsePriority(last)
+	}
+	return &n, err
 }
 
 func parseSetField(s string) (Action, error) {

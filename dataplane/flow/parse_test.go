@@ -17,6 +17,9 @@ func FuzzParseFlow(f *testing.F) {
 		"table=0,priority=0,icmp6,nw_tos=4,icmp_type=135,icmp_code=0,nd_target=fe80::1,nd_sll=00:00:00:00:00:01 actions=move:NXM_NX_ND_TARGET[]->NXM_NX_IPV6_SRC[]",
 		"table=0,priority=0,ip,xxreg0=0x1 actions=meter:5,set_field:0x5/0xff->reg3,set_field:LOCAL->in_port,controller(max_len=128,userdata=01.ab)",
 		"table=0,priority=0 actions=move:NXM_NX_REG0[4]->NXM_NX_REG1[31],output:NXM_NX_REG1[0..15],group:9",
+		"table=0,priority=0,ct_state=+new-trk,ct_zone=7,ip actions=ct_clear,ct(),ct(commit,zone=5),ct(commit,table=12,zone=5,nat(src=1.2.3.4:1024-2047))",
+		"table=0,priority=0,ipv6 actions=ct(commit,table=1,nat(dst=[fd00::1]:80))",
+		"table=0,priority=0,ip actions=ct(table=9,zone=5,nat)",
 	} {
 		f.Add(s)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Soundness says what is wrong with flows and groups as a whole: a flow or group that its Check refuses, a goto or resubmit to a table
+// Soundness says what is wrong with flows and groups as a whole: a flow or group that its Check refuses, a goto, resubmit or ct to a table
 // without a miss flow (priority 0, matching everything), a resubmit that comes back to its own table, two flows that overlap, an unknown or
 // doubled group. Tables that names has must have a miss too; nil asks that only of tables that are gone to, and of table 0.
 // The error joins all that was found.
@@ -105,6 +105,10 @@ func (s *soundness) follow(from node, list []Action) (missing []uint32) {
 			s.next[from][inTable(a.Table)] = true
 		case Resubmit:
 			s.next[from][inTable(a.Table)] = true
+		case CT:
+			if a.Table != 0 {
+				s.next[from][inTable(a.Table)] = true
+			}
 		case ToGroup:
 			s.next[from][inGroup(a.ID)] = true
 			if !s.groups[a.ID] {

@@ -17,6 +17,7 @@ func TestSoundness(t *testing.T) {
 		"table=2,priority=10,ip,nw_dst=10.0.0.0/8 actions=group:9",
 		"table=2,priority=10,arp actions=group:5",
 		"table=7,priority=5 actions=resubmit(,0)",
+		"table=2,priority=20,ip actions=ct(table=9)",
 		"table=7,priority=0 actions=drop",
 	)
 	flows = append(flows, flow.Flow{Table: 7, Priority: 9, Match: flow.On(flow.Eq(flow.TCPDst, flow.U32(80))), Owner: "Endpoint x"})
@@ -28,6 +29,7 @@ table=answer,priority=10,ip,nw_dst=10.0.0.0/8 actions=group:9: no group 9
 table=locate,priority=9,tp_dst=80 actions=drop (Endpoint x): match on tcp_dst: the match does not say tcp
 table answer: no miss flow
 table deliver: no miss flow
+table 9: no miss flow
 table admit: leads back to itself
 table locate: leads back to itself
 overlap: table=2,priority=10,ip,nw_src=10.0.0.0/8 actions=output:3 <> table=2,priority=10,ip,nw_dst=10.0.0.0/8 actions=group:9`)

@@ -44,6 +44,8 @@ func (n TableNames) action(a Action) string {
 		return "goto_table:" + n.table(a.Table)
 	case Resubmit:
 		return "resubmit(," + n.table(a.Table) + ")"
+	case CT:
+		return a.text(n)
 	}
 	return a.String()
 }

@@ -38,6 +38,19 @@ func TestFlowText(t *testing.T) {
 				"actions=meter:5,set_field:0x64->tun_id,set_field:0x50000/0xffff0000->reg3,move:NXM_NX_REG4[0..15]->NXM_OF_IN_PORT[]," +
 				"output:NXM_NX_REG5[0..15],IN_PORT,group:9,controller(max_len=128,userdata=01.ab),controller(userdata=02),resubmit(,7)",
 		},
+		{
+			flow.Flow{Match: flow.On(flow.TCP, flow.Tracked(flow.CTTrk|flow.CTEst, flow.CTInv)), Actions: []flow.Action{flow.CTClear{}, flow.CT{Commit: true, Zone: 4},
+				flow.CT{Commit: true, Table: 12, Zone: 5, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: netip.MustParseAddr("1.2.3.4"), FirstPort: 1024, LastPort: 2047}}}},
+			"table=0,priority=0,ct_state=+est-inv+trk,tcp actions=ct_clear,ct(commit,zone=4),ct(commit,table=12,zone=5,nat(src=1.2.3.4:1024-2047))",
+		},
+		{
+			flow.Flow{Match: flow.TCP6, Actions: []flow.Action{flow.CT{Commit: true, Table: 1, NAT: &flow.NAT{Kind: flow.NATDst, Addr: netip.MustParseAddr("fd00::1"), FirstPort: 80, LastPort: 80}}}},
+			"table=0,priority=0,tcp6 actions=ct(commit,table=1,nat(dst=[fd00::1]:80))",
+		},
+		{
+			flow.Flow{Match: flow.IP6, Actions: []flow.Action{flow.CT{Table: 1, NAT: &flow.NAT{}}}},
+			"table=0,priority=0,ipv6 actions=ct(table=1,nat)",
+		},
 	} {
 		if got := c.flow.String(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -51,8 +64,8 @@ func TestFlowText(t *testing.T) {
 
 func TestTableNames(t *testing.T) {
 	names := flow.TableNames{0: "admit", 7: "locate"}
-	f := flow.Flow{Match: flow.IP, Actions: []flow.Action{flow.Resubmit{Table: 7}, flow.Goto{Table: 8}}}
-	want := "table=admit,priority=0,ip actions=resubmit(,locate),goto_table:8"
+	f := flow.Flow{Match: flow.IP, Actions: []flow.Action{flow.Resubmit{Table: 7}, flow.CT{Table: 7}}}
+	want := "table=admit,priority=0,ip actions=resubmit(,locate),ct(table=locate)"
 	if got := names.Flow(f); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

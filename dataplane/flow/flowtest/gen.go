@@ -1,6 +1,8 @@
 package flowtest
 
 import (
+	"net/netip"
+
 	"github.com/overlane/overlane/dataplane/flow"
 	"pgregory.net/rapid"
 )
@@ -86,7 +88,7 @@ func anyMask(f *flow.Field) *rapid.Generator[flow.Value] {
 func anyAction() *rapid.Generator[flow.Action] {
 	return rapid.Custom(func(t *rapid.T) flow.Action {
 		number := rapid.Uint32Range(0, 300).Draw(t, "number")
-		switch rapid.IntRange(0, 9).Draw(t, "kind") {
+		switch rapid.IntRange(0, 11).Draw(t, "kind") {
 		case 0:
 			return flow.Output{Port: number}
 		case 1:
@@ -105,9 +107,41 @@ func anyAction() *rapid.Generator[flow.Action] {
 			return flow.UseMeter{ID: number}
 		case 8:
 			return flow.DecTTL{}
+		case 9:
+			return flow.CTClear{}
+		case 10:
+			return anyCT().Draw(t, "ct")
 		}
 		return anyWrite().Draw(t, "write")
 	})
+}
+
+func anyCT() *rapid.Generator[flow.CT] {
+	return rapid.Custom(func(t *rapid.T) flow.CT {
+		a := flow.CT{
+			Commit: rapid.Bool().Draw(t, "commit"),
+			Zone:   uint16(rapid.IntRange(0, 65535).Draw(t, "zone")),
+			Table:  uint8(rapid.IntRange(0, 253).Draw(t, "table")),
+		}
+		if kind := rapid.IntRange(-1, 2).Draw(t, "kind"); kind >= 0 {
+			a.NAT = anyNAT(t, flow.NATKind(kind))
+		}
+		return a
+	})
+}
+
+func anyNAT(t *rapid.T, kind flow.NATKind) *flow.NAT {
+	n := &flow.NAT{Kind: kind}
+	if kind == flow.NATKnown {
+		return n
+	}
+	bytes := rapid.SampledFrom([]int{4, 16}).Draw(t, "family")
+	n.Addr, _ = netip.AddrFromSlice(rapid.SliceOfN(rapid.Byte(), bytes, bytes).Draw(t, "address"))
+	if rapid.Bool().Draw(t, "ports") {
+		n.FirstPort = rapid.Uint16Range(1, 65535).Draw(t, "first")
+		n.LastPort = rapid.Uint16Range(n.FirstPort, 65535).Draw(t, "last")
+	}
+	return n
 }
 
 func anyWrite() *rapid.Generator[flow.Action] {
@@ -147,7 +181,7 @@ func anyBucket(t *rapid.T, kind flow.GroupType) flow.Bucket {
 		b.Weight = uint16(rapid.IntRange(1, 500).Draw(t, "weight"))
 		b.WatchPort = uint32(rapid.IntRange(0, 500).Draw(t, "watch"))
 	}
-	out := flow.Output{Port: 7}
+	out := rapid.SampledFrom([]flow.Action{flow.Output{Port: 7}, flow.CT{Zone: 7, Table: 7}}).Draw(t, "out")
 	for _, a := range rapid.SliceOfN(anyWrite(), 0, 3).Draw(t, "actions") {
 		longer := append(b.Actions[:len(b.Actions):len(b.Actions)], a)
 		if (flow.Group{Buckets: []flow.Bucket{{Actions: append(longer, out)}}}).Check() == nil {

@@ -11,6 +11,9 @@ func overwrite(b []byte, h headers, at int, bytes []byte) {
 	after := sum(b[from:to])
 	for _, c := range h.checksums(b, at) {
 		adjust(b[c:], before, after)
+		if h.proto == protoUDP && c == h.l4+6 && binary.BigEndian.Uint16(b[c:]) == 0 {
+			binary.BigEndian.PutUint16(b[c:], 0xffff) // zero would say that there is none
+		}
 	}
 }
 

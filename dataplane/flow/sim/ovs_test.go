@@ -181,8 +181,12 @@ func rewritesAddresses(flows []flow.Flow) bool {
 
 // compare sends a frame to port 1 of both.
 func compare(t interface{ Errorf(string, ...any) }, ovs *flowtest.Switch, ours *sim.Switch, frame []byte) {
-	theirs := ovs.Send(1, frame)
-	result := ours.Send(sim.Packet{InPort: 1, Frame: frame})
+	compareFrom(t, ovs, ours, 1, frame)
+}
+
+func compareFrom(t interface{ Errorf(string, ...any) }, ovs *flowtest.Switch, ours *sim.Switch, port uint32, frame []byte) {
+	theirs := ovs.Send(port, frame)
+	result := ours.Send(sim.Packet{InPort: port, Frame: frame})
 	mine := map[uint32][][]byte{}
 	for _, o := range result.Outputs {
 		if o.Port != flow.PortController {

@@ -15,6 +15,7 @@ type run struct {
 	where   string // the table, for "lost"
 	depth   int
 	entered int  // tables and buckets
+	tracked int  // how many ct with a table are around the current one
 	stopped bool // nothing more happens to this packet: a meter took it, or it went in circles
 }
 
@@ -22,6 +23,7 @@ type run struct {
 const (
 	maxDepth   = 64
 	maxEntered = 4096
+	maxTracked = 6 // MAX_RECIRC_DEPTH in lib/dpif-netdev.c
 )
 
 func (r *run) say(format string, args ...any) {
@@ -102,6 +104,10 @@ func (r *run) act(a flow.Action) bool {
 		return r.meter(a.ID)
 	case flow.DecTTL:
 		return r.decTTL()
+	case flow.CT:
+		r.ct(a)
+	case flow.CTClear:
+		r.state.clearTracking()
 	}
 	return true
 }
@@ -226,4 +232,26 @@ func (r *run) decTTL() bool {
 	}
 	r.state.set(flow.IPTTL, flow.U64(ttl-1))
 	return true
+}
+
+// ct tracks the packet, and has a copy go on in the table. What its caller does afterwards, it does with the packet as translated, but untracked.
+func (r *run) ct(a flow.CT) {
+	r.say("ct zone %d: %s", a.Zone, r.s.config.Connections.track(r.state, a))
+	if a.Table == 0 {
+		r.state.hideTracking()
+		return
+	}
+	if r.tracked == maxTracked {
+		r.say("ct nested more than %d deep", maxTracked)
+		r.lose("ct nested more than %d deep", maxTracked)
+		return
+	}
+	where, whole, stopped := r.where, r.state, r.stopped
+	r.state = whole.clone()
+	r.state.showTracking()
+	r.tracked++
+	r.enter(a.Table)
+	r.tracked--
+	r.where, r.state, r.stopped = where, whole, stopped
+	whole.hideTracking()
 }

@@ -1,5 +1,5 @@
 // Package sim is a switch as a value: it runs a packet through flows and groups as Open vSwitch would, and tells the story of what
-// happened. It never talks to a switch. Connection tracking, mirrors and byte limits on controller packets are not in it.
+// happened. It never talks to a switch. Mirrors, byte limits on controller packets, and fragments in connection tracking are not in it.
 package sim
 
 import (
@@ -17,9 +17,11 @@ type Config struct {
 	Ports    map[uint32]string // names, for the story; a packet to a port that is not listed is lost. Nil: every port exists
 	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say. Nil: unknown; the story then tells of them at every port
 	Exceeded map[uint32]bool   // meters that have no credit left
+
+	Connections *Connections // what connection tracking remembers; nil: begins with none. Switches in turn may share it, as flows change and connections stay
 }
 
-// Switch runs packets. It keeps nothing between two of them, so several goroutines may use it at once.
+// Switch runs packets. Between two of them it keeps connections only. Several goroutines may use it at once.
 type Switch struct {
 	config Config
 	tables map[uint8]*table
@@ -59,6 +61,9 @@ type Step struct {
 // New makes a switch. It does not check the flows; see [flow.Soundness].
 func New(c Config) *Switch {
 	s := &Switch{config: c, tables: classify(c.Flows), groups: map[uint32]flow.Group{}}
+	if c.Connections == nil {
+		s.config.Connections = &Connections{}
+	}
 	for _, g := range c.Groups {
 		s.groups[g.ID] = g
 	}
@@ -84,6 +89,9 @@ func (s *Switch) Send(p Packet) Result {
 	}
 	return r.result
 }
+
+// Forget removes the connections of a zone.
+func (s *Switch) Forget(zone uint16) { s.config.Connections.Forget(zone) }
 
 // String is the story, a line for each step, and how it ended.
 func (r Result) String() string {

@@ -119,11 +119,17 @@ lost: table 0: no flow takes it
 
 // A packet may be anything; the one that was sent is not touched.
 func FuzzSend(f *testing.F) {
+	known := udpOf(f, "10.0.0.1:1234", "10.0.0.2:53")
+	f.Add(known)
+	f.Add(errorOf(f, "10.0.0.9", "10.0.0.1", known, 28))
 	for _, frame := range allFrames(f) {
 		f.Add(frame)
 	}
 	config := overlay(f)
-	config.Flows = append(config.Flows, flow.Flow{Priority: 1, Actions: append(everyWrite(), flow.Output{Port: 2})})
+	config.Flows = append(config.Flows, flow.Flow{Priority: 1, Actions: append(everyWrite(), flow.Output{Port: 2})},
+		flow.Flow{Table: 1, Priority: 30, Match: flow.IP, Actions: []flow.Action{flow.CT{Commit: true, Table: 2, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: ip1}}}},
+		flow.Flow{Priority: 200, Match: flow.On(flow.IP, flow.Eq(flow.InPort, flow.U32(1))), Actions: []flow.Action{flow.CT{Table: 1, NAT: &flow.NAT{}}}},
+		flow.Flow{Table: 2, Priority: 30, Actions: []flow.Action{flow.Output{Port: 2}}})
 	s := sim.New(config)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := bytes.Clone(frame)

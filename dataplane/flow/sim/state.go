@@ -20,6 +20,7 @@ type state struct {
 	inPort uint32
 	kept   map[*flow.Field]flow.Value // tunnel, metadata, marks
 	regs   [16]uint32
+	ct     tracking
 }
 
 func newState(p Packet) *state {
@@ -132,6 +133,9 @@ func (s *state) set(f *flow.Field, v flow.Value) bool {
 		return true
 	}
 	if p, ok := s.place(f); ok {
+		if identifies(f) {
+			s.ct.found = nil
+		}
 		whole := flow.ValueOf(s.frame[p.at : p.at+p.bytes]).AndNot(f.Exact().Shl(p.shift)).Or(v.Shl(p.shift))
 		overwrite(s.frame, s.at, p.at, whole.Bytes(p.bytes))
 		s.at = parse(s.frame)
@@ -188,4 +192,34 @@ func (s *state) setVLAN(tci uint16) {
 		s.frame = slices.Insert(s.frame, 12, etherVLAN>>8, etherVLAN&0xff, byte(tci>>8), byte(tci))
 	}
 	s.at = parse(s.frame)
+}
+
+// identifies says whether a connection is known by the field: OVS looks the connection up anew after a change.
+func identifies(f *flow.Field) bool {
+	for _, fields := range [][]*flow.Field{srcFields, dstFields, srcPorts, dstPorts} {
+		if slices.Contains(fields, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// showTracking has flows see what connection tracking knows of the packet.
+func (s *state) showTracking() {
+	s.kept[flow.CTState] = flow.U32(s.ct.state)
+	s.kept[flow.CTZone] = flow.U32(uint32(s.ct.zone))
+}
+
+// hideTracking makes the packet look untracked.
+func (s *state) hideTracking() {
+	delete(s.kept, flow.CTState)
+	delete(s.kept, flow.CTZone)
+}
+
+// clearTracking makes the packet untracked; one that looks so already stays as it is.
+func (s *state) clearTracking() {
+	if !s.kept[flow.CTState].IsZero() {
+		s.ct = tracking{}
+		s.hideTracking()
+	}
 }
