@@ -144,24 +144,27 @@ func (g Guard) sets() []set {
 }
 
 func addresses(name string, of []netip.Addr) set {
-	s := set{Set: &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIPAddr}}
-	for _, a := range of {
-		s.elements = append(s.elements, nftables.SetElement{Key: a.AsSlice()})
+	s := set{&nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIPAddr}, make([]nftables.SetElement, len(of))}
+	for i, a := range of {
+		s.elements[i].Key = a.AsSlice()
 	}
 	return s
 }
 
 // missingIn are those of the second list that the first has not. Both are sorted.
 func missingIn(has, wants []nftables.SetElement) (missing []nftables.SetElement) {
-	for _, e := range wants {
-		if _, found := slices.BinarySearchFunc(has, e, compareElements); !found {
-			missing = append(missing, e)
+	for i := range wants {
+		for len(has) > 0 && compareElements(&has[0], &wants[i]) < 0 {
+			has = has[1:]
+		}
+		if len(has) == 0 || compareElements(&has[0], &wants[i]) != 0 {
+			missing = append(missing, wants[i])
 		}
 	}
 	return missing
 }
 
-func compareElements(a, b nftables.SetElement) int {
+func compareElements(a, b *nftables.SetElement) int {
 	return cmp.Or(bytes.Compare(a.Key, b.Key), bytes.Compare(a.KeyEnd, b.KeyEnd))
 }
 

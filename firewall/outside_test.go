@@ -183,13 +183,10 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	inNamespace(t)
-	s := &scene{t: t, inSwitch: "fw-switch", outThere: "fw-out"}
-	for _, ns := range []string{s.inSwitch, s.outThere} {
-		_ = exec.Command("ip", "netns", "del", ns).Run()
-		run(t, "ip", "netns", "add", ns)
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
-	}
-	for line := range strings.Lines(`ip link add ovl-nat address 02:4f:56:00:00:02 type veth peer name sw netns fw-switch address 02:4f:56:00:00:01
+	s := &scene{t: t, inSwitch: own("fw-switch"), outThere: own("fw-out")}
+	s.runAll(`ip netns add fw-switch
+ip netns add fw-out
+ip link add ovl-nat address 02:4f:56:00:00:02 type veth peer name sw netns fw-switch address 02:4f:56:00:00:01
 ip link add eth0 type veth peer name out netns fw-out
 ip link add lan type veth peer name lan netns fw-out
 ip link set ovl-nat up
@@ -227,13 +224,30 @@ nft add rule ip others redirected ip daddr 203.0.113.9 udp dport 5000 dnat to 20
 ip netns exec fw-out nft add table ip watch
 ip netns exec fw-out nft add chain ip watch in { type filter hook prerouting priority raw ; }
 ip netns exec fw-out nft add rule ip watch in iifname out ip saddr 100.64.0.0/10 counter
-`) {
-		run(t, strings.Fields(line)...)
-	}
+`)
 	s.listen("")
 	s.listen(s.outThere)
 	s.listen(s.inSwitch)
 	return s
+}
+
+// own is the name of a namespace that no other run of the tests has.
+func own(name string) string { return fmt.Sprintf("%s-%d", name, os.Getpid()) }
+
+func (s *scene) runAll(lines string) {
+	s.t.Helper()
+	for line := range strings.Lines(lines) {
+		args := strings.Fields(line)
+		for i, a := range args {
+			if strings.HasPrefix(a, "fw-") {
+				args[i] = own(a)
+			}
+		}
+		run(s.t, args...)
+		if len(args) == 4 && args[1] == "netns" {
+			s.t.Cleanup(func() { run(s.t, "ip", "netns", "del", args[3]) })
+		}
+	}
 }
 
 func run(t *testing.T, args ...string) string {
@@ -503,7 +517,7 @@ func TestClosedExitsForwardForNobodyElse(t *testing.T) {
 	if err := Set(g); err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(`ip netns add fw-lan
+	s.runAll(`ip netns add fw-lan
 ip link del lan
 ip link add lan type veth peer name lan netns fw-lan
 ip link set lan up
@@ -512,11 +526,8 @@ ip -n fw-lan link set lan up
 ip -n fw-lan addr add 172.17.0.2/24 dev lan
 ip -n fw-lan route add default via 172.17.0.1
 ip -n fw-out route add 172.17.0.0/24 via 192.168.5.2
-`) {
-		run(t, strings.Fields(line)...)
-	}
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", "fw-lan").Run() })
-	s.listen("fw-lan")
+`)
+	s.listen(own("fw-lan"))
 	if got := s.ask(s.outThere, "192.168.5.8:0", "172.17.0.2:5000"); got == "" {
 		t.Error("an exit that is not closed does not forward")
 	}

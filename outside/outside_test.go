@@ -1,6 +1,7 @@
 package outside
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -32,9 +33,18 @@ func inNamespace(t *testing.T, lines string) {
 func runAll(t *testing.T, lines string) {
 	t.Helper()
 	for line := range strings.Lines(lines) {
-		run(t, strings.Fields(line)...)
+		args := strings.Fields(line)
+		for i, a := range args {
+			if strings.HasPrefix(a, "outside-") {
+				args[i] = own(a)
+			}
+		}
+		run(t, args...)
 	}
 }
+
+// own is the name of a namespace that no other run of the tests has.
+func own(name string) string { return fmt.Sprintf("%s-%d", name, os.Getpid()) }
 
 func run(t *testing.T, args ...string) string {
 	t.Helper()
@@ -259,8 +269,6 @@ func TestDockerLetsPass(t *testing.T) {
 	for _, name := range []string{"nft", "legacy"} {
 		t.Run(name, func(t *testing.T) {
 			backend(t, name)
-			_ = exec.Command("ip", "netns", "del", "outside-in").Run()
-			_ = exec.Command("ip", "netns", "del", "outside-out").Run()
 			runAll(t, "ip netns add outside-in\nip netns add outside-out\n")
 			t.Cleanup(func() { runAll(t, "ip netns del outside-in\nip netns del outside-out\n") })
 			inNamespace(t, `ip link add ovl-nat type veth peer name sw netns outside-in address 02:4f:56:00:00:01
@@ -300,7 +308,7 @@ func dockerLetsPass(t *testing.T, exits []string) {
 	}
 	passes := func(from, to string, want bool) {
 		t.Helper()
-		if got := exec.Command("ip", "netns", "exec", from, "ping", "-c", "1", "-W", "0.3", to).Run() == nil; got != want {
+		if got := exec.Command("ip", "netns", "exec", own(from), "ping", "-c", "1", "-W", "0.3", to).Run() == nil; got != want {
 			t.Errorf("a ping from %s to %s passes: %t; the rules are\n%s", from, to, got, run(t, "iptables", "-S"))
 		}
 	}
