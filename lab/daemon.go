@@ -12,33 +12,33 @@ import (
 	"time"
 )
 
-// Daemon is a program that runs on a host until it is stopped. It may have been started by another process.
+// Daemon is a program that runs on a machine until it is stopped. It may have been started by another process.
 type Daemon struct {
 	Name string // ovsdb-server, ovs-vswitchd, dockerd, server, agent
 
-	host  *Host
-	argv  []string
-	quiet bool                        // standard output has secrets: it is not kept
-	ready func(context.Context) error // returns nil when the daemon serves
+	machine *Machine
+	argv    []string
+	quiet   bool                        // standard output has secrets: it is not kept
+	ready   func(context.Context) error // returns nil when the daemon serves
 }
 
-// daemon is the host's of a name, without command.
-func (h *Host) daemon(name string) *Daemon {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	d := h.daemons[name]
+// daemon is the machine's of a name, without command.
+func (m *Machine) daemon(name string) *Daemon {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.daemons[name]
 	if d == nil {
-		d = &Daemon{Name: name, host: h}
-		h.daemons[name] = d
+		d = &Daemon{Name: name, machine: m}
+		m.daemons[name] = d
 	}
 	return d
 }
 
 // process is the daemon's, as recorded; the zero value before the first start.
 func (d *Daemon) process() process {
-	d.host.lab.mu.Lock()
-	defer d.host.lab.mu.Unlock()
-	return d.host.lab.record.Hosts[d.host.Name].Daemons[d.Name]
+	d.machine.lab.mu.Lock()
+	defer d.machine.lab.mu.Unlock()
+	return d.machine.lab.record.Hosts[d.machine.Name].Daemons[d.Name]
 }
 
 // Running tells whether the daemon's process is there.
@@ -53,7 +53,7 @@ func (d *Daemon) PID() int {
 }
 
 // Log is the path of the file that has what the daemon prints.
-func (d *Daemon) Log() string { return d.host.path("log", d.Name+".log") }
+func (d *Daemon) Log() string { return d.machine.path("log", d.Name+".log") }
 
 // Start starts the daemon, if it is not running, and waits until it serves.
 func (d *Daemon) Start(ctx context.Context) error {
@@ -64,7 +64,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", d.Name, err)
 	}
-	err = d.host.lab.note(func(r *record) { r.Hosts[d.host.Name].Daemons[d.Name] = p })
+	err = d.machine.lab.note(func(r *record) { r.Hosts[d.machine.Name].Daemons[d.Name] = p })
 	if err == nil {
 		err = d.await(ctx, p)
 	}
@@ -74,7 +74,7 @@ func (d *Daemon) Start(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts the process, by a shell that then ends: so it becomes a child of the host's first process, which is reaped there, and not
+// spawn starts the process, by a shell that then ends: so it becomes a child of the machine's first process, which is reaped there, and not
 // of this one's heirs, who may not care.
 func (d *Daemon) spawn(ctx context.Context) (process, error) {
 	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -82,7 +82,7 @@ func (d *Daemon) spawn(ctx context.Context) (process, error) {
 		return process{}, err
 	}
 	defer log.Close()
-	cmd := d.host.Command(ctx, append([]string{"sh", "-c", `"$0" "$@" & read -r _`}, d.argv...)...)
+	cmd := d.machine.Command(ctx, append([]string{"sh", "-c", `"$0" "$@" & read -r _`}, d.argv...)...)
 	cmd.Stderr = log
 	if !d.quiet {
 		cmd.Stdout = log
@@ -92,7 +92,7 @@ func (d *Daemon) spawn(ctx context.Context) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	if err := d.host.Start(cmd); err != nil {
+	if err := d.machine.Start(cmd); err != nil {
 		return process{}, err
 	}
 	p, err := childOf(ctx, cmd.Process.Pid)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,14 +57,14 @@ func (l *Lab) spaces() []*space {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ours := map[process]*space{}
-	for _, h := range l.hosts {
-		ours[h.space.first] = h.space
+	for _, m := range l.machines {
+		ours[m.space.first] = m.space
 	}
-	if l.underlay != nil {
-		ours[l.underlay.first] = l.underlay
+	for _, s := range l.networks {
+		ours[s.first] = s
 	}
 	var all []*space
-	firsts := []process{l.record.Underlay}
+	firsts := slices.Collect(maps.Values(l.record.Networks))
 	for _, h := range l.record.Hosts {
 		firsts = append(firsts, h.First)
 	}
@@ -77,27 +78,28 @@ func (l *Lab) spaces() []*space {
 	return all
 }
 
-// removeHost takes down what there is of a host.
-func (l *Lab) removeHost(ctx context.Context, name string) error {
+// remove takes down what there is of a machine.
+func (l *Lab) remove(ctx context.Context, name string) error {
 	l.mu.Lock()
-	h, r := l.hosts[name], l.record.Hosts[name]
+	m, r := l.machines[name], l.record.Hosts[name]
 	delete(l.hosts, name)
+	delete(l.machines, name)
 	l.mu.Unlock()
 	s := &space{}
-	if h != nil {
-		s = h.space
+	if m != nil {
+		s = m.space
 	} else if r != nil {
 		s.first = r.First
 	}
 	if err := errors.Join(l.unplug(name), s.end(ctx)); err != nil {
-		return fmt.Errorf("remove host %s: %w", name, err)
+		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	if err := removeCgroups(ctx, cgroupOf(l.File.Name)+"/"+name); err != nil {
 		return err
 	}
 	for _, dir := range []string{filepath.Join(l.Dir, "hosts", name), l.disk(name)} {
 		if err := os.RemoveAll(dir); err != nil { // of an empty path it is nothing
-			return fmt.Errorf("remove host %s: %w", name, err)
+			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
 	return l.note(func(r *record) { delete(r.Hosts, name) })

@@ -15,6 +15,7 @@ import (
 type File struct {
 	Name      string     `json:"name,omitempty"` // "lab"
 	Underlay  Underlay   `json:"underlay,omitzero"`
+	Outside   *Outside   `json:"outside,omitempty"` // absent: there is nothing but the underlay
 	Hosts     []HostSpec `json:"hosts"`
 	Server    string     `json:"server,omitempty"`    // host that runs the overlane server; absent: no server and no agents
 	Intent    []string   `json:"intent,omitempty"`    // files and folders to apply, relative to this file
@@ -34,11 +35,13 @@ type Link struct {
 	MTU  int    `json:"mtu,omitempty"` // bytes of IP; the underlay's
 }
 
-// HostSpec is a machine of the lab.
+// HostSpec is a host of the lab.
 type HostSpec struct {
-	Name    string     `json:"name"`
-	Address netip.Addr `json:"address,omitzero"` // on the underlay; the first free one from the second of the CIDR on
-	Docker  bool       `json:"docker,omitempty"` // run a Docker daemon
+	Name          string     `json:"name"`
+	Address       netip.Addr `json:"address,omitzero"`       // on the underlay; the first free one from the second of the CIDR on
+	Docker        bool       `json:"docker,omitempty"`       // run a Docker daemon
+	Uplink        bool       `json:"uplink,omitempty"`       // have a second interface, eth1, on the outside's uplink network
+	UplinkAddress netip.Addr `json:"uplinkAddress,omitzero"` // of eth1; absent: it has none
 }
 
 // Endpoint is a container or a network namespace that the lab makes and attaches. Exactly one of Docker and Netns is set.
@@ -101,31 +104,48 @@ func (f *File) complete() error {
 	if !f.Underlay.CIDR.IsValid() {
 		f.Underlay.CIDR = defaultCIDR
 	}
-	if err := f.addresses(); err != nil {
+	if f.Outside != nil {
+		f.Outside = f.Outside.completed()
+	}
+	f.addresses()
+	if err := f.check(); err != nil {
 		return err
 	}
-	if err := f.check(); err != nil {
+	if err := f.checkOutside(); err != nil {
 		return err
 	}
 	return f.checkEndpoints()
 }
 
 // addresses gives one to each host that has none.
-func (f *File) addresses() error {
+func (f *File) addresses() {
 	taken := map[netip.Addr]bool{}
 	for _, h := range f.Hosts {
 		taken[h.Address] = true
 	}
-	next := f.Underlay.CIDR.Masked().Addr().Next()
+	next := nth(f.Underlay.CIDR, 1)
 	for i := range f.Hosts {
-		if f.Hosts[i].Address.IsValid() {
-			continue
+		if !f.Hosts[i].Address.IsValid() {
+			next = freeAfter(next, taken)
+			f.Hosts[i].Address = next
 		}
-		for next = next.Next(); taken[next]; next = next.Next() {
-		}
-		f.Hosts[i].Address = next
 	}
-	return nil
+}
+
+// nth is an address of a network: number 0 is the network's own.
+func nth(p netip.Prefix, n int) netip.Addr {
+	a := p.Masked().Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+// freeAfter is the first address after another one that is not taken.
+func freeAfter(a netip.Addr, taken map[netip.Addr]bool) netip.Addr {
+	for a = a.Next(); taken[a]; a = a.Next() {
+	}
+	return a
 }
 
 func (f *File) check() error {

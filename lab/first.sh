@@ -1,4 +1,4 @@
-# The first process of a lab's namespaces. $1 is the lab's folder, $2 the host's name; without one it is the underlay.
+# The first process of a lab's namespaces. $1 is the lab's folder, $2 the machine's name; without one it is a network.
 set -e
 lab=$1 name=$2
 
@@ -12,8 +12,8 @@ for f in /proc/sys/net/bridge/bridge-nf-call-*; do
 	if [ -w "$f" ]; then echo 0 >"$f"; fi
 done
 
-# A host has its own /run, /etc and /var/lib: the last two show the machine's below what the host writes. All of it is in memory, since
-# the machine's /run may be small, and its root an overlay, which another one cannot lie on. $3 is a folder on a disk, if memory will not do.
+# A machine has its own /run, /etc and /var/lib: the last two show the real machine's below what it writes. All of it is in memory, since
+# the real one's /run may be small, and its root an overlay, which another one cannot lie on. $3 is a folder on a disk, if memory will not do.
 if [ -n "$name" ]; then
 	hostname "$name"
 	disk=$lab/hosts/$name/disk

@@ -1,5 +1,5 @@
 // Package lab makes hosts out of namespaces: each has its own network, processes, mounts, Open vSwitch and, where asked, Docker, and all
-// hang on one underlay of their own. Demo, tests and play run on it; production never needs it. It never changes the machine's own
+// hang on one underlay of their own; where asked, a router leads from there to plain machines outside. Demo, tests and play run on it; production never needs it. It never changes the machine's own
 // network, Open vSwitch, Docker, /etc or mounts: all it makes dies with the first process of each host, and with one folder.
 package lab
 
@@ -39,7 +39,7 @@ type Options struct {
 
 // Step is something that the lab has done.
 type Step struct {
-	Host string // empty: the lab as a whole
+	Host string // or another machine; empty: the lab as a whole
 	What string
 	Took time.Duration
 }
@@ -58,7 +58,8 @@ type Lab struct {
 	mu       sync.Mutex
 	record   record
 	hosts    map[string]*Host
-	underlay *space
+	machines map[string]*Machine // those of the hosts as well
+	networks map[string]*space
 }
 
 // Up brings up a lab and returns when every host is ready. If it fails, or ctx ends, it takes down again what it had made.
@@ -89,7 +90,7 @@ func create(f File, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{File: f, Dir: filepath.Join(o.Dir, f.Name), options: o, hosts: map[string]*Host{}}
+	l := newLab(f, filepath.Join(o.Dir, f.Name), o)
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func create(f File, o Options) (*Lab, error) {
 	if l.lock, err = lockFolder(l.Dir); err != nil {
 		return nil, err
 	}
-	l.record = record{File: f, Binary: o.Binary, Hosts: map[string]*hostRecord{}}
+	l.record = record{File: f, Binary: o.Binary, Networks: map[string]process{}, Hosts: map[string]*hostRecord{}}
 	if o.Disk != "" {
 		l.record.Disk = filepath.Join(o.Disk, "overlane-lab-"+f.Name)
 	}
@@ -111,6 +112,10 @@ func create(f File, o Options) (*Lab, error) {
 		}
 	}
 	return l, l.linkBinary()
+}
+
+func newLab(f File, dir string, o Options) *Lab {
+	return &Lab{File: f, Dir: dir, options: o, hosts: map[string]*Host{}, machines: map[string]*Machine{}, networks: map[string]*space{}}
 }
 
 func (o Options) filled() (Options, error) {
@@ -143,7 +148,7 @@ func (l *Lab) linkBinary() error {
 	return os.Symlink(l.options.Binary, filepath.Join(l.bin(), "overlane"))
 }
 
-// disk is a host's folder on a disk; empty if it has none, or if it is no host.
+// disk is a machine's folder on a disk; empty if it has none, or if it is no machine.
 func (l *Lab) disk(host string) string {
 	if host == "" || l.record.Disk == "" {
 		return ""
@@ -155,12 +160,15 @@ func (l *Lab) bin() string { return filepath.Join(l.Dir, "bin") }
 
 // bringUp does everything at once that does not wait for something else.
 func (l *Lab) bringUp(ctx context.Context) error {
-	if err := l.makeUnderlay(ctx); err != nil {
+	if err := l.makeNetworks(ctx); err != nil {
 		return err
 	}
 	made, inMade := errgroup.WithContext(ctx)
 	for _, spec := range l.File.Hosts {
 		made.Go(func() error { return l.makeHost(inMade, spec) })
+	}
+	for _, m := range l.outsiders() {
+		made.Go(func() error { return l.makeMachine(inMade, m) })
 	}
 	if err := made.Wait(); err != nil {
 		return err
@@ -191,7 +199,7 @@ func (l *Lab) AddHost(ctx context.Context, spec HostSpec) (*Host, error) {
 	l.setFile(f)
 	if err := l.startHost(ctx, spec); err != nil {
 		l.setFile(before)
-		return nil, errors.Join(err, l.removeHost(context.WithoutCancel(ctx), spec.Name))
+		return nil, errors.Join(err, l.remove(context.WithoutCancel(ctx), spec.Name))
 	}
 	return l.Host(spec.Name), l.announce()
 }
@@ -220,13 +228,26 @@ func (l *Lab) RemoveHost(ctx context.Context, name string) error {
 		return fmt.Errorf("lab %s has no host %s", l.File.Name, name)
 	}
 	l.setFile(l.File.without(name))
-	return errors.Join(l.removeHost(ctx, name), l.announce())
+	return errors.Join(l.remove(ctx, name), l.announce())
 }
 
-// announce tells hosts that run of those that came or went.
+// RemoveMachine is RemoveHost of a machine outside.
+func (l *Lab) RemoveMachine(ctx context.Context, name string) error {
+	if err := l.relock(); err != nil {
+		return err
+	}
+	defer l.unlock()
+	if !l.File.hasMachine(name) || l.machines[name] == nil {
+		return fmt.Errorf("lab %s has no machine %s outside", l.File.Name, name)
+	}
+	l.setFile(l.File.withoutMachine(name))
+	return errors.Join(l.remove(ctx, name), l.announce())
+}
+
+// announce tells machines that run of those that came or went.
 func (l *Lab) announce() error {
-	for _, h := range l.Hosts() {
-		if err := h.writeHosts(); err != nil {
+	for _, m := range l.Machines() {
+		if err := m.writeHosts(); err != nil {
 			return err
 		}
 	}
@@ -257,6 +278,26 @@ func (l *Lab) Hosts() []*Host {
 		}
 	}
 	return hosts
+}
+
+// Machine is one of the lab's hosts, its router (by the name router), or one of its machines outside; nil if it has none of that name.
+func (l *Lab) Machine(name string) *Machine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.machines[name]
+}
+
+// Machines are all: hosts, the router, and the machines outside, in the order of the file.
+func (l *Lab) Machines() []*Machine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var machines []*Machine
+	for _, name := range l.File.names() {
+		if m := l.machines[name]; m != nil {
+			machines = append(machines, m)
+		}
+	}
+	return machines
 }
 
 // Logs copies the last lines, at most n, of every daemon's log.

@@ -3,9 +3,13 @@ package lab_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
+
+	"github.com/overlane/overlane/examples"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/labtest"
 )
@@ -91,6 +98,163 @@ hosts: [{name: host1}, {name: small, address: 10.9.1.1}]
 	}
 	if out, err := three.Exec(ctx, "ping", "-c1", "-W1", l.Host("host1").Address.String()); err == nil {
 		t.Errorf("a link that is down carries:\n%s", out)
+	}
+}
+
+// A host leaves in the router's name, and nobody outside reaches it unasked. What another network's addresses send passes as it is.
+func TestOutside(t *testing.T) {
+	ctx := t.Context()
+	l := labtest.Up(t, `
+underlay: {mtu: 9000}
+outside:
+  machines: [{name: client}, {name: server, address: 198.51.100.20}]
+  routes:
+  - {to: 192.0.2.0/24, via: [203.0.113.11, 203.0.113.12]}
+  - {to: 192.0.2.128/32, via: [203.0.113.5]}
+hosts: [{name: host1}, {name: edge1, uplink: true, uplinkAddress: 203.0.113.5}, {name: edge2, uplink: true}]
+`)
+	host1, edge1, edge2 := l.Host("host1"), l.Host("edge1"), l.Host("edge2")
+	client, server, router := l.Machine("client"), l.Machine("server"), l.Machine("router")
+	var names []string
+	for _, m := range l.Machines() {
+		names = append(names, m.Name)
+	}
+	if got, want := strings.Join(names, " "), "host1 edge1 edge2 router client server"; got != want || len(l.Hosts()) != 3 || l.Host("client") != nil {
+		t.Errorf("machines %s, want %s; %d hosts", got, want, len(l.Hosts()))
+	}
+	for _, m := range []*lab.Machine{client, server} {
+		tellPeers(t, m)
+	}
+	labtest.Exec(t, host1, "ping", "-c1", "-W5", "client")
+	labtest.Exec(t, client, "ping", "-c1", "-W5", "server")
+	expect(t, "of host1 the client sees", peerSeen(t, host1, "client"), "198.51.100.1")
+	expect(t, "of a machine outside the client sees", peerSeen(t, server, "client"), "198.51.100.20")
+	for _, target := range []string{"host1", "edge1"} {
+		silent(t, client, target)
+	}
+
+	labtest.Exec(t, edge1, "ping", "-c1", "-W5", "-I", "eth1", "203.0.113.1")
+	labtest.Exec(t, client, "ping", "-c1", "-W5", "203.0.113.5")
+	labtest.Exec(t, edge1, "ip", "address", "add", "192.0.2.128/32", "dev", "lo")
+	labtest.Exec(t, client, "ping", "-c1", "-W5", "192.0.2.128")
+	labtest.Exec(t, edge1, "ip", "route", "add", "198.51.100.20", "via", "203.0.113.1", "src", "192.0.2.128")
+	expect(t, "of a public address the server sees", peerSeen(t, edge1, "server"), "192.0.2.128")
+	if got := labtest.Exec(t, edge2, "ip", "-o", "address", "show", "dev", "eth1"); got != "" {
+		t.Errorf("an uplink has an address unasked: %s", got)
+	}
+	expect(t, "several next hops", strings.Join(strings.Fields(labtest.Exec(t, router, "ip", "route", "show", "192.0.2.0/24")), " "),
+		"192.0.2.0/24 nexthop via 203.0.113.11 dev eth1 weight 1 nexthop via 203.0.113.12 dev eth1 weight 1")
+	expect(t, "next hops are chosen by", labtest.Exec(t, router, "cat", "/proc/sys/net/ipv4/fib_multipath_hash_policy"), "1\n")
+
+	for _, cable := range []struct {
+		of  *lab.Machine
+		nic string
+		via string // answers by it
+	}{{host1.Machine, "eth0", "192.168.5.2"}, {edge1.Machine, "eth1", "203.0.113.5"}, {client, "eth0", "client"}, {router, "eth2", "client"}} {
+		if err := cable.of.SetLink(cable.nic, false); err != nil {
+			t.Fatal(err)
+		}
+		silent(t, router, cable.via)
+		if err := cable.of.SetLink(cable.nic, true); err != nil {
+			t.Fatal(err)
+		}
+		labtest.Exec(t, router, "sh", "-c", "until ping -c1 -W1 "+cable.via+"; do :; done")
+	}
+	if err := client.SetLink("eth1", false); err == nil || !strings.Contains(err.Error(), "client has no interface eth1") {
+		t.Errorf("a cable that is not there: %v", err)
+	}
+
+	added, err := l.AddHost(ctx, lab.HostSpec{Name: "edge3", Uplink: true, UplinkAddress: netip.MustParseAddr("203.0.113.12")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	labtest.Exec(t, added, "ping", "-c1", "-W5", "203.0.113.5")
+	labtest.Exec(t, client, "ping", "-c1", "-W5", "203.0.113.12")
+	if err := l.RemoveMachine(ctx, "server"); err != nil {
+		t.Fatal(err)
+	}
+	silent(t, host1, "198.51.100.20")
+	for _, name := range []string{"server", "router", "host1"} {
+		if err := l.RemoveMachine(ctx, name); err == nil {
+			t.Errorf("%s was removed as a machine outside", name)
+		}
+	}
+	if err := l.RemoveHost(ctx, "edge3"); err != nil {
+		t.Fatal(err)
+	}
+	silent(t, client, "203.0.113.12")
+	if err := l.Down(ctx); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, l.Dir, l.File.Name)
+}
+
+// tellPeers has a machine answer on port 80 with the address that it sees its peer at.
+func tellPeers(t *testing.T, m *lab.Machine) {
+	t.Helper()
+	var listener net.Listener
+	listened := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and it ends with this function
+		ns, err := netns.GetFromPath(m.Netns())
+		if err == nil {
+			defer ns.Close()
+			err = netns.Set(ns)
+		}
+		if err == nil {
+			listener, err = net.Listen("tcp4", ":80")
+		}
+		listened <- err
+	}()
+	if err := <-listened; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
+			c.Close()
+		}
+	}()
+}
+
+func peerSeen(t *testing.T, from labtest.Runner, to string) string {
+	t.Helper()
+	return labtest.Exec(t, from, "busybox", "nc", "-w5", to, "80")
+}
+
+// silent fails the test if an address answers.
+func silent(t *testing.T, from labtest.Runner, address string) {
+	t.Helper()
+	if out, err := from.Exec(t.Context(), "ping", "-c1", "-W1", address); err == nil {
+		t.Errorf("%s answers:\n%s", address, out)
+	}
+}
+
+func expect(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s %q, want %q", what, got, want)
+	}
+}
+
+func TestExamples(t *testing.T) {
+	files, err := fs.Glob(examples.Files, "*.lab.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, file := range files {
+		data, err := examples.Files.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lab.Parse(data); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 
@@ -258,7 +422,9 @@ func TestBringUpForAnother(t *testing.T) {
 	if dir == "" {
 		return // it is no test by itself
 	}
-	f, err := lab.Parse([]byte(`hosts: [{name: host1, docker: true}, {name: host2, docker: true}, {name: host3}]`))
+	f, err := lab.Parse([]byte(`
+outside: {machines: [{name: client}]}
+hosts: [{name: host1, docker: true}, {name: host2, docker: true, uplink: true}, {name: host3}]`))
 	if err != nil {
 		t.Fatal(err)
 	}

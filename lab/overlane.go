@@ -89,7 +89,7 @@ func (l *Lab) join(ctx context.Context, h *Host) error {
 	}
 	// The token is not for logs, and an error of Exec has the whole command.
 	if _, err := h.Exec(ctx, "overlane", "join", serverAddress(server), strings.TrimSpace(token), "--name", h.Name,
-		"--address", h.Address.String(), "--uplink", uplink, "--no-start"); err != nil {
+		"--address", h.Address.String(), "--uplink", firstNIC, "--no-start"); err != nil {
 		return errors.New(strings.ReplaceAll(err.Error(), strings.TrimSpace(token), "TOKEN"))
 	}
 	l.done(h.Name, "joined", began)

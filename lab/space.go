@@ -35,9 +35,9 @@ const (
 var firstScript string
 
 // newSpace makes namespaces. Record is called with their first process before anything can keep that alive: if this process
-// dies earlier, so does the space. An empty host makes no mounts: a network only.
-func (l *Lab) newSpace(ctx context.Context, host string, record func(process) error) (*space, error) {
-	cmd := exec.Command("sh", "-c", firstScript, "first", l.Dir, host, l.disk(host))
+// dies earlier, so does the space. An empty name makes no mounts: a network only.
+func (l *Lab) newSpace(ctx context.Context, name string, record func(process) error) (*space, error) {
+	cmd := exec.Command("sh", "-c", firstScript, "first", l.Dir, name, l.disk(name))
 	cmd.Env = plainEnviron("")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: spaceFlags}
 	var stderr strings.Builder

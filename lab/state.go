@@ -17,8 +17,8 @@ type record struct {
 	Binary   string                 `json:"binary"`
 	Owner    process                `json:"owner"`          // that the lab is tied to; none if it is not
 	Disk     string                 `json:"disk,omitempty"` // folder outside of the lab's own
-	Underlay process                `json:"underlay"`
-	Hosts    map[string]*hostRecord `json:"hosts"`
+	Networks map[string]process     `json:"networks"`       // by name: underlay, uplink, internet
+	Hosts    map[string]*hostRecord `json:"hosts"`          // and all other machines
 }
 
 type hostRecord struct {
@@ -81,16 +81,34 @@ func Open(name string, o Options) (*Lab, error) {
 		return nil, err
 	}
 	o.Binary = r.Binary
-	l := &Lab{File: r.File, Dir: dir, options: o, record: r, hosts: map[string]*Host{}, underlay: &space{first: r.Underlay}}
+	l := newLab(r.File, dir, o)
+	l.record = r
+	for name, first := range r.Networks {
+		l.networks[name] = &space{first: first}
+	}
 	for _, spec := range r.File.Hosts {
-		if h := r.Hosts[spec.Name]; h != nil {
-			l.hosts[spec.Name] = newHost(l, spec, &space{first: h.First})
+		if h := newHost(l, spec); l.reopen(h.Machine) {
+			l.hosts[spec.Name] = h
 		}
+	}
+	for _, m := range l.outsiders() {
+		l.reopen(m)
 	}
 	if h := l.hosts[r.File.Server]; h != nil {
 		l.Server = h.serverDaemon()
 	}
 	return l, nil
+}
+
+// reopen finds a machine that has been recorded.
+func (l *Lab) reopen(m *Machine) bool {
+	r := l.record.Hosts[m.Name]
+	if r == nil {
+		return false
+	}
+	m.space = &space{first: r.First}
+	l.machines[m.Name] = m
+	return true
 }
 
 // Abandoned tells whether the lab was tied to a process that has ended. Nothing lives in it any more, or not for long.

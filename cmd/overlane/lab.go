@@ -119,14 +119,14 @@ func openLabs(name string) (labs []*lab.Lab, err error) {
 	return labs, nil
 }
 
-// labHost finds a host by its name, if one lab only has such a one.
-func labHost(labs []*lab.Lab, name string) (*lab.Host, error) {
-	var found *lab.Host
+// labMachine finds a host, or another machine, by its name, if one lab only has such a one.
+func labMachine(labs []*lab.Lab, name string) (*lab.Machine, error) {
+	var found *lab.Machine
 	var all, having []string
 	for _, l := range labs {
 		all = append(all, l.File.Name)
-		if h := l.Host(name); h != nil {
-			found, having = h, append(having, l.File.Name)
+		if m := l.Machine(name); m != nil {
+			found, having = m, append(having, l.File.Name)
 		}
 	}
 	switch {
@@ -177,10 +177,10 @@ func newLabStatus(e *env) *cobra.Command {
 }
 
 func labRows(t *table, l *lab.Lab) {
-	hosts := l.Hosts()
-	for _, h := range hosts {
+	machines := l.Machines()
+	for _, m := range machines {
 		var running, ended []string
-		for name, d := range h.Daemons() {
+		for name, d := range m.Daemons() {
 			if d.Running() {
 				running = append(running, name)
 			} else {
@@ -189,9 +189,9 @@ func labRows(t *table, l *lab.Lab) {
 		}
 		slices.Sort(running)
 		slices.Sort(ended)
-		t.row(l.File.Name, h.Name, h.Address.String(), yesNo(h.Up()), strings.Join(running, " "), strings.Join(ended, " "))
+		t.row(l.File.Name, m.Name, m.Address.String(), yesNo(m.Up()), strings.Join(running, " "), strings.Join(ended, " "))
 	}
-	if len(hosts) == 0 {
+	if len(machines) == 0 {
 		t.row(l.File.Name)
 	}
 }
@@ -201,14 +201,15 @@ func newLabExec(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec HOST -- COMMAND...",
 		Short: "Run a command on a host of a lab",
-		Long:  "Run a command on a host of a lab. docker, ovs-vsctl, overlane and all others find that host's daemons. It exits as the command does.",
-		Args:  cobra.MinimumNArgs(2),
+		Long: "Run a command on a host of a lab, its router or a machine outside. docker, ovs-vsctl, overlane and all others find that host's\n" +
+			"daemons. It exits as the command does.",
+		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			labs, err := openLabs(name)
 			if err != nil {
 				return err
 			}
-			h, err := labHost(labs, args[0])
+			m, err := labMachine(labs, args[0])
 			if err != nil {
 				return err
 			}
@@ -218,29 +219,29 @@ func newLabExec(e *env) *cobra.Command {
 			if len(args) == 0 {
 				return usagef("lab exec wants a command")
 			}
-			return e.execOn(c.Context(), h, args)
+			return e.execOn(c.Context(), m, args)
 		},
 	}
 	c.Flags().SetInterspersed(false) // flags after HOST are the command's
 	labFlag(c, &name)
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		var hosts []string
+		var machines []string
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 		labs, _ := openLabs(name)
 		for _, l := range labs {
-			for _, h := range l.Hosts() {
-				hosts = append(hosts, h.Name)
+			for _, m := range l.Machines() {
+				machines = append(machines, m.Name)
 			}
 		}
-		return hosts, cobra.ShellCompDirectiveNoFileComp
+		return machines, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c
 }
 
-func (e *env) execOn(ctx context.Context, h *lab.Host, argv []string) error {
-	cmd := h.Command(ctx, argv...)
+func (e *env) execOn(ctx context.Context, m *lab.Machine, argv []string) error {
+	cmd := m.Command(ctx, argv...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.in, e.out, e.err
 	if wd, err := os.Getwd(); err == nil {
 		cmd.Dir = wd
@@ -249,7 +250,7 @@ func (e *env) execOn(ctx context.Context, h *lab.Host, argv []string) error {
 	if tty, ok := e.in.(*os.File); ok && terminal(tty) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
 	}
-	err := h.Start(cmd)
+	err := m.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

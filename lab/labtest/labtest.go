@@ -129,12 +129,17 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// Exec runs a command on a host, and fails the test if the command does.
-func Exec(t testing.TB, h *lab.Host, argv ...string) string {
+// Runner is a host or another machine of a lab.
+type Runner interface {
+	Exec(ctx context.Context, argv ...string) (string, error)
+}
+
+// Exec runs a command on a machine, and fails the test if the command does.
+func Exec(t testing.TB, m Runner, argv ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	out, err := h.Exec(ctx, argv...)
+	out, err := m.Exec(ctx, argv...)
 	if err != nil {
 		t.Fatal(err)
 	}
