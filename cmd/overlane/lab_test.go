@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,34 +36,40 @@ func TestLabScripts(t *testing.T) {
 	})
 }
 
-// The commands of docs/lab.md work as they stand there, and its file is one.
+// The commands of docs/lab.md work as they stand there, and its files are some.
 func TestLabDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/lab.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lab.Parse(block(t, document, "yaml")); err != nil {
-		t.Errorf("the file: %v", err)
+	for _, file := range blocks(t, document, "yaml") {
+		if _, err := lab.Parse([]byte(file)); err != nil {
+			t.Errorf("the file: %v\n%s", err, file)
+		}
 	}
 	bin := t.TempDir()
 	if err := os.Symlink(labtest.Binary(t), filepath.Join(bin, "overlane")); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-exc", string(block(t, document, "sh")))
+	cmd := exec.Command("sh", "-exc", strings.Join(blocks(t, document, "sh"), ""))
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "OVERLANE_LAB=article") // other tests have labs, too
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the commands: %v\n%s", err, out)
-		_ = exec.Command(filepath.Join(bin, "overlane"), "lab", "down", "article").Run()
+		for _, name := range []string{"article", "outside"} {
+			_ = exec.Command(filepath.Join(bin, "overlane"), "lab", "down", name).Run()
+		}
 	}
 }
 
-// block is the first code block of a language.
-func block(t *testing.T, document []byte, language string) []byte {
+// blocks are the code blocks of a language.
+func blocks(t *testing.T, document []byte, language string) (all []string) {
 	t.Helper()
-	found := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindSubmatch(document)
-	if found == nil {
+	for _, found := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(document, -1) {
+		all = append(all, string(found[1]))
+	}
+	if all == nil {
 		t.Fatalf("there is no block of %s", language)
 	}
-	return found[1]
+	return all
 }
