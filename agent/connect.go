@@ -22,8 +22,6 @@ func (a *Agent) connect(ctx context.Context) {
 	if a.sw != nil || time.Now().Before(a.retryAt) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
 	if err := a.tryConnect(ctx); err != nil {
 		a.retryAt = time.Now().Add(retryAfter)
 		a.note(inSwitch, err)
@@ -31,9 +29,12 @@ func (a *Agent) connect(ctx context.Context) {
 	}
 	a.note(inSwitch, nil)
 	a.log.Info("connected to Open vSwitch", "datapath", a.layout.Datapath)
+	a.guard(ctx, time.Now())
 }
 
 func (a *Agent) tryConnect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	if a.db == nil {
 		db, err := ovs.Open(ctx, ovs.Config{Socket: filepath.Join(a.config.OVS, "db.sock"), Log: a.log})
 		if err != nil {
@@ -55,7 +56,6 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 	}
 	a.sw, a.stranger = sw, false
 	a.wantResync("connect")
-	a.guard(ctx, time.Now())
 	a.rewire()
 	return nil
 }

@@ -124,11 +124,14 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 	if err != nil {
 		return err
 	}
-	o.Reserved = append(o.Reserved, servers...)
+	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
 	o.Reserved = slices.Compact(o.Reserved)
 	return nil
 }
+
+// azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
+var azureMetadata = netip.AddrFrom4([4]byte{168, 63, 129, 16})
 
 // addressesOf are the server's.
 func addressesOf(server string) ([]netip.Addr, error) {

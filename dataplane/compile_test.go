@@ -20,7 +20,9 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := &view.View{Host: "h0"}
 		v.Apply(randomDelta(rt, true))
-		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}}
+		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}, Outside: 2, Translations: map[model.VNI]dataplane.Translation{
+			1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.17")},
+		}}
 		have := map[dataplane.Subject]dataplane.Entries{}
 		compileAll := func() {
 			clear(have)
@@ -79,6 +81,10 @@ func randomKey(t *rapid.T) view.AddressKey {
 	}
 }
 
+func randomVPC(t *rapid.T) model.VNI {
+	return model.VNI(rapid.SampledFrom([]int{1100, 1101, 2101}).Draw(t, "vpc"))
+}
+
 func randomHost(t *rapid.T) string {
 	return fmt.Sprintf("h%d", rapid.IntRange(0, 3).Draw(t, "host"))
 }
@@ -88,9 +94,12 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	n := func(what string) int { return rapid.IntRange(0, 2).Draw(t, what) }
 	for range n("segments") {
 		key := randomKey(t)
-		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: key.VNI + model.VNI(1000*rapid.IntRange(1, 2).Draw(t, "vpc")), Subnet: fmt.Sprint("blue/s", key.VNI),
+		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: randomVPC(t), Subnet: fmt.Sprint("blue/s", key.VNI),
 			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
+	}
+	for range n("gateways") {
+		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", SNAT: rapid.Bool().Draw(t, "snat")})
 	}
 	for range n("peers") {
 		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
@@ -103,6 +112,9 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	if !complete {
 		for range n("gone segments") {
 			d.GoneSegments = append(d.GoneSegments, randomKey(t).VNI)
+		}
+		for range n("gone gateways") {
+			d.GoneGateways = append(d.GoneGateways, randomVPC(t))
 		}
 		for range n("gone peers") {
 			d.GonePeers = append(d.GonePeers, randomHost(t))

@@ -161,26 +161,26 @@ type Drop struct {
 
 // The reasons, in the order of the tables.
 var (
-	dropPort        = Drop{"unknown-port", "came in by a port that is no endpoint's"}
-	dropVNI         = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
-	dropUnasked     = Drop{"unasked", "from outside, and no endpoint has asked for it"}
-	dropTunnelARP   = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
-	dropDHCP        = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
-	dropProtocol    = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
-	dropStranger    = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
-	dropSpoofed     = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
-	dropARP         = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
-	dropARPUnknown  = Drop{"arp-unknown", "ARP request for an address that no endpoint of the segment has"}
-	dropUnforwarded = Drop{"unforwarded", "multicast of a segment that has no members here"}
-	dropExpired     = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
-	dropBeyond      = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
-	dropMisdirected = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
-	dropNoOutside   = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
+	dropPort         = Drop{"unknown-port", "came in by a port that is no endpoint's"}
+	dropVNI          = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
+	dropUnasked      = Drop{"unasked", "from outside, and no endpoint has asked for it"}
+	dropTunnelARP    = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
+	dropDHCP         = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
+	dropProtocol     = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
+	dropStranger     = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
+	dropSpoofed      = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
+	dropARP          = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
+	dropARPUnknown   = Drop{"arp-unknown", "ARP request for an address that no endpoint of the segment has"}
+	dropUnforwarded  = Drop{"unforwarded", "multicast of a segment that has no members here"}
+	dropExpired      = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
+	dropBeyond       = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
+	dropMisdirected  = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
+	dropNoOutside    = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
 	dropUntranslated = Drop{"untranslated", "for the outside, but its source could not be translated: no port is free, or conntrack takes it for invalid"}
-	dropMoved       = Drop{"moved", "tunnel packet or answer from outside for an endpoint that has moved away"}
-	dropGateway     = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
-	dropNowhere     = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}
-	dropProbe       = Drop{"probe", "probe between hosts from a host that is no peer"}
+	dropMoved        = Drop{"moved", "tunnel packet or answer from outside for an endpoint that has moved away"}
+	dropGateway      = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
+	dropNowhere      = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}
+	dropProbe        = Drop{"probe", "probe between hosts from a host that is no peer"}
 )
 
 // Drops are all reasons.

@@ -30,9 +30,10 @@ import (
 //
 //	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
 //	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
-//	SENDER udp TARGET [the same]
+//	SENDER udp TARGET [the same] [ports SOURCE-DESTINATION]
 //
-// SENDER is an endpoint, or HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI.
+// SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, or HOST< for what comes from outside, by the
+// host's kernel.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -98,7 +99,7 @@ type host struct {
 	sim     *sim.Switch
 }
 
-const tunnelPort = 1
+const tunnelPort, outsidePort = 1, 2
 
 func newNetwork(t *testing.T, intent []byte) *network {
 	objects, err := model.DecodeYAML(intent, "intent.yaml")
@@ -123,6 +124,16 @@ func newHost(v view.View) *host {
 		if a.Host == v.Host {
 			port := uint32(10 + len(h.wiring.Ports))
 			h.wiring.Ports[a.AddressKey], ports[port] = port, a.Endpoint
+		}
+	}
+	for vpc, g := range v.Gateways {
+		if g.SNAT {
+			h.wiring.Outside, ports[outsidePort] = outsidePort, "outside"
+			if h.wiring.Translations == nil {
+				h.wiring.Translations = map[model.VNI]dataplane.Translation{}
+			}
+			n := int(vpc - model.FirstTransitVNI)
+			h.wiring.Translations[vpc] = dataplane.Translation{Zone: uint16(100 + n), Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
 		}
 	}
 	h.entries = dataplane.Compile(&h.view, h.wiring)
@@ -187,6 +198,11 @@ func (n *network) packet(t *testing.T, words []string) (at string, p sim.Packet)
 	sender, what, target := words[0], words[1], netip.MustParseAddr(words[2])
 	src := view.Address{MAC: model.MAC{2, 0xbd, 0, 0, 0, 1}}
 	if hostName, tunnel, ok := strings.Cut(sender, "<"); ok {
+		if at = hostName; tunnel == "" {
+			p.InPort = outsidePort
+			p.Frame = frame(t, n, src, what, target, optionsOf(words))
+			return at, p
+		}
 		outer, vni, _ := strings.Cut(tunnel, "/")
 		number, err := strconv.ParseUint(vni, 10, 24)
 		if err != nil {
@@ -197,12 +213,16 @@ func (n *network) packet(t *testing.T, words []string) (at string, p sim.Packet)
 	} else {
 		at, src, p.InPort = n.find(t, sender)
 	}
+	p.Frame = frame(t, n, src, what, target, optionsOf(words))
+	return at, p
+}
+
+func optionsOf(words []string) map[string]string {
 	options := map[string]string{}
 	for i := 3; i+1 < len(words); i += 2 {
 		options[words[i]] = words[i+1]
 	}
-	p.Frame = frame(t, n, src, what, target, options)
-	return at, p
+	return options
 }
 
 func (n *network) find(t *testing.T, endpoint string) (string, view.Address, uint32) {
@@ -250,6 +270,11 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
 		if what == "udp" {
 			udp := &layers.UDP{SrcPort: 4000, DstPort: 9}
+			if text, given := options["ports"]; given {
+				if _, err := fmt.Sscanf(text, "%d-%d", &udp.SrcPort, &udp.DstPort); err != nil {
+					t.Fatal(err)
+				}
+			}
 			ip.Protocol = layers.IPProtocolUDP
 			if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
 				t.Fatal(err)

@@ -25,9 +25,13 @@ func outsideStatic(w Wiring) []flow.Flow {
 	}
 }
 
+// Ports of translated packets are not below 1024, which servers outside take for a privilege of this host's.
+const firstPort, lastPort = 1024, 65535
+
 func translateSource(g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address}}}}
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart,
+			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}
 }
 
 // departToKernel names the VPC, too: an endpoint may have the address as its own.

@@ -10,10 +10,10 @@ import (
 
 // Soundness says what is wrong with flows and groups as a whole: a flow or group that its Check refuses, a goto, resubmit or ct to a table
 // without a miss flow (priority 0, matching everything), a resubmit that comes back to its own table, two flows that overlap, an unknown or
-// doubled group. Tables that names has must have a miss too; nil asks that only of tables that are gone to, and of table 0.
+// doubled group. Tables that names has must have a miss too, if they have any flow; nil asks that only of tables that are gone to, and of table 0.
 // The error joins all that was found.
 func Soundness(flows []Flow, groups []Group, names TableNames) error {
-	s := soundness{names: names, groups: map[uint32]bool{}, misses: map[uint8]bool{}, next: map[node]map[node]bool{}}
+	s := soundness{names: names, groups: map[uint32]bool{}, used: map[uint8]bool{}, misses: map[uint8]bool{}, next: map[node]map[node]bool{}}
 	s.checkGroups(groups)
 	s.checkFlows(flows)
 	s.checkMisses()
@@ -27,6 +27,7 @@ func Soundness(flows []Flow, groups []Group, names TableNames) error {
 type soundness struct {
 	names    TableNames
 	groups   map[uint32]bool
+	used     map[uint8]bool
 	misses   map[uint8]bool
 	next     map[node]map[node]bool
 	problems []error
@@ -82,6 +83,7 @@ func forOwner(owner string) string {
 
 func (s *soundness) checkFlows(flows []Flow) {
 	for _, f := range flows {
+		s.used[f.Table] = true
 		if err := f.Check(); err != nil {
 			s.complain("%s: %w", s.describe(f), err)
 		}
@@ -123,7 +125,9 @@ func (s *soundness) follow(from node, list []Action) (missing []uint32) {
 func (s *soundness) checkMisses() {
 	tables := map[node]bool{inTable(0): true}
 	for t := range s.names {
-		tables[inTable(t)] = true
+		if s.used[t] {
+			tables[inTable(t)] = true
+		}
 	}
 	for _, to := range s.next {
 		maps.Copy(tables, to)

@@ -28,7 +28,6 @@ group 5: defined twice
 table=answer,priority=10,ip,nw_dst=10.0.0.0/8 actions=group:9: no group 9
 table=locate,priority=9,tp_dst=80 actions=drop (Endpoint x): match on tcp_dst: the match does not say tcp
 table answer: no miss flow
-table deliver: no miss flow
 table 9: no miss flow
 table admit: leads back to itself
 table locate: leads back to itself
