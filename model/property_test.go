@@ -61,7 +61,7 @@ func TestAdmitKeepsEveryRule(t *testing.T) {
 // furnished is a state in which most of what someObject refers to exists.
 func furnished(t *rapid.T) *State {
 	objects, err := DecodeYAML([]byte(`
-- {kind: Host, name: h1, spec: {address: 192.0.2.1, natPrefix: 10.200.0.0/32}}
+- {kind: Host, name: h1, spec: {address: 192.0.2.1, roles: [compute, edge, gateway], natPrefix: 10.200.0.0/32}}
 - {kind: Host, name: h2, spec: {address: 192.0.2.2, mtu: 9000}}
 - {kind: VPC, name: v1}
 - {kind: VPC, name: v2, spec: {mtu: 1350}}
@@ -69,9 +69,11 @@ func furnished(t *rapid.T) *State {
 - {kind: Subnet, name: v2/s1, spec: {cidr: 10.0.0.0/28, vni: 5}}
 - {kind: Endpoint, name: v1/s1/e1, spec: {host: h1}}
 - {kind: Endpoint, name: v1/s1/e2}
+- {kind: Endpoint, name: v1/s1/e3, spec: {host: h1}}
 - {kind: InternetGateway, name: v1}
 - {kind: PublicPool, name: p1, spec: {cidrs: [203.0.113.0/30]}}
 - {kind: PublicIP, name: v1/i1, spec: {endpoint: v1/s1/e1}}
+- {kind: PublicIP, name: v1/i2, spec: {endpoint: v1/s1/e3}}
 `), "furniture")
 	if err != nil {
 		t.Fatal(err)

@@ -143,6 +143,24 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatchTellsPublicIPs: one changes with its endpoint, in NAT address or in status alone.
+func TestWatchTellsPublicIPs(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "POST", "/v1/apply", `{"objects": [
+		{"kind": "InternetGateway", "name": "blue"}, {"kind": "PublicPool", "name": "world", "spec": {"cidrs": ["203.0.113.0/24"]}},
+		{"kind": "Host", "name": "host2", "spec": {"address": "192.168.5.3", "natPrefix": "10.200.0.0/24"}},
+		{"kind": "PublicIP", "name": "blue/web", "spec": {"endpoint": "blue/web/a"}}]}`)
+	publics := api.open(t, "admin", "/v1/watch?kind=pip&after=2")
+	expect(t, publics.until(2), "sync @2")
+	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	expect(t, publics.until(3), "put PublicIP blue/web @3", "sync @3")
+	api.must(t, "PUT", "/v1/endpoints/blue/web/a", `{"spec": {"host": "host2"}}`)
+	expect(t, publics.until(4), "put PublicIP blue/web @4", "sync @4")
+	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	expect(t, publics.until(5), "put PublicIP blue/web @5", "sync @5")
+}
+
 func TestWatchHeartbeat(t *testing.T) {
 	api := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: time.Millisecond})
 	api.must(t, "POST", "/v1/apply", network)
