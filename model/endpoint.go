@@ -84,12 +84,17 @@ func (t *Attachment) check(f *findings, host string) {
 	}
 	f.text("spec.attachment.container", t.Container, maxContainer)
 	f.text("spec.attachment.netns", t.Netns, maxNetns)
-	f.text("spec.attachment.interface", t.Interface, maxInterface)
 	if t.Netns != "" && !strings.HasPrefix(t.Netns, "/") {
 		f.add("spec.attachment.netns", t.Netns, "is not a path from the root", "give it as /run/netns/"+tame(t.Netns)+", for example")
 	}
-	if strings.ContainsAny(t.Interface, "/ ") {
-		f.add("spec.attachment.interface", t.Interface, "is not a name that Linux allows", "call it eth0, for example")
+	f.device("spec.attachment.interface", t.Interface)
+}
+
+// device judges the name of a network interface.
+func (f *findings) device(field, name string) {
+	f.text(field, name, maxInterface)
+	if strings.ContainsAny(name, "/ ") {
+		f.add(field, name, "is not a name that Linux allows", "call it eth0, for example")
 	}
 }
 

@@ -13,6 +13,7 @@ type HostSpec struct {
 	MTU       int          `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP, 626 to 65535; default 1500."`
 	Roles     []string     `json:"roles,omitempty" doc:"What the host is for: compute, edge, gateway; default compute."`
 	NATPrefix netip.Prefix `json:"natPrefix,omitzero" doc:"IPv4 addresses, /8 to /32, that the underlay routes to the host, first and last included: edges reach public addresses of its endpoints by them; disjoint from other hosts' and from public pools; left out: edges send public addresses unchanged. It cannot lose an address in use."`
+	Outside   *HostOutside `json:"outside,omitempty" doc:"How public traffic passes the host, of the role edge or gateway; left out: none does."`
 
 	Identity string `json:"identity,omitempty" doc:"SHA-256 of the public key that the host proves itself with, in hex; written by overlane join; none: nobody may speak for the host."`
 }
@@ -43,6 +44,7 @@ var hostKind = Kind{
 		{"ADDRESS", column(func(s *HostSpec) any { return s.Address })},
 		{"MTU", column(func(s *HostSpec) any { return s.MTU })},
 		{"ROLES", column(func(s *HostSpec) any { return strings.Join(s.Roles, ",") })},
+		{"OUTSIDE", column((*HostSpec).nextHop)},
 		{"READY", statusColumn(func(s *HostStatus) any { return yesNo(s.Ready) })},
 		{"DATAPATH", statusColumn(func(s *HostStatus) any { return s.Datapath })},
 		{"TUNNELS", statusColumn((*HostStatus).tunnelsUp)},
@@ -62,6 +64,12 @@ func (s *HostSpec) Check(name string) Problems {
 	}
 	if least := MinMTU + Overhead; s.MTU != 0 && (s.MTU < least || s.MTU > 65535) {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to 65535", least), "give the underlay's MTU, mostly 1500")
+	}
+	if s.Outside != nil {
+		s.Outside.check(f)
+		if s.Outside.Address.IsValid() && s.Outside.Address.Addr() == s.Address {
+			f.add("spec.outside.address", s.Outside.Address, "is the address of the host's VTEP", "choose another one of the upstream network")
+		}
 	}
 	for i, role := range s.Roles {
 		if !slices.Contains(hostRoles, role) {
@@ -111,6 +119,9 @@ func (s *HostSpec) enter(d *draft, o, _ *Object) {
 	if s.NATPrefix.IsValid() {
 		d.outer.put(d.edit, span{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
 	}
+	if s.Outside != nil {
+		d.nextHops.put(d.edit, s.Outside.Address.Addr(), o.Name)
+	}
 }
 
 func (s *HostSpec) leave(d *draft, o, after *Object) {
@@ -120,6 +131,9 @@ func (s *HostSpec) leave(d *draft, o, after *Object) {
 	}
 	if s.NATPrefix.IsValid() {
 		d.outer.remove(d.edit, span{s.NATPrefix.Addr(), o.Key()})
+	}
+	if s.Outside != nil {
+		release(d, &d.nextHops, s.Outside.Address.Addr(), o.Name)
 	}
 	if after == nil {
 		d.cursors.remove(d.edit, o.Key().String())
@@ -140,6 +154,9 @@ func settleHosts(a *admission, puts []*put) {
 			a.refuse(p, "spec.address", spec.Address, "is the address of Host "+other, "give each host its own")
 			continue
 		}
+		if !a.claimNextHop(p, spec.Outside) {
+			continue
+		}
 		a.draft.put(p.after)
 		a.later(func() { a.outside(p, spec) })
 		if p.before != nil && spec.MTU < p.before.Spec.(*HostSpec).MTU {
@@ -153,9 +170,13 @@ func (a *admission) outside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(spec.Address); ok {
 		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")
 	}
+	if other, taken := a.draft.nextHops.get(spec.Address); taken && other != p.after.Name {
+		a.refuse(p, "spec.address", spec.Address, "is the next hop that leads to Host "+other, "choose another one, or change that first")
+	}
 	if spec.NATPrefix.IsValid() {
 		a.apart(p, "spec.natPrefix", spec.NATPrefix)
 	}
+	a.leadsOutside(p, spec)
 	if p.before == nil {
 		return
 	}

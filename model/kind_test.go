@@ -64,7 +64,7 @@ func TestColumns(t *testing.T) {
 		"PublicIP": &PublicIPStatus{State: PublicPending, Reason: "no host has the role edge", Host: "host0"},
 	}
 	want := map[string]string{
-		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute READY=yes DATAPATH=netdev TUNNELS=1/2 FLOWS=12",
+		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute OUTSIDE= READY=yes DATAPATH=netdev TUNNELS=1/2 FLOWS=12",
 		"VPC":      "NAME=vpc0 MTU=1450 SUBNETS=5 ENDPOINTS=3 READY=2",
 		"Subnet":   "NAME=vpc0/net0 CIDR=10.0.0.0/16 VNI=4096 GATEWAY=10.0.0.1 ENDPOINTS=3 READY=2 FREE=9",
 		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=Unknown REASON=Host host0 is silent",
@@ -74,7 +74,7 @@ func TestColumns(t *testing.T) {
 		"PublicIP":        "NAME=vpc0/ip0 ADDRESS=203.0.113.0 ENDPOINT=vpc0/net0/ep0 NAT-IP=10.200.0.0 HOST=host0 STATE=Pending REASON=no host has the role edge",
 	}
 	without := map[string]string{
-		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute READY=- DATAPATH=- TUNNELS=- FLOWS=-",
+		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute OUTSIDE= READY=- DATAPATH=- TUNNELS=- FLOWS=-",
 		"VPC":      "NAME=vpc0 MTU=1450 SUBNETS=- ENDPOINTS=- READY=-",
 		"Subnet":   "NAME=vpc0/net0 CIDR=10.0.0.0/16 VNI=4096 GATEWAY=10.0.0.1 ENDPOINTS=- READY=- FREE=-",
 		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=- REASON=-",

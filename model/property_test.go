@@ -120,7 +120,8 @@ func someObject(t *rapid.T) Object {
 			Address:   netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
 			MTU:       pick(t, "mtu", 0, 1400, 1500, 9000),
 			Roles:     pick(t, "roles", nil, nil, []string{"edge"}, []string{"compute", "gateway"}),
-			NATPrefix: somePrefix(t, "nat", "", "10.200.0.0/32", "10.200.0.0/31", "10.200.0.2/31", "10.200.0.0/30")}}
+			NATPrefix: somePrefix(t, "nat", "", "10.200.0.0/32", "10.200.0.0/31", "10.200.0.2/31", "10.200.0.0/30"),
+			Outside:   pick(t, "outside", nil, nil, someOutside(t))}}
 	case "InternetGateway":
 		return Object{Kind: "InternetGateway", Name: vpc, Spec: &InternetGatewaySpec{
 			Design: pick(t, "design", "", Distributed, Central), Hosts: pick(t, "over", nil, nil, []string{host}, []string{"h1", "h2"})}}
@@ -149,6 +150,12 @@ func someObject(t *rapid.T) Object {
 		MAC:        pick(t, "mac", MAC{}, MAC{}, MAC{}, MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0x4f, 10, 0, 0, 3}),
 		Attachment: pick(t, "attachment", nil, nil, &Attachment{}),
 		Ephemeral:  rapid.Bool().Draw(t, "ephemeral")}}
+}
+
+func someOutside(t *rapid.T) *HostOutside {
+	return &HostOutside{Interface: "eth1",
+		Address: somePrefix(t, "next hop", "198.51.100.2/24", "198.51.100.3/24", "198.51.100.4/24", "198.51.100.3/29", "192.0.2.3/24", "10.200.0.2/24", "203.0.113.1/24"),
+		Router:  netip.MustParseAddr(pick(t, "router", "198.51.100.1", "198.51.100.1", "198.51.100.6", "192.0.2.9", "10.200.0.9", "203.0.113.9"))}
 }
 
 func somePrefix(t *rapid.T, what string, among ...string) (p netip.Prefix) {
@@ -284,6 +291,16 @@ func poolFor(all map[Key]Object, address netip.Addr) (only string) {
 // danglingPublic: references of what joins a VPC to the world.
 func danglingPublic(all map[Key]Object, o Object) (wrong []string) {
 	switch s := o.Spec.(type) {
+	case *HostSpec:
+		if s.Outside == nil {
+			return nil
+		}
+		if !slices.Contains(s.Roles, RoleEdge) && !slices.Contains(s.Roles, RoleGateway) {
+			wrong = append(wrong, o.Name+" has no use for its outside")
+		}
+		if s.NATPrefix.IsValid() && s.NATPrefix.Contains(s.Outside.Address.Addr()) {
+			wrong = append(wrong, o.Name+" has its next hop as a NAT address")
+		}
 	case *InternetGatewaySpec:
 		if _, ok := all[Key{"VPC", o.Name}]; !ok {
 			wrong = append(wrong, "gateway "+o.Name+" is of no VPC")
@@ -312,6 +329,9 @@ func outer(o Object) (cidrs []netip.Prefix) {
 		cidrs = append(cidrs, netip.PrefixFrom(s.Address, 32))
 		if s.NATPrefix.IsValid() {
 			cidrs = append(cidrs, s.NATPrefix)
+		}
+		if s.Outside != nil {
+			cidrs = append(cidrs, netip.PrefixFrom(s.Outside.Address.Addr(), 32))
 		}
 	case *PublicPoolSpec:
 		cidrs = s.CIDRs
@@ -422,8 +442,13 @@ func clash(x, y Object) []string {
 	both := func(what any) []string { return []string{fmt.Sprintf("%s and %s have %v", x.Name, y.Name, what)} }
 	switch a := x.Spec.(type) {
 	case *HostSpec:
-		if b := y.Spec.(*HostSpec); a.Address == b.Address {
+		b := y.Spec.(*HostSpec)
+		if a.Address == b.Address {
 			return both(a.Address)
+		}
+		if a.Outside != nil && b.Outside != nil && a.Outside.Address.Overlaps(b.Outside.Address) &&
+			(a.Outside.Address.Bits() != b.Outside.Address.Bits() || a.Outside.Router != b.Outside.Router) {
+			return both(a.Outside.Address)
 		}
 	case *VPCSpec:
 		if b := y.Spec.(*VPCSpec); a.TransitVNI == b.TransitVNI && a.TransitVNI != 0 {
@@ -614,7 +639,7 @@ func dump(s *State) (lines []string) {
 		}
 	}
 	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
-		seats(s.roles), seats(s.passes), index(s.outer), index(s.public), index(s.publicOf), index(s.nat))
+		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {

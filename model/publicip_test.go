@@ -9,7 +9,7 @@ import (
 
 // What a public IP waits for is told in the order of a packet's way.
 func TestPublicIPStatus(t *testing.T) {
-	const host, edge, public = "{kind: Host, name: h1, spec: {address: 192.0.2.1, natPrefix: 10.200.0.0/32}}", "{kind: Host, name: e1, spec: {address: 192.0.2.2, roles: [edge]}}", "{kind: PublicIP, name: v/i, spec: {endpoint: v/s/e}}"
+	const host, edge, public = "{kind: Host, name: h1, spec: {address: 192.0.2.1, natPrefix: 10.200.0.0/32}}", "{kind: Host, name: e1, spec: {address: 192.0.2.2, roles: [edge], outside: {interface: eth1, address: 198.51.100.2/24, router: 198.51.100.1}}}", "{kind: PublicIP, name: v/i, spec: {endpoint: v/s/e}}"
 	ready := &EndpointStatus{State: Ready}
 	for _, c := range []struct {
 		put      []string
@@ -24,6 +24,8 @@ func TestPublicIPStatus(t *testing.T) {
 			want: PublicIPStatus{State: PublicPending, Host: "h1", Reason: "Host h1 has all of its 1 NAT address in 10.200.0.0/32 taken; give it a larger natPrefix, or release one"}},
 		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: h1}}", "{kind: InternetGateway, name: v, spec: {design: central}}"},
 			want: PublicIPStatus{State: PublicPending, Host: "h1", Form: "central: by way of a gateway", Reason: "no host has the role gateway"}},
+		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: h1}}", "{kind: Host, name: e1, spec: {address: 192.0.2.2}}"},
+			want: PublicIPStatus{State: PublicPending, Host: "h1", Form: "distributed: natted via 10.200.0.0", Reason: "edge e1 has no outside"}},
 		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: h1}}"},
 			want: PublicIPStatus{State: PublicPending, Host: "h1", Form: "distributed: natted via 10.200.0.0", Reason: "no edge is ready; Host e1 has not reported yet"}},
 		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: h1}}"}, edge: &HostStatus{Reason: "silent since noon"},
@@ -113,7 +115,8 @@ func TestReleasedNATAddressRests(t *testing.T) {
 func TestGatewayHosts(t *testing.T) {
 	r := outward(network(1))
 	for i, roles := range [][]string{{"edge"}, {"gateway"}, {"edge", "gateway"}} {
-		r.Put = append(r.Put, Object{Kind: "Host", Name: fmt.Sprintf("e%d", i), Spec: &HostSpec{Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Roles: roles}})
+		r.Put = append(r.Put, Object{Kind: "Host", Name: fmt.Sprintf("e%d", i), Spec: &HostSpec{Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Roles: roles,
+			Outside: &HostOutside{Interface: "eth1", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(2 + i)}), 24), Router: netip.MustParseAddr("198.51.100.1")}}})
 	}
 	state := stateOf(t, r)
 	for want, spec := range map[string]*InternetGatewaySpec{"[e0 e2]": {}, "[e1 e2]": {Design: Central}, "[e2]": {Hosts: []string{"e2"}}} {
@@ -124,6 +127,21 @@ func TestGatewayHosts(t *testing.T) {
 		status := Summarise(commit(state, changes), Key{"InternetGateway", "vpc0"}, Measured{}).(*InternetGatewayStatus)
 		if got := fmt.Sprint(status.Hosts); got != want || status.PublicIPs != 1 || status.Reason != "" {
 			t.Errorf("got %+v, want the hosts %s", status, want)
+		}
+	}
+	for want, without := range map[string][]string{"edge e2 has no outside": {"e2"}, "edges e0, e2 have no outside": {"e0", "e2"}} {
+		for _, name := range without {
+			spec := *state.Host(name)
+			spec.Outside = nil
+			state = commit(state, []Change{{Action: Update, After: &Object{Kind: "Host", Name: name, Spec: &spec}}})
+		}
+		changes, err := Admit(state, Request{Put: []Object{{Kind: "InternetGateway", Name: "vpc0", Spec: &InternetGatewaySpec{Hosts: without}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := Summarise(commit(state, changes), Key{"InternetGateway", "vpc0"}, Measured{}).(*InternetGatewayStatus)
+		if len(status.Hosts) > 0 || status.Reason != want {
+			t.Errorf("got %+v, want the reason %q", status, want)
 		}
 	}
 	for range state.GatewayHosts("vpc1") {

@@ -131,10 +131,19 @@ func (a *admission) apart(p *put, field string, cidr netip.Prefix) {
 			return
 		}
 	}
-	for address, host := range d.hostAt.from(cidr.Addr()) {
-		if cidr.Contains(address) {
-			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, the address of Host %s", address, host), "choose a CIDR without it")
-		}
-		return
+	if a.apartFrom(p, field, cidr, d.hostAt, "the address of") {
+		a.apartFrom(p, field, cidr, d.nextHops, "the next hop that leads to")
 	}
+}
+
+// apartFrom refuses a CIDR that has an address of a host in it; what says which. It reports whether it has none.
+func (a *admission) apartFrom(p *put, field string, cidr netip.Prefix, hosts tree[netip.Addr, string], what string) bool {
+	for address, host := range hosts.from(cidr.Addr()) {
+		if cidr.Contains(address) {
+			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, %s Host %s", address, what, host), "choose a CIDR without it")
+			return false
+		}
+		break
+	}
+	return true
 }

@@ -7,17 +7,26 @@ import (
 
 func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
 	status := &InternetGatewayStatus{PublicIPs: s.CountUnder("PublicIP", vpc)}
-	for o := range s.GatewayHosts(vpc) {
+	for o := range s.Passages(vpc) {
 		status.Hosts = append(status.Hosts, o.Name)
 	}
 	if spec := s.InternetGateway(vpc); spec != nil && len(status.Hosts) == 0 {
-		status.Reason = noWay(spec)
+		status.Reason = noWay(s, vpc, spec)
 	}
 	return status
 }
 
-// noWay says why a gateway leads nowhere.
-func noWay(spec *InternetGatewaySpec) string { return "no host has the role " + spec.Role() }
+// noWay says why a gateway leads nowhere: nobody has the role, or an outside.
+func noWay(s *State, vpc string, spec *InternetGatewaySpec) string {
+	switch names, total := naming(s.GatewayHosts(vpc)); total {
+	case 0:
+		return "no host has the role " + spec.Role()
+	case 1:
+		return fmt.Sprintf("%s %s has no outside", spec.Role(), names)
+	default:
+		return fmt.Sprintf("%ss %s have no outside", spec.Role(), names)
+	}
+}
 
 func summarisePool(s *State, name string) *PublicPoolStatus {
 	status := &PublicPoolStatus{Used: s.countPublicIn(name)}
@@ -84,8 +93,8 @@ func (s *State) natShort(spec *PublicIPSpec) string {
 
 // unled says why public traffic passes no host; empty if one of those that it may pass is ready.
 func unled(s *State, vpc string, gateway *InternetGatewaySpec, m Measured) string {
-	why := noWay(gateway)
-	for o := range s.GatewayHosts(vpc) {
+	why := noWay(s, vpc, gateway)
+	for o := range s.Passages(vpc) {
 		status := m.Host(o.Name)
 		switch {
 		case status == nil:

@@ -24,6 +24,7 @@ type State struct {
 	cursors tree[string, cursor]     // subnet, "PublicPool NAME" or "Host NAME" -> where allocation of addresses goes on
 
 	outer    tree[span, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
+	nextHops tree[netip.Addr, string] // address of the outside -> host
 	roles    tree[pair, *Object]      // role, host -> host
 	passes   tree[pair, *Object]      // host, VPC -> InternetGateway that names the host
 	public   tree[place, string]      // PublicPool, address -> PublicIP
@@ -80,6 +81,7 @@ func NewState() *State {
 		cursors: tree[string, cursor]{compare: strings.Compare},
 
 		outer:    tree[span, netip.Prefix]{compare: span.compare},
+		nextHops: tree[netip.Addr, string]{compare: netip.Addr.Compare},
 		roles:    tree[pair, *Object]{compare: pair.compare},
 		passes:   tree[pair, *Object]{compare: pair.compare},
 		public:   tree[place, string]{compare: place.compare},
@@ -315,6 +317,28 @@ func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for _, name := range spec.Hosts {
 			if o := s.Get(Key{"Host", name}); o != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// Passages goes over those of [State.GatewayHosts] that have an outside.
+func (s *State) Passages(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for o := range s.GatewayHosts(vpc) {
+			if o.Spec.(*HostSpec).Outside != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// HostsUpstream goes over the hosts whose outside is of an upstream network, by their next hops.
+func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for address, host := range s.nextHops.from(network.Masked().Addr()) {
+			if !network.Contains(address) || !yield(s.Get(Key{"Host", host})) {
 				return
 			}
 		}

@@ -85,7 +85,7 @@ type SubnetStatus struct {
 
 // InternetGatewayStatus says over which hosts a gateway leads, and for whom; see [Summarise].
 type InternetGatewayStatus struct {
-	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes, by name."`
+	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes: those that have an outside, by name."`
 	PublicIPs int      `json:"publicIPs" doc:"Public IPs of the VPC."`
 	Reason    string   `json:"reason,omitempty" doc:"Why nothing can pass."`
 }

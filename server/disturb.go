@@ -82,7 +82,7 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 }
 
 func hostsOver(s *model.State, vpc string) (names []string) {
-	for o := range s.GatewayHosts(vpc) {
+	for o := range s.Passages(vpc) {
 		names = append(names, o.Name)
 	}
 	slices.Sort(names)

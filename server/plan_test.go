@@ -66,8 +66,8 @@ spec: {host: h2, address: 10.0.0.3}
 func TestPlanDisturbs(t *testing.T) {
 	before := admitted(t, model.NewState(), `
 - {kind: Host, name: h1, spec: {address: 192.168.5.2, natPrefix: 10.200.1.0/24}}
-- {kind: Host, name: e1, spec: {address: 192.168.5.3, roles: [edge, gateway]}}
-- {kind: Host, name: e2, spec: {address: 192.168.5.4, roles: [edge, gateway]}}
+- {kind: Host, name: e1, spec: {address: 192.168.5.3, roles: [edge, gateway], outside: {interface: eth1, address: 198.51.100.3/24, router: 198.51.100.1}}}
+- {kind: Host, name: e2, spec: {address: 192.168.5.4, roles: [edge, gateway], outside: {interface: eth1, address: 198.51.100.4/24, router: 198.51.100.1}}}
 - {kind: VPC, name: blue}
 - {kind: Subnet, name: blue/web, spec: {cidr: 10.0.0.0/24}}
 - {kind: Endpoint, name: blue/web/a, spec: {host: h1}}

@@ -1,0 +1,135 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// HostOutside is how a host is reached from the upstream network, and how it reaches that.
+type HostOutside struct {
+	Interface string       `json:"interface" doc:"NIC on the upstream network, which Overlane has for itself: it becomes a port of the integration bridge."`
+	Address   netip.Prefix `json:"address" doc:"Next hop by which the upstream router reaches this host, with the network's prefix length, like 203.0.113.11/24; unique; another host of the same network takes it over if this one dies."`
+	Router    netip.Addr   `json:"router" doc:"Upstream router, inside that network; the same for all hosts of it."`
+}
+
+// MAC is the fixed MAC of the next hop, whichever host has it.
+func (h *HostOutside) MAC() MAC {
+	a := h.Address.Addr().As4()
+	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
+}
+
+func (h *HostOutside) check(f *findings) {
+	if h.Interface == "" {
+		f.add("spec.outside.interface", nil, "is missing", "name the NIC on the upstream network")
+	}
+	f.device("spec.outside.interface", h.Interface)
+	if h.checkAddress(f) {
+		h.checkRouter(f)
+	}
+}
+
+func (h *HostOutside) checkAddress(f *findings) bool {
+	const field, remedy = "spec.outside.address", "give an IPv4 address of the upstream network with its prefix length, like 203.0.113.11/24"
+	at := h.Address.Addr()
+	switch {
+	case !h.Address.IsValid():
+		f.add(field, nil, "is missing", remedy)
+	case !at.Is4():
+		f.add(field, h.Address, "is IPv6, which the outside does not have yet", remedy)
+	case h.Address.Bits() < 8 || h.Address.Bits() > 30:
+		f.add(field, h.Address, fmt.Sprintf("has a prefix of /%d, not from /8 to /30", h.Address.Bits()), remedy)
+	case !unicast(at):
+		f.add(field, h.Address, "is not an address that a router can reach", remedy)
+	case at == h.Address.Masked().Addr():
+		f.add(field, h.Address, "is the network address of "+h.Address.Masked().String(), remedy)
+	case at == Broadcast(h.Address.Masked()):
+		f.add(field, h.Address, "is the broadcast address of "+h.Address.Masked().String(), remedy)
+	default:
+		return true
+	}
+	return false
+}
+
+func (h *HostOutside) checkRouter(f *findings) {
+	const field = "spec.outside.router"
+	network := h.Address.Masked()
+	remedy := "give the address of the upstream router in " + network.String()
+	switch {
+	case !h.Router.IsValid():
+		f.add(field, nil, "is missing", remedy)
+	case !network.Contains(h.Router):
+		f.add(field, h.Router, "is outside "+network.String(), remedy)
+	case h.Router == network.Addr():
+		f.add(field, h.Router, "is the network address of "+network.String(), remedy)
+	case h.Router == Broadcast(network):
+		f.add(field, h.Router, "is the broadcast address of "+network.String(), remedy)
+	case h.Router == h.Address.Addr():
+		f.add(field, h.Router, "is the host's own next hop", remedy)
+	}
+}
+
+// nextHop is the address by which the host is reached from outside, as a table shows it.
+func (s *HostSpec) nextHop() any {
+	if s.Outside == nil {
+		return nil
+	}
+	return s.Outside.Address
+}
+
+// claimNextHop judges the next hop that a host names. False: another host has it.
+func (a *admission) claimNextHop(p *put, outside *HostOutside) bool {
+	if outside == nil {
+		return true
+	}
+	other, taken := a.draft.nextHops.get(outside.Address.Addr())
+	if taken {
+		a.refuse(p, "spec.outside.address", outside.Address, "is the next hop that leads to Host "+other, "give each host its own")
+	}
+	return !taken
+}
+
+// leadsOutside refuses an outside that is of no use to the host, or that others contradict. It is asked when every put is in the draft.
+func (a *admission) leadsOutside(p *put, spec *HostSpec) {
+	if spec.Outside == nil {
+		return
+	}
+	const field = "spec.outside.address"
+	address := spec.Outside.Address
+	if !slices.Contains(spec.Roles, RoleEdge) && !slices.Contains(spec.Roles, RoleGateway) {
+		a.refuse(p, "spec.outside", nil, "is of no use to a host of the roles "+strings.Join(spec.Roles, ", ")+": no public traffic passes it",
+			"give the host the role edge or gateway, or leave outside out")
+	}
+	if holder, ok := a.draft.holderOf(address.Addr()); ok {
+		a.refuse(p, field, address, "is an address of "+holder.String(), "choose another one, or change that first")
+	}
+	if other, taken := a.draft.hostAt.get(address.Addr()); taken && other != p.after.Name {
+		a.refuse(p, field, address, "is the address of Host "+other, "choose another one of the upstream network")
+	}
+	a.sameUpstream(p, spec.Outside)
+}
+
+// sameUpstream refuses an outside whose network another host describes otherwise. All others agree, so only the neighbours can be in the way.
+func (a *admission) sameUpstream(p *put, outside *HostOutside) {
+	d := a.draft
+	i := d.nextHops.rank(outside.Address.Addr())
+	for _, near := range []int{i - 1, i + 1} {
+		_, name, ok := d.nextHops.at(near)
+		if !ok {
+			continue
+		}
+		other := d.Host(name).Outside
+		switch {
+		case !other.Address.Overlaps(outside.Address):
+		case other.Address.Bits() != outside.Address.Bits():
+			a.refuse(p, "spec.outside.address", outside.Address, fmt.Sprintf("is in the network of Host %s, whose prefix length is /%d", name, other.Address.Bits()),
+				"give all hosts of the network the same prefix length")
+			return
+		case other.Router != outside.Router:
+			a.refuse(p, "spec.outside.router", outside.Router, fmt.Sprintf("is not %s, the router of Host %s in the same network", other.Router, name),
+				"give all hosts of the network the same router")
+			return
+		}
+	}
+}
