@@ -234,7 +234,7 @@ func (a *Agent) countDrops(ctx context.Context) {
 	if a.sw == nil || a.resync != "" {
 		return
 	}
-	names := dataplane.DropCounters(a.wiring)
+	names := dataplane.DropCounters(&a.view, a.wiring)
 	counts, err := a.sw.FlowCounts(ctx, slices.Collect(maps.Keys(names))...)
 	if err != nil {
 		a.log.Warn("read drop counters", "err", err)

@@ -116,9 +116,9 @@ func (z *zones) translations(from netip.Prefix) map[model.VNI]dataplane.Translat
 // rezone follows the gateways of the view. Flows of a VPC that is gone are out of the switch before its zone is flushed.
 func (a *Agent) rezone() {
 	want := map[model.VNI]bool{}
-	for vpc, g := range a.view.Gateways {
-		if g.SNAT {
-			want[vpc] = true
+	for _, s := range a.view.Segments {
+		if _, ok := a.view.Gateways[s.VPC]; ok {
+			want[s.VPC] = true
 		}
 	}
 	changed, err := a.zones.give(want, a.complete)
@@ -127,14 +127,13 @@ func (a *Agent) rezone() {
 	}
 	a.note(inZones, err)
 	now := a.zones.translations(a.config.NATRange)
-	for vpc := range maps.Keys(now) {
-		if now[vpc] != a.wiring.Translations[vpc] {
-			a.touched[dataplane.Subject{VPC: vpc}] = true
-		}
-	}
-	for vpc := range a.wiring.Translations {
-		if _, ok := now[vpc]; !ok {
-			a.touched[dataplane.Subject{VPC: vpc}] = true
+	for _, list := range []map[model.VNI]dataplane.Translation{now, a.wiring.Translations} {
+		for vpc := range list {
+			if now[vpc] != a.wiring.Translations[vpc] {
+				for _, s := range dataplane.OfVPC(&a.view, vpc) {
+					a.touched[s] = true
+				}
+			}
 		}
 	}
 	a.wiring.Translations = now

@@ -24,6 +24,7 @@ func belongs(s view.Segment) []flow.Action {
 // admitStatic also takes the probes between hosts, which ride a VNI of their own; verify knows the peers.
 func admitStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
+		{Table: tableEnter, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAdmit}}},
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(model.ProbeVNI)),
 			Actions: []flow.Action{
 				copyAll(flow.TunSrc, foundVTEP.Field),

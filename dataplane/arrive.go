@@ -9,12 +9,19 @@ import (
 
 func arriveTranslated(w Wiring, g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, inPort(w.Outside), flow.Eq(flow.IPDst, flow.Addr(t.Address))),
-		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+}
+
+// arrivePublic opens the endpoint to whatever is sent to its public address.
+func arrivePublic(p view.Public, t Translation) flow.Flow {
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Known()))),
+		Actions: []flow.Action{set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen),
+			flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}}}}
 }
 
 // arrivedOf takes what is of a connection, be it an ICMP error about one, to the endpoint that has it.
-func arrivedOf(w Wiring) flow.Flow {
-	return flow.Flow{Table: tableArrived, Priority: prioNormal, Match: flow.On(flow.IP, inPort(w.Outside), known),
+func arrivedOf(priority uint16, match ...flow.Part) flow.Flow {
+	return flow.Flow{Table: tableArrived, Priority: priority, Match: flow.On(append(match, flow.IP)...),
 		Actions: []flow.Action{
 			flow.DecTTL{},
 			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},

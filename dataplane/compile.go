@@ -23,6 +23,8 @@ type Wiring struct {
 	Watched  map[string]uint32 // tunnel ports with BFD (RFC 5880), by the peer host at their end
 	External uint32            // the interface on the upstream network; 0: this host is no passage
 	Router   model.MAC         // of the upstream router; zero: not known yet
+	Underlay uint32            // on an edge: the host's kernel, which forwards to the hosts' own addresses on the underlay; 0: it does not
+	Edges    map[string]uint32 // by edge: the host's kernel, which forwards to that edge
 }
 
 // Translation is what this host has given a VPC to translate with.
@@ -46,6 +48,8 @@ func (e *Entries) add(more Entries) {
 // whose flows every host has.
 type Subject struct {
 	VPC     model.VNI // its transit VNI
+	Public  netip.Addr
+	NextHop string // host
 	Segment model.VNI
 	Peer    string
 	Address view.AddressKey
@@ -62,9 +66,15 @@ func Compile(v *view.View, w Wiring) Entries {
 
 // Subjects are all that ask for flows in a view, in a stable order.
 func Subjects(v *view.View) []Subject {
-	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
+	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Publics)+len(v.NextHops)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
 	for vpc := range v.Gateways {
 		subjects = append(subjects, Subject{VPC: vpc})
+	}
+	for address := range v.Publics {
+		subjects = append(subjects, Subject{Public: address})
+	}
+	for host := range v.NextHops {
+		subjects = append(subjects, Subject{NextHop: host})
 	}
 	for vni := range v.Segments {
 		subjects = append(subjects, Subject{Segment: vni})
@@ -82,6 +92,8 @@ func Subjects(v *view.View) []Subject {
 func compareSubjects(a, b Subject) int {
 	return cmp.Or(
 		cmp.Compare(a.VPC, b.VPC),
+		a.Public.Compare(b.Public),
+		strings.Compare(a.NextHop, b.NextHop),
 		cmp.Compare(a.Segment, b.Segment),
 		strings.Compare(a.Peer, b.Peer),
 		cmp.Compare(a.Address.VNI, b.Address.VNI),
@@ -94,7 +106,15 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 	switch {
 	case s.VPC != 0:
 		if gateway, ok := v.Gateways[s.VPC]; ok {
-			return compileGateway(w, gateway)
+			return compileGateway(v, w, gateway)
+		}
+	case s.Public.IsValid():
+		if public, ok := v.Publics[s.Public]; ok {
+			return compilePublic(v, w, public)
+		}
+	case s.NextHop != "":
+		if n, ok := v.NextHops[s.NextHop]; ok {
+			return compileNextHop(v, w, n)
 		}
 	case s.Segment != 0:
 		if segment, ok := v.Segments[s.Segment]; ok {
@@ -102,27 +122,28 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 		}
 	case s.Peer != "":
 		if peer, ok := v.Peers[s.Peer]; ok {
-			return Entries{Flows: []flow.Flow{verifyPeer(w, peer)}}
+			return compilePeer(w, peer)
 		}
 	case s.Address.VNI != 0:
 		if a, ok := v.Addresses[s.Address]; ok {
 			return compileAddress(v, w, a)
 		}
 	default:
-		return compileStatic(w)
+		return compileStatic(v, w)
 	}
 	return Entries{}
 }
 
-func compileStatic(w Wiring) Entries {
+func compileStatic(v *view.View, w Wiring) Entries {
 	var e Entries
 	parts := [][]flow.Flow{
 		admitStatic(w), sourceStatic(w), judgeStatic(w), answerStatic(), replyStatic(),
 		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameStatic(),
 	}
-	if w.Outside != 0 {
+	if w.hasOutside() {
 		parts = append(parts, outsideStatic(w))
 	}
+	parts = append(parts, passageStatic(v, w))
 	for _, part := range parts {
 		e.Flows = append(e.Flows, part...)
 	}
@@ -143,7 +164,7 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 			e.Flows = append(e.Flows, forwardFlood(s))
 		}
 	}
-	if g, ok := v.Gateways[s.VPC]; ok && w.leads(g) {
+	if _, ok := w.translates(s.VPC); ok {
 		e.Flows = append(e.Flows, locateUnknown(s))
 	}
 	for i := range e.Flows {
@@ -152,22 +173,33 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 	return e
 }
 
-func compileGateway(w Wiring, g view.Gateway) Entries {
-	if !w.leads(g) {
-		return Entries{}
-	}
-	t := w.Translations[g.VPC]
-	e := Entries{Flows: []flow.Flow{locateOutside(g), arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t)}}
-	for i := range e.Flows {
-		e.Flows[i].Owner = "InternetGateway " + g.Name
+func compilePeer(w Wiring, p view.Peer) Entries {
+	e := Entries{Flows: []flow.Flow{verifyPeer(w, p)}}
+	if port, ok := w.Watched[p.Host]; ok {
+		e.Flows = append(e.Flows, enterWatched(w, p.Host, port))
 	}
 	return e
 }
 
-// leads tells whether a gateway is a way outside on this host.
-func (w Wiring) leads(g view.Gateway) bool {
-	_, translated := w.Translations[g.VPC]
-	return w.Outside != 0 && g.SNAT && translated
+func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
+	var e Entries
+	if g.Design == model.Central {
+		e.Flows = append(e.Flows, admitTransit(v, w, g)...)
+	}
+	if t, ok := w.translates(g.VPC); ok {
+		e.Flows = append(e.Flows, locateOutside(g))
+		if g.SNAT && w.Outside != 0 {
+			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t))
+		}
+		e.Groups = append(e.Groups, passageGroup(v, w, g))
+	}
+	for i := range e.Flows {
+		e.Flows[i].Owner = "InternetGateway " + g.Name
+	}
+	for i := range e.Groups {
+		e.Groups[i].Owner = "InternetGateway " + g.Name
+	}
+	return e
 }
 
 func compileAddress(v *view.View, w Wiring, a view.Address) Entries {
@@ -202,12 +234,7 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 			subjects = append(subjects, s)
 		}
 	}
-	for _, g := range d.Gateways {
-		affectedByGateway(v, g.VPC, add)
-	}
-	for _, vpc := range d.GoneGateways {
-		affectedByGateway(v, vpc, add)
-	}
+	affectedOutside(v, d, add)
 	for _, s := range d.Segments {
 		if known, had := v.Segments[s.VNI]; had && known.VPC == s.VPC {
 			add(Subject{Segment: s.VNI})
@@ -235,13 +262,54 @@ func Affected(v *view.View, d view.Delta) (subjects []Subject, ok bool) {
 	return subjects, true
 }
 
-// affectedByGateway walks the segments: what none of them has is outside only if there is a way there.
+func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
+	for _, g := range d.Gateways {
+		affectedByGateway(v, g.VPC, add)
+	}
+	for _, vpc := range d.GoneGateways {
+		affectedByGateway(v, vpc, add)
+	}
+	for _, p := range d.Publics {
+		add(Subject{Public: p.Address})
+	}
+	for _, address := range d.GonePublics {
+		add(Subject{Public: address})
+	}
+	if len(d.NextHops)+len(d.GoneNextHops) > 0 {
+		add(Subject{})
+		affectedNextHops(v, add)
+	}
+	for _, n := range d.NextHops {
+		add(Subject{NextHop: n.Host})
+	}
+}
+
+// affectedByGateway walks the segments and public addresses of a VPC: what none of its subnets has is outside only if there is a way there.
 func affectedByGateway(v *view.View, vpc model.VNI, add func(Subject)) {
-	add(Subject{VPC: vpc})
+	for _, s := range OfVPC(v, vpc) {
+		add(s)
+	}
+}
+
+// OfVPC are the subjects that a VPC's way outside concerns.
+func OfVPC(v *view.View, vpc model.VNI) []Subject {
+	subjects := []Subject{{VPC: vpc}}
 	for vni, s := range v.Segments {
 		if s.VPC == vpc {
-			add(Subject{Segment: vni})
+			subjects = append(subjects, Subject{Segment: vni})
 		}
+	}
+	for address, p := range v.Publics {
+		if p.VPC == vpc {
+			subjects = append(subjects, Subject{Public: address})
+		}
+	}
+	return subjects
+}
+
+func affectedNextHops(v *view.View, add func(Subject)) {
+	for host := range v.NextHops {
+		add(Subject{NextHop: host})
 	}
 }
 
@@ -268,6 +336,17 @@ func affectedByPeer(v *view.View, host string, add func(Subject)) {
 			add(Subject{Address: key})
 		}
 	}
+	for vpc, g := range v.Gateways {
+		if slices.Contains(g.Passages, host) {
+			add(Subject{VPC: vpc})
+		}
+	}
+	for address, p := range v.Publics {
+		if p.Host == host {
+			add(Subject{Public: address})
+		}
+	}
+	affectedNextHops(v, add)
 }
 
 // affectedByAddress: an address of this host is also a copy of its segment's multicast.
@@ -279,9 +358,9 @@ func affectedByAddress(v *view.View, key view.AddressKey, host string, add func(
 }
 
 // DropCounters names the counters of dropped packets: cookie of the flow -> name of the reason.
-func DropCounters(w Wiring) map[uint64]string {
+func DropCounters(v *view.View, w Wiring) map[uint64]string {
 	names := map[uint64]string{}
-	for _, f := range compileStatic(w).Flows {
+	for _, f := range compileStatic(v, w).Flows {
 		if reason, ok := strings.CutPrefix(f.Owner, dropOwner); ok {
 			names[f.Cookie()] = reason
 		}

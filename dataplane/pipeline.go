@@ -33,7 +33,11 @@ type Table struct {
 
 // The tables a packet walks through, then the subroutines (looked up by resubmit; they only set slots).
 const (
-	tableAdmit uint8 = iota
+	tableEnter uint8 = iota
+	tableAdmit
+	tableUpstream
+	tableOutbound
+	tableInbound
 	tableArrive
 	tableArrived
 	tableSource
@@ -53,7 +57,11 @@ const (
 
 // Tables is the pipeline. docs/pipeline.md is printed from it.
 var Tables = []Table{
+	{tableEnter, "enter", "Takes what comes by a watched tunnel for what comes by the tunnel port that all share.", "on to admit"},
 	{tableAdmit, "admit", "Which segment the packet belongs to: that of its port, or that of its VNI.", "drop: a port or a VNI that carries no segment here"},
+	{tableUpstream, "upstream", "On a passage: what its upstream network sends to one of the next hops.", "drop: for none of them"},
+	{tableOutbound, "outbound", "On a passage: whether a host's packet for the outside comes from the host that has its public source.", "drop: it does not"},
+	{tableInbound, "inbound", "On a passage: to which host a public address leads; what leads to none goes out, if it comes from a host.", "drop: nobody has the address"},
 	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
 	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
 	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
@@ -100,10 +108,13 @@ var (
 	slotVPC   = Slot{flow.Reg9, "vpc", "the routing domain of that segment, the VPC's transit VNI"}
 	foundVNI  = Slot{flow.Reg10, "found vni", "the segment of the address that was found"}
 	slotSame  = Slot{flow.Reg11, "same", "1 if that is the packet's own"}
+
+	slotArrived = Slot{flow.Reg12, "arrived", "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it"}
+	slotLeaving = Slot{flow.Reg13, "leaving", "1 of a packet of a host that passes here on its way outside"}
 )
 
 // Slots are all registers in use.
-var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame}
+var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame, slotArrived, slotLeaving}
 
 // What locate finds.
 const (
@@ -151,6 +162,8 @@ const (
 	ForAgentRefused     byte = 5 // for the gateway itself, which has no such service
 
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
+
+	ForAgentRouter byte = 7 // an ARP reply of the upstream router
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.
@@ -163,6 +176,8 @@ type Drop struct {
 var (
 	dropPort         = Drop{"unknown-port", "came in by a port that is no endpoint's"}
 	dropVNI          = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
+	dropUpstream     = Drop{"upstream", "from the upstream network, and for none of the next hops that lead here"}
+	dropUnassigned   = Drop{"unassigned", "from outside, for a public address that no endpoint has"}
 	dropUnasked      = Drop{"unasked", "from outside, and no endpoint has asked for it"}
 	dropTunnelARP    = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
 	dropDHCP         = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
@@ -184,7 +199,7 @@ var (
 )
 
 // Drops are all reasons.
-var Drops = []Drop{dropPort, dropVNI, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
+var Drops = []Drop{dropPort, dropVNI, dropUpstream, dropUnassigned, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
 	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.

@@ -33,9 +33,9 @@ func TestOVSReadsEveryFlowAsWeMeanIt(t *testing.T) {
 
 func TestEveryDropIsCounted(t *testing.T) {
 	v, w := big()
-	w.Outside = 2
+	w.Outside, w.External = 2, 3
 	names := map[string]bool{}
-	for _, name := range dataplane.DropCounters(w) {
+	for _, name := range dataplane.DropCounters(v, w) {
 		names[name] = true
 	}
 	for _, d := range dataplane.Drops {

@@ -13,17 +13,37 @@ import (
 // outsideStatic is what a switch has only where there is a way outside.
 func outsideStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
-	return []flow.Flow{
-		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{flow.Goto{Table: tableArrive}}},
+	flows := []flow.Flow{
 		drop(tableArrive, prioMiss, dropUnasked),
-		arrivedOf(w),
+		arrivedOf(prioNormal, known),
+		arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen)),
 		drop(tableArrived, prioMiss, dropUnasked),
 		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{flow.Goto{Table: tableTranslate}}},
 		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
 		drop(tableDepart, prioMiss, dropUntranslated),
-		drop(tableDeliver, prioSpecial, dropMoved, is(foundKind, kindElsewhere), inPort(w.Outside)),
 	}
+	for _, arrived := range []uint32{arrivedAnswer, arrivedOpen} {
+		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
+	}
+	if w.Outside != 0 {
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{flow.Goto{Table: tableArrive}}})
+	}
+	return flows
 }
+
+// hasOutside tells whether there is any.
+func (w Wiring) hasOutside() bool { return w.Outside != 0 || len(w.Translations) > 0 }
+
+func (w Wiring) translates(vpc model.VNI) (t Translation, ok bool) {
+	t, ok = w.Translations[vpc]
+	return t, ok
+}
+
+// What [slotArrived] holds of a packet from outside.
+const (
+	arrivedAnswer uint32 = 1
+	arrivedOpen   uint32 = 2
+)
 
 // Ports of translated packets are not below 1024, which servers outside take for a privilege of this host's.
 const firstPort, lastPort = 1024, 65535

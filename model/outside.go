@@ -14,9 +14,10 @@ type HostOutside struct {
 	Router    netip.Addr   `json:"router" doc:"Upstream router, inside that network; the same for all hosts of it."`
 }
 
-// MAC is the fixed MAC of the next hop, whichever host has it.
-func (h *HostOutside) MAC() MAC {
-	a := h.Address.Addr().As4()
+// NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP tables have, and stays there when another
+// host takes over.
+func NextHopMAC(address netip.Addr) MAC {
+	a := address.As4()
 	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
 }
 

@@ -107,3 +107,14 @@ type Delta struct {
 	GoneNextHops  []string     `json:"goneNextHops,omitempty"`
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }
+
+// Known is the address by which the endpoint's host is reached from outside.
+func (p Public) Known() netip.Addr {
+	if p.NATIP.IsValid() {
+		return p.NATIP
+	}
+	return p.Address
+}
+
+// MAC is the next hop's own, whichever passage holds it.
+func (n NextHop) MAC() model.MAC { return model.NextHopMAC(n.Address.Addr()) }

@@ -1,0 +1,132 @@
+package dataplane
+
+import (
+	"slices"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// A passage is where public traffic meets the upstream network: an edge or a gateway. Upstream's routes lead to next hops, one for each passage, of a
+// fixed address and MAC. A passage answers and announces its own while a tunnel to any host is alive, and another one's while that is dead and those
+// before it in the order are, too. OVS decides it by fast-failover groups over watched tunnels, so that no agent is asked when a passage dies. The agent only
+// goes on announcing.
+
+// passageStatic is what every passage has.
+func passageStatic(v *view.View, w Wiring) []flow.Flow {
+	if w.External == 0 {
+		return nil
+	}
+	flows := []flow.Flow{
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
+		drop(tableUpstream, prioMiss, dropUpstream),
+		drop(tableOutbound, prioMiss, dropStranger),
+		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		drop(tableInbound, prioMiss, dropUnassigned),
+	}
+	if w.Underlay != 0 {
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
+			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
+	}
+	if own, ok := v.NextHops[v.Host]; ok && w.Router != (model.MAC{}) {
+		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
+			flow.DecTTL{},
+			flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.MAC())},
+			flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
+			flow.Output{Port: w.External},
+		}})
+	}
+	return flows
+}
+
+// compileNextHop is one of the next hops of this passage's upstream network.
+func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
+	if w.External == 0 {
+		return Entries{}
+	}
+	fromUpstream := inPort(w.External)
+	e := Entries{
+		Groups: []flow.Group{
+			{ID: announceGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, flow.Output{Port: w.External})},
+			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, nextHopReply(n)...)},
+		},
+		Flows: []flow.Flow{
+			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.ToGroup{ID: replyGroupID(n)}},
+				Match: flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(n.Address.Addr())))},
+			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.Goto{Table: tableInbound}},
+				Match: flow.On(flow.IP, fromUpstream, flow.Eq(flow.EthDst, flow.MAC(n.MAC())))},
+		},
+	}
+	if n.Host == v.Host {
+		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
+			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.MAC()))),
+			Actions: []flow.Action{flow.UseMeter{ID: meterARP}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
+	}
+	for i := range e.Flows {
+		e.Flows[i].Owner = "Host " + n.Host
+	}
+	for i := range e.Groups {
+		e.Groups[i].Owner = "Host " + n.Host
+	}
+	return e
+}
+
+// Next hops' groups are told apart by the part of the address that differs within an upstream network.
+func announceGroupID(n view.NextHop) uint32 { return 0x4e000000 | hostPart(n)<<1 }
+func replyGroupID(n view.NextHop) uint32    { return announceGroupID(n) | 1 }
+
+func hostPart(n view.NextHop) uint32 {
+	b := n.Address.Addr().As4()
+	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
+}
+
+// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose tunnel is alive counts: that of a passage that comes
+// before this one does nothing; that of a host shows that this passage is not cut off.
+func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
+	for _, host := range before(v, n) {
+		if port, ok := w.Watched[host]; ok {
+			buckets = append(buckets, flow.Bucket{WatchPort: port})
+		}
+	}
+	for _, host := range w.watchedHosts() {
+		if _, passage := v.NextHops[host]; !passage {
+			buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+		}
+	}
+	return buckets
+}
+
+// before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.
+func before(v *view.View, n view.NextHop) []string {
+	order := make([]string, 0, len(v.NextHops))
+	for host := range v.NextHops {
+		order = append(order, host)
+	}
+	slices.Sort(order)
+	first := slices.Index(order, n.Host)
+	order = append(order[first:], order[:first]...)
+	return order[:slices.Index(order, v.Host)]
+}
+
+func nextHopReply(n view.NextHop) []flow.Action {
+	mac := flow.MAC(n.MAC())
+	return []flow.Action{
+		copyAll(flow.EthSrc, flow.EthDst),
+		flow.SetField{Field: flow.EthSrc, Value: mac},
+		flow.SetField{Field: flow.ARPOp, Value: arpReply},
+		copyAll(flow.ARPSHA, flow.ARPTHA),
+		copyAll(flow.ARPSPA, flow.ARPTPA),
+		flow.SetField{Field: flow.ARPSHA, Value: mac},
+		flow.SetField{Field: flow.ARPSPA, Value: flow.Addr(n.Address.Addr())},
+		flow.Output{Port: flow.PortInPort},
+	}
+}
+
+// Announce is what the agent asks of the switch to announce a next hop, if this passage is to hold it now.
+func Announce(n view.NextHop) []flow.Action {
+	return []flow.Action{flow.ToGroup{ID: announceGroupID(n)}}
+}
+
+// AskRouter is what the agent asks of the switch to send a question to the upstream router.
+func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.External}} }

@@ -1,0 +1,172 @@
+package dataplane
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors quote. Passages on the way only
+// forward it; they know where each address lives, keep nothing of connections, and any of them will do. In the central design they are reached by the
+// VPC's transit VNI, in the distributed one by the underlay as it is.
+
+// compilePublic is what this host does for a public address: as its endpoint's host, and as a passage.
+func compilePublic(v *view.View, w Wiring, p view.Public) Entries {
+	g, ok := v.Gateways[p.VPC]
+	if !ok {
+		return Entries{}
+	}
+	var flows []flow.Flow
+	if t, ok := w.translates(p.VPC); ok && p.Host == v.Host {
+		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), departPublic(g, p))
+	}
+	if isPassage(v, w, g) {
+		flows = append(flows, passPublic(v, w, g, p)...)
+	}
+	for i := range flows {
+		flows[i].Owner = "PublicIP " + p.Name
+	}
+	return Entries{Flows: flows}
+}
+
+func translatePublic(p view.Public, t Translation) flow.Flow {
+	return flow.Flow{Table: tableTranslate, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Known()}}}}
+}
+
+func departPublic(g view.Gateway, p view.Public) flow.Flow {
+	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known())), valid),
+		Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(g.VPC)}}}
+}
+
+// passageGroupID is of the range of floods, for a transit VNI is no segment's.
+func passageGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
+
+// passageGroup spreads what leaves a VPC over its passages that are alive, which OVS sees by the watched tunnels; with none alive it is dropped.
+func passageGroup(v *view.View, w Wiring, g view.Gateway) flow.Group {
+	group := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupSelect}
+	for _, host := range g.Passages {
+		if watch, actions := toPassage(v, w, g, host); watch != 0 {
+			group.Buckets = append(group.Buckets, flow.Bucket{Weight: 100, WatchPort: watch, Actions: actions})
+		}
+	}
+	return group
+}
+
+// toPassage is the port that tells whether a passage is alive, and the way there; 0 where there is none.
+func toPassage(v *view.View, w Wiring, g view.Gateway, host string) (watch uint32, actions []flow.Action) {
+	peer, isPeer := v.Peers[host]
+	toEdge := w.Edges[host]
+	switch {
+	case host == v.Host && w.External != 0:
+		return w.External, []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
+	case g.Design == model.Central && isPeer:
+		return w.Watched[host], toTransit(w, g.VPC, peer)
+	case g.Design == model.Distributed && toEdge != 0:
+		return w.Watched[host], []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: toEdge}}
+	}
+	return 0, nil
+}
+
+func toTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {
+	return []flow.Action{
+		flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(vpc))},
+		flow.SetField{Field: flow.TunDst, Value: flow.Addr(p.VTEP)},
+		flow.Output{Port: w.Tunnel},
+	}
+}
+
+func isPassage(v *view.View, w Wiring, g view.Gateway) bool {
+	return w.External != 0 && slices.Contains(g.Passages, v.Host)
+}
+
+// admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC those of passages.
+func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
+	_, hasEndpoints := w.translates(g.VPC)
+	if !isPassage(v, w, g) {
+		if !hasEndpoints {
+			return nil
+		}
+		return fromPassages(v, w, g, tableAdmit, prioNormal)
+	}
+	flows := []flow.Flow{transit(w, g, tableAdmit, prioNormal, set(slotLeaving, 1), flow.Goto{Table: tableOutbound})}
+	if hasEndpoints {
+		flows = append(flows, fromPassages(v, w, g, tableOutbound, prioRest)...)
+	}
+	return flows
+}
+
+// fromPassages takes what other passages send to endpoints here.
+func fromPassages(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
+	for _, host := range g.Passages {
+		if peer, ok := v.Peers[host]; ok {
+			f := transit(w, g, table, priority, flow.Goto{Table: tableArrive})
+			f.Match = flow.On(f.Match, flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)))
+			flows = append(flows, f)
+		}
+	}
+	return flows
+}
+
+func transit(w Wiring, g view.Gateway, table uint8, priority uint16, actions ...flow.Action) flow.Flow {
+	return flow.Flow{Table: table, Priority: priority, Match: flow.On(inPort(w.Tunnel), tunID(g.VPC)),
+		Actions: append([]flow.Action{set(slotVPC, uint32(g.VPC))}, actions...)}
+}
+
+// passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be it from outside or from a host.
+func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
+	peer, isPeer := v.Peers[p.Host]
+	_, hasEndpoints := w.translates(p.VPC)
+	switch {
+	case p.Host == v.Host && hasEndpoints:
+		return []flow.Flow{inbound(p, flow.Goto{Table: tableArrive})}
+	case g.Design == model.Central && isPeer:
+		return []flow.Flow{
+			inbound(p, append([]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}}, toTransit(w, p.VPC, peer)...)...),
+			outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)), flow.Eq(flow.IPSrc, flow.Addr(p.Address))}),
+		}
+	case g.Design == model.Distributed && w.Underlay != 0:
+		return []flow.Flow{
+			inbound(p, append(renamed(flow.IPDst, p.Address, p.Known()),
+				flow.DecTTL{},
+				flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+				flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
+				flow.Output{Port: w.Underlay})...),
+			outbound([]flow.Part{inPort(w.Underlay), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...),
+		}
+	}
+	return nil
+}
+
+func inbound(p view.Public, actions ...flow.Action) flow.Flow {
+	return flow.Flow{Table: tableInbound, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))), Actions: actions}
+}
+
+func outbound(match []flow.Part, actions ...flow.Action) flow.Flow {
+	return flow.Flow{Table: tableOutbound, Priority: prioNormal, Match: flow.On(append(match, flow.IP)...),
+		Actions: append(actions, unreceived, flow.Goto{Table: tableInbound})}
+}
+
+// renamed changes an address, unless it stays as it is.
+func renamed(field *flow.Field, was, now netip.Addr) []flow.Action {
+	if was == now {
+		return nil
+	}
+	return []flow.Action{flow.SetField{Field: field, Value: flow.Addr(now)}}
+}
+
+// unreceived lets a packet go back where it came from: a switch sends nothing out of a packet's in_port.
+var unreceived = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
+
+// enterWatched has packets of a watched tunnel go the way of all tunnel packets. A peer's come by it even if they have left by the port that all share.
+func enterWatched(w Wiring, host string, port uint32) flow.Flow {
+	return flow.Flow{Table: tableEnter, Priority: prioNormal, Match: flow.On(inPort(port)), Owner: "Host " + host,
+		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.Tunnel)}, flow.Goto{Table: tableAdmit}}}
+}
+
+// watchedHosts are those with a tunnel of their own, in order.
+func (w Wiring) watchedHosts() []string { return slices.Sorted(maps.Keys(w.Watched)) }
