@@ -202,7 +202,7 @@ func (t *Tracker) move(endpoint string) (places [2]place, members bool) {
 
 func (r *touched) vpc(name string) *touchedVPC {
 	if r.vpcs[name] == nil {
-		r.vpcs[name] = &touchedVPC{subnets: map[string]map[AddressKey]bool{}, publics: map[string]bool{}}
+		r.vpcs[name] = &touchedVPC{subnets: map[string]map[AddressKey]bool{}}
 	}
 	return r.vpcs[name]
 }
@@ -215,7 +215,13 @@ func (r *touched) subnet(name string) map[AddressKey]bool {
 	return vpc.subnets[name]
 }
 
-func (r *touched) public(name string) { r.vpc(model.Parent(name)).publics[name] = true }
+func (r *touched) public(name string) {
+	vpc := r.vpc(model.Parent(name))
+	if vpc.publics == nil {
+		vpc.publics = map[string]bool{}
+	}
+	vpc.publics[name] = true
+}
 
 // vpcOf is the VPC of an endpoint.
 func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
