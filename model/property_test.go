@@ -588,6 +588,8 @@ func indexed(t *rapid.T, s *State) {
 			t.Fatalf("%s is not found by address", o.Name)
 		}
 		counted(t, s.CountOn(o.Name), s.EndpointsOn(o.Name), s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name })
+		on := s.EndpointsOnOf(o.Name, "v1")
+		counted(t, len(slices.Collect(on)), on, s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name && vpcOf(e.Name) == "v1" })
 	}
 }
 

@@ -203,10 +203,17 @@ func (s *State) Under(kind, parent string) iter.Seq[*Object] {
 }
 
 // EndpointsOn goes over the endpoints of a host, by name.
-func (s *State) EndpointsOn(host string) iter.Seq[*Object] {
+func (s *State) EndpointsOn(host string) iter.Seq[*Object] { return s.seated(host, "") }
+
+// EndpointsOnOf goes over the endpoints of a VPC or of a subnet on a host, by name.
+func (s *State) EndpointsOnOf(host, parent string) iter.Seq[*Object] {
+	return s.seated(host, parent+"/")
+}
+
+func (s *State) seated(host, prefix string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for at, o := range s.on.from(seat{host: host}) {
-			if at.host != host || !yield(o) {
+		for at, o := range s.on.from(seat{host, prefix}) {
+			if at.host != host || !strings.HasPrefix(at.endpoint, prefix) || !yield(o) {
 				return
 			}
 		}

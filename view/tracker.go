@@ -18,12 +18,13 @@ func New(state *model.State, host string) View {
 }
 
 // Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the subscribed hosts times
-// the subnets that it touched, whatever the size of the network. It is not safe for concurrent use.
+// the subnets and public addresses that it touched, whatever the size of the network. It is not safe for concurrent use.
 type Tracker struct {
-	state   *model.State
-	members map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
-	places  map[string]place          // endpoint -> where it was when last looked at
-	hosts   map[string]*known         // the subscribed
+	state    *model.State
+	members  map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
+	places   map[string]place          // endpoint -> where it was when last looked at
+	gateways map[string]Gateway        // by VPC
+	hosts    map[string]*known         // the subscribed
 }
 
 // place is where an endpoint is plugged in.
@@ -37,27 +38,39 @@ type known struct {
 	vtep     netip.Addr
 	segments map[string]map[string]Segment // by VPC and subnet
 	gateways map[string]Gateway            // by VPC
+	sights   map[string]sight              // by VPC; blind if absent
+	publics  map[string]map[string]Public  // by VPC and PublicIP
 	peers    map[string]Peer
+	nextHops map[string]NextHop
 	hosts    map[string]Peer
+	leads    bool // a gateway translates there, so it knows the hosts
 }
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, hosts: map[string]*known{}}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, hosts: map[string]*known{}}
 	for o := range state.List("Endpoint") {
 		t.move(o.Name)
+	}
+	for o := range state.List("InternetGateway") {
+		t.lead(o.Name)
 	}
 	return t
 }
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
-	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}}
+	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{}, publics: map[string]map[string]Public{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
 	touched := newTouched()
 	touched.hosts = true
 	for o := range t.state.EndpointsOn(host) {
 		touched.subnet(model.Parent(o.Name))
+	}
+	for vpc := range t.gateways {
+		if t.sight(host, vpc) == all {
+			touched.vpc(vpc)
+		}
 	}
 	t.tell(host, touched, &d)
 	d.sort()
@@ -85,92 +98,148 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts bool // a host came, went or has another address
-	vpcs  map[string]subnets
+	hosts bool // a host came, went or changed
+	vpcs  map[string]*touchedVPC
 }
 
-// subnets of a VPC -> addresses in it that came, went or changed
-type subnets map[string]map[AddressKey]bool
+type touchedVPC struct {
+	subnets map[string]map[AddressKey]bool // -> addresses in it that came, went or changed
+	publics map[string]bool                // PublicIPs, by name
+	whole   bool                           // the VPC itself
+	members bool                           // a host got its first endpoint, or lost its last
+}
 
-func newTouched() touched { return touched{vpcs: map[string]subnets{}} }
+func newTouched() touched { return touched{vpcs: map[string]*touchedVPC{}} }
 
 func (t *Tracker) touch(changes []model.Change) touched {
 	r := newTouched()
 	for _, c := range changes {
+		name := c.Key().Name
 		switch c.Key().Kind {
 		case "Host":
 			r.hosts = true
 		case "VPC":
-			r.vpc(c.Key().Name)
-			for o := range t.state.SubnetsOf(c.Key().Name) {
+			r.vpc(name).whole = true
+			for o := range t.state.SubnetsOf(name) {
 				r.subnet(o.Name)
 			}
+			t.lead(name)
 		case "InternetGateway":
-			r.vpc(c.Key().Name)
+			r.vpc(name)
+			t.lead(name)
 		case "Subnet":
-			r.subnet(c.Key().Name)
+			r.subnet(name)
 		case "Endpoint":
-			t.touchEndpoint(c.Key().Name, &r)
+			t.touchEndpoint(name, &r)
+		case "PublicIP":
+			r.public(name)
 		}
+	}
+	if r.hosts {
+		t.touchPassages(&r)
 	}
 	return r
 }
 
 func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
 	addresses := r.subnet(model.Parent(endpoint))
-	for _, p := range t.move(endpoint) {
+	places, members := t.move(endpoint)
+	for _, p := range places {
 		if p.host != "" {
 			addresses[p.key] = true
 		}
 	}
+	if members {
+		r.vpc(vpcOf(endpoint)).members = true
+	}
+	if o := t.state.PublicIPOf(endpoint); o != nil {
+		r.public(o.Name)
+	}
 }
 
-// move looks where an endpoint is now, and returns where it was and where it is.
-func (t *Tracker) move(endpoint string) [2]place {
+// touchPassages finds the VPCs whose passages are others since a host has changed.
+func (t *Tracker) touchPassages(r *touched) {
+	for o := range t.state.List("InternetGateway") {
+		if t.lead(o.Name) {
+			r.vpc(o.Name)
+		}
+	}
+}
+
+// lead looks what a VPC's way outside is now, and reports whether it was another.
+func (t *Tracker) lead(vpc string) bool {
+	was, had := t.gateways[vpc]
+	now, has := t.gateway(vpc)
+	if has {
+		t.gateways[vpc] = now
+	} else {
+		delete(t.gateways, vpc)
+	}
+	return had != has || !reflect.DeepEqual(was, now)
+}
+
+// move looks where an endpoint is now, and returns where it was and where it is, and whether a host has come to its VPC or gone from it.
+func (t *Tracker) move(endpoint string) (places [2]place, members bool) {
 	was := t.places[endpoint]
 	var now place
 	subnet := model.Parent(endpoint)
 	if spec, in := t.state.Endpoint(endpoint), t.state.Subnet(subnet); spec != nil && in != nil {
 		now = place{spec.Host, AddressKey{in.VNI, spec.Address}}
 	}
-	for _, in := range []string{subnet, model.Parent(subnet)} {
-		t.count(in, was.host, -1)
-		t.count(in, now.host, 1)
+	if was.host != now.host {
+		t.count(subnet, was.host, -1)
+		t.count(subnet, now.host, 1)
+		gone, come := t.count(model.Parent(subnet), was.host, -1), t.count(model.Parent(subnet), now.host, 1)
+		members = gone || come
 	}
 	if now.host == "" {
 		delete(t.places, endpoint)
 	} else {
 		t.places[endpoint] = now
 	}
-	return [2]place{was, now}
+	return [2]place{was, now}, members
 }
 
-func (r *touched) vpc(name string) subnets {
+func (r *touched) vpc(name string) *touchedVPC {
 	if r.vpcs[name] == nil {
-		r.vpcs[name] = subnets{}
+		r.vpcs[name] = &touchedVPC{subnets: map[string]map[AddressKey]bool{}}
 	}
 	return r.vpcs[name]
 }
 
 func (r *touched) subnet(name string) map[AddressKey]bool {
 	vpc := r.vpc(model.Parent(name))
-	if vpc[name] == nil {
-		vpc[name] = map[AddressKey]bool{}
+	if vpc.subnets[name] == nil {
+		vpc.subnets[name] = map[AddressKey]bool{}
 	}
-	return vpc[name]
+	return vpc.subnets[name]
 }
 
-func (t *Tracker) count(in, host string, n int) {
+func (r *touched) public(name string) {
+	vpc := r.vpc(model.Parent(name))
+	if vpc.publics == nil {
+		vpc.publics = map[string]bool{}
+	}
+	vpc.publics[name] = true
+}
+
+// vpcOf is the VPC of an endpoint.
+func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
+
+// count reports whether the host has got its first endpoint there, or lost its last.
+func (t *Tracker) count(in, host string, n int) bool {
 	if host == "" {
-		return
+		return false
 	}
 	if t.members[in] == nil {
 		t.members[in] = map[string]int{}
 	}
-	t.members[in][host] += n
-	if t.members[in][host] == 0 {
+	was := t.members[in][host]
+	t.members[in][host] = was + n
+	if was+n == 0 {
 		delete(t.members[in], host)
 	}
+	return was == 0 || was+n == 0
 }
 
 // tell adds to d what the host has to learn, and remembers that it was told. It reports whether there is anything.
@@ -180,15 +249,17 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 		d.VTEP, k.vtep = vtep, vtep
 	}
 	membership := touched.hosts
-	for vpc, subnets := range touched.vpcs {
-		membership = t.tellVPC(host, vpc, subnets, d) || membership
+	for vpc, touched := range touched.vpcs {
+		membership = t.tellVPC(host, vpc, touched, d) || membership
+	}
+	if touched.hosts {
+		t.tellNextHops(host, d)
 	}
 	if membership {
 		t.tellPeers(host, d)
+		t.tellHosts(host, touched.hosts, d)
 	}
-	if touched.hosts || len(d.Gateways)+len(d.GoneGateways) > 0 {
-		t.tellHosts(host, d)
-	}
+	d.GonePublics = slices.DeleteFunc(d.GonePublics, d.tellsPublic)
 	return !d.empty()
 }
 
@@ -197,11 +268,18 @@ func (d *Delta) empty() bool {
 		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
 }
 
-// tellVPC reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
-func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
+// tellVPC reports whether the host may have other peers for this VPC.
+func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool {
+	gateway := t.tellGateway(host, vpc, d)
+	members := t.tellSegments(host, vpc, touched.subnets, d)
+	t.tellPublics(host, vpc, touched, d)
+	return gateway || members || touched.members && t.sight(host, vpc) == all
+}
+
+// tellSegments reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
+func (t *Tracker) tellSegments(host, vpc string, touched map[string]map[AddressKey]bool, d *Delta) bool {
 	k := t.hosts[host]
 	known, had := k.segments[vpc]
-	t.tellGateway(host, vpc, d)
 	if t.members[vpc][host] == 0 {
 		for _, s := range known {
 			d.GoneSegments = append(d.GoneSegments, s.VNI)
@@ -211,7 +289,7 @@ func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
 	}
 	if !had {
 		k.segments[vpc] = map[string]Segment{}
-		touched = subnets{}
+		touched = map[string]map[AddressKey]bool{}
 		for o := range t.state.SubnetsOf(vpc) {
 			touched[o.Name] = nil
 		}
@@ -221,30 +299,6 @@ func (t *Tracker) tellVPC(host, vpc string, touched subnets, d *Delta) bool {
 		changed = t.tellSegment(host, subnet, addresses, d) || changed
 	}
 	return changed
-}
-
-// tellGateway is about the VPC's way outside, of which only hosts with endpoints of the VPC are told.
-func (t *Tracker) tellGateway(host, vpc string, d *Delta) {
-	gateways := t.hosts[host].gateways
-	old, had := gateways[vpc]
-	now, has := t.gateway(vpc)
-	has = has && t.members[vpc][host] > 0
-	if had && (!has || old.VPC != now.VPC) {
-		delete(gateways, vpc)
-		d.GoneGateways = append(d.GoneGateways, old.VPC)
-	}
-	if has && !reflect.DeepEqual(old, now) {
-		gateways[vpc] = now
-		d.Gateways = append(d.Gateways, now)
-	}
-}
-
-func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
-	spec, of := t.state.InternetGateway(vpc), t.state.VPC(vpc)
-	if spec == nil || of == nil {
-		return g, false
-	}
-	return Gateway{VPC: of.TransitVNI, Name: vpc, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}, true
 }
 
 // tellSegment reports whether the segment's members have changed for this host.
@@ -300,23 +354,57 @@ func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec
 
 func (t *Tracker) tellPeers(host string, d *Delta) {
 	k := t.hosts[host]
-	now := map[string]Peer{}
+	now := peers{}
 	for vpc := range k.segments {
+		passes := t.sight(host, vpc) == all
 		for member := range t.members[vpc] {
-			if vtep, ok := t.vtep(member); ok && member != host {
-				now[member] = Peer{Host: member, VTEP: vtep}
-			}
+			t.meet(now, host, member, passes)
 		}
+		for _, passage := range t.gateways[vpc].Passages {
+			t.meet(now, host, passage, true)
+		}
+	}
+	for vpc, sight := range k.sights {
+		if _, member := k.segments[vpc]; member || sight != all {
+			continue
+		}
+		for member := range t.members[vpc] {
+			t.meet(now, host, member, true)
+		}
+	}
+	for passage := range k.nextHops {
+		t.meet(now, host, passage, true)
 	}
 	d.Peers, d.GonePeers = differ(k.peers, now)
 	k.peers = now
 }
 
+type peers = map[string]Peer
+
+// meet adds another host that there is to the peers of one.
+func (t *Tracker) meet(peers peers, host, other string, watched bool) {
+	p, met := peers[other]
+	if met && (p.Watched || !watched) || other == host {
+		return
+	}
+	if vtep, ok := t.vtep(other); ok {
+		peers[other] = Peer{Host: other, VTEP: vtep, Watched: watched}
+	}
+}
+
 // tellHosts names all hosts to one that translates for a VPC.
-func (t *Tracker) tellHosts(host string, d *Delta) {
+func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
 	k := t.hosts[host]
-	now := map[string]Peer{}
-	if slices.ContainsFunc(slices.Collect(maps.Values(k.gateways)), func(g Gateway) bool { return g.SNAT }) {
+	leads := false
+	for vpc, g := range k.gateways {
+		leads = leads || g.SNAT && t.members[vpc][host] > 0
+	}
+	if leads == k.leads && !changed {
+		return
+	}
+	k.leads = leads
+	now := peers{}
+	if leads {
 		for o := range t.state.List("Host") {
 			now[o.Name] = Peer{Host: o.Name, VTEP: o.Spec.(*model.HostSpec).Address}
 		}
@@ -325,16 +413,16 @@ func (t *Tracker) tellHosts(host string, d *Delta) {
 	k.hosts = now
 }
 
-// differ gives the hosts that are new or have another address, and the names of those that are gone.
-func differ(was, now map[string]Peer) (changed []Peer, gone []string) {
-	for name, p := range now {
-		if was[name] != p {
-			changed = append(changed, p)
+// differ gives what is new or another, and the keys of what is gone.
+func differ[K, V comparable](was, now map[K]V) (changed []V, gone []K) {
+	for key, v := range now {
+		if old, had := was[key]; !had || old != v {
+			changed = append(changed, v)
 		}
 	}
-	for name := range was {
-		if _, ok := now[name]; !ok {
-			gone = append(gone, name)
+	for key := range was {
+		if _, ok := now[key]; !ok {
+			gone = append(gone, key)
 		}
 	}
 	return changed, gone

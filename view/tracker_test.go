@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/overlane/overlane/model"
@@ -30,7 +33,11 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				views[host].Apply(tracker.Subscribe(host))
 			}
 			changes := w.change(rt)
+			if rapid.Bool().Draw(rt, "two at once") {
+				changes = append(changes, w.change(rt)...)
+			}
 			for host, d := range tracker.Apply(w.state, changes) {
+				needed(rt, views[host], d)
 				views[host].Apply(overTheWire(rt, d))
 			}
 			for host, got := range views {
@@ -38,9 +45,78 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				if diff := cmp.Diff(want, *got, addresses); diff != "" {
 					rt.Fatalf("view of %s (-whole +followed):\n%s", host, diff)
 				}
+				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses, cmpopts.EquateEmpty()); diff != "" {
+					rt.Fatalf("public addresses of %s (-want +got):\n%s", host, diff)
+				}
+				mutual(rt, views, got)
 			}
 		}
 	})
+}
+
+// needed fails for what a delta tells of the outside although the view has it so.
+func needed(t *rapid.T, v *view.View, d view.Delta) {
+	for _, p := range d.Peers {
+		if v.Peers[p.Host] == p {
+			t.Fatalf("%s is told of %+v again", v.Host, p)
+		}
+	}
+	for _, g := range d.Gateways {
+		if reflect.DeepEqual(v.Gateways[g.VPC], g) {
+			t.Fatalf("%s is told of %+v again", v.Host, g)
+		}
+	}
+	for _, p := range d.Publics {
+		if v.Publics[p.Address] == p {
+			t.Fatalf("%s is told of %+v again", v.Host, p)
+		}
+	}
+	for _, address := range d.GonePublics {
+		if _, had := v.Publics[address]; !had {
+			t.Fatalf("%s never knew of %s, which is gone", v.Host, address)
+		}
+	}
+	for _, n := range d.NextHops {
+		if v.NextHops[n.Host] == n {
+			t.Fatalf("%s is told of %+v again", v.Host, n)
+		}
+	}
+}
+
+// publicsOf is the names of the public addresses that a host must know, the slow way.
+func publicsOf(s *model.State, host string) map[netip.Addr]string {
+	publics := map[netip.Addr]string{}
+	for o := range s.List("PublicIP") {
+		spec, vpc := o.Spec.(*model.PublicIPSpec), model.Parent(o.Name)
+		endpoint := s.Endpoint(spec.Endpoint)
+		if endpoint == nil || endpoint.Host == "" || s.Subnet(model.Parent(spec.Endpoint)) == nil || s.InternetGateway(vpc) == nil {
+			continue
+		}
+		passes := slices.ContainsFunc(slices.Collect(s.Passages(vpc)), func(o *model.Object) bool { return o.Name == host })
+		if passes || endpoint.Host == host {
+			publics[spec.Address] = o.Name
+		}
+	}
+	return publics
+}
+
+func namesOf(publics map[netip.Addr]view.Public) map[netip.Addr]string {
+	names := map[netip.Addr]string{}
+	for address, p := range publics {
+		names[address] = p.Name
+	}
+	return names
+}
+
+// mutual fails where a host knows another one that does not know it, or that watches while it does not.
+func mutual(t *rapid.T, views map[string]*view.View, v *view.View) {
+	for name, p := range v.Peers {
+		if other := views[name]; other != nil {
+			if back, ok := other.Peers[v.Host]; !ok || back.Watched != p.Watched {
+				t.Fatalf("%s has the peer %+v, which has it as %+v (%t)", v.Host, p, back, ok)
+			}
+		}
+	}
 }
 
 func overTheWire(t *rapid.T, d view.Delta) (out view.Delta) {
@@ -65,7 +141,7 @@ func newWorld() *world {
 	for i := range 4 {
 		w.put("Subnet", subnetOf(i), &model.SubnetSpec{VNI: model.VNI(100 + i), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	}
-	for i := range 4 {
+	for i := range 5 {
 		w.put("Host", fmt.Sprintf("h%d", i), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 0, byte(i)})})
 	}
 	return w
@@ -80,6 +156,52 @@ func (w *world) put(kind, name string, spec model.Spec) []model.Change {
 	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: kind, Name: name, Spec: spec}})
 }
 
+func (w *world) delete(kind, name string) []model.Change {
+	return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: kind, Name: name}})
+}
+
+// putHost gives each host a next hop of its own, on one of two upstream networks.
+func (w *world) putHost(t *rapid.T, n int) []model.Change {
+	spec := &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, byte(n % 2), byte(n % 5)}),
+		Roles: rapid.SampledFrom([][]string{{"compute"}, {"edge"}, {"gateway"}, {"compute", "edge", "gateway"}}).Draw(t, "roles")}
+	if network := rapid.IntRange(-1, 1).Draw(t, "network"); network >= 0 && spec.Roles[0] != "compute" || len(spec.Roles) > 1 {
+		network = max(network, 0)
+		spec.Outside = &model.HostOutside{Interface: "eth1", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(network), byte(10 + n%5)}), 24),
+			Router: netip.AddrFrom4([4]byte{198, 51, byte(network), 1})}
+	}
+	return w.put("Host", fmt.Sprintf("h%d", n%5), spec)
+}
+
+// putPublic keeps to what the indexes of the state rely on: no two have one address, or one endpoint.
+func (w *world) putPublic(t *rapid.T, vpc string, n int) []model.Change {
+	name := fmt.Sprintf("%s/i%d", vpc, n%3)
+	spec := &model.PublicIPSpec{Pool: "p", Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(rapid.IntRange(0, 7).Draw(t, "address"))}),
+		NATIP: netip.AddrFrom4([4]byte{10, 200, 0, byte(n)})}
+	for o := range w.state.List("PublicIP") {
+		if o.Name != name && o.Spec.(*model.PublicIPSpec).Address == spec.Address {
+			return nil
+		}
+	}
+	for o := range w.state.EndpointsOf(vpc) {
+		if taken := w.state.PublicIPOf(o.Name); (taken == nil || taken.Name == name) && rapid.Bool().Draw(t, "this") {
+			spec.Endpoint = o.Name
+		}
+	}
+	return w.put("PublicIP", name, spec)
+}
+
+// swapPublics exchanges the addresses of two public IPs in one commit.
+func (w *world) swapPublics(vpc string) []model.Change {
+	a, b := w.state.PublicIP(vpc+"/i0"), w.state.PublicIP(vpc+"/i1")
+	if a == nil || b == nil {
+		return nil
+	}
+	x, y := *a, *b
+	x.Address, y.Address = y.Address, x.Address
+	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: "PublicIP", Name: vpc + "/i0", Spec: &x}},
+		model.Change{Action: model.Update, After: &model.Object{Kind: "PublicIP", Name: vpc + "/i1", Spec: &y}})
+}
+
 func (w *world) apply(c ...model.Change) []model.Change {
 	w.state = w.state.With(w.state.Revision()+1, c)
 	return c
@@ -89,25 +211,34 @@ func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
 	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
-	switch rapid.IntRange(-2, 9).Draw(t, "what") {
+	switch rapid.IntRange(-7, 9).Draw(t, "what") {
+	case -7:
+		return w.delete("PublicIP", fmt.Sprintf("%s/i%d", vpcs[n%2], n%3))
+	case -6:
+		return w.swapPublics(vpcs[n%2])
+	case -5, -4:
+		return w.putPublic(t, vpcs[n%2], n)
+	case -3:
+		return w.delete("Host", "h4")
 	case -2:
-		return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "InternetGateway", Name: vpcs[n%2]}})
+		return w.delete("InternetGateway", vpcs[n%2])
 	case -1:
-		return w.put("InternetGateway", vpcs[n%2], &model.InternetGatewaySpec{SNAT: n > 3})
+		return w.put("InternetGateway", vpcs[n%2], &model.InternetGatewaySpec{SNAT: n > 3, Design: rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
+			Hosts: rapid.SampledFrom([][]string{nil, nil, {"h1"}, {"h2", "h0"}, {"h3", "h4"}}).Draw(t, "hosts")})
 	case 0:
 		return w.put("VPC", vpcs[n%2], &model.VPCSpec{MTU: 1400 + n, TransitVNI: model.VNI(900 + n)})
 	case 1:
-		return w.put("Host", fmt.Sprintf("h%d", n%4), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 1, byte(n)})})
+		return w.putHost(t, n)
 	case 2:
 		if w.state.CountUnder("Endpoint", subnet) > 0 {
 			return nil
 		}
 		if n > 6 {
-			return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "Subnet", Name: subnet}})
+			return w.delete("Subnet", subnet)
 		}
 		return w.put("Subnet", subnet, &model.SubnetSpec{VNI: model.VNI(100 + 10*n%40 + n%4), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	case 3, 4, 5:
-		return w.apply(model.Change{Action: model.Delete, Before: &model.Object{Kind: "Endpoint", Name: fmt.Sprintf("%s/e%d", subnet, n)}})
+		return w.delete("Endpoint", fmt.Sprintf("%s/e%d", subnet, n))
 	default:
 		return w.put("Endpoint", fmt.Sprintf("%s/e%d", subnet, n), &model.EndpointSpec{Host: host,
 			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), MAC: model.MAC{2, 0, 0, 0, byte(rapid.IntRange(0, 1).Draw(t, "mac")), byte(n)}})

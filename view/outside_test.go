@@ -1,0 +1,192 @@
+package view_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// small is a VPC over two hosts with two passages on one upstream network, and hosts that have nothing to do with it.
+const small = `
+- {kind: Host, name: edge1, spec: {address: 192.168.5.1, roles: [edge], outside: {interface: eth1, address: 203.0.113.11/24, router: 203.0.113.1}}}
+- {kind: Host, name: edge2, spec: {address: 192.168.5.2, roles: [edge], outside: {interface: eth1, address: 203.0.113.12/24, router: 203.0.113.1}}}
+- {kind: Host, name: edge3, spec: {address: 192.168.5.3, roles: [edge]}}
+- {kind: Host, name: gateway1, spec: {address: 192.168.5.4, roles: [gateway], outside: {interface: eth1, address: 192.0.2.11/24, router: 192.0.2.1}}}
+- {kind: Host, name: host1, spec: {address: 192.168.5.11, natPrefix: 10.200.1.0/24}}
+- {kind: Host, name: host2, spec: {address: 192.168.5.12}}
+- {kind: Host, name: host3, spec: {address: 192.168.5.13}}
+- {kind: VPC, name: blue, spec: {transitVNI: 900}}
+- {kind: VPC, name: red, spec: {transitVNI: 901}}
+- {kind: Subnet, name: blue/web, spec: {cidr: 10.0.0.0/24, vni: 100}}
+- {kind: Subnet, name: red/web, spec: {cidr: 10.0.0.0/24, vni: 200}}
+- {kind: Endpoint, name: blue/web/a, spec: {host: host1, address: 10.0.0.5}}
+- {kind: Endpoint, name: blue/web/b, spec: {host: host2, address: 10.0.0.6}}
+- {kind: Endpoint, name: blue/web/c, spec: {address: 10.0.0.7}}
+- {kind: Endpoint, name: red/web/a, spec: {host: host3, address: 10.0.0.5}}
+- {kind: InternetGateway, name: blue, spec: {snat: true}}
+- {kind: PublicPool, name: world, spec: {cidrs: [198.51.100.0/24]}}
+- {kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 198.51.100.5}}
+- {kind: PublicIP, name: blue/b, spec: {endpoint: blue/web/b, address: 198.51.100.6}}
+- {kind: PublicIP, name: blue/c, spec: {endpoint: blue/web/c, address: 198.51.100.7}}
+- {kind: PublicIP, name: blue/later, spec: {address: 198.51.100.8}}
+`
+
+// network is the state and the tracker that follows it.
+type network struct {
+	t       testing.TB
+	state   *model.State
+	tracker *view.Tracker
+}
+
+func smallNetwork(t testing.TB) *network {
+	n := &network{t: t, state: model.NewState()}
+	n.put(small)
+	return n
+}
+
+// put applies YAML, and gives what the subscribed hosts are told.
+func (n *network) put(yaml string) map[string]view.Delta {
+	n.t.Helper()
+	objects, err := model.DecodeYAML([]byte(yaml), "net.yaml")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	changes, err := model.Admit(n.state, model.Request{Put: objects})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.state = n.state.With(n.state.Revision()+1, changes)
+	if n.tracker == nil {
+		n.tracker = view.NewTracker(n.state)
+	}
+	return n.tracker.Apply(n.state, changes)
+}
+
+var (
+	gatewayOfBlue = map[model.VNI]view.Gateway{900: {VPC: 900, Name: "blue", Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
+
+	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
+	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}
+
+	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1")}
+	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1")}
+)
+
+func ip(text string) netip.Addr { return netip.MustParseAddr(text) }
+
+func at(address string) view.AddressKey { return view.AddressKey{VNI: 100, IP: ip(address)} }
+
+func peer(host, vtep string, watched bool) view.Peer {
+	return view.Peer{Host: host, VTEP: ip(vtep), Watched: watched}
+}
+
+func want(t testing.TB, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, addresses, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestAPassageKnows(t *testing.T) {
+	v := view.New(smallNetwork(t).state, "edge1")
+	want(t, "gateways", gatewayOfBlue, v.Gateways)
+	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
+	want(t, "next hops", map[string]view.NextHop{"edge1": hop1, "edge2": hop2}, v.NextHops)
+	want(t, "peers", map[string]view.Peer{"edge2": peer("edge2", "192.168.5.2", true),
+		"host1": peer("host1", "192.168.5.11", true), "host2": peer("host2", "192.168.5.12", true)}, v.Peers)
+	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
+		t.Errorf("a mere passage knows segments, addresses or hosts: %+v", v)
+	}
+}
+
+func TestAComputeHostKnows(t *testing.T) {
+	v := view.New(smallNetwork(t).state, "host1")
+	want(t, "gateways", gatewayOfBlue, v.Gateways)
+	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA}, v.Publics)
+	want(t, "next hops", map[string]view.NextHop{}, v.NextHops)
+	want(t, "peers", map[string]view.Peer{"edge1": peer("edge1", "192.168.5.1", true), "edge2": peer("edge2", "192.168.5.2", true),
+		"host2": peer("host2", "192.168.5.12", false)}, v.Peers)
+	if len(v.Hosts) != 7 {
+		t.Errorf("knows the hosts %v, want all 7: it translates", v.Hosts)
+	}
+}
+
+func TestAStrangerKnowsNothing(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"host3", "edge3", "gateway1"} {
+		v := view.New(n.state, host)
+		if len(v.Gateways)+len(v.Publics)+len(v.Peers)+len(v.Hosts) > 0 {
+			t.Errorf("%s knows %+v", host, v)
+		}
+	}
+	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1")}}
+	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
+}
+
+func TestAPublicAddressFollowsItsEndpoint(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"edge1", "host1", "host2", "host3"} {
+		n.tracker.Subscribe(host)
+	}
+	moved := publicA
+	moved.Host, moved.NATIP = "host2", netip.Addr{}
+	told := n.put("{kind: Endpoint, name: blue/web/a, spec: {host: host2}}")
+	want(t, "a passage", view.Delta{Revision: 2, Publics: []view.Public{moved}, GonePeers: []string{"host1"}}, told["edge1"])
+	want(t, "where it was", []netip.Addr{moved.Address}, told["host1"].GonePublics)
+	want(t, "where it is", []view.Public{moved}, told["host2"].Publics)
+	if _, ok := told["host3"]; ok {
+		t.Errorf("a stranger is told %+v", told["host3"])
+	}
+
+	told = n.put("{kind: Endpoint, name: blue/web/a, spec: {attachment: {}}}")
+	want(t, "a passage, once it is unplugged", view.Delta{Revision: 3, GonePublics: []netip.Addr{moved.Address}}, told["edge1"])
+	want(t, "its host, once it is unplugged", []netip.Addr{moved.Address}, told["host2"].GonePublics)
+}
+
+func TestAPassageComesAndGoes(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"edge1", "edge2", "host1"} {
+		n.tracker.Subscribe(host)
+	}
+	told := n.put("{kind: Host, name: edge2, spec: {address: 192.168.5.2, roles: [edge]}}")
+	only := gatewayOfBlue[900]
+	only.Passages = []string{"edge1"}
+	want(t, "the other passage", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}, GoneNextHops: []string{"edge2"}}, told["edge1"])
+	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}}, told["host1"])
+	want(t, "the former passage", view.Delta{Revision: 2, GoneGateways: []model.VNI{900}, GonePublics: []netip.Addr{publicA.Address, publicB.Address},
+		GonePeers: []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])
+}
+
+// Counted instead of timed: an endpoint that moves costs the same however many public addresses its VPC has.
+func TestCostOfAMoveAmongPublicAddresses(t *testing.T) {
+	cost := func(public int) float64 {
+		n := smallNetwork(t)
+		for i := range public {
+			n.put(fmt.Sprintf("[{kind: Endpoint, name: blue/web/p%d, spec: {host: host%d}}, {kind: PublicIP, name: blue/p%d, spec: {endpoint: blue/web/p%d}}]", i, 1+i%2, i, i))
+		}
+		for _, host := range []string{"edge1", "host1", "host2"} {
+			n.tracker.Subscribe(host)
+		}
+		var states []*model.State
+		key := model.Key{Kind: "Endpoint", Name: "blue/web/a"}
+		for _, host := range []string{"host2", "host1"} {
+			n.put(fmt.Sprintf("{kind: Endpoint, name: blue/web/a, spec: {host: %s}}", host))
+			states = append(states, n.state)
+		}
+		change := []model.Change{{Action: model.Update, After: n.state.Get(key)}}
+		turn := 0
+		return testing.AllocsPerRun(20, func() {
+			n.tracker.Apply(states[turn%2], change)
+			turn++
+		})
+	}
+	if few, many := cost(10), cost(200); many > 1.5*few {
+		t.Errorf("a move takes %v allocations among 10 public addresses, and %v among 200", few, many)
+	}
+}
