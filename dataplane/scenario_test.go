@@ -32,8 +32,8 @@ import (
 //	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
 //	SENDER udp TARGET [the same] [ports SOURCE-DESTINATION]
 //
-// SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, or HOST< for what comes from outside, by the
-// host's kernel.
+// SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, HOST< for what comes from outside by the
+// host's kernel, HOST<underlay for what comes from the underlay by it, or HOST<upstream.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -99,7 +99,8 @@ type host struct {
 	sim     *sim.Switch
 }
 
-const tunnelPort, outsidePort = 1, 2
+// Beside the endpoints' ports there are those of the way outside, from 2 on, and those of watched tunnels, from 100 on.
+const tunnelPort, outsidePort, externalPort, underlayPort, firstEdgePort, firstWatchedPort = 1, 2, 3, 4, 50, 100
 
 func newNetwork(t *testing.T, intent []byte) *network {
 	objects, err := model.DecodeYAML(intent, "intent.yaml")
@@ -126,19 +127,46 @@ func newHost(v view.View) *host {
 			h.wiring.Ports[a.AddressKey], ports[port] = port, a.Endpoint
 		}
 	}
-	for vpc, g := range v.Gateways {
-		if g.SNAT {
-			h.wiring.Outside, ports[outsidePort] = outsidePort, "outside"
-			if h.wiring.Translations == nil {
-				h.wiring.Translations = map[model.VNI]dataplane.Translation{}
-			}
-			n := int(vpc - model.FirstTransitVNI)
-			h.wiring.Translations[vpc] = dataplane.Translation{Zone: uint16(100 + n), Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
-		}
-	}
+	h.wireOutside(ports)
 	h.entries = dataplane.Compile(&h.view, h.wiring)
 	h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Tables: dataplane.Names(), Ports: ports})
 	return h
+}
+
+// wireOutside plugs in what the view's gateways need.
+func (h *host) wireOutside(ports map[uint32]string) {
+	v, w := h.view, &h.wiring
+	w.Translations, w.Watched, w.Edges = map[model.VNI]dataplane.Translation{}, map[string]uint32{}, map[string]uint32{}
+	for _, s := range v.Segments {
+		g, ok := v.Gateways[s.VPC]
+		if !ok {
+			continue
+		}
+		n := int(s.VPC - model.FirstTransitVNI)
+		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(100 + n), Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
+		if g.SNAT || g.Design == model.Distributed && len(g.Passages) > 0 {
+			w.Outside, ports[outsidePort] = outsidePort, "outside"
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
+		if v.Peers[host].Watched {
+			w.Watched[host] = firstWatchedPort + uint32(len(w.Watched))
+			ports[w.Watched[host]] = "tunnel to " + host
+		}
+	}
+	for _, g := range v.Gateways {
+		for _, edge := range g.Passages {
+			if g.Design == model.Distributed && edge != v.Host && w.Edges[edge] == 0 {
+				w.Edges[edge] = firstEdgePort + uint32(len(w.Edges))
+				ports[w.Edges[edge]] = "to " + edge
+			}
+		}
+		if slices.Contains(g.Passages, v.Host) {
+			w.External, ports[externalPort] = externalPort, "upstream"
+			w.Underlay, ports[underlayPort] = underlayPort, "underlay"
+			w.Router = model.MAC{2, 0xbd, 0, 0, 0, 9}
+		}
+	}
 }
 
 // text checks what it prints.
@@ -200,6 +228,11 @@ func (n *network) packet(t *testing.T, words []string) (at string, p sim.Packet)
 	if hostName, tunnel, ok := strings.Cut(sender, "<"); ok {
 		if at = hostName; tunnel == "" {
 			p.InPort = outsidePort
+			p.Frame = frame(t, n, src, what, target, optionsOf(words))
+			return at, p
+		}
+		if in, ok := map[string]uint32{"upstream": externalPort, "underlay": underlayPort}[tunnel]; ok {
+			p.InPort = in
 			p.Frame = frame(t, n, src, what, target, optionsOf(words))
 			return at, p
 		}

@@ -326,6 +326,9 @@ func (g Group) Check() error {
 		return fmt.Errorf("group %d: type %d", g.ID, g.Type)
 	}
 	for i, b := range g.Buckets {
+		if len(b.Actions) == 0 && g.Type == GroupFastFailover {
+			continue // while it is alive, the packet is dropped
+		}
 		if err := b.check(); err != nil {
 			return fmt.Errorf("group %d: bucket %d: %w", g.ID, i, err)
 		}
