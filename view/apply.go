@@ -32,6 +32,9 @@ func (v *View) Apply(d Delta) {
 	for _, address := range d.GonePublics {
 		delete(v.Publics, address)
 	}
+	for _, key := range d.GoneBlocks {
+		delete(v.Blocks, key)
+	}
 	for _, host := range d.GoneNextHops {
 		delete(v.NextHops, host)
 	}
@@ -56,6 +59,9 @@ func (v *View) Apply(d Delta) {
 	for _, p := range d.Publics {
 		v.Publics[p.Address] = p
 	}
+	for _, b := range d.Blocks {
+		v.Blocks[b.BlockKey] = b
+	}
 	for _, n := range d.NextHops {
 		v.NextHops[n.Host] = n
 	}
@@ -71,6 +77,7 @@ func (v *View) init() {
 		v.Addresses = map[AddressKey]Address{}
 		v.Gateways = map[model.VNI]Gateway{}
 		v.Publics = map[netip.Addr]Public{}
+		v.Blocks = map[BlockKey]Block{}
 		v.NextHops = map[string]NextHop{}
 		v.Hosts = map[string]netip.Addr{}
 	}
@@ -93,6 +100,9 @@ func (v *View) Delta(revision int64) Delta {
 	}
 	for _, p := range v.Publics {
 		d.Publics = append(d.Publics, p)
+	}
+	for _, b := range v.Blocks {
+		d.Blocks = append(d.Blocks, b)
 	}
 	for _, n := range v.NextHops {
 		d.NextHops = append(d.NextHops, n)
