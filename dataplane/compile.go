@@ -49,6 +49,7 @@ func (e *Entries) add(more Entries) {
 type Subject struct {
 	VPC     model.VNI // its transit VNI
 	Public  netip.Addr
+	Block   view.BlockKey
 	NextHop string // host
 	Segment model.VNI
 	Peer    string
@@ -66,12 +67,15 @@ func Compile(v *view.View, w Wiring) Entries {
 
 // Subjects are all that ask for flows in a view, in a stable order.
 func Subjects(v *view.View) []Subject {
-	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Publics)+len(v.NextHops)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
+	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Publics)+len(v.Blocks)+len(v.NextHops)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
 	for vpc := range v.Gateways {
 		subjects = append(subjects, Subject{VPC: vpc})
 	}
 	for address := range v.Publics {
 		subjects = append(subjects, Subject{Public: address})
+	}
+	for key := range v.Blocks {
+		subjects = append(subjects, Subject{Block: key})
 	}
 	for host := range v.NextHops {
 		subjects = append(subjects, Subject{NextHop: host})
@@ -93,6 +97,8 @@ func compareSubjects(a, b Subject) int {
 	return cmp.Or(
 		cmp.Compare(a.VPC, b.VPC),
 		a.Public.Compare(b.Public),
+		a.Block.Address.Compare(b.Block.Address),
+		cmp.Compare(a.Block.First, b.Block.First),
 		strings.Compare(a.NextHop, b.NextHop),
 		cmp.Compare(a.Segment, b.Segment),
 		strings.Compare(a.Peer, b.Peer),
@@ -111,6 +117,10 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 	case s.Public.IsValid():
 		if public, ok := v.Publics[s.Public]; ok {
 			return compilePublic(v, w, public)
+		}
+	case s.Block.Address.IsValid():
+		if block, ok := v.Blocks[s.Block]; ok {
+			return compileBlock(v, w, block)
 		}
 	case s.NextHop != "":
 		if n, ok := v.NextHops[s.NextHop]; ok {
@@ -275,6 +285,12 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
+	for _, b := range d.Blocks {
+		add(Subject{Block: b.BlockKey})
+	}
+	for _, key := range d.GoneBlocks {
+		add(Subject{Block: key})
+	}
 	if len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		add(Subject{})
 		affectedNextHops(v, add)
@@ -302,6 +318,11 @@ func OfVPC(v *view.View, vpc model.VNI) []Subject {
 	for address, p := range v.Publics {
 		if p.VPC == vpc {
 			subjects = append(subjects, Subject{Public: address})
+		}
+	}
+	for key, b := range v.Blocks {
+		if b.VPC == vpc {
+			subjects = append(subjects, Subject{Block: key})
 		}
 	}
 	return subjects
@@ -344,6 +365,11 @@ func affectedByPeer(v *view.View, host string, add func(Subject)) {
 	for address, p := range v.Publics {
 		if p.Host == host {
 			add(Subject{Public: address})
+		}
+	}
+	for key, b := range v.Blocks {
+		if b.Host == host {
+			add(Subject{Block: key})
 		}
 	}
 	affectedNextHops(v, add)

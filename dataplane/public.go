@@ -40,7 +40,12 @@ func translatePublic(p view.Public, t Translation) flow.Flow {
 
 func departPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known())), valid),
-		Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(g.VPC)}}}
+		Actions: toPassages(g.VPC)}
+}
+
+// toPassages is the way of what has been translated to a public address.
+func toPassages(vpc model.VNI) []flow.Action {
+	return []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)}}
 }
 
 // passageGroupID is of the range of floods, for a transit VNI is no segment's.
