@@ -12,7 +12,8 @@ import (
 
 // A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors quote. Passages on the way only
 // forward it; they know where each address lives, keep nothing of connections, and any of them will do. In the central design they are reached by the
-// VPC's transit VNI, in the distributed one by the underlay as it is.
+// VPC's transit VNI, in the distributed one by the underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take
+// it off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
 
 // compilePublic is what this host does for a public address: as its endpoint's host, and as a passage.
 func compilePublic(v *view.View, w Wiring, p view.Public) Entries {
@@ -35,17 +36,17 @@ func compilePublic(v *view.View, w Wiring, p view.Public) Entries {
 
 func translatePublic(p view.Public, t Translation) flow.Flow {
 	return flow.Flow{Table: tableTranslate, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Known()}}}}
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
 func departPublic(g view.Gateway, p view.Public) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known())), valid),
-		Actions: toPassages(g.VPC)}
+	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 
 // toPassages is the way of what has been translated to a public address.
-func toPassages(vpc model.VNI) []flow.Action {
-	return []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)}}
+func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
+	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)})
 }
 
 // passageGroupID is of the range of floods, for a transit VNI is no segment's.
