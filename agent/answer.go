@@ -59,17 +59,11 @@ func (a *Agent) answerDHCP(p ovs.PacketIn) {
 // leadQuoted sends an ICMP error on to the host whose packet it quotes, where conntrack translates that.
 func (a *Agent) leadQuoted(p ovs.PacketIn) {
 	sender, ok := answer.Quoted(p.Frame)
-	if !ok || a.sw == nil {
+	if !ok {
 		return
 	}
-	for key, block := range a.view.Blocks {
-		if key.Address != sender.Addr() || sender.Port() < key.First || sender.Port() > block.Last {
-			continue
-		}
-		if way, ok := dataplane.ToBlock(&a.view, a.wiring, block); ok {
-			a.sendOut(way, p.Frame)
-		}
-		return
+	if way, ok := dataplane.ToOwner(&a.view, a.wiring, sender); ok {
+		a.sendOut(way, p.Frame)
 	}
 }
 

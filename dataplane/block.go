@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/view"
 )
@@ -34,12 +36,22 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 
 // protocol is one that has ports.
 type protocol struct {
+	name     string
 	is       flow.Part
 	src, dst *flow.Field
 }
 
 // ported are the protocols that blocks are for.
-var ported = []protocol{{flow.TCP, flow.TCPSrc, flow.TCPDst}, {flow.UDP, flow.UDPSrc, flow.UDPDst}}
+var ported = []protocol{{"tcp", flow.TCP, flow.TCPSrc, flow.TCPDst}, {"udp", flow.UDP, flow.UDPSrc, flow.UDPDst}}
+
+func protocolNamed(name string) (protocol, bool) {
+	for _, p := range ported {
+		if p.name == name {
+			return p, true
+		}
+	}
+	return protocol{}, false
+}
 
 // inBlock matches the ports of a block.
 func inBlock(f *flow.Field, b view.Block) flow.Term {
@@ -64,35 +76,37 @@ func arriveBlock(b view.Block, t Translation) flow.Flow {
 
 // passBlock believes the block's host that the ports are its own, and ICMP errors of it.
 func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
-	way, ok := ToBlock(v, w, b)
+	way, ok := toHost(v, w, b.VPC, b.Host)
 	if !ok {
 		return nil
 	}
-	peer := v.Peers[b.Host]
-	own := []flow.Part{is(slotVPC, uint32(b.VPC)), flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)), flow.Eq(flow.IPSrc, flow.Addr(b.Address))}
+	from := fromHost(v, b.VPC, b.Host, b.Address)
 	for _, p := range ported {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioNormal, Actions: way,
 			Match: flow.On(flow.IP, p.is, flow.Eq(flow.IPDst, flow.Addr(b.Address)), inBlock(p.dst, b))})
 		if b.Host != v.Host {
-			flows = append(flows, outbound(append(own[:3:3], p.is, inBlock(p.src, b))))
+			flows = append(flows, outbound(append(from[:3:3], p.is, inBlock(p.src, b))))
 		}
 	}
 	if b.Host != v.Host {
-		flows = append(flows, outbound(append(own, flow.ICMP)))
+		flows = append(flows, outbound(append(from, flow.ICMP)))
 	}
 	return flows
 }
 
-// ToBlock is the way from a passage to the host of a block; false if there is none.
-func ToBlock(v *view.View, w Wiring, b view.Block) ([]flow.Action, bool) {
-	if _, hasEndpoints := w.translates(b.VPC); b.Host == v.Host && hasEndpoints {
-		return []flow.Action{set(slotVPC, uint32(b.VPC)), flow.Resubmit{Table: tableArrive}}, true
+// ToOwner is the way from a passage to the host that has a port of a shared public address; false if none has.
+func ToOwner(v *view.View, w Wiring, port netip.AddrPort) ([]flow.Action, bool) {
+	for key, b := range v.Blocks {
+		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
+			return toHost(v, w, b.VPC, b.Host)
+		}
 	}
-	peer, ok := v.Peers[b.Host]
-	if !ok {
-		return nil, false
+	for key, f := range v.Forwards {
+		if key.Address == port.Addr() && key.Port == port.Port() {
+			return toHost(v, w, f.VPC, f.Host)
+		}
 	}
-	return append([]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}}, toTransit(w, b.VPC, peer)...), true
+	return nil, false
 }
 
 // quotedToAgent takes the ICMP errors for an address that has blocks.

@@ -47,8 +47,8 @@ func (e *Entries) add(more Entries) {
 // Subject is one thing that asks for flows. Exactly one form is set: the zero Subject is the pipeline itself,
 // whose flows every host has.
 type Subject struct {
-	VPC     model.VNI // its transit VNI
-	Public  netip.Addr
+	VPC     model.VNI  // its transit VNI
+	Public  netip.Addr // of a whole address, or of forwarded ports of it
 	Block   view.BlockKey
 	NextHop string // host
 	Segment model.VNI
@@ -71,7 +71,7 @@ func Subjects(v *view.View) []Subject {
 	for vpc := range v.Gateways {
 		subjects = append(subjects, Subject{VPC: vpc})
 	}
-	for address := range v.Publics {
+	for address := range publicAddresses(v) {
 		subjects = append(subjects, Subject{Public: address})
 	}
 	for key := range v.Blocks {
@@ -91,6 +91,17 @@ func Subjects(v *view.View) []Subject {
 	}
 	slices.SortFunc(subjects, compareSubjects)
 	return subjects
+}
+
+func publicAddresses(v *view.View) map[netip.Addr]bool {
+	addresses := make(map[netip.Addr]bool, len(v.Publics)+len(v.Forwards))
+	for address := range v.Publics {
+		addresses[address] = true
+	}
+	for key := range v.Forwards {
+		addresses[key.Address] = true
+	}
+	return addresses
 }
 
 func compareSubjects(a, b Subject) int {
@@ -115,9 +126,7 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 			return compileGateway(v, w, gateway)
 		}
 	case s.Public.IsValid():
-		if public, ok := v.Publics[s.Public]; ok {
-			return compilePublic(v, w, public)
-		}
+		return compilePublic(v, w, s.Public)
 	case s.Block.Address.IsValid():
 		if block, ok := v.Blocks[s.Block]; ok {
 			return compileBlock(v, w, block)
@@ -285,6 +294,12 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
+	for _, f := range d.Forwards {
+		add(Subject{Public: f.Address})
+	}
+	for _, key := range d.GoneForwards {
+		add(Subject{Public: key.Address})
+	}
 	for _, b := range d.Blocks {
 		add(Subject{Block: b.BlockKey})
 	}
@@ -318,6 +333,11 @@ func OfVPC(v *view.View, vpc model.VNI) []Subject {
 	for address, p := range v.Publics {
 		if p.VPC == vpc {
 			subjects = append(subjects, Subject{Public: address})
+		}
+	}
+	for key, f := range v.Forwards {
+		if f.VPC == vpc {
+			subjects = append(subjects, Subject{Public: key.Address})
 		}
 	}
 	for key, b := range v.Blocks {
@@ -365,6 +385,11 @@ func affectedByPeer(v *view.View, host string, add func(Subject)) {
 	for address, p := range v.Publics {
 		if p.Host == host {
 			add(Subject{Public: address})
+		}
+	}
+	for key, f := range v.Forwards {
+		if f.Host == host {
+			add(Subject{Public: key.Address})
 		}
 	}
 	for key, b := range v.Blocks {

@@ -89,6 +89,10 @@ func randomPublic(t *rapid.T) netip.Addr {
 	return netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(5, 7).Draw(t, "public"))})
 }
 
+func randomForward(t *rapid.T) view.ForwardKey {
+	return view.ForwardKey{Address: randomPublic(t), Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"), Port: 443}
+}
+
 func randomBlock(t *rapid.T) view.BlockKey {
 	return view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(8, 9).Draw(t, "shared"))}), First: 1024}
 }
@@ -117,6 +121,9 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("blocks") {
 		d.Blocks = append(d.Blocks, view.Block{BlockKey: randomBlock(t), Last: 2047, Name: "blue/h", VPC: randomVPC(t), Host: randomHost(t)})
 	}
+	for range n("forwards") {
+		d.Forwards = append(d.Forwards, view.Forward{ForwardKey: randomForward(t), Name: "blue/f", VPC: randomVPC(t), Endpoint: randomKey(t), TargetPort: 8080, Host: randomHost(t)})
+	}
 	for range n("next hops") {
 		i := byte(rapid.IntRange(1, 3).Draw(t, "next hop"))
 		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i), Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
@@ -142,6 +149,9 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 		}
 		for range n("gone publics") {
 			d.GonePublics = append(d.GonePublics, randomPublic(t))
+		}
+		for range n("gone forwards") {
+			d.GoneForwards = append(d.GoneForwards, randomForward(t))
 		}
 		for range n("gone blocks") {
 			d.GoneBlocks = append(d.GoneBlocks, randomBlock(t))

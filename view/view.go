@@ -17,6 +17,7 @@ type View struct {
 	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
 	Gateways  map[model.VNI]Gateway  // ways outside of those VPCs that have one, by the VPC's transit VNI
 	Publics   map[netip.Addr]Public  // those whose endpoint is here, or whose traffic passes here
+	Forwards  map[ForwardKey]Forward // those whose endpoint is here, or whose traffic passes here
 	Blocks    map[BlockKey]Block     // those of this host, and those whose traffic passes here
 	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
 	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways translates here: what it must not lead to
@@ -67,6 +68,23 @@ type Public struct {
 	Host     string     `json:"host"` // of the endpoint
 }
 
+// Forward is a port of a public address that leads to a port of an endpoint, in the central design.
+type Forward struct {
+	ForwardKey
+	Name       string     `json:"name"` // VPC/FORWARD
+	VPC        model.VNI  `json:"vpc"`  // transit VNI
+	Endpoint   AddressKey `json:"endpoint"`
+	TargetPort uint16     `json:"targetPort"`
+	Host       string     `json:"host"` // of the endpoint
+}
+
+// ForwardKey finds a forwarded port.
+type ForwardKey struct {
+	Address  netip.Addr `json:"address"`
+	Protocol string     `json:"protocol"` // tcp or udp
+	Port     uint16     `json:"port"`
+}
+
 // Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the central design.
 type Block struct {
 	BlockKey
@@ -112,6 +130,7 @@ type Delta struct {
 	Addresses []Address  `json:"addresses,omitempty"`
 	Gateways  []Gateway  `json:"gateways,omitempty"`
 	Publics   []Public   `json:"publics,omitempty"`
+	Forwards  []Forward  `json:"forwards,omitempty"`
 	Blocks    []Block    `json:"blocks,omitempty"`
 	NextHops  []NextHop  `json:"nextHops,omitempty"`
 	Hosts     []Peer     `json:"hosts,omitempty"`
@@ -121,6 +140,7 @@ type Delta struct {
 	GoneAddresses []AddressKey `json:"goneAddresses,omitempty"`
 	GoneGateways  []model.VNI  `json:"goneGateways,omitempty"`
 	GonePublics   []netip.Addr `json:"gonePublics,omitempty"`
+	GoneForwards  []ForwardKey `json:"goneForwards,omitempty"`
 	GoneBlocks    []BlockKey   `json:"goneBlocks,omitempty"`
 	GoneNextHops  []string     `json:"goneNextHops,omitempty"`
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
