@@ -24,7 +24,9 @@ func TestZonesAreLimited(t *testing.T) {
 			}
 		}
 	}
-	count := func(zone string) int { return strings.Count(o.Appctl("dpctl/dump-conntrack", "netdev@ovs-netdev"), "zone="+zone) }
+	count := func(zone string) int {
+		return strings.Count(o.Appctl("dpctl/dump-conntrack", "netdev@ovs-netdev"), "zone="+zone)
+	}
 	eventually(t, "five connections of zone 8", func() bool { return count("8") == 5 })
 	if got := count("7"); got != 2 {
 		t.Errorf("zone 7 has %d connections, want the limit of 2", got)
