@@ -163,7 +163,8 @@ const (
 
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 
-	ForAgentRouter byte = 7 // an ARP reply of the upstream router
+	ForAgentRouter  byte = 7 // an ARP reply of the upstream router
+	ForAgentPassing byte = 8 // public traffic's, on a passage, and its TTL is used up
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.

@@ -21,6 +21,13 @@ func NextHopMAC(address netip.Addr) MAC {
 	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
 }
 
+// LeavingMAC is the sender of what leaves by the passage of a next hop. It is not the next hop's, which switches are to find where that is held, and which the
+// passage may have lost to another host.
+func LeavingMAC(address netip.Addr) MAC {
+	a := address.As4()
+	return MAC{0x02, 0x4d, a[0], a[1], a[2], a[3]}
+}
+
 func (h *HostOutside) check(f *findings) {
 	if h.Interface == "" {
 		f.add("spec.outside.interface", nil, "is missing", "name the NIC on the upstream network")
