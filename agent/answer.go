@@ -34,6 +34,17 @@ func (a *Agent) tellSender(p ovs.PacketIn) {
 	a.sendBack(p, reply)
 }
 
+// tellPassing answers public traffic whose TTL is used up here, from this host's next hop: in whichever direction it was going.
+func (a *Agent) tellPassing(p ovs.PacketIn) {
+	own, ok := a.ownHop()
+	if !ok {
+		return
+	}
+	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), answer.Expired); ok {
+		a.sendOut(dataplane.Pass(), reply)
+	}
+}
+
 // answerDHCP leases the endpoint of the port its address. The switch has seen to it that the message is from the endpoint's own MAC.
 func (a *Agent) answerDHCP(p ovs.PacketIn) {
 	for key, port := range a.wiring.Ports {
@@ -58,13 +69,18 @@ func (a *Agent) answerDHCP(p ovs.PacketIn) {
 
 // sendBack sends a frame out of the port that another came in by.
 func (a *Agent) sendBack(p ovs.PacketIn, frame []byte) {
+	a.sendOut([]flow.Action{flow.Output{Port: p.InPort}}, frame)
+}
+
+// sendOut has the switch do something with a frame.
+func (a *Agent) sendOut(actions []flow.Action, frame []byte) {
 	if a.sw == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
 	defer cancel()
-	if err := a.sw.PacketOut(ctx, flow.PortLocal, []flow.Action{flow.Output{Port: p.InPort}}, frame); err != nil {
-		a.log.Debug("answer an endpoint", "port", p.InPort, "err", err)
+	if err := a.sw.PacketOut(ctx, flow.PortLocal, actions, frame); err != nil {
+		a.log.Debug("answer a packet", "err", err)
 	}
 }
 
