@@ -262,11 +262,11 @@ func (a *Agent) inheritPassage() {
 // keepPassage opens and shuts the passage.
 func (a *Agent) keepPassage(ctx context.Context, now time.Time) {
 	p := &a.passage
-	if _, ok := a.ownHop(); !ok {
-		a.hail(ctx)
+	a.hail(ctx)
+	own, ok := a.ownHop()
+	if !ok {
 		return
 	}
-	a.hail(ctx)
 	wrong, missing := a.wrongWithPassage()
 	if wrong == nil && missing == nil {
 		if p.well.IsZero() {
@@ -285,7 +285,7 @@ func (a *Agent) keepPassage(ctx context.Context, now time.Time) {
 	}
 	p.judged = p.judged || p.loaded
 	switch {
-	case p.judged && !p.open:
+	case p.judged && !p.open && !own.Drain: // who drains a host knows
 		a.note(inPassage, errors.Join(wrong, missing))
 	case p.open && !slices.ContainsFunc(slices.Collect(maps.Keys(a.wiring.Watched)), a.bfdAlive):
 		a.note(inPassage, errors.New("the tunnels to all hosts are dead"))
@@ -299,6 +299,8 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 	p := &a.passage
 	own, _ := a.ownHop()
 	switch {
+	case own.Drain:
+		wrong = errors.New("it is drained (overlane host drain --undo)")
 	case p.linkless && p.nic != "":
 		wrong = fmt.Errorf("interface %s has no link", p.nic)
 	case p.router.silent:
@@ -382,4 +384,30 @@ func (a *Agent) passageLost() {
 	if _, ok := a.ownHop(); ok {
 		p.open = false
 	}
+}
+
+// passageStatus is nil on a host that is no passage.
+func (a *Agent) passageStatus() *model.PassageStatus {
+	p := &a.passage
+	own, ok := a.ownHop()
+	if !ok {
+		return nil
+	}
+	s := &model.PassageStatus{Open: p.open, Router: own.Router.String(), Answers: p.router.answers, Since: p.router.since}
+	if p.kept.Router == own.Router {
+		s.RouterMAC = p.kept.RouterMAC.String()
+	}
+	if wrong, missing := a.wrongWithPassage(); !p.open {
+		s.Reason = "all is well, but it has not been for long"
+		if why := errors.Join(wrong, missing); why != nil {
+			s.Reason = why.Error()
+		}
+	}
+	for host, n := range a.view.NextHops {
+		if dataplane.Holds(&a.view, a.wiring, n, a.bfdAlive) {
+			s.Holds = append(s.Holds, host)
+		}
+	}
+	slices.Sort(s.Holds)
+	return s
 }

@@ -148,7 +148,7 @@ func (t *Tracker) tellNextHops(host string, d *Delta) {
 			if other := o.Spec.(*model.HostSpec).Outside; other.Address.Masked() == spec.Outside.Address.Masked() {
 				n := NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
 				if o.Name == host {
-					n.Interface = other.Interface
+					n.Interface, n.Drain = other.Interface, other.Drain
 				}
 				now[o.Name] = n
 			}

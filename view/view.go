@@ -73,6 +73,7 @@ type NextHop struct {
 	Router  netip.Addr   `json:"router"`
 
 	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
+	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own
 }
 
 // Address is an endpoint's place: which host it is on.
