@@ -29,8 +29,8 @@ const (
 	streamEvery = 10 * time.Millisecond
 )
 
-// streaming sends for the rest of the test; places are paths of network namespaces.
-func (n *network) streaming(name, from, to, address string, port int) *stream {
+// streaming sends for the rest of the test; places are paths of network namespaces, and flows go to the addresses in turn.
+func (n *network) streaming(name, from, to string, port int, addresses ...string) *stream {
 	n.t.Helper()
 	s := &stream{n: n, name: name}
 	var receiver net.PacketConn
@@ -43,7 +43,7 @@ func (n *network) streaming(name, from, to, address string, port int) *stream {
 	for i := range streamFlows {
 		var sender net.Conn
 		inNetns(n.t, from, func() (err error) {
-			sender, err = net.Dial("udp4", fmt.Sprintf("%s:%d", address, port))
+			sender, err = net.Dial("udp4", net.JoinHostPort(addresses[i%len(addresses)], fmt.Sprint(port)))
 			return err
 		})
 		n.t.Cleanup(func() { sender.Close() })
@@ -152,7 +152,7 @@ func (n *network) transferring(name, from, to, address string, port int) *transf
 		return err
 	})
 	inNetns(n.t, from, func() (err error) {
-		sender, err = net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", address, port), patience)
+		sender, err = net.DialTimeout("tcp4", net.JoinHostPort(address, fmt.Sprint(port)), patience)
 		return err
 	})
 	receiver, err := listener.Accept()
