@@ -235,10 +235,10 @@ func TestCentralFailsOver(t *testing.T) {
 	n.awaitOpen("g1", "g2")
 	client, server, a := n.Machine("client").Netns(), n.Machine("server"), n.inside("host1", "a")
 	n.reaches("host1", "a", server.Address.String())
-	many := []string{server.Address.String()} // which gateway a datagram takes depends on its addresses only
-	for i := range streamFlows - 1 {
-		many = append(many, fmt.Sprintf("198.51.100.%d", 50+i))
-		n.at("server", "ip", "address", "add", many[i+1]+"/24", "dev", "eth0")
+	var many []string // which gateway a datagram takes depends on its addresses only
+	for i := range streamFlows {
+		many = append(many, fmt.Sprintf("198.51.100.%d", 31+37*i))
+		n.at("server", "ip", "address", "add", many[i]+"/24", "dev", "eth0")
 	}
 	w := watching{
 		n: n,
@@ -330,6 +330,7 @@ func (w *watching) during(what string, lossless bool, do func()) {
 		w.n.t.Logf("%s: %s: longest pause %v", what, x.name, x.gap.Round(time.Millisecond))
 		x.mu.Unlock()
 	}
+	w.n.t.Logf("%s: BFD of host1: %s", what, strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
 	for _, s := range w.streams {
 		lost, sent, gap := s.lost()
 		w.n.t.Logf("%s: %s: lost %d of %d, longest pause %v", what, s.name, lost, sent, gap.Round(time.Millisecond))
