@@ -49,6 +49,9 @@ func (a *Agent) way() *firewall.Outside {
 		return nil
 	}
 	o := &firewall.Outside{Port: outsidePort, Range: a.config.NATRange}
+	if a.layout.Datapath == ovs.Userspace {
+		o.Copied = a.config.Uplink
+	}
 	for _, vtep := range a.view.Hosts {
 		o.Reserved = append(o.Reserved, vtep)
 	}

@@ -57,7 +57,7 @@ func (g Guard) alike(o Guard) bool {
 	if g.Port != o.Port || g.Inbound != o.Inbound || (g.Outside == nil) != (o.Outside == nil) {
 		return false
 	}
-	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range
+	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range && g.Outside.Copied == o.Outside.Copied
 }
 
 // Set replaces the table. Its counters start anew.
@@ -300,7 +300,7 @@ func (g Guard) chains() []chain {
 		guarded, jump := o.guarded(), slices.Concat(o.cameIn(), jumpTo(guardedChain))
 		return []chain{
 			guarded,
-			filter("prerouting", nftables.ChainHookPrerouting, jump),
+			filter("prerouting", nftables.ChainHookPrerouting, append([]rule{jump}, o.copies()...)...),
 			filter("output", nftables.ChainHookOutput, output...),
 			filter("forward", nftables.ChainHookForward, slices.Concat(forward, o.forward(jump))...),
 			filter("input", nftables.ChainHookInput, append(input, jump)...),

@@ -33,12 +33,12 @@ func outsideGuard() Guard {
 func TestWayOutsideReadsAsMeant(t *testing.T) {
 	inNamespace(t)
 	g := outsideGuard()
-	g.Inbound = true
+	g.Inbound, g.Outside.Copied = true, "nic"
 	if err := Set(g); err != nil {
 		t.Fatal(err)
 	}
 	next := outsideGuard()
-	next.Inbound = true
+	next.Inbound, next.Outside.Copied = true, "nic"
 	next.Outside.Exits = []string{"eth0", "wlan0"}
 	next.Outside.Closed = []string{"wlan0"}
 	next.Outside.Reserved = nil
@@ -92,6 +92,7 @@ func TestWayOutsideReadsAsMeant(t *testing.T) {
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "ovl-nat" jump guarded
+		iifname "nic" fib daddr . iif type != local notrack
 	}
 
 	chain output {
@@ -143,6 +144,7 @@ func TestWayOutsideIsChecked(t *testing.T) {
 		"no range":  func(o *Outside) { o.Range = netip.Prefix{} },
 		"port":      func(o *Outside) { o.Port = "" },
 		"exit":      func(o *Outside) { o.Exits = []string{"a-name-of-16-bytes"} },
+		"copied":    func(o *Outside) { o.Copied = "a-name-of-16-bytes" },
 		"reserved":  func(o *Outside) { o.Reserved = []netip.Addr{netip.IPv6Loopback()} },
 		"allowance": func(o *Outside) { o.Allow = make([]Allowance, 1) },
 	} {
