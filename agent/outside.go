@@ -23,10 +23,10 @@ func (a *Agent) followGateways(ctx context.Context) {
 	}
 }
 
-// outsidePorts are on the bridge while a VPC of this host is translated.
+// outsidePorts are on the bridge while a VPC of this host is translated, or was when last heard of.
 func (a *Agent) outsidePorts() []ovs.BridgePort {
 	mtu := a.outsideMTU()
-	if mtu == 0 {
+	if mtu == 0 && (a.complete || len(a.zones.Number) == 0) {
 		return nil
 	}
 	return []ovs.BridgePort{{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}}

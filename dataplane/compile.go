@@ -14,8 +14,9 @@ import (
 // Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in Ports
 // is not plugged in (yet), and has no flows.
 type Wiring struct {
-	Tunnel uint32
-	Ports  map[view.AddressKey]uint32
+	Tunnel  uint32
+	UDPPort uint16 // that tunnels end at
+	Ports   map[view.AddressKey]uint32
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
@@ -157,7 +158,7 @@ func compileGateway(w Wiring, g view.Gateway) Entries {
 		return Entries{}
 	}
 	t := w.Translations[g.VPC]
-	e := Entries{Flows: []flow.Flow{locateOutside(g), arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t)}}
+	e := Entries{Flows: []flow.Flow{locateOutside(g), arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t)}}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "InternetGateway " + g.Name
 	}

@@ -236,6 +236,25 @@ func count() (map[string]uint64, error) {
 	return counted, nil
 }
 
+// Intact says whether the table has as many rules as were set; [ErrGone] if somebody has removed some.
+func Intact(g Guard) error {
+	c, err := nftables.New()
+	for _, h := range g.chains() {
+		if err != nil {
+			break
+		}
+		var rules []*nftables.Rule
+		rules, err = c.GetRules(table(), &h.Chain)
+		if err == nil && len(rules) != len(h.rules) {
+			err = ErrGone
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read nftables table ip %s: %w", tableName, err)
+	}
+	return nil
+}
+
 func table() *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
 }

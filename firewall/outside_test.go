@@ -545,3 +545,19 @@ ip -n fw-out route add 172.17.0.0/24 via 192.168.5.2
 		t.Error("the way outside is closed, too")
 	}
 }
+
+func TestRulesThatAreGoneAreMissed(t *testing.T) {
+	inNamespace(t)
+	for _, g := range []Guard{guard("192.168.5.3"), outsideGuard()} {
+		if err := Set(g); err != nil {
+			t.Fatal(err)
+		}
+		if err := Intact(g); err != nil {
+			t.Error(err)
+		}
+		run(t, "nft", "flush", "chain", "ip", "overlane", "forward")
+		if err := Intact(g); !errors.Is(err, ErrGone) {
+			t.Errorf("without the rules of a chain: %v", err)
+		}
+	}
+}
