@@ -117,7 +117,7 @@ func (a *admission) acceptDeletes(r Request) []*Object {
 		case o == nil:
 			reason, remedy := a.absent(key)
 			a.report(key, "name", key.Name, strings.TrimPrefix(reason, key.String()+" "), remedy)
-		case key.Kind == "PortBlock":
+		case Kinds[kindIndex(key.Kind)].Derived:
 			a.report(key, "", nil, notByUsers, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway")
 		default:
 			a.draft.remove(key)

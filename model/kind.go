@@ -16,6 +16,7 @@ type Kind struct {
 	New       func() Spec // an empty spec, a pointer; its fields have doc tags
 	NewStatus func() any  // an empty status, a pointer; its fields have doc tags
 	Columns   []Column    // of a table of such objects, the name first
+	Derived   bool        // its objects come, change and go with others, and nobody puts or deletes them
 
 	settle func(*admission, []*put) // judge puts against all else, and fill in the rest
 	users  []users                  // who may refer to an object of the kind, and keeps it from being deleted

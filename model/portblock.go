@@ -26,7 +26,8 @@ var portBlockKind = Kind{
 		{"ADDRESS", column(func(s *PortBlockSpec) any { return s.Address })},
 		{"PORTS", column(func(s *PortBlockSpec) any { return fmt.Sprintf("%d-%d", s.First, s.Last) })},
 	},
-	settle: reclaimBlocks,
+	Derived: true,
+	settle:  reclaimBlocks,
 }
 
 const notByUsers = "is leased by Overlane: nobody puts or deletes port blocks"

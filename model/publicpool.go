@@ -23,6 +23,7 @@ var publicPoolKind = Kind{
 		{"CIDRS", column(func(s *PublicPoolSpec) any { return prefixes(s.CIDRs) })},
 		{"SIZE", statusColumn(func(s *PublicPoolStatus) any { return s.Size })},
 		{"USED", statusColumn(func(s *PublicPoolStatus) any { return s.Used })},
+		{"SNAT", statusColumn(func(s *PublicPoolStatus) any { return s.SNAT })},
 		{"FREE", statusColumn(func(s *PublicPoolStatus) any { return s.Free })},
 	},
 	settle: settlePublicPools,
