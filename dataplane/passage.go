@@ -25,6 +25,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
+	flows = append(flows, quotedToAgent()...)
 	if w.Underlay != 0 {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})

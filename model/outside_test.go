@@ -9,7 +9,7 @@ import (
 
 func TestNextHopMAC(t *testing.T) {
 	h := HostOutside{Address: netip.MustParsePrefix("203.0.113.11/24")}
-	if got, want := h.MAC().String(), "02:4e:cb:00:71:0b"; got != want {
+	if got, want := NextHopMAC(h.Address.Addr()).String(), "02:4e:cb:00:71:0b"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
