@@ -96,7 +96,7 @@ func (e *env) drill(ctx context.Context, labName string, o drill.Options, design
 		if err != nil {
 			return interrupted(ctx, fmt.Errorf("drill %s, design %s: %w", o.Kind.Name, design, err))
 		}
-		if !asJSON {
+		if len(r.Moments) > 0 && !asJSON {
 			e.drillPicture(r.Moments)
 		}
 		results = append(results, r)

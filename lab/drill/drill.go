@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,7 +106,7 @@ func Run(ctx context.Context, l *lab.Lab, o Options) (Result, error) {
 		return r.result, ctx.Err()
 	}
 	if why := new(notWorking); errors.As(err, &why) {
-		r.result.NotWorking = why.Error()
+		r.result.NotWorking = strings.ReplaceAll(why.Error(), "\n", "; ")
 		err = nil
 	}
 	return r.result, err

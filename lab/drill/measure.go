@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,7 +13,7 @@ type Figures struct {
 	Duplicates  int   `json:"duplicates"`
 	GapMS       int64 `json:"gapMs"` // longest time in which no probe was sent that came back
 	Connections int   `json:"connections"`
-	Kept        int   `json:"kept"`
+	Kept        int   `json:"kept"`    // that answered in the phase's last second
 	StallMS     int64 `json:"stallMs"` // longest time that a message waited for its answer
 }
 
@@ -38,10 +39,7 @@ type record struct {
 	trouble     string // what the probe or the transfer met last
 }
 
-type connection struct {
-	messages []exchange
-	broken   time.Time
-}
+type connection struct{ messages []exchange }
 
 // sample is how much of the transfer was acknowledged.
 type sample struct {
@@ -64,8 +62,6 @@ func (r *record) add(e Event) {
 		c.messages = append(c.messages, exchange{sent: e.At})
 	case messageBack:
 		answer(r.connections[e.Flow].messages, e)
-	case broken:
-		r.connections[e.Flow].broken = e.At
 	case bulkAcked:
 		r.acked = append(r.acked, sample{e.At, e.Bytes})
 	}
@@ -127,7 +123,7 @@ func (r *record) figures(from, to time.Time) Figures {
 		f.Duplicates += max(p.answers-1, 0)
 	}
 	for _, c := range r.connections {
-		if c.keptUntil(to) {
+		if c.answers(to.Add(-lastTime), to) {
 			f.Kept++
 		}
 		f.StallMS = max(f.StallMS, stall(c.messages, from, to).Milliseconds())
@@ -162,9 +158,9 @@ func gap(probes []exchange) (longest time.Duration) {
 	return longest
 }
 
-// keptUntil tells whether the connection was there, and had not failed.
-func (c connection) keptUntil(t time.Time) bool {
-	return len(c.messages) > 0 && (c.broken.IsZero() || c.broken.After(t))
+// answers tells whether the connection has answered something that it was sent between two times.
+func (c connection) answers(from, to time.Time) bool {
+	return slices.ContainsFunc(between(c.messages, from, to), func(m exchange) bool { return m.answers > 0 })
 }
 
 // stall is the longest wait, as far as it was in a phase.

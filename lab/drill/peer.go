@@ -22,7 +22,7 @@ const (
 	probeEvery   = 10 * time.Millisecond
 	messageEvery = 50 * time.Millisecond
 	ackedEvery   = 50 * time.Millisecond
-	bulkRate     = 2 << 20 // bytes per second: a path that is full loses probes by itself
+	bulkRate     = 1 << 20 // bytes per second: a path that is full loses probes by itself
 )
 
 // Event is what a peer reports, as a line of JSON.
