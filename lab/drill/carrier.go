@@ -73,29 +73,24 @@ func (p path) carriers(ctx context.Context) (in, out passage, err error) {
 // portTries bounds the search for a port: with two passages, each try is as good as a coin.
 const portTries = 16
 
-// aim proves that both directions work, and finds the passage of the inbound probe, and a port by which the outbound one takes it, too.
+// aim proves that both directions work, and finds the passage of the outbound probe, and a port by which the inbound one takes it, too. Open
+// vSwitch chooses by UDP's addresses alone, so only the router can be made to choose otherwise.
 func (p path) aim(ctx context.Context, in, out *direction) (struck passage, err error) {
-	if in != nil {
-		if err := p.try(ctx, in, func(carrier, _ passage) bool { struck = carrier; return true }); err != nil {
-			return struck, err
-		}
+	if err := p.try(ctx, out, func(_, carrier passage) { struck = carrier }); err != nil || in == nil {
+		return struck, err
 	}
 	for range portTries {
-		same := false
-		err := p.try(ctx, out, func(_, carrier passage) bool {
-			same = struck.Host == nil || carrier.Name == struck.Name
-			return same
-		})
-		if err != nil || same {
+		var came passage
+		if err := p.try(ctx, in, func(carrier, _ passage) { came = carrier }); err != nil || came == struck {
 			return struck, err
 		}
-		out.port++
+		in.port++
 	}
-	return struck, fmt.Errorf("of %d outbound probes none takes %s, by which inbound ones come", portTries, struck.Name)
+	return struck, fmt.Errorf("of %d inbound probes none takes %s, by which outbound ones go", portTries, struck.Name)
 }
 
 // try runs the probe of a direction for a moment, and tells of its carriers if the path has passages.
-func (p path) try(ctx context.Context, d *direction, carriers func(in, out passage) bool) error {
+func (p path) try(ctx context.Context, d *direction, carriers func(in, out passage)) error {
 	trial := *d
 	trial.record = newRecord(0)
 	if err := trial.startProbe(ctx); err != nil {
