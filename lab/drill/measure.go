@@ -158,9 +158,9 @@ func gap(probes []exchange) (longest time.Duration) {
 	return longest
 }
 
-// answers tells whether the connection has answered something that it was sent between two times.
+// answers tells whether the connection has, between two times, been sent something and answered it.
 func (c connection) answers(from, to time.Time) bool {
-	return slices.ContainsFunc(between(c.messages, from, to), func(m exchange) bool { return m.answers > 0 })
+	return slices.ContainsFunc(between(c.messages, from, to), func(m exchange) bool { return m.answers > 0 && m.back.Before(to) })
 }
 
 // stall is the longest wait, as far as it was in a phase.
