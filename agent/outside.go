@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
@@ -15,12 +16,18 @@ import (
 // outsidePort leads to the host's kernel, which routes and masquerades what the switch has translated.
 const outsidePort = "ovl-outside"
 
-// followGateways gives what the view's gateways need on this host: numbers, the port, the table.
+// followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
-	if a.db != nil && !reflect.DeepEqual(a.outsidePorts(), a.ensured.Ports) {
+	a.followPassage(time.Now())
+	if a.db != nil && !reflect.DeepEqual(a.wanted(), a.ensured) {
 		a.databaseChanged(ctx)
 	}
+}
+
+// ownPorts are those on the bridge that are no endpoint's.
+func (a *Agent) ownPorts() []ovs.BridgePort {
+	return slices.Concat(a.outsidePorts(), a.watchedPorts(), a.externalPorts())
 }
 
 // outsidePorts are on the bridge while a VPC of this host is translated.
