@@ -61,7 +61,7 @@ func Remove(ctx context.Context, w Way) error {
 	if notFound(err) {
 		err = nil
 	} else if err == nil {
-		err = (&ensuring{Way: w, link: link}).remove()
+		err = (&ensuring{Way: w, port: port{link: link}}).remove()
 	}
 	return errors.Join(w.wrap(err), wrapDocker(forgetDocker(ctx)))
 }
