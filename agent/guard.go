@@ -95,7 +95,7 @@ func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
 	}
 	l.table(want)
 	if want.Outside != nil && l.failed == nil {
-		_, err := outside.LetDocker(ctx, l.way, want.Outside.Exits)
+		_, err := outside.LetDocker(ctx, l.way, want.Outside.Exits, nil)
 		l.noWay = errors.Join(l.noWay, err)
 	}
 	if want.Outside == nil && (l.first || l.was.Outside != nil) {

@@ -302,7 +302,7 @@ ip -n outside-in route add default via 100.64.0.1 dev sw onlink
 func dockerLetsPass(t *testing.T, exits []string) {
 	let := func(wantChanged bool) {
 		t.Helper()
-		if changed, err := LetDocker(t.Context(), way(), exits); err != nil || changed != wantChanged {
+		if changed, err := LetDocker(t.Context(), way(), exits, nil); err != nil || changed != wantChanged {
 			t.Errorf("changed: %t, want %t; %v", changed, wantChanged, err)
 		}
 	}
@@ -364,7 +364,7 @@ iptables -A DOCKER-USER -m comment --comment overlane -j OVERLANE
 func TestNoIptables(t *testing.T) {
 	inNamespace(t, aPort)
 	t.Setenv("PATH", "")
-	if changed, err := LetDocker(t.Context(), way(), nil); err != nil || changed {
+	if changed, err := LetDocker(t.Context(), way(), nil, nil); err != nil || changed {
 		t.Errorf("changed: %t, %v", changed, err)
 	}
 	if err := Remove(t.Context(), way()); err != nil {
