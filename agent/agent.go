@@ -301,6 +301,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
+	a.limitZones(ctx)
 	a.flushZones(ctx)
 	a.probe(ctx)
 	a.report(ctx)

@@ -173,6 +173,7 @@ func (a *Agent) disconnect(err error) {
 	a.sw.Close()
 	a.missed.Add(a.sw.Dropped())
 	a.sw = nil
+	clear(a.zones.limited)
 }
 
 // offer hands the loop a function that is lost, and counted, when it is busy.

@@ -161,6 +161,8 @@ func (a *Agent) packetIn(p ovs.PacketIn) {
 		a.tellSender(p)
 	case dataplane.ForAgentDHCP:
 		a.answerDHCP(p)
+	case dataplane.ForAgentQuoted:
+		a.leadQuoted(p)
 	}
 }
 

@@ -164,6 +164,7 @@ const (
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 
 	ForAgentRouter byte = 7 // an ARP reply of the upstream router
+	ForAgentQuoted byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.

@@ -48,8 +48,13 @@ const (
 // Ports of translated packets are not below 1024, which servers outside take for a privilege of this host's.
 const firstPort, lastPort = 1024, 65535
 
+// translateSource takes all that is no public address's; in the central design echoes only, which blocks of ports are of no use to.
 func translateSource(g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC))),
+	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
+	if g.Design == model.Central {
+		what = flow.On(what, flow.ICMP)
+	}
+	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: what,
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart,
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}
 }

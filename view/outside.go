@@ -124,9 +124,16 @@ func (t *Tracker) tellPublic(host, name string, sight sight, known map[string]Pu
 	}
 }
 
-// tellsPublic tells whether an address that one public IP has lost is another's now.
-func (d *Delta) tellsPublic(address netip.Addr) bool {
-	return slices.ContainsFunc(d.Publics, func(p Public) bool { return p.Address == address })
+// keepHandedOn takes the addresses that one public IP has lost and another one has now out of those that are gone.
+func (d *Delta) keepHandedOn() {
+	if len(d.GonePublics) == 0 || len(d.Publics) == 0 {
+		return
+	}
+	told := map[netip.Addr]bool{}
+	for _, p := range d.Publics {
+		told[p.Address] = true
+	}
+	d.GonePublics = slices.DeleteFunc(d.GonePublics, func(address netip.Addr) bool { return told[address] })
 }
 
 // public is a public address, if its endpoint is plugged in.

@@ -149,6 +149,18 @@ func TestAPublicAddressFollowsItsEndpoint(t *testing.T) {
 	want(t, "its host, once it is unplugged", []netip.Addr{moved.Address}, told["host2"].GonePublics)
 }
 
+func TestAnAddressIsHandedOn(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"edge1", "host1"} {
+		n.tracker.Subscribe(host)
+	}
+	a, b := publicA, publicB
+	a.Address, b.Address = b.Address, a.Address
+	told := n.put("[{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 198.51.100.6}}, {kind: PublicIP, name: blue/b, spec: {endpoint: blue/web/b, address: 198.51.100.5}}]")
+	want(t, "a passage", view.Delta{Revision: 2, Publics: []view.Public{b, a}}, told["edge1"])
+	want(t, "one of the hosts", view.Delta{Revision: 2, Publics: []view.Public{a}, GonePublics: []netip.Addr{b.Address}}, told["host1"])
+}
+
 func TestAPassageComesAndGoes(t *testing.T) {
 	n := smallNetwork(t)
 	for _, host := range []string{"edge1", "edge2", "host1"} {

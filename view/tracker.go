@@ -259,7 +259,7 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 		t.tellPeers(host, d)
 		t.tellHosts(host, touched.hosts, d)
 	}
-	d.GonePublics = slices.DeleteFunc(d.GonePublics, d.tellsPublic)
+	d.keepHandedOn()
 	return !d.empty()
 }
 

@@ -70,6 +70,9 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 		if v.Publics[p.Address] == p {
 			t.Fatalf("%s is told of %+v again", v.Host, p)
 		}
+		if slices.Contains(d.GonePublics, p.Address) {
+			t.Fatalf("%s is told that %s is there and gone", v.Host, p.Address)
+		}
 	}
 	for _, address := range d.GonePublics {
 		if _, had := v.Publics[address]; !had {
