@@ -23,24 +23,37 @@ func (a *Agent) followGateways(ctx context.Context) {
 	}
 }
 
-// outsidePorts are on the bridge while a VPC of this host is translated.
-func (a *Agent) outsidePorts() []ovs.BridgePort {
-	mtu := a.outsideMTU()
-	if mtu == 0 {
-		return nil
+// outsidePorts are on the bridge while a VPC of this host is translated, or public traffic passes the host's kernel.
+func (a *Agent) outsidePorts() (ports []ovs.BridgePort) {
+	if mtu := a.outsideMTU(); mtu != 0 {
+		ports = append(ports, ovs.BridgePort{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu})
 	}
-	return []ovs.BridgePort{{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}}
+	return append(ports, a.nativePorts()...)
 }
 
 // outsideMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if there are none.
 func (a *Agent) outsideMTU() int {
+	public := map[model.VNI]bool{}
+	for _, p := range a.view.Publics {
+		public[p.VPC] = public[p.VPC] || a.hosts(p)
+	}
 	least := 0
 	for _, s := range a.view.Segments {
-		if g, ok := a.view.Gateways[s.VPC]; ok && g.SNAT && (least == 0 || s.MTU < least) {
+		if (a.view.Gateways[s.VPC].SNAT || public[s.VPC]) && (least == 0 || s.MTU < least) {
 			least = s.MTU
 		}
 	}
 	return least
+}
+
+// masquerades tells whether a VPC leaves in this host's name.
+func (a *Agent) masquerades() bool {
+	for vpc := range a.wiring.Translations {
+		if a.view.Gateways[vpc].SNAT {
+			return true
+		}
+	}
+	return false
 }
 
 // way is the way out that the host's kernel is to be; nil if there is none.

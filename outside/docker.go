@@ -69,8 +69,8 @@ func (n Native) letPass() (rules []string) {
 	return rules
 }
 
-// Remove takes the route, the address and the rules away again. Sysctls stay as they are, and the interface is its bridge's.
-func Remove(ctx context.Context, w Way) error {
+// RemoveWay takes the route and the address away again. Sysctls stay as they are, and the interface is its bridge's.
+func RemoveWay(w Way) error {
 	err := w.check()
 	if err != nil {
 		return w.wrap(err)
@@ -81,8 +81,11 @@ func Remove(ctx context.Context, w Way) error {
 	} else if err == nil {
 		err = (&ensuring{Way: w, port: port{link: link}}).remove()
 	}
-	return errors.Join(w.wrap(err), wrapDocker(forgetDocker(ctx)))
+	return w.wrap(err)
 }
+
+// ForgetDocker takes away what was put into Docker's rules.
+func ForgetDocker(ctx context.Context) error { return wrapDocker(forgetDocker(ctx)) }
 
 func forgetDocker(ctx context.Context) error {
 	own, err := rules(ctx, ourChain)
