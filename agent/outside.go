@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
@@ -15,20 +16,27 @@ import (
 // outsidePort leads to the host's kernel, which routes and masquerades what the switch has translated.
 const outsidePort = "ovl-outside"
 
-// followGateways gives what the view's gateways need on this host: numbers, the port, the table.
+// followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
-	if a.db != nil && !reflect.DeepEqual(a.outsidePorts(), a.ensured.Ports) {
+	a.followPassage(time.Now())
+	if a.db != nil && !reflect.DeepEqual(a.wanted(), a.ensured) {
 		a.databaseChanged(ctx)
 	}
 }
 
-// outsidePorts are on the bridge while a VPC of this host is translated, or public traffic passes the host's kernel.
-func (a *Agent) outsidePorts() (ports []ovs.BridgePort) {
-	if mtu := a.outsideMTU(); mtu != 0 {
-		ports = append(ports, ovs.BridgePort{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu})
+// ownPorts are those on the bridge that are no endpoint's.
+func (a *Agent) ownPorts() []ovs.BridgePort {
+	return slices.Concat(a.outsidePorts(), a.nativePorts(), a.watchedPorts(), a.externalPorts())
+}
+
+// outsidePorts are on the bridge while a VPC of this host is translated, or has public traffic that comes by the host's kernel.
+func (a *Agent) outsidePorts() []ovs.BridgePort {
+	mtu := a.outsideMTU()
+	if mtu == 0 {
+		return nil
 	}
-	return append(ports, a.nativePorts()...)
+	return []ovs.BridgePort{{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}}
 }
 
 // outsideMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if there are none.

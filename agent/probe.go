@@ -159,6 +159,8 @@ func (a *Agent) packetIn(p ovs.PacketIn) {
 		a.probeReturned(p)
 	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
 		a.tellSender(p)
+	case dataplane.ForAgentPassing:
+		a.tellPassing(p)
 	case dataplane.ForAgentDHCP:
 		a.answerDHCP(p)
 	case dataplane.ForAgentQuoted:

@@ -140,6 +140,9 @@ func (a *Agent) rezone() {
 			}
 		}
 	}
+	if (len(now) > 0) != (len(a.wiring.Translations) > 0) { // flows that every VPC with a way outside needs
+		a.touched[dataplane.Subject{}] = true
+	}
 	a.wiring.Translations = now
 }
 

@@ -23,6 +23,7 @@ type Wiring struct {
 	Watched  map[string]uint32 // tunnel ports with BFD (RFC 5880), by the peer host at their end
 	External uint32            // the interface on the upstream network; 0: this host is no passage
 	Router   model.MAC         // of the upstream router; zero: not known yet
+	Shut     bool              // this passage is to hold no next hop, though what comes to it still passes
 	Underlay uint32            // on an edge: the host's kernel, which forwards to the hosts' own addresses on the underlay; 0: it does not
 	Edges    map[string]uint32 // by edge: the host's kernel, which forwards to that edge
 }

@@ -24,7 +24,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
 		drop(tableUpstream, prioMiss, dropUpstream),
 		drop(tableOutbound, prioMiss, dropStranger),
-		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
 	flows = append(flows, quotedToAgent()...)
@@ -32,15 +32,24 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
 	}
-	if own, ok := v.NextHops[v.Host]; ok && w.Router != (model.MAC{}) {
-		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
-			flow.DecTTL{},
-			flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.MAC())},
-			flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
-			flow.Output{Port: w.External},
-		}})
+	if exit, ok := Exit(v, w); ok {
+		flows = append(flows, exit)
 	}
 	return flows
+}
+
+// Exit takes what hosts send out to the upstream router; ok is false while that is not known.
+func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
+	own, ok := v.NextHops[v.Host]
+	if !ok || w.External == 0 || w.Router == (model.MAC{}) {
+		return f, false
+	}
+	return flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
+		flow.DecTTL{},
+		flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.LeavingMAC())},
+		flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
+		flow.Output{Port: w.External},
+	}}, true
 }
 
 // compileNextHop is one of the next hops of this passage's upstream network.
@@ -62,7 +71,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	}
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
-			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.MAC()))),
+			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
 			Actions: []flow.Action{flow.UseMeter{ID: meterARP}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
 	}
 	for i := range e.Flows {
@@ -103,17 +112,38 @@ func hostPart(n view.NextHop) uint32 {
 // whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose tunnel is alive counts: that of a passage that comes
 // before this one does nothing; that of a host shows that this passage is not cut off.
 func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
+	if w.Shut {
+		return nil
+	}
+	passages, hosts := deciders(v, w, n)
+	for _, host := range passages {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host]})
+	}
+	for _, host := range hosts {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+	}
+	return buckets
+}
+
+// deciders are the watched hosts that decide whether this passage is to hold a next hop.
+func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
 	for _, host := range before(v, n) {
-		if port, ok := w.Watched[host]; ok {
-			buckets = append(buckets, flow.Bucket{WatchPort: port})
+		if _, ok := w.Watched[host]; ok {
+			passages = append(passages, host)
 		}
 	}
 	for _, host := range w.watchedHosts() {
 		if _, passage := v.NextHops[host]; !passage {
-			buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+			hosts = append(hosts, host)
 		}
 	}
-	return buckets
+	return passages, hosts
+}
+
+// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
+func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
+	passages, hosts := deciders(v, w, n)
+	return w.External != 0 && !w.Shut && !slices.ContainsFunc(passages, alive) && slices.ContainsFunc(hosts, alive)
 }
 
 // before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.
@@ -146,3 +176,8 @@ func Announce(n view.NextHop) []flow.Action {
 
 // AskRouter is what the agent asks of the switch to send a question to the upstream router.
 func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.External}} }
+
+// Pass is what the agent asks of the switch to have a packet of its own pass here, to wherever that leads.
+func Pass() []flow.Action {
+	return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
+}

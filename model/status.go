@@ -15,6 +15,7 @@ type HostStatus struct {
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
 	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a VPC, by name."`
+	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a host that public traffic passes finds of its upstream network."`
 	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
 	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
@@ -32,6 +33,18 @@ type TunnelStatus struct {
 	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back, in microseconds."`
 	LostProbes int         `json:"lostProbes,omitempty" doc:"Probes lost in a row."`
 	Since      time.Time   `json:"since,omitzero" doc:"When State became what it is."`
+	Watched    TunnelState `json:"watched,omitempty" doc:"Whether public traffic may take the tunnel, as BFD finds it: Up, or Down, also if the other host wants none; left out: it does not take it."`
+}
+
+// PassageStatus is the upstream network as a passage finds it.
+type PassageStatus struct {
+	Open      bool      `json:"open" doc:"Public traffic is sent by this host."`
+	Reason    string    `json:"reason,omitempty" doc:"Why it is not."`
+	Router    string    `json:"router" doc:"Address of the upstream router."`
+	RouterMAC string    `json:"routerMAC,omitempty" doc:"MAC by which the router has answered last."`
+	Answers   bool      `json:"answers" doc:"The router answers ARP."`
+	Since     time.Time `json:"since,omitzero" doc:"When Answers became what it is."`
+	Holds     []string  `json:"holds,omitempty" doc:"Hosts whose next hops lead here now, this one included."`
 }
 
 // TunnelState says whether probes to a peer come back.

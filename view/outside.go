@@ -153,7 +153,11 @@ func (t *Tracker) tellNextHops(host string, d *Delta) {
 	if spec := t.state.Host(host); spec != nil && spec.Outside != nil {
 		for o := range t.state.HostsUpstream(spec.Outside.Address) {
 			if other := o.Spec.(*model.HostSpec).Outside; other.Address.Masked() == spec.Outside.Address.Masked() {
-				now[o.Name] = NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
+				n := NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
+				if o.Name == host {
+					n.Interface, n.Drain = other.Interface, other.Drain
+				}
+				now[o.Name] = n
 			}
 		}
 	}

@@ -93,11 +93,14 @@ func want(t testing.TB, what string, want, got any) {
 	}
 }
 
+// withNIC is a next hop as its own host is told of it.
+func withNIC(n view.NextHop) view.NextHop { n.Interface = "eth1"; return n }
+
 func TestAPassageKnows(t *testing.T) {
 	v := view.New(smallNetwork(t).state, "edge1")
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
 	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
-	want(t, "next hops", map[string]view.NextHop{"edge1": hop1, "edge2": hop2}, v.NextHops)
+	want(t, "next hops", map[string]view.NextHop{"edge1": withNIC(hop1), "edge2": hop2}, v.NextHops)
 	want(t, "peers", map[string]view.Peer{"edge2": peer("edge2", "192.168.5.2", true),
 		"host1": peer("host1", "192.168.5.11", true), "host2": peer("host2", "192.168.5.12", true)}, v.Peers)
 	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
@@ -125,7 +128,7 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1")}}
+	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1"}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 
