@@ -61,7 +61,7 @@ func (g Guard) alike(o Guard) bool {
 	if g.Native != nil && !g.Native.alike(*o.Native) {
 		return false
 	}
-	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range
+	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range && g.Outside.Copied == o.Outside.Copied
 }
 
 // Set replaces the table. Its counters start anew.
@@ -275,6 +275,25 @@ func count() (map[string]uint64, error) {
 	return counted, nil
 }
 
+// Intact says whether the table has as many rules as were set; [ErrGone] if somebody has removed some.
+func Intact(g Guard) error {
+	c, err := nftables.New()
+	for _, h := range g.chains() {
+		if err != nil {
+			break
+		}
+		var rules []*nftables.Rule
+		rules, err = c.GetRules(table(), &h.Chain)
+		if err == nil && len(rules) != len(h.rules) {
+			err = ErrGone
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read nftables table ip %s: %w", tableName, err)
+	}
+	return nil
+}
+
 func table() *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
 }
@@ -348,7 +367,7 @@ func (g Guard) chains() []chain {
 	if o := g.Outside; o != nil {
 		jump := slices.Concat(o.cameIn(), jumpTo(guardedChain))
 		judges = append(judges, o.guarded())
-		prerouting = append(prerouting, jump)
+		prerouting = slices.Concat(prerouting, []rule{jump}, o.copies())
 		forward = append(forward, o.forward(jump)...)
 		input = append(input, jump)
 		last = []chain{o.translate(), o.leaving()}
