@@ -197,3 +197,46 @@ func TestDistributedByNATIP(t *testing.T) {
 	t.Parallel()
 	testDistributed(t, map[string]string{"host1": "10.200.1.0/24", "host2": "10.200.2.0/24"}, "10.200.1.", "10.200.2.")
 }
+
+// Agents are not needed for packets; an edge that dies is one that hosts and router do not send to.
+func TestDistributedFailsOver(t *testing.T) {
+	t.Parallel()
+	n := distributed(t, map[string]string{"host1": "10.200.1.0/24"})
+	client, server, a := n.Machine("client").Netns(), n.Machine("server"), n.inside("host1", "a")
+	n.reaches("host1", "a", server.Address.String())
+	var many []string // which edge a datagram takes depends on its addresses only
+	for i := range streamFlows {
+		many = append(many, fmt.Sprintf("198.51.100.%d", 31+37*i))
+		n.at("server", "ip", "address", "add", many[i]+"/24", "dev", "eth0")
+	}
+	w := watching{
+		n:         n,
+		streams:   []*stream{n.streaming("UDP in", client, a, 7001, "1.22.4.5"), n.streaming("UDP out", a, server.Netns(), 7002, many...)},
+		transfers: []*transfer{n.transferring("TCP in", client, a, "1.22.4.5", 7003)},
+	}
+	all := []string{"host1", "edge1", "edge2"}
+	w.during("agents are killed", true, func() {
+		for _, host := range all {
+			n.killAgent(host)
+		}
+		time.Sleep(time.Second)
+	})
+	w.during("they are started again", true, func() {
+		for _, host := range all {
+			n.startAgent(host)
+		}
+		n.awaitOpen("edge1", "edge2")
+		time.Sleep(time.Second)
+	})
+	w.during("edge1's underlay is pulled", false, func() {
+		if err := n.Host("edge1").SetLink("eth0", false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.during("it is plugged in again", false, func() {
+		if err := n.Host("edge1").SetLink("eth0", true); err != nil {
+			t.Fatal(err)
+		}
+		n.awaitOpen("edge1", "edge2")
+	})
+}
