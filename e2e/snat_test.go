@@ -529,7 +529,7 @@ func TestSNATGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := k.seen
-	running, stream := n.pinging("host2", "b", server), n.streaming("host2", "b")
+	running, stream := n.pinging("host2", "b", server), n.conversing("host2", "b")
 	n.eventually("the view is on disk", func() error {
 		_, err := n.try("host2", "grep", "-rq", "172.17.42.3", "/var/lib/overlane")
 		return err
@@ -573,21 +573,21 @@ func TestSNATGoesOn(t *testing.T) {
 	stream.stop()
 }
 
-// stream is a TCP connection with the server that is in use until it is stopped.
-type stream struct {
+// conversation is a TCP connection with the server that is in use until it is stopped.
+type conversation struct {
 	n       *network
 	stop    func()
 	echoes  atomic.Int64
 	stopped chan struct{}
 }
 
-func (n *network) streaming(host, netns string) *stream {
+func (n *network) conversing(host, netns string) *conversation {
 	n.t.Helper()
 	k, err := n.talks(n.inside(host, netns), "tcp4", 0)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	s := &stream{n: n, stopped: make(chan struct{})}
+	s := &conversation{n: n, stopped: make(chan struct{})}
 	ended := make(chan struct{})
 	s.stop = sync.OnceFunc(func() {
 		close(s.stopped)
@@ -613,7 +613,7 @@ func (n *network) streaming(host, netns string) *stream {
 }
 
 // more waits until so many more have come back.
-func (s *stream) more(echoes int64) {
+func (s *conversation) more(echoes int64) {
 	s.n.t.Helper()
 	want := s.echoes.Load() + echoes
 	s.n.eventually("the TCP connection goes on", func() error { return errIf(s.echoes.Load() < want) })
