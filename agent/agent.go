@@ -265,7 +265,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.ensureUnderlay(ctx)
 	}
 	a.followGateways(ctx)
-	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts) > 0 {
+	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		a.guard(ctx, time.Now())
 	}
 	a.rewire()

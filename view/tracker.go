@@ -407,12 +407,12 @@ func (t *Tracker) meet(peers peers, host, other string, watched bool) {
 	}
 }
 
-// tellHosts names all hosts to one that translates for a VPC.
+// tellHosts names all hosts to one whose kernel leads packets of a VPC outside.
 func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
 	k := t.hosts[host]
 	leads := false
 	for vpc, g := range k.gateways {
-		leads = leads || g.SNAT && t.members[vpc][host] > 0
+		leads = leads || (g.SNAT || g.Design == model.Distributed) && t.members[vpc][host] > 0
 	}
 	if leads == k.leads && !changed {
 		return
