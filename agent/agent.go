@@ -90,6 +90,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		config: c, server: s, log: log,
 		calls:     make(chan func(), queued),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
+		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
 		desired:   newDesired(),
 		touched:   map[dataplane.Subject]bool{},
 		resync:    "start",
@@ -312,6 +313,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
+	a.limitZones(ctx)
 	a.flushZones(ctx)
 	a.followGateways(ctx)
 	a.probe(ctx)

@@ -67,6 +67,17 @@ func (a *Agent) answerDHCP(p ovs.PacketIn) {
 	}
 }
 
+// leadQuoted sends an ICMP error on to the host whose packet it quotes, where conntrack translates that.
+func (a *Agent) leadQuoted(p ovs.PacketIn) {
+	sender, ok := answer.Quoted(p.Frame)
+	if !ok {
+		return
+	}
+	if way, ok := dataplane.ToOwner(&a.view, a.wiring, sender); ok {
+		a.sendOut(way, p.Frame)
+	}
+}
+
 // sendBack sends a frame out of the port that another came in by.
 func (a *Agent) sendBack(p ovs.PacketIn, frame []byte) {
 	a.sendOut([]flow.Action{flow.Output{Port: p.InPort}}, frame)
@@ -80,7 +91,7 @@ func (a *Agent) sendOut(actions []flow.Action, frame []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
 	defer cancel()
 	if err := a.sw.PacketOut(ctx, flow.PortLocal, actions, frame); err != nil {
-		a.log.Debug("answer a packet", "err", err)
+		a.log.Debug("send a frame", "err", err)
 	}
 }
 

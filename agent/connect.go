@@ -186,6 +186,7 @@ func (a *Agent) disconnect(err error) {
 	a.sw.Close()
 	a.missed.Add(a.sw.Dropped())
 	a.sw = nil
+	clear(a.zones.limited)
 	a.passageLost()
 }
 

@@ -163,6 +163,8 @@ func (a *Agent) packetIn(p ovs.PacketIn) {
 		a.tellPassing(p)
 	case dataplane.ForAgentDHCP:
 		a.answerDHCP(p)
+	case dataplane.ForAgentQuoted:
+		a.leadQuoted(p)
 	}
 }
 

@@ -15,8 +15,8 @@ func arriveTranslated(w Wiring, g view.Gateway, t Translation) flow.Flow {
 // arrivePublic opens the endpoint to whatever is sent to its public address.
 func arrivePublic(p view.Public, t Translation) flow.Flow {
 	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Known()))),
-		Actions: []flow.Action{set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen),
-			flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}}}}
+		Actions: append(renamed(flow.IPDst, p.Known(), p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen),
+			flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}})}
 }
 
 // arrivedOf takes what is of a connection, be it an ICMP error about one, to the endpoint that has it.

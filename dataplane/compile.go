@@ -14,8 +14,9 @@ import (
 // Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in Ports
 // is not plugged in (yet), and has no flows.
 type Wiring struct {
-	Tunnel uint32
-	Ports  map[view.AddressKey]uint32
+	Tunnel  uint32
+	UDPPort uint16 // that tunnels end at
+	Ports   map[view.AddressKey]uint32
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
@@ -40,16 +41,24 @@ type Entries struct {
 	Groups []flow.Group
 }
 
-func (e *Entries) add(more Entries) {
-	e.Flows = append(e.Flows, more.Flows...)
+// add leaves out flows that another subject has asked for already; seen are those so far.
+func (e *Entries) add(more Entries, seen map[flow.Key]uint64) {
+	for _, f := range more.Flows {
+		if cookie, ok := seen[f.Key()]; ok && cookie == f.Cookie() {
+			continue
+		}
+		seen[f.Key()] = f.Cookie()
+		e.Flows = append(e.Flows, f)
+	}
 	e.Groups = append(e.Groups, more.Groups...)
 }
 
 // Subject is one thing that asks for flows. Exactly one form is set: the zero Subject is the pipeline itself,
 // whose flows every host has.
 type Subject struct {
-	VPC     model.VNI // its transit VNI
-	Public  netip.Addr
+	VPC     model.VNI  // its transit VNI
+	Public  netip.Addr // of a whole address, or of forwarded ports of it
+	Block   view.BlockKey
 	NextHop string // host
 	Segment model.VNI
 	Peer    string
@@ -59,20 +68,24 @@ type Subject struct {
 // Compile gives everything that the switch must contain.
 func Compile(v *view.View, w Wiring) Entries {
 	var all Entries
+	seen := map[flow.Key]uint64{}
 	for _, s := range Subjects(v) {
-		all.add(CompileSubject(v, w, s))
+		all.add(CompileSubject(v, w, s), seen)
 	}
 	return all
 }
 
 // Subjects are all that ask for flows in a view, in a stable order.
 func Subjects(v *view.View) []Subject {
-	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Publics)+len(v.NextHops)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
+	subjects := make([]Subject, 1, 1+len(v.Gateways)+len(v.Publics)+len(v.Blocks)+len(v.NextHops)+len(v.Segments)+len(v.Peers)+len(v.Addresses))
 	for vpc := range v.Gateways {
 		subjects = append(subjects, Subject{VPC: vpc})
 	}
-	for address := range v.Publics {
+	for address := range publicAddresses(v) {
 		subjects = append(subjects, Subject{Public: address})
+	}
+	for key := range v.Blocks {
+		subjects = append(subjects, Subject{Block: key})
 	}
 	for host := range v.NextHops {
 		subjects = append(subjects, Subject{NextHop: host})
@@ -90,10 +103,23 @@ func Subjects(v *view.View) []Subject {
 	return subjects
 }
 
+func publicAddresses(v *view.View) map[netip.Addr]bool {
+	addresses := make(map[netip.Addr]bool, len(v.Publics)+len(v.Forwards))
+	for address := range v.Publics {
+		addresses[address] = true
+	}
+	for key := range v.Forwards {
+		addresses[key.Address] = true
+	}
+	return addresses
+}
+
 func compareSubjects(a, b Subject) int {
 	return cmp.Or(
 		cmp.Compare(a.VPC, b.VPC),
 		a.Public.Compare(b.Public),
+		a.Block.Address.Compare(b.Block.Address),
+		cmp.Compare(a.Block.First, b.Block.First),
 		strings.Compare(a.NextHop, b.NextHop),
 		cmp.Compare(a.Segment, b.Segment),
 		strings.Compare(a.Peer, b.Peer),
@@ -110,8 +136,10 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 			return compileGateway(v, w, gateway)
 		}
 	case s.Public.IsValid():
-		if public, ok := v.Publics[s.Public]; ok {
-			return compilePublic(v, w, public)
+		return compilePublic(v, w, s.Public)
+	case s.Block.Address.IsValid():
+		if block, ok := v.Blocks[s.Block]; ok {
+			return compileBlock(v, w, block)
 		}
 	case s.NextHop != "":
 		if n, ok := v.NextHops[s.NextHop]; ok {
@@ -190,7 +218,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if t, ok := w.translates(g.VPC); ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t))
+			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))
 		}
 		e.Groups = append(e.Groups, passageGroup(v, w, g))
 	}
@@ -276,9 +304,22 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
+	for _, f := range d.Forwards {
+		add(Subject{Public: f.Address})
+	}
+	for _, key := range d.GoneForwards {
+		add(Subject{Public: key.Address})
+	}
+	for _, b := range d.Blocks {
+		add(Subject{Block: b.BlockKey})
+	}
+	for _, key := range d.GoneBlocks {
+		add(Subject{Block: key})
+	}
 	if len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		add(Subject{})
 		affectedNextHops(v, add)
+		affectedAddresses(v, add)
 	}
 	for _, n := range d.NextHops {
 		add(Subject{NextHop: n.Host})
@@ -305,7 +346,27 @@ func OfVPC(v *view.View, vpc model.VNI) []Subject {
 			subjects = append(subjects, Subject{Public: address})
 		}
 	}
+	for key, f := range v.Forwards {
+		if f.VPC == vpc {
+			subjects = append(subjects, Subject{Public: key.Address})
+		}
+	}
+	for key, b := range v.Blocks {
+		if b.VPC == vpc {
+			subjects = append(subjects, Subject{Block: key})
+		}
+	}
 	return subjects
+}
+
+// affectedAddresses: by which next hop an address of the upstream network is reached depends on which there are.
+func affectedAddresses(v *view.View, add func(Subject)) {
+	for address := range publicAddresses(v) {
+		add(Subject{Public: address})
+	}
+	for key := range v.Blocks {
+		add(Subject{Block: key})
+	}
 }
 
 func affectedNextHops(v *view.View, add func(Subject)) {
@@ -345,6 +406,16 @@ func affectedByPeer(v *view.View, host string, add func(Subject)) {
 	for address, p := range v.Publics {
 		if p.Host == host {
 			add(Subject{Public: address})
+		}
+	}
+	for key, f := range v.Forwards {
+		if f.Host == host {
+			add(Subject{Public: key.Address})
+		}
+	}
+	for key, b := range v.Blocks {
+		if b.Host == host {
+			add(Subject{Block: key})
 		}
 	}
 	affectedNextHops(v, add)

@@ -5,7 +5,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -22,7 +24,7 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		v.Apply(randomDelta(rt, true))
 		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}, Outside: 2, Translations: map[model.VNI]dataplane.Translation{
 			1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.17")},
-		}}
+		}, Watched: map[string]uint32{"h1": 101, "h2": 102}, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Underlay: 4, Edges: map[string]uint32{"h1": 51}}
 		have := map[dataplane.Subject]dataplane.Entries{}
 		compileAll := func() {
 			clear(have)
@@ -71,7 +73,7 @@ func lines(entries ...dataplane.Entries) []string {
 		}
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all) // several may ask for one flow
 }
 
 func randomKey(t *rapid.T) view.AddressKey {
@@ -83,6 +85,18 @@ func randomKey(t *rapid.T) view.AddressKey {
 
 func randomVPC(t *rapid.T) model.VNI {
 	return model.VNI(rapid.SampledFrom([]int{1100, 1101, 2101}).Draw(t, "vpc"))
+}
+
+func randomPublic(t *rapid.T) netip.Addr {
+	return netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(5, 7).Draw(t, "public"))})
+}
+
+func randomForward(t *rapid.T) view.ForwardKey {
+	return view.ForwardKey{Address: randomPublic(t), Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"), Port: 443}
+}
+
+func randomBlock(t *rapid.T) view.BlockKey {
+	return view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(8, 9).Draw(t, "shared"))}), First: 1024}
 }
 
 func randomHost(t *rapid.T) string {
@@ -99,7 +113,26 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
 	}
 	for range n("gateways") {
-		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", SNAT: rapid.Bool().Draw(t, "snat")})
+		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", SNAT: rapid.Bool().Draw(t, "snat"),
+			Design:   rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
+			Passages: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3, rapid.ID[string]).Draw(t, "passages")})
+	}
+	for range n("publics") {
+		d.Publics = append(d.Publics, view.Public{Address: randomPublic(t), Name: "blue/p", VPC: randomVPC(t), Endpoint: randomKey(t), Host: randomHost(t)})
+	}
+	for range n("blocks") {
+		d.Blocks = append(d.Blocks, view.Block{BlockKey: randomBlock(t), Last: 2047, Name: "blue/h", VPC: randomVPC(t), Host: randomHost(t)})
+	}
+	for range n("forwards") {
+		d.Forwards = append(d.Forwards, view.Forward{ForwardKey: randomForward(t), Name: "blue/f", VPC: randomVPC(t), Endpoint: randomKey(t), TargetPort: 8080, Host: randomHost(t)})
+	}
+	for range n("next hops") {
+		i := byte(rapid.IntRange(1, 3).Draw(t, "next hop"))
+		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i), Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
+			Router: netip.MustParseAddr("203.0.113.1")})
+	}
+	if len(d.NextHops) > 0 { // a passage always knows its own
+		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1")})
 	}
 	for range n("peers") {
 		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
@@ -115,6 +148,18 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 		}
 		for range n("gone gateways") {
 			d.GoneGateways = append(d.GoneGateways, randomVPC(t))
+		}
+		for range n("gone publics") {
+			d.GonePublics = append(d.GonePublics, randomPublic(t))
+		}
+		for range n("gone forwards") {
+			d.GoneForwards = append(d.GoneForwards, randomForward(t))
+		}
+		for range n("gone blocks") {
+			d.GoneBlocks = append(d.GoneBlocks, randomBlock(t))
+		}
+		for range n("gone next hops") {
+			d.GoneNextHops = append(d.GoneNextHops, fmt.Sprintf("h%d", rapid.IntRange(1, 3).Draw(t, "next hop")))
 		}
 		for range n("gone peers") {
 			d.GonePeers = append(d.GonePeers, randomHost(t))
@@ -169,5 +214,65 @@ func BenchmarkCompileBig(b *testing.B) {
 	v, w := big()
 	for b.Loop() {
 		dataplane.Compile(v, w)
+	}
+}
+
+// A gateway of 10,000 public addresses on 100 hosts, and 63 blocks of ports of each of 10 addresses more.
+func TestFlowsOfManyPublicAddresses(t *testing.T) {
+	const publics, hosts, shared, blocks = 10000, 100, 10, 63
+	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
+		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
+		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1")}}}
+	w := dataplane.Wiring{Tunnel: 1, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Watched: map[string]uint32{}}
+	for h := range hosts {
+		host := fmt.Sprintf("h%d", h)
+		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}), Watched: true})
+		w.Watched[host] = uint32(100 + h)
+	}
+	for i := range publics {
+		d.Publics = append(d.Publics, view.Public{Address: netip.AddrFrom4([4]byte{1, 22, byte(i >> 8), byte(i)}), Name: fmt.Sprint("blue/p", i), VPC: model.FirstTransitVNI,
+			Endpoint: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}, Host: fmt.Sprintf("h%d", i%hosts)})
+	}
+	for i := range shared * blocks {
+		key := view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 23, 0, byte(i / blocks)}), First: uint16(1024 * (1 + i%blocks))}
+		d.Blocks = append(d.Blocks, view.Block{BlockKey: key, Last: key.First + 1023, Name: "blue/h", VPC: model.FirstTransitVNI, Host: fmt.Sprintf("h%d", i%hosts)})
+	}
+	v := &view.View{Host: "g1"}
+	v.Apply(d)
+	began := time.Now()
+	e := dataplane.Compile(v, w)
+	t.Logf("a gateway has %d flows for %d public addresses and %d blocks of ports, compiled in %v", len(e.Flows), publics, shared*blocks, time.Since(began))
+	if most := 2*publics + 5*shared*blocks + hosts*2 + 100; len(e.Flows) > most {
+		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
+	}
+	v.Host, w.External = "h0", 0
+	w.Translations = map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}
+	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways, Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, Watched: true}}}
+	for _, p := range d.Publics {
+		if p.Host == "h0" {
+			own.Publics = append(own.Publics, p)
+		}
+	}
+	v.Apply(own)
+	e = dataplane.Compile(v, w)
+	t.Logf("a host with %d of them has %d flows", len(own.Publics), len(e.Flows))
+	if most := 3*len(own.Publics) + 100; len(e.Flows) > most {
+		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
+	}
+}
+
+// What comes back to the tunnels' port is the tunnels'.
+func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
+	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535", 60000: "1024-59999"} {
+		const vpc = 1000
+		w := dataplane.Wiring{Tunnel: 1, UDPPort: port, Outside: 2, Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}}
+		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
+		found := false
+		for _, f := range dataplane.Compile(&v, w).Flows {
+			found = found || strings.Contains(f.String(), "nat(src=100.64.0.16:"+want+")")
+		}
+		if !found {
+			t.Errorf("with tunnels to port %d nothing is translated to ports %s", port, want)
+		}
 	}
 }

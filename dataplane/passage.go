@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/overlane/overlane/dataplane/flow"
@@ -25,6 +27,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
+	flows = append(flows, quotedToAgent()...)
 	if w.Underlay != 0 {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
@@ -61,8 +64,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, nextHopReply(n)...)},
 		},
 		Flows: []flow.Flow{
-			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.ToGroup{ID: replyGroupID(n)}},
-				Match: flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(n.Address.Addr())))},
+			answerUpstream(w, n, n.Address.Addr()),
 			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.Goto{Table: tableInbound}},
 				Match: flow.On(flow.IP, fromUpstream, flow.Eq(flow.EthDst, flow.MAC(n.MAC())))},
 		},
@@ -79,6 +81,23 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 		e.Groups[i].Owner = "Host " + n.Host
 	}
 	return e
+}
+
+// answerUpstream answers for an address that a next hop leads to, while this passage holds that.
+func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
+	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
+		Match:   flow.On(flow.ARP, inPort(w.External), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
+		Actions: []flow.Action{copyAll(flow.ARPTPA, slotKey.Field), flow.ToGroup{ID: replyGroupID(n)}}}
+}
+
+// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to one of the next hops.
+func ownUpstream(v *view.View, w Wiring, address netip.Addr) []flow.Flow {
+	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
+		return nil
+	}
+	hosts := slices.Sorted(maps.Keys(v.NextHops))
+	last := address.As4()[3]
+	return []flow.Flow{answerUpstream(w, v.NextHops[hosts[int(last)%len(hosts)]], address)}
 }
 
 // Next hops' groups are told apart by the part of the address that differs within an upstream network.
@@ -139,16 +158,13 @@ func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool)
 
 // before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.
 func before(v *view.View, n view.NextHop) []string {
-	order := make([]string, 0, len(v.NextHops))
-	for host := range v.NextHops {
-		order = append(order, host)
-	}
-	slices.Sort(order)
+	order := slices.Sorted(maps.Keys(v.NextHops))
 	first := slices.Index(order, n.Host)
 	order = append(order[first:], order[:first]...)
 	return order[:slices.Index(order, v.Host)]
 }
 
+// nextHopReply answers that the address in slotKey is at the next hop's MAC.
 func nextHopReply(n view.NextHop) []flow.Action {
 	mac := flow.MAC(n.MAC())
 	return []flow.Action{
@@ -158,7 +174,7 @@ func nextHopReply(n view.NextHop) []flow.Action {
 		copyAll(flow.ARPSHA, flow.ARPTHA),
 		copyAll(flow.ARPSPA, flow.ARPTPA),
 		flow.SetField{Field: flow.ARPSHA, Value: mac},
-		flow.SetField{Field: flow.ARPSPA, Value: flow.Addr(n.Address.Addr())},
+		copyAll(slotKey.Field, flow.ARPSPA),
 		flow.Output{Port: flow.PortInPort},
 	}
 }

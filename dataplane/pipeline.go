@@ -164,7 +164,8 @@ const (
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 
 	ForAgentRouter  byte = 7 // an ARP reply of the upstream router
-	ForAgentPassing byte = 8 // public traffic's, on a passage, and its TTL is used up
+	ForAgentQuoted  byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
+	ForAgentPassing byte = 9 // public traffic's, on a passage, and its TTL is used up
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.

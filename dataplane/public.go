@@ -12,35 +12,48 @@ import (
 
 // A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors quote. Passages on the way only
 // forward it; they know where each address lives, keep nothing of connections, and any of them will do. In the central design they are reached by the
-// VPC's transit VNI, in the distributed one by the underlay as it is.
+// VPC's transit VNI, in the distributed one by the underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take
+// it off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
 
-// compilePublic is what this host does for a public address: as its endpoint's host, and as a passage.
-func compilePublic(v *view.View, w Wiring, p view.Public) Entries {
-	g, ok := v.Gateways[p.VPC]
-	if !ok {
-		return Entries{}
+// compilePublic is what this host does for a public address: as the host of its endpoints, and as a passage.
+func compilePublic(v *view.View, w Wiring, address netip.Addr) Entries {
+	flows := compileForwards(v, w, address)
+	if p, ok := v.Publics[address]; ok {
+		flows = append(flows, compileWhole(v, w, p)...)
 	}
+	return Entries{Flows: flows}
+}
+
+// compileWhole is for an address that one endpoint has.
+func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
+	g := v.Gateways[p.VPC]
 	if t, ok := w.translates(p.VPC); ok && p.Host == v.Host {
 		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), departPublic(g, p))
 	}
 	if isPassage(v, w, g) {
 		flows = append(flows, passPublic(v, w, g, p)...)
+		flows = append(flows, ownUpstream(v, w, p.Address)...)
 	}
 	for i := range flows {
 		flows[i].Owner = "PublicIP " + p.Name
 	}
-	return Entries{Flows: flows}
+	return flows
 }
 
 func translatePublic(p view.Public, t Translation) flow.Flow {
 	return flow.Flow{Table: tableTranslate, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Known()}}}}
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
 func departPublic(g view.Gateway, p view.Public) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known())), valid),
-		Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(g.VPC)}}}
+	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
+}
+
+// toPassages is the way of what has been translated to a public address.
+func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
+	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)})
 }
 
 // passageGroupID is of the range of floods, for a transit VNI is no segment's.
@@ -119,16 +132,12 @@ func transit(w Wiring, g view.Gateway, table uint8, priority uint16, actions ...
 
 // passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be it from outside or from a host.
 func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
-	peer, isPeer := v.Peers[p.Host]
-	_, hasEndpoints := w.translates(p.VPC)
+	way, ok := toHost(v, w, p.VPC, p.Host)
 	switch {
-	case p.Host == v.Host && hasEndpoints:
-		return []flow.Flow{inbound(p, flow.Goto{Table: tableArrive})}
-	case g.Design == model.Central && isPeer:
-		return []flow.Flow{
-			inbound(p, append([]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}}, toTransit(w, p.VPC, peer)...)...),
-			outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)), flow.Eq(flow.IPSrc, flow.Addr(p.Address))}),
-		}
+	case ok && p.Host == v.Host:
+		return []flow.Flow{inbound(p, way...)}
+	case ok && g.Design == model.Central:
+		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
 	case g.Design == model.Distributed && w.Underlay != 0:
 		return []flow.Flow{
 			inbound(p, append(renamed(flow.IPDst, p.Address, p.Known()),
@@ -140,6 +149,23 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 		}
 	}
 	return nil
+}
+
+// toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if there is none.
+func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
+	if _, hasEndpoints := w.translates(vpc); host == v.Host && hasEndpoints {
+		return []flow.Action{set(slotVPC, uint32(vpc)), flow.Resubmit{Table: tableArrive}}, true
+	}
+	peer, ok := v.Peers[host]
+	if !ok {
+		return nil, false
+	}
+	return append([]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}}, toTransit(w, vpc, peer)...), true
+}
+
+// fromHost matches what a host sends to a passage from a public address of a VPC.
+func fromHost(v *view.View, vpc model.VNI, host string, address netip.Addr) []flow.Part {
+	return []flow.Part{is(slotVPC, uint32(vpc)), flow.Eq(flow.TunSrc, flow.Addr(v.Peers[host].VTEP)), flow.Eq(flow.IPSrc, flow.Addr(address))}
 }
 
 func inbound(p view.Public, actions ...flow.Action) flow.Flow {

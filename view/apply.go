@@ -32,6 +32,12 @@ func (v *View) Apply(d Delta) {
 	for _, address := range d.GonePublics {
 		delete(v.Publics, address)
 	}
+	for _, key := range d.GoneForwards {
+		delete(v.Forwards, key)
+	}
+	for _, key := range d.GoneBlocks {
+		delete(v.Blocks, key)
+	}
 	for _, host := range d.GoneNextHops {
 		delete(v.NextHops, host)
 	}
@@ -56,6 +62,12 @@ func (v *View) Apply(d Delta) {
 	for _, p := range d.Publics {
 		v.Publics[p.Address] = p
 	}
+	for _, f := range d.Forwards {
+		v.Forwards[f.ForwardKey] = f
+	}
+	for _, b := range d.Blocks {
+		v.Blocks[b.BlockKey] = b
+	}
 	for _, n := range d.NextHops {
 		v.NextHops[n.Host] = n
 	}
@@ -71,6 +83,8 @@ func (v *View) init() {
 		v.Addresses = map[AddressKey]Address{}
 		v.Gateways = map[model.VNI]Gateway{}
 		v.Publics = map[netip.Addr]Public{}
+		v.Forwards = map[ForwardKey]Forward{}
+		v.Blocks = map[BlockKey]Block{}
 		v.NextHops = map[string]NextHop{}
 		v.Hosts = map[string]netip.Addr{}
 	}
@@ -93,6 +107,12 @@ func (v *View) Delta(revision int64) Delta {
 	}
 	for _, p := range v.Publics {
 		d.Publics = append(d.Publics, p)
+	}
+	for _, f := range v.Forwards {
+		d.Forwards = append(d.Forwards, f)
+	}
+	for _, b := range v.Blocks {
+		d.Blocks = append(d.Blocks, b)
 	}
 	for _, n := range v.NextHops {
 		d.NextHops = append(d.NextHops, n)

@@ -17,6 +17,8 @@ type View struct {
 	Addresses map[AddressKey]Address // every endpoint of those segments, its own included
 	Gateways  map[model.VNI]Gateway  // ways outside of those VPCs that have one, by the VPC's transit VNI
 	Publics   map[netip.Addr]Public  // those whose endpoint is here, or whose traffic passes here
+	Forwards  map[ForwardKey]Forward // those whose endpoint is here, or whose traffic passes here
+	Blocks    map[BlockKey]Block     // those of this host, and those whose traffic passes here
 	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
 	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways translates here: what it must not lead to
 }
@@ -66,6 +68,38 @@ type Public struct {
 	Host     string     `json:"host"` // of the endpoint
 }
 
+// Forward is a port of a public address that leads to a port of an endpoint, in the central design.
+type Forward struct {
+	ForwardKey
+	Name       string     `json:"name"` // VPC/FORWARD
+	VPC        model.VNI  `json:"vpc"`  // transit VNI
+	Endpoint   AddressKey `json:"endpoint"`
+	TargetPort uint16     `json:"targetPort"`
+	Host       string     `json:"host"` // of the endpoint
+}
+
+// ForwardKey finds a forwarded port.
+type ForwardKey struct {
+	Address  netip.Addr `json:"address"`
+	Protocol string     `json:"protocol"` // tcp or udp
+	Port     uint16     `json:"port"`
+}
+
+// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the central design.
+type Block struct {
+	BlockKey
+	Last uint16    `json:"last"` // port; the block is as long as a power of two, and begins at a multiple of that
+	Name string    `json:"name"` // VPC/HOST
+	VPC  model.VNI `json:"vpc"`  // transit VNI
+	Host string    `json:"host"`
+}
+
+// BlockKey finds a block: no two share a port.
+type BlockKey struct {
+	Address netip.Addr `json:"address"`
+	First   uint16     `json:"first"` // port
+}
+
 // NextHop is where a passage is reached by the router of its upstream network.
 type NextHop struct {
 	Host    string       `json:"host"`
@@ -99,6 +133,8 @@ type Delta struct {
 	Addresses []Address  `json:"addresses,omitempty"`
 	Gateways  []Gateway  `json:"gateways,omitempty"`
 	Publics   []Public   `json:"publics,omitempty"`
+	Forwards  []Forward  `json:"forwards,omitempty"`
+	Blocks    []Block    `json:"blocks,omitempty"`
 	NextHops  []NextHop  `json:"nextHops,omitempty"`
 	Hosts     []Peer     `json:"hosts,omitempty"`
 
@@ -107,6 +143,8 @@ type Delta struct {
 	GoneAddresses []AddressKey `json:"goneAddresses,omitempty"`
 	GoneGateways  []model.VNI  `json:"goneGateways,omitempty"`
 	GonePublics   []netip.Addr `json:"gonePublics,omitempty"`
+	GoneForwards  []ForwardKey `json:"goneForwards,omitempty"`
+	GoneBlocks    []BlockKey   `json:"goneBlocks,omitempty"`
 	GoneNextHops  []string     `json:"goneNextHops,omitempty"`
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }

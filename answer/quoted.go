@@ -1,0 +1,53 @@
+package answer
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/gopacket/gopacket/layers"
+)
+
+// Quoted is whose packet an ICMP error in an Ethernet frame is about: the source of the TCP or UDP packet that it quotes (RFC 792). It wants the whole
+// header of that, as RFC 1812 section 4.3.2.3 has it: OVS's userspace conntrack (3.1) writes where a shorter one would go on.
+func Quoted(frame []byte) (sender netip.AddrPort, ok bool) {
+	inner, ok := payload(frame, layers.IPProtocolICMPv4)
+	if !ok || len(inner) < icmpHeader || !isError(inner[0]) {
+		return sender, false
+	}
+	packet := inner[icmpHeader:]
+	for proto, least := range map[layers.IPProtocol]int{layers.IPProtocolTCP: tcpHeader, layers.IPProtocolUDP: udpHeader} {
+		if rest, ok := ipv4(packet, proto); ok && len(rest) >= least {
+			from := netip.AddrFrom4([4]byte(packet[12:16]))
+			return netip.AddrPortFrom(from, binary.BigEndian.Uint16(rest)), true
+		}
+	}
+	return sender, false
+}
+
+// Lengths of headers, in bytes.
+const (
+	ethernetHeader = 14
+	icmpHeader     = 8
+	tcpHeader      = 20
+	udpHeader      = 8
+)
+
+// payload is what an Ethernet frame carries over IPv4 in a protocol.
+func payload(frame []byte, proto layers.IPProtocol) ([]byte, bool) {
+	if len(frame) < ethernetHeader || binary.BigEndian.Uint16(frame[12:]) != uint16(layers.EthernetTypeIPv4) {
+		return nil, false
+	}
+	return ipv4(frame[ethernetHeader:], proto)
+}
+
+// ipv4 is what follows the header of a packet that is no later fragment (RFC 791 section 3.1).
+func ipv4(packet []byte, proto layers.IPProtocol) ([]byte, bool) {
+	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != byte(proto) || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
+		return nil, false
+	}
+	header := int(packet[0]&0xf) * 4
+	if header < 20 || len(packet) < header {
+		return nil, false
+	}
+	return packet[header:], true
+}

@@ -1,0 +1,127 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// In the central design the endpoints of a VPC on one host share a block of ports of a public address. Their host translates TCP and UDP to it and keeps
+// the connections; a passage only knows which host a block is of, so any passage will do, and none is missed. An ICMP identifier is no port, so echoes leave
+// by the host's kernel. Of an ICMP error the switch cannot see whose packet it quotes: a passage's agent looks, and sends it to the block's host,
+// where conntrack translates what it quotes.
+
+// compileBlock is what this host does for a block: as the block's host, and as a passage.
+func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
+	g, ok := v.Gateways[b.VPC]
+	if !ok {
+		return Entries{}
+	}
+	var flows []flow.Flow
+	if t, ok := w.translates(b.VPC); ok && b.Host == v.Host {
+		flows = append(flows, arriveBlock(b, t), departBlock(b))
+		for _, p := range ported {
+			flows = append(flows, translateBlock(b, t, p))
+		}
+	}
+	if isPassage(v, w, g) {
+		flows = append(flows, passBlock(v, w, b)...)
+		flows = append(flows, ownUpstream(v, w, b.Address)...)
+	}
+	for i := range flows {
+		flows[i].Owner = "PortBlock " + b.Name
+	}
+	return Entries{Flows: flows}
+}
+
+// protocol is one that has ports.
+type protocol struct {
+	name     string
+	is       flow.Part
+	src, dst *flow.Field
+}
+
+// ported are the protocols that blocks are for.
+var ported = []protocol{{"tcp", flow.TCP, flow.TCPSrc, flow.TCPDst}, {"udp", flow.UDP, flow.UDPSrc, flow.UDPDst}}
+
+func protocolNamed(name string) (protocol, bool) {
+	for _, p := range ported {
+		if p.name == name {
+			return p, true
+		}
+	}
+	return protocol{}, false
+}
+
+// inBlock matches the ports of a block.
+func inBlock(f *flow.Field, b view.Block) flow.Term {
+	return flow.Masked(f, flow.U32(uint32(b.First)), flow.U32(uint32(^(b.Last - b.First))))
+}
+
+func translateBlock(b view.Block, t Translation, p protocol) flow.Flow {
+	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: flow.On(flow.IP, p.is, is(slotVPC, uint32(b.VPC))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
+}
+
+func departBlock(b view.Block) flow.Flow {
+	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
+		Actions: toPassages(b.VPC)}
+}
+
+// arriveBlock names the VPC, since a block of another one may be of the same address.
+func arriveBlock(b view.Block, t Translation) flow.Flow {
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+}
+
+// passBlock believes the block's host that the ports are its own, and ICMP errors of it.
+func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
+	way, ok := toHost(v, w, b.VPC, b.Host)
+	if !ok {
+		return nil
+	}
+	from := fromHost(v, b.VPC, b.Host, b.Address)
+	for _, p := range ported {
+		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioNormal, Actions: way,
+			Match: flow.On(flow.IP, p.is, flow.Eq(flow.IPDst, flow.Addr(b.Address)), inBlock(p.dst, b))})
+		if b.Host != v.Host {
+			flows = append(flows, outbound(append(from[:3:3], p.is, inBlock(p.src, b))))
+		}
+	}
+	if b.Host != v.Host {
+		flows = append(flows, outbound(append(from, flow.ICMP)))
+	}
+	return flows
+}
+
+// ToOwner is the way from a passage to the host that has a port of a shared public address; false if none has.
+func ToOwner(v *view.View, w Wiring, port netip.AddrPort) ([]flow.Action, bool) {
+	for key, b := range v.Blocks {
+		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
+			return toHost(v, w, b.VPC, b.Host)
+		}
+	}
+	for key, f := range v.Forwards {
+		if key.Address == port.Addr() && key.Port == port.Port() {
+			return toHost(v, w, f.VPC, f.Host)
+		}
+	}
+	return nil, false
+}
+
+// quotedToAgent takes the ICMP errors for an address that has blocks.
+func quotedToAgent() (flows []flow.Flow) {
+	for _, icmpType := range []uint32{icmpUnreachable, icmpExceeded, icmpParameter} {
+		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
+			Actions: []flow.Action{flow.UseMeter{ID: meterICMP}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
+	}
+	return flows
+}
+
+// Types of ICMP errors (RFC 792).
+const (
+	icmpUnreachable = 3
+	icmpExceeded    = 11
+	icmpParameter   = 12
+)

@@ -1,0 +1,81 @@
+package dataplane
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// Port forwarding, in the central design: a port of a public address that no endpoint has as a whole leads to a port of an endpoint. The endpoint's host translates,
+// passages know by address and port where to send.
+
+// compileForwards is what this host does for the forwarded ports of a public address.
+func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.Flow) {
+	for _, f := range forwardsOf(v, address) {
+		p, ok := protocolNamed(f.Protocol)
+		if !ok {
+			continue // of a newer server
+		}
+		own := forwardHere(v, w, f, p)
+		if isPassage(v, w, v.Gateways[f.VPC]) {
+			own = append(own, passForward(v, w, f, p)...)
+			own = append(own, ownUpstream(v, w, f.Address)...)
+		}
+		for i := range own {
+			own[i].Owner = "Forward " + f.Name
+		}
+		flows = append(flows, own...)
+	}
+	return flows
+}
+
+// forwardsOf are those of an address, in order.
+func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
+	for key, f := range v.Forwards {
+		if key.Address == address {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b view.Forward) int {
+		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	return list
+}
+
+// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack; where the VPC has SNAT or the endpoint a public address, the flow for
+// that does it as well, and comes first.
+func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
+	t, ok := w.translates(f.VPC)
+	if !ok || f.Host != v.Host {
+		return nil
+	}
+	vpc, public := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address)
+	return []flow.Flow{
+		{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
+			Actions: []flow.Action{set(slotArrived, arrivedOpen), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived,
+				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
+		{Table: tableTranslate, Priority: prioRest, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, flow.Addr(f.Endpoint.IP)), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
+			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}},
+		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
+			Actions: toPassages(f.VPC)},
+	}
+}
+
+// passForward also takes ICMP errors of the host.
+func passForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
+	way, ok := toHost(v, w, f.VPC, f.Host)
+	if !ok {
+		return nil
+	}
+	flows := []flow.Flow{{Table: tableInbound, Priority: prioNormal, Actions: way,
+		Match: flow.On(flow.IP, p.is, flow.Eq(flow.IPDst, flow.Addr(f.Address)), flow.Eq(p.dst, flow.U32(uint32(f.Port))))}}
+	if f.Host == v.Host {
+		return flows
+	}
+	from := fromHost(v, f.VPC, f.Host, f.Address)
+	return append(flows, outbound(append(from[:3:3], p.is, flow.Eq(p.src, flow.U32(uint32(f.Port))))), outbound(append(from, flow.ICMP)))
+}
