@@ -90,6 +90,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		config: c, server: s, log: log,
 		calls:     make(chan func(), queued),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
+		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
 		desired:   newDesired(),
 		touched:   map[dataplane.Subject]bool{},
 		resync:    "start",

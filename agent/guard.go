@@ -42,7 +42,7 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		a.note(inOutside, a.unguardedWay())
 		return
 	}
-	if a.sw == nil {
+	if a.sw == nil || !a.complete && a.revision == 0 { // or nothing is known: what another run has set is better
 		return
 	}
 	want := firewall.Guard{Port: a.config.UDPPort, Inbound: a.layout.Datapath == ovs.Kernel, Outside: a.way()}
@@ -156,6 +156,9 @@ func addressesOf(server string) ([]netip.Addr, error) {
 func (l *hostLook) table(want firewall.Guard) {
 	l.set = l.was
 	l.dropped, l.counted = firewall.Dropped()
+	if l.counted == nil && l.was.Port != 0 {
+		l.counted = firewall.Intact(l.was)
+	}
 	if l.counted == nil && want.Equal(l.was) {
 		return
 	}
@@ -187,7 +190,7 @@ func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
 		}
 	}
 	if g.set.Port != 0 && errors.Is(l.counted, firewall.ErrGone) {
-		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
+		a.log.Warn("somebody had removed Overlane's nftables table, or rules of it", "put back", l.failed == nil)
 		a.drift.Last = time.Now()
 	}
 	g.set = l.set

@@ -30,10 +30,10 @@ func (a *Agent) ownPorts() []ovs.BridgePort {
 	return slices.Concat(a.outsidePorts(), a.watchedPorts(), a.externalPorts())
 }
 
-// outsidePorts are on the bridge while a VPC of this host is translated.
+// outsidePorts are on the bridge while a VPC of this host is translated, or was when last heard of.
 func (a *Agent) outsidePorts() []ovs.BridgePort {
 	mtu := a.outsideMTU()
-	if mtu == 0 {
+	if mtu == 0 && (a.complete || len(a.zones.Number) == 0) {
 		return nil
 	}
 	return []ovs.BridgePort{{Name: outsidePort, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}}
@@ -56,6 +56,9 @@ func (a *Agent) way() *firewall.Outside {
 		return nil
 	}
 	o := &firewall.Outside{Port: outsidePort, Range: a.config.NATRange}
+	if a.layout.Datapath == ovs.Userspace {
+		o.Copied = a.config.Uplink
+	}
 	for _, vtep := range a.view.Hosts {
 		o.Reserved = append(o.Reserved, vtep)
 	}

@@ -284,14 +284,11 @@ func (a *Agent) keepPassage(ctx context.Context, now time.Time) {
 		a.setOpen(ctx, true)
 	}
 	p.judged = p.judged || p.loaded
-	switch {
-	case p.judged && !p.open && !own.Drain: // who drains a host knows
-		a.note(inPassage, errors.Join(wrong, missing))
-	case p.open && !slices.ContainsFunc(slices.Collect(maps.Keys(a.wiring.Watched)), a.bfdAlive):
-		a.note(inPassage, errors.New("the tunnels to all hosts are dead"))
-	default:
-		a.note(inPassage, nil)
+	var why error
+	if p.judged && !p.open && !own.Drain { // who drains a host knows
+		why = errors.Join(wrong, missing)
 	}
+	a.note(inPassage, why)
 }
 
 // wrongWithPassage tells what is known to be wrong, which shuts a passage, and what is yet missing for it to open.
@@ -305,6 +302,8 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 		wrong = fmt.Errorf("interface %s has no link", p.nic)
 	case p.router.silent:
 		wrong = fmt.Errorf("the router %s does not answer ARP", own.Router)
+	case p.loaded && len(a.wiring.Watched) > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(a.wiring.Watched)), a.bfdAlive):
+		wrong = errors.New("the tunnels to all hosts are dead")
 	case a.troubles[inNIC] != "":
 		missing = errors.New(a.troubles[inNIC])
 	case a.sw == nil || !p.loaded || a.resync != "" || len(a.touched) > 0:

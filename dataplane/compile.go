@@ -14,8 +14,9 @@ import (
 // Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in Ports
 // is not plugged in (yet), and has no flows.
 type Wiring struct {
-	Tunnel uint32
-	Ports  map[view.AddressKey]uint32
+	Tunnel  uint32
+	UDPPort uint16 // that tunnels end at
+	Ports   map[view.AddressKey]uint32
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
@@ -217,7 +218,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if t, ok := w.translates(g.VPC); ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t))
+			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))
 		}
 		e.Groups = append(e.Groups, passageGroup(v, w, g))
 	}

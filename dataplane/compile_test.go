@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -257,5 +258,21 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	t.Logf("a host with %d of them has %d flows", len(own.Publics), len(e.Flows))
 	if most := 3*len(own.Publics) + 100; len(e.Flows) > most {
 		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
+	}
+}
+
+// What comes back to the tunnels' port is the tunnels'.
+func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
+	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535", 60000: "1024-59999"} {
+		const vpc = 1000
+		w := dataplane.Wiring{Tunnel: 1, UDPPort: port, Outside: 2, Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}}
+		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
+		found := false
+		for _, f := range dataplane.Compile(&v, w).Flows {
+			found = found || strings.Contains(f.String(), "nat(src=100.64.0.16:"+want+")")
+		}
+		if !found {
+			t.Errorf("with tunnels to port %d nothing is translated to ports %s", port, want)
+		}
 	}
 }

@@ -109,8 +109,8 @@ func hostPart(n view.NextHop) uint32 {
 	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
 }
 
-// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose tunnel is alive counts: that of a passage that comes
-// before this one does nothing; that of a host shows that this passage is not cut off.
+// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts: that of a passage that comes
+// before this one does nothing; that of another host shows that this passage is not cut off.
 func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
 	if w.Shut {
 		return nil
@@ -122,19 +122,29 @@ func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (
 	for _, host := range hosts {
 		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
 	}
+	if len(hosts) == 0 { // nobody can show it
+		buckets = append(buckets, flow.Bucket{WatchPort: w.External, Actions: actions})
+	}
 	return buckets
 }
 
-// deciders are the watched hosts that decide whether this passage is to hold a next hop.
+// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off.
+// For its own next hop another passage will do, too.
 func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
+	var others []string
+	for _, host := range w.watchedHosts() {
+		if _, passage := v.NextHops[host]; passage {
+			others = append(others, host)
+		} else {
+			hosts = append(hosts, host)
+		}
+	}
+	if n.Host == v.Host {
+		return nil, append(hosts, others...)
+	}
 	for _, host := range before(v, n) {
 		if _, ok := w.Watched[host]; ok {
 			passages = append(passages, host)
-		}
-	}
-	for _, host := range w.watchedHosts() {
-		if _, passage := v.NextHops[host]; !passage {
-			hosts = append(hosts, host)
 		}
 	}
 	return passages, hosts
@@ -143,7 +153,7 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 // Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
 func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	passages, hosts := deciders(v, w, n)
-	return w.External != 0 && !w.Shut && !slices.ContainsFunc(passages, alive) && slices.ContainsFunc(hosts, alive)
+	return w.External != 0 && !w.Shut && !slices.ContainsFunc(passages, alive) && (len(hosts) == 0 || slices.ContainsFunc(hosts, alive))
 }
 
 // before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.

@@ -1,9 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -57,11 +61,171 @@ func (n *network) awaitOpen(gateways ...string) {
 	}
 }
 
+// A public address is its endpoint's in both directions, towards the outside and towards others, wherever the endpoint is.
 func TestCentral(t *testing.T) {
 	t.Parallel()
 	n := central(t)
 	n.awaitOpen("g1", "g2")
-	n.reaches("host1", "a", n.Machine("server").Address.String())
+	const publicA, publicB = "1.22.3.5", "1.22.3.6"
+	client, server := n.Machine("client"), n.Machine("server")
+	outside := server.Address.String()
+	a, b := n.inside("host1", "a"), n.inside("host2", "b")
+	n.reaches("host1", "a", outside)
+	n.run("the outside reaches the endpoint, which sees who that is", func(n *network) {
+		n.at("client", "ping", "-c1", "-W5", publicA)
+		for _, protocol := range []string{"tcp4", "udp4"} {
+			n.sees(client.Address.String(), protocol, client.Netns(), a, publicA)
+		}
+	})
+	n.run("the endpoint reaches the outside, in the public address's name", func(n *network) {
+		for _, protocol := range []string{"tcp4", "udp4"} {
+			n.sees(publicA, protocol, a, server.Netns(), outside)
+			n.sees(publicB, protocol, b, server.Netns(), outside)
+		}
+	})
+	n.run("endpoints reach each other, and themselves, by public addresses", func(n *network) {
+		for _, protocol := range []string{"tcp4", "udp4"} {
+			n.sees(publicA, protocol, a, b, publicB)
+			n.sees(publicB, protocol, b, a, publicA)
+			n.sees(publicA, protocol, a, a, publicA)
+		}
+	})
+	n.run("an endpoint without one has no way out", func(n *network) {
+		n.says("host1", "c", "Destination Net Unreachable", "ping", "-c1", "-W5", outside)
+	})
+	n.run("a closed port is said to be closed, both ways", func(n *network) {
+		n.closed(client.Netns(), publicA)
+		n.closed(a, outside)
+		n.closed(a, publicB)
+	})
+	n.run("an endpoint learns how long a packet may be outside", func(n *network) {
+		n.at("router", "ip", "link", "set", "eth2", "mtu", "1300")
+		defer n.at("router", "ip", "link", "set", "eth2", "mtu", "1500")
+		n.says("host1", "a", "mtu = 1300", "ping", "-c1", "-W5", "-M", "do", "-s", "1380", outside)
+		if out, err := n.in("host1", "a", "ip", "route", "get", outside); err != nil || !strings.Contains(out, "mtu 1300") {
+			n.t.Errorf("the endpoint's kernel has not learnt it: %v\n%s", err, out)
+		}
+	})
+	n.run("traceroute shows a gateway, both ways", func(n *network) {
+		const gateway = " 203.0.113.1"
+		inwards := n.at("client", "busybox", "traceroute", "-n", "-q1", "-w2", "-m6", publicA)
+		outwards, err := n.in("host1", "a", "busybox", "traceroute", "-n", "-q1", "-w2", "-m6", outside)
+		if err != nil {
+			n.t.Error(err)
+		}
+		if !strings.Contains(inwards, "203.0.113.11 ") && !strings.Contains(inwards, "203.0.113.12 ") || !strings.Contains(inwards, "  "+publicA) {
+			n.t.Errorf("inwards:\n%s", inwards)
+		}
+		if !strings.Contains(outwards, "203.0.113.11 ") && !strings.Contains(outwards, "203.0.113.12 ") || !strings.Contains(outwards, gateway+" ") {
+			n.t.Errorf("outwards:\n%s", outwards)
+		}
+	})
+	n.run("a public address follows its endpoint to another host", func(n *network) {
+		n.on("host1", argv("overlane detach --netns a")...)
+		n.endpoint("host2 a blue/web --ip 172.17.42.2")
+		n.reaches("host2", "a", outside)
+		n.sees(client.Address.String(), "tcp4", client.Netns(), n.inside("host2", "a"), publicA)
+		n.sees(publicA, "tcp4", n.inside("host2", "a"), server.Netns(), outside)
+	})
+	n.run("a host that is no gateway any more gets its interface back", func(n *network) {
+		n.apply(fmt.Sprintf("{kind: Host, name: g2, spec: {address: %s, roles: [compute]}}", n.Host("g2").Address))
+		n.eventually("g2's switch does not have it", func() error {
+			out := n.on("g2", "ip", "link", "show", "eth1")
+			if ports := n.ports("g2"); len(ports) > 0 || strings.Contains(out, "NOARP") {
+				return fmt.Errorf("ports %v, %s", ports, out)
+			}
+			return nil
+		})
+		n.on("g2", "ip", "address", "add", "203.0.113.12/24", "dev", "eth1")
+		n.on("g2", "ping", "-c1", "-W5", "203.0.113.1")
+		n.on("g2", "ip", "address", "del", "203.0.113.12/24", "dev", "eth1")
+	})
+}
+
+// sees opens a connection from one namespace to another, or sends a datagram, by an address; each hears the other, and the other sees it come from want.
+func (n *network) sees(want, protocol, from, to, address string) {
+	n.t.Helper()
+	const port = ":7100"
+	got := make(chan string, 1)
+	inNetns(n.t, to, func() error { return echo(n.t, protocol, port, got) })
+	var c net.Conn
+	inNetns(n.t, from, func() (err error) {
+		c, err = net.DialTimeout(protocol, address+port, patience)
+		return err
+	})
+	defer c.Close()
+	reply := make([]byte, 5)
+	n.eventually(protocol+" to "+address+" is answered", func() error {
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		if _, err := c.Write([]byte("hello")); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, reply)
+		return err
+	})
+	if who := <-got; who != want {
+		n.t.Errorf("%s to %s comes from %s, want %s", protocol, address, who, want)
+	}
+}
+
+// echo sends the first five bytes back, and says who they are from.
+func echo(t testing.TB, protocol, port string, who chan<- string) error {
+	host := func(a net.Addr) string {
+		h, _, _ := net.SplitHostPort(a.String())
+		return h
+	}
+	b := make([]byte, 5)
+	if protocol == "udp4" {
+		socket, err := net.ListenPacket(protocol, port)
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer socket.Close()
+			if _, from, err := socket.ReadFrom(b); err == nil {
+				_, _ = socket.WriteTo(b, from)
+				who <- host(from)
+			}
+		}()
+		t.Cleanup(func() { socket.Close() })
+		return nil
+	}
+	listener, err := net.Listen(protocol, port)
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer listener.Close()
+		c, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		_, _ = io.ReadFull(c, b)
+		_, _ = c.Write(b)
+		who <- host(c.RemoteAddr())
+	}()
+	t.Cleanup(func() { listener.Close() })
+	return nil
+}
+
+// closed wants that a datagram to a port that nobody listens on is answered so.
+func (n *network) closed(from, address string) {
+	n.t.Helper()
+	var c net.Conn
+	inNetns(n.t, from, func() (err error) {
+		c, err = net.Dial("udp4", address+":7999")
+		return err
+	})
+	defer c.Close()
+	n.eventually("a closed port of "+address+" is said to be", func() error {
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = c.Write([]byte("hello"))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("got %w", err)
+		}
+		return nil
+	})
 }
 
 // What the outside and an endpoint send each other goes on whatever dies; it is printed how much is lost meanwhile, and how long.
@@ -71,11 +235,16 @@ func TestCentralFailsOver(t *testing.T) {
 	n.awaitOpen("g1", "g2")
 	client, server, a := n.Machine("client").Netns(), n.Machine("server"), n.inside("host1", "a")
 	n.reaches("host1", "a", server.Address.String())
+	var many []string // which gateway a datagram takes depends on its addresses only
+	for i := range streamFlows {
+		many = append(many, fmt.Sprintf("198.51.100.%d", 31+37*i))
+		n.at("server", "ip", "address", "add", many[i]+"/24", "dev", "eth0")
+	}
 	w := watching{
 		n: n,
 		streams: []*stream{
-			n.streaming("UDP in", client, a, "1.22.3.5", 7001),
-			n.streaming("UDP out", a, server.Netns(), server.Address.String(), 7002),
+			n.streaming("UDP in", client, a, 7001, "1.22.3.5"),
+			n.streaming("UDP out", a, server.Netns(), 7002, many...),
 		},
 		transfers: []*transfer{
 			n.transferring("TCP in", client, a, "1.22.3.5", 7003),
@@ -161,6 +330,7 @@ func (w *watching) during(what string, lossless bool, do func()) {
 		w.n.t.Logf("%s: %s: longest pause %v", what, x.name, x.gap.Round(time.Millisecond))
 		x.mu.Unlock()
 	}
+	w.n.t.Logf("%s: BFD of host1: %s", what, strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
 	for _, s := range w.streams {
 		lost, sent, gap := s.lost()
 		w.n.t.Logf("%s: %s: lost %d of %d, longest pause %v", what, s.name, lost, sent, gap.Round(time.Millisecond))

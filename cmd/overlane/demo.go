@@ -33,6 +33,10 @@ const demoPicture = `
    │ red1  172.17.42.2   red2  .3 │  VNI 200 │ red3  172.17.42.10           │
    └──────────────┬───────────────┘          └──────────────┬───────────────┘
                   └──────────── VXLAN over IPv4 ────────────┘
+                                       │
+                        router  192.168.5.1, 198.51.100.1
+                                       │
+                             server, client  outside
 `
 
 // demo ends its lab whatever happens: should even this program be killed, the hosts die with it.
