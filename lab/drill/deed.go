@@ -37,6 +37,7 @@ var Kinds = []Kind{
 	{"edge", "the edge that carries the probe dies", []string{model.Distributed}, hows, true, loseHost},
 	{"uplink", "that gateway's or edge's cable to the upstream network is pulled", []string{model.Central, model.Distributed}, nil, true, loseUplink},
 	{"underlay", "that gateway's or edge's cable to the underlay is pulled", []string{model.Central, model.Distributed}, nil, true, loseUnderlay},
+	{"drain", "that gateway or edge is drained, for maintenance", []string{model.Central, model.Distributed}, nil, true, drain},
 	{"agent", "the agent of the endpoint's host is killed", Designs, nil, false, loseAgent},
 	{"server", "the overlane server is killed", Designs, nil, false, loseServer},
 	{"ovs", "Open vSwitch restarts on the endpoint's host", Designs, nil, false, restartOVS},
@@ -132,6 +133,17 @@ func cables(t target, which string, nics ...string) deed {
 		}
 	}
 	return deed{t.passage.Name + ": " + which + " is pulled", set(false), t.passage.Name + ": " + which + " is plugged in", set(true)}
+}
+
+func drain(t target) deed {
+	name := t.passage.Name
+	command := func(flags ...string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := t.Host(t.File.Server).Exec(ctx, append([]string{"overlane", "host", "drain", name}, flags...)...)
+			return err
+		}
+	}
+	return deed{name + " is drained", command(), name + " is not drained any more", command("--undo")}
 }
 
 func loseAgent(t target) deed {

@@ -54,8 +54,9 @@ func lostNothing(t *testing.T, results []drill.Result) {
 	}
 }
 
-// Without agent or server the network goes on as it is: no packet and no connection is lost, neither when they end nor when they come back.
-func TestControlIsLost(t *testing.T) {
+// Without agent or server the network goes on as it is: no packet and no connection is lost, neither when they end nor when they come back. With
+// a gateway less, connections stay.
+func TestDrills(t *testing.T) {
 	t.Parallel()
 	l := up(t)
 	for _, kind := range []string{"agent", "server"} {
@@ -71,6 +72,18 @@ func TestControlIsLost(t *testing.T) {
 		both := overlaneDrill(t, l, true, "ovs", "--design", "snat")[0].Phases[1].Both()
 		if both.Lost == 0 || both.GapMS == 0 || both.StallMS < both.GapMS {
 			t.Errorf("Open vSwitch restarted, and what was lost is %+v", both)
+		}
+	})
+	t.Run("gateway", func(t *testing.T) {
+		r := overlaneDrill(t, l, true, "gateway", "--for", "5s")[0]
+		for _, p := range r.Phases {
+			t.Logf("%s: %+v", p.What, p.Both())
+			if both := p.Both(); both.Kept < both.Connections {
+				t.Errorf("%s: connections were lost", p.What)
+			}
+		}
+		if both := r.Phases[1].Both(); both.Lost == 0 || both.GapMS > 2500 {
+			t.Errorf("a gateway died, and what was lost is %+v", both)
 		}
 	})
 	t.Run("a way that does not work is told of", func(t *testing.T) {
