@@ -30,6 +30,9 @@ type State struct {
 	public   tree[place, string]      // PublicPool, address -> PublicIP
 	publicOf tree[string, string]     // endpoint, be it there or not -> PublicIP
 	nat      tree[netip.Addr, string] // NAT address -> PublicIP
+
+	forwarded  tree[socket, string] // PublicIP, protocol, port -> Forward
+	forwardsTo tree[pair, *Object]  // endpoint, Forward -> Forward
 }
 
 // place is an address inside a VPC, a subnet or a PublicPool.
@@ -87,6 +90,9 @@ func NewState() *State {
 		public:   tree[place, string]{compare: place.compare},
 		publicOf: tree[string, string]{compare: strings.Compare},
 		nat:      tree[netip.Addr, string]{compare: netip.Addr.Compare},
+
+		forwarded:  tree[socket, string]{compare: socket.compare},
+		forwardsTo: tree[pair, *Object]{compare: pair.compare},
 	}
 	for i := range s.kinds {
 		s.kinds[i].compare = strings.Compare
