@@ -65,27 +65,31 @@ func (t *Tracker) tellGateway(host, vpc string, d *Delta) bool {
 	return true
 }
 
-// tellPublics is about the VPC's public addresses: those that were touched, or all that the host sees if it sees others than before.
+// tellPublics is about the VPC's public addresses and forwarded ports: those that were touched, or all that the host sees if it sees others than before.
 func (t *Tracker) tellPublics(host, vpc string, touched *touchedVPC, d *Delta) {
 	k := t.hosts[host]
 	was, now := k.sights[vpc], t.sight(host, vpc)
 	if was == blind && now == blind {
 		return
 	}
-	names := touched.publics
+	publics, forwards := touched.publics, touched.forwards
 	if was != now || touched.whole {
-		names = t.seen(host, vpc, now)
+		publics, forwards = t.seen(host, vpc, now), t.seenForwards(host, vpc, now)
 	}
 	k.sights[vpc] = now
 	if k.publics[vpc] == nil {
-		k.publics[vpc] = map[string]Public{}
+		k.publics[vpc], k.forwards[vpc] = map[string]Public{}, map[string]Forward{}
 	}
-	for name := range names {
+	for name := range publics {
 		t.tellPublic(host, name, now, k.publics[vpc], d)
+	}
+	for name := range forwards {
+		t.tellForward(host, name, now, k.forwards[vpc], d)
 	}
 	if now == blind {
 		delete(k.sights, vpc)
 		delete(k.publics, vpc)
+		delete(k.forwards, vpc)
 	}
 }
 

@@ -48,6 +48,9 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses, cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("public addresses of %s (-want +got):\n%s", host, diff)
 				}
+				if diff := cmp.Diff(forwardsOf(w.state, host), got.Forwards, addresses, cmpopts.EquateEmpty()); diff != "" {
+					rt.Fatalf("forwarded ports of %s (-want +got):\n%s", host, diff)
+				}
 				mutual(rt, views, got)
 			}
 		}
@@ -79,6 +82,7 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 			t.Fatalf("%s never knew of %s, which is gone", v.Host, address)
 		}
 	}
+	neededForwards(t, v, d)
 	for _, n := range d.NextHops {
 		if v.NextHops[n.Host] == n {
 			t.Fatalf("%s is told of %+v again", v.Host, n)
@@ -214,7 +218,13 @@ func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
 	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
-	switch rapid.IntRange(-7, 9).Draw(t, "what") {
+	switch rapid.IntRange(-11, 9).Draw(t, "what") {
+	case -11:
+		return w.delete("Forward", fmt.Sprintf("%s/f%d", vpcs[n%2], n%3))
+	case -10:
+		return w.swapForwards(vpcs[n%2])
+	case -9, -8:
+		return w.putForward(t, vpcs[n%2], n)
 	case -7:
 		return w.delete("PublicIP", fmt.Sprintf("%s/i%d", vpcs[n%2], n%3))
 	case -6:
