@@ -27,8 +27,6 @@ const (
 
 var protocols = []string{TCP, UDP}
 
-const lastPort = 65535
-
 var forwardKind = Kind{
 	Name: "Forward", Plural: "forwards", Short: "fwd", Path: []string{"VPC", "FORWARD"},
 	Doc:       "A port of a public address that leads to a port of an endpoint of the VPC.",

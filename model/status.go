@@ -87,14 +87,24 @@ type SubnetStatus struct {
 type InternetGatewayStatus struct {
 	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes: those that have an outside, by name."`
 	PublicIPs int      `json:"publicIPs" doc:"Public IPs of the VPC."`
-	Reason    string   `json:"reason,omitempty" doc:"Why nothing can pass."`
+
+	SNATAddresses int `json:"snatAddresses" doc:"Public addresses that the VPC has ports of, in the central design."`
+	PortBlocks    int `json:"portBlocks" doc:"Hosts that have ports for SNAT, in the central design."`
+
+	Reason string `json:"reason,omitempty" doc:"Why nothing can pass, or which hosts have no ports for SNAT."`
 }
 
 // PublicPoolStatus counts a pool's addresses; see [Summarise].
 type PublicPoolStatus struct {
 	Size int `json:"size" doc:"Addresses of the pool."`
-	Used int `json:"used" doc:"Those that a public IP has."`
+	Used int `json:"used" doc:"Those that a public IP has, or that port blocks are of."`
+	SNAT int `json:"snat" doc:"Those of them that port blocks are of."`
 	Free int `json:"free" doc:"Those that nobody has."`
+}
+
+// PortBlockStatus counts who shares the ports; see [Summarise].
+type PortBlockStatus struct {
+	Endpoints int `json:"endpoints" doc:"Endpoints of the VPC that are plugged in on the host, those with a public IP included."`
 }
 
 // PublicIPState is how far a public address has come.
@@ -144,6 +154,8 @@ func Summarise(s *State, key Key, m Measured) any {
 		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, m.Endpoint)}
 	case "InternetGateway":
 		return summariseGateway(s, key.Name)
+	case "PortBlock":
+		return &PortBlockStatus{Endpoints: s.CountOnOf(hostOf(key.Name), vpcOf(key.Name))}
 	case "PublicPool":
 		return summarisePool(s, key.Name)
 	case "PublicIP":

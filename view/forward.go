@@ -2,11 +2,32 @@ package view
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/overlane/overlane/model"
 )
+
+// tellForwards is about the VPC's forwarded ports, like tellPublics.
+func (t *Tracker) tellForwards(host, vpc string, touched *touchedVPC, d *Delta) {
+	k := t.hosts[host]
+	was, now := k.sights[vpc], t.sight(host, vpc)
+	if was == blind && now == blind {
+		return
+	}
+	names := touched.forwards
+	if was != now || touched.whole {
+		names = t.seenForwards(host, vpc, now)
+	}
+	if k.forwards[vpc] == nil {
+		k.forwards[vpc] = map[string]Forward{}
+	}
+	for name := range names {
+		t.tellForward(host, name, now, k.forwards[vpc], d)
+	}
+	if now == blind {
+		delete(k.forwards, vpc)
+	}
+}
 
 // seenForwards names the forwarded ports of a VPC that a host sees, and those that it has been told of.
 func (t *Tracker) seenForwards(host, vpc string, sight sight) map[string]bool {
@@ -41,18 +62,6 @@ func (t *Tracker) tellForward(host, name string, sight sight, known map[string]F
 		known[name] = now
 		d.Forwards = append(d.Forwards, now)
 	}
-}
-
-// keepHandedOnForwards takes the ports that one forward has lost and another one has now out of those that are gone.
-func (d *Delta) keepHandedOnForwards() {
-	if len(d.GoneForwards) == 0 || len(d.Forwards) == 0 {
-		return
-	}
-	told := map[ForwardKey]bool{}
-	for _, f := range d.Forwards {
-		told[f.ForwardKey] = true
-	}
-	d.GoneForwards = slices.DeleteFunc(d.GoneForwards, func(key ForwardKey) bool { return told[key] })
 }
 
 // forward is a forwarded port, if its address is there and its endpoint is plugged in.

@@ -175,6 +175,31 @@ func TestAPassageComesAndGoes(t *testing.T) {
 		GonePeers: []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])
 }
 
+// Port blocks are known to their hosts, and to the gateways, that send what comes back to them.
+func TestPortBlocks(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"edge1", "gateway1", "host1", "host2"} {
+		n.tracker.Subscribe(host)
+	}
+	first := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host1", VPC: 900, Host: "host1"}
+	second := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 2048}, Last: 3071, Name: "blue/host2", VPC: 900, Host: "host2"}
+	told := n.put("{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}")
+	want(t, "a gateway", []view.Block{first, second}, told["gateway1"].Blocks)
+	want(t, "an edge", []view.Block(nil), told["edge1"].Blocks)
+	want(t, "a host", []view.Block{first}, told["host1"].Blocks)
+
+	third := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host3", VPC: 900, Host: "host3"}
+	told = n.put("{kind: Endpoint, name: blue/web/a, spec: {host: host3}}")
+	want(t, "a gateway: the ports are handed on", []view.Block{third}, told["gateway1"].Blocks)
+	want(t, "a gateway: they are not gone", []view.BlockKey(nil), told["gateway1"].GoneBlocks)
+	want(t, "where it was", []view.BlockKey{first.BlockKey}, told["host1"].GoneBlocks)
+	want(t, "another host", view.Delta{}.Blocks, told["host2"].Blocks)
+
+	told = n.put("{kind: InternetGateway, name: blue, spec: {design: central}}")
+	want(t, "a gateway without SNAT", []view.BlockKey{third.BlockKey, second.BlockKey}, told["gateway1"].GoneBlocks)
+	want(t, "a host without SNAT", []view.BlockKey{second.BlockKey}, told["host2"].GoneBlocks)
+}
+
 // Counted instead of timed: an endpoint that moves costs the same however many public addresses its VPC has.
 func TestCostOfAMoveAmongPublicAddresses(t *testing.T) {
 	cost := func(public int) float64 {
