@@ -304,12 +304,7 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
-	for _, f := range d.Forwards {
-		add(Subject{Public: f.Address})
-	}
-	for _, key := range d.GoneForwards {
-		add(Subject{Public: key.Address})
-	}
+	affectedForwards(v, d, add)
 	for _, b := range d.Blocks {
 		add(Subject{Block: b.BlockKey})
 	}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -44,11 +45,26 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 			for _, s := range subjects {
 				have[s] = dataplane.CompileSubject(v, w, s)
 			}
+			answeredOnce(rt, v, w)
 			if diff := cmp.Diff(lines(dataplane.Compile(v, w)), lines(slices.Collect(maps.Values(have))...)); diff != "" {
 				rt.Fatalf("after %+v (-whole +touched):\n%s", d, diff)
 			}
 		}
 	})
+}
+
+// answeredOnce fails if two forwards to one port of an endpoint have the same flow: the agent would take it away with either.
+func answeredOnce(t *rapid.T, v *view.View, w dataplane.Wiring) {
+	seen := map[flow.Key]bool{}
+	for _, f := range dataplane.Compile(v, w).Flows {
+		if !strings.HasPrefix(f.Owner, "Forward ") || dataplane.Names()[f.Table] != "translate" {
+			continue
+		}
+		if seen[f.Key()] {
+			t.Fatalf("twice: %s", f)
+		}
+		seen[f.Key()] = true
+	}
 }
 
 // rewire plugs or unplugs a port; what that touches is the agent's to know, and is the same as here.

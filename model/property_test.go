@@ -76,6 +76,9 @@ func furnished(t *rapid.T) *State {
 - {kind: PublicPool, name: p1, spec: {cidrs: [203.0.113.0/30]}}
 - {kind: PublicIP, name: v1/i1, spec: {endpoint: v1/s1/e1}}
 - {kind: PublicIP, name: v1/i2, spec: {endpoint: v1/s1/e3}}
+- {kind: InternetGateway, name: v2, spec: {design: central}}
+- {kind: PublicIP, name: v2/i1}
+- {kind: Forward, name: v2/f1, spec: {publicIP: v2/i1, port: 80, endpoint: v2/s1/e1}}
 `), "furniture")
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +119,10 @@ func someObject(t *rapid.T) Object {
 		endpoint = subnet + "/" + pick(t, "endpoint", "e1", "e2", "e3", "e4", "e5", "e6")
 	)
 	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint", "Endpoint",
-		"InternetGateway", "InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP", "PortBlock") {
+		"InternetGateway", "InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP", "PortBlock",
+		"Forward", "Forward") {
+	case "Forward":
+		return someForward(t, vpc, endpoint)
 	case "Host":
 		return Object{Kind: "Host", Name: host, Spec: &HostSpec{
 			Address:   netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
@@ -242,6 +248,7 @@ func judge(s *State, r Request) (wrong []string) {
 	for _, o := range after {
 		wrong = append(wrong, dangling(after, o)...)
 		wrong = append(wrong, danglingPublic(after, o)...)
+		wrong = append(wrong, danglingForward(after, o)...)
 		wrong = append(wrong, tooMany(after, o)...)
 		for _, p := range after {
 			wrong = append(wrong, clash(o, p)...)
@@ -582,6 +589,10 @@ func clash(x, y Object) []string {
 		if a.Address == b.Address && a.Address.IsValid() || a.Endpoint == b.Endpoint && a.Endpoint != "" {
 			return both(a.Address)
 		}
+	case *ForwardSpec:
+		if b := y.Spec.(*ForwardSpec); a.PublicIP == b.PublicIP && a.Protocol == b.Protocol && a.Port == b.Port {
+			return both(a.Port)
+		}
 	case *PortBlockSpec:
 		if b := y.Spec.(*PortBlockSpec); a.Address == b.Address && a.First <= b.Last && b.First <= a.Last {
 			return both(a.Address)
@@ -670,6 +681,8 @@ func brokenRules(s *State) (broken []string) {
 			open = spec.Design == ""
 		case *PublicIPSpec:
 			open = spec.Pool == "" || !spec.Address.IsValid()
+		case *ForwardSpec:
+			open = spec.Protocol == "" || spec.TargetPort == 0
 		case *EndpointSpec:
 			open = !spec.Address.IsValid() || spec.MAC == MAC{} || spec.MAC == GatewayMAC || spec.MAC.Multicast()
 		}
@@ -690,6 +703,7 @@ func indexed(t *rapid.T, s *State) {
 		t.Fatalf("indexes differ from those of a fresh state (-fresh +grown):\n%s", diff)
 	}
 	indexedPublic(t, s)
+	indexedForwards(t, s)
 	for o := range s.List("Endpoint") {
 		spec, subnet := o.Spec.(*EndpointSpec), Parent(o.Name)
 		if s.EndpointAt(subnet, spec.Address) != o || s.EndpointWithMAC(subnet, spec.MAC) != o {
@@ -775,7 +789,8 @@ func dump(s *State) (lines []string) {
 	}
 	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
 		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat),
-		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports))
+		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports),
+		index(s.forwarded), seats(s.forwardsTo))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {
