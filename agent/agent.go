@@ -71,6 +71,7 @@ type Agent struct {
 	drift   model.Drift
 	guarded guarded
 	zones   zones
+	dynamic dynamic
 	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
 	hurry   bool          // somebody has attached or detached, and may look at the status next
@@ -98,6 +99,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		reports:   reports{sent: map[model.Key]any{}},
 		tick:      time.Second,
 		zones:     newZones(c),
+		dynamic:   newDynamic(),
 	}
 	a.journal.path = a.journalPath()
 	return a
@@ -299,6 +301,7 @@ func (a *Agent) hurryUp(ctx context.Context) {
 
 func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
+	a.endLeases(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
 	a.flushZones(ctx)
