@@ -41,6 +41,7 @@ var layers = map[string][]string{
 	"examples":                {},
 	"lab":                     {}, // it knows the product as a binary
 	"lab/article":             {"lab", "model"},
+	"lab/drill":               {"lab", "model"},
 	"lab/labtest":             {"lab"},
 	"e2e":                     {},
 	"kernel":                  {},

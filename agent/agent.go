@@ -72,10 +72,14 @@ type Agent struct {
 	guarded guarded
 	zones   zones
 	dynamic dynamic
+	passage passage
 	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
-	hurry   bool          // somebody has attached or detached, and may look at the status next
-	tick    time.Duration // between looks at what nobody tells of
+
+	routerAnswers chan model.MAC // past the loop, to who has asked
+
+	hurry bool          // somebody has attached or detached, and may look at the status next
+	tick  time.Duration // between looks at what nobody tells of
 }
 
 // queued is how much may wait for the loop. What the switch hands over beyond it is lost: a tick sends a probe to each peer, and the answers come at once.
@@ -87,6 +91,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		config: c, server: s, log: log,
 		calls:     make(chan func(), queued),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
+		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
 		desired:   newDesired(),
 		touched:   map[dataplane.Subject]bool{},
 		resync:    "start",
@@ -100,6 +105,9 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tick:      time.Second,
 		zones:     newZones(c),
 		dynamic:   newDynamic(),
+		passage:   newPassage(c),
+
+		routerAnswers: make(chan model.MAC, 1),
 	}
 	a.journal.path = a.journalPath()
 	return a
@@ -116,6 +124,9 @@ func (a *Agent) Run(stop context.Context) error {
 		a.log.Warn("starting without the last view", "err", err)
 	}
 	if err := a.zones.load(); err != nil {
+		return err
+	}
+	if err := a.passage.load(); err != nil {
 		return err
 	}
 	a.rezone()
@@ -186,6 +197,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 	for ctx.Err() == nil {
 		a.connect(ctx)
 		a.flush(ctx)
+		a.keepPassage(ctx, time.Now())
 		a.hurryUp(ctx)
 		select {
 		case <-ctx.Done():
@@ -304,7 +316,9 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.endLeases(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
+	a.limitZones(ctx)
 	a.flushZones(ctx)
+	a.followGateways(ctx)
 	a.probe(ctx)
 	a.report(ctx)
 	a.note(inDisk, a.saveView())

@@ -34,6 +34,17 @@ func (a *Agent) tellSender(p ovs.PacketIn) {
 	a.sendBack(p, reply)
 }
 
+// tellPassing answers public traffic whose TTL is used up here, from this host's next hop: in whichever direction it was going.
+func (a *Agent) tellPassing(p ovs.PacketIn) {
+	own, ok := a.ownHop()
+	if !ok {
+		return
+	}
+	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), answer.Expired); ok {
+		a.sendOut(dataplane.Pass(), reply)
+	}
+}
+
 // answerDHCP leases an endpoint its address. The switch has seen to it that the message is from the MAC of one that the port leads to.
 func (a *Agent) answerDHCP(ctx context.Context, p ovs.PacketIn) {
 	q, ok := answer.ReadDHCP(p.Frame)

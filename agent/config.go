@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/overlane/overlane/server/wire"
 )
 
 // Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a default.
@@ -26,6 +29,12 @@ type Config struct {
 
 	// NATRange has the addresses by which VPCs are known to this host's kernel. They are never seen outside, so every host may have the same.
 	NATRange netip.Prefix `json:"natRange,omitzero"` // 100.64.0.0/10 (RFC 6598)
+
+	// Connections is how many to the outside this host remembers for each VPC.
+	Connections int `json:"connections,omitempty"` // 65536
+
+	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after three that did not come, it takes others.
+	BFDInterval wire.Duration `json:"bfdInterval,omitzero"` // 100ms
 
 	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
 	NoFirewall bool `json:"noFirewall,omitempty"`
@@ -65,6 +74,12 @@ func (c *Config) fill() {
 	if c.UDPPort == 0 {
 		c.UDPPort = 4789
 	}
+	if c.Connections == 0 {
+		c.Connections = 65536
+	}
+	if c.BFDInterval == 0 {
+		c.BFDInterval = wire.Duration(100 * time.Millisecond)
+	}
 	if !c.NATRange.IsValid() {
 		c.NATRange = netip.MustParsePrefix("100.64.0.0/10")
 	}
@@ -78,11 +93,22 @@ func (c *Config) check(path string) error {
 		return fmt.Errorf("agent configuration %s: server is missing; it is https://ADDRESS:PORT of the overlane server", path)
 	case !c.Address.Is4():
 		return fmt.Errorf("agent configuration %s: address %q is not an IPv4 address; it is this machine's underlay address", path, c.Address)
+	case c.Connections < 0:
+		return fmt.Errorf("agent configuration %s: connections %d is not positive; leave it out, or say how many each VPC may have to the outside", path, c.Connections)
 	case !c.NATRange.Addr().Is4() || c.NATRange.Bits() > maxNATBits || c.NATRange != c.NATRange.Masked():
 		return fmt.Errorf("agent configuration %s: natRange %s is not an IPv4 network of /%d or wider; leave it out, or choose one that nothing else of this host uses", path, c.NATRange, maxNATBits)
+	case c.BFDInterval < minBFD || c.BFDInterval > maxBFD || c.BFDInterval%wire.Duration(time.Millisecond) != 0:
+		return fmt.Errorf("agent configuration %s: bfdInterval %s is not whole milliseconds from %s to %s; leave it out for 100ms", path,
+			time.Duration(c.BFDInterval), time.Duration(minBFD), time.Duration(maxBFD))
 	}
 	return nil
 }
+
+// Shorter than minBFD, a host that is busy for a moment counts as dead.
+const (
+	minBFD = wire.Duration(10 * time.Millisecond)
+	maxBFD = wire.Duration(10 * time.Second)
+)
 
 // maxNATBits leaves room for maxZones addresses beside the host's own.
 const maxNATBits = 19

@@ -41,15 +41,20 @@ func (a *Agent) tryConnect(run context.Context) error {
 			return err
 		}
 		a.db = db
+		a.inheritPassage()
 	}
 	if err := a.ensure(ctx); err != nil {
 		return err
 	}
 	a.ensureUnderlay(ctx)
 	sw, err := ovs.Dial(ctx, ovs.SwitchConfig{
-		Socket:   filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
-		Log:      a.log,
-		PacketIn: func(p ovs.PacketIn) { a.offer(func() { a.packetIn(run, p) }) },
+		Socket: filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
+		Log:    a.log,
+		PacketIn: func(p ovs.PacketIn) {
+			if !a.heardRouter(p) {
+				a.offer(func() { a.packetIn(run, p) })
+			}
+		},
 	})
 	if err != nil {
 		return err
@@ -135,12 +140,18 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 	a.tidy(ctx)
 }
 
+// wanted is what the database must say.
+func (a *Agent) wanted() ovs.Layout {
+	return ovs.Layout{
+		Bridge: a.config.Bridge, Tunnel: tunnelPort, VTEP: a.view.VTEP, UDPPort: a.config.UDPPort,
+		Datapath: a.config.Datapath, Tables: dataplane.Names(), Ports: a.ownPorts(), Keep: !a.complete,
+	}
+}
+
 // ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
 func (a *Agent) ensure(ctx context.Context) error {
-	want := ovs.Layout{
-		Bridge: a.config.Bridge, Tunnel: tunnelPort, VTEP: a.view.VTEP, UDPPort: a.config.UDPPort,
-		Datapath: a.config.Datapath, Tables: dataplane.Names(), Ports: a.outsidePorts(),
-	}
+	a.followPassage(time.Now())
+	want := a.wanted()
 	layout, err := a.db.Ensure(ctx, want)
 	if err != nil {
 		return err
@@ -155,6 +166,8 @@ func (a *Agent) ensure(ctx context.Context) error {
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
 	a.openWay(ctx)
+	a.wirePassage()
+	a.giveBack()
 	if a.wiring.Tunnel != layout.TunnelOFPort {
 		a.wiring.Tunnel = layout.TunnelOFPort
 		a.wantResync("tunnel port")
@@ -173,6 +186,8 @@ func (a *Agent) disconnect(err error) {
 	a.sw.Close()
 	a.missed.Add(a.sw.Dropped())
 	a.sw = nil
+	clear(a.zones.limited)
+	a.passageLost()
 }
 
 // offer hands the loop a function that is lost, and counted, when it is busy.

@@ -18,9 +18,14 @@ type desired struct {
 	groups   map[uint32]flow.Group
 }
 
+// owned is a flow, and who asks for it: several may ask for the same one, and a port, for one, may pass from one endpoint to another.
 type owned struct {
-	flow  flow.Flow
-	owner dataplane.Subject
+	flow   flow.Flow
+	owners []dataplane.Subject // the last is the one whose form of the flow counts
+}
+
+func (o owned) without(s dataplane.Subject) []dataplane.Subject {
+	return slices.DeleteFunc(slices.Clone(o.owners), func(other dataplane.Subject) bool { return other == s })
 }
 
 func newDesired() *desired {
@@ -43,7 +48,7 @@ func (d *desired) replace(s dataplane.Subject, now dataplane.Entries, c *changes
 	d.replaceGroups(old.Groups, now.Groups, c)
 }
 
-// replaceFlows takes a key from a subject only if it still owns it: a port, for one, may have passed to another endpoint.
+// replaceFlows removes a flow when nobody asks for it any more.
 func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *changes) {
 	keep := make(map[flow.Key]bool, len(now))
 	for _, f := range now {
@@ -52,15 +57,34 @@ func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *cha
 		if have, ok := d.flows[key]; !ok || have.flow.Cookie() != f.Cookie() {
 			c.put(key, f)
 		}
-		d.flows[key] = owned{f, s}
+		d.flows[key] = owned{f, append(d.flows[key].without(s), s)}
 	}
 	for _, f := range old {
 		key := f.Key()
-		if !keep[key] && d.flows[key].owner == s {
+		if keep[key] || !slices.Contains(d.flows[key].owners, s) {
+			continue
+		}
+		if left := d.flows[key].without(s); len(left) > 0 {
+			d.leave(key, left, c)
+		} else {
 			delete(d.flows, key)
 			c.drop(key, f)
 		}
 	}
+}
+
+// leave has a flow to those who still ask for it, in the form that the last of them wants.
+func (d *desired) leave(key flow.Key, owners []dataplane.Subject, c *changes) {
+	last := owners[len(owners)-1]
+	i := slices.IndexFunc(d.subjects[last].Flows, func(f flow.Flow) bool { return f.Key() == key })
+	if i < 0 {
+		return
+	}
+	f := d.subjects[last].Flows[i]
+	if f.Cookie() != d.flows[key].flow.Cookie() {
+		c.put(key, f)
+	}
+	d.flows[key] = owned{f, owners}
 }
 
 func (d *desired) replaceGroups(old, now []flow.Group, c *changes) {

@@ -104,7 +104,8 @@ func TestDesiredKeepsTheSwitch(t *testing.T) {
 	})
 }
 
-// newStep gives some subjects new entries. A key has one owner at a time, as in the pipeline, but may pass to another in a step.
+// newStep gives some subjects new entries. A port has one owner at a time, as in the pipeline, but may pass to another in a step; a shared flow is asked for
+// by any number.
 func newStep(t *rapid.T, asked map[dataplane.Subject]dataplane.Entries) map[dataplane.Subject]dataplane.Entries {
 	owner := map[int]string{} // of each port
 	step := map[dataplane.Subject]dataplane.Entries{}
@@ -118,6 +119,11 @@ func newStep(t *rapid.T, asked map[dataplane.Subject]dataplane.Entries) map[data
 			if has == name {
 				e.Flows = append(e.Flows, flow.Flow{Match: flow.On(flow.Eq(flow.InPort, flow.U32(uint32(port+1)))),
 					Priority: 1, Actions: []flow.Action{flow.Output{Port: uint32(variant + 1)}}, Owner: name})
+			}
+		}
+		for shared := range 2 {
+			if rapid.Bool().Draw(t, "shares") {
+				e.Flows = append(e.Flows, flow.Flow{Table: 7, Priority: uint16(shared), Actions: []flow.Action{flow.Output{Port: 9}}, Owner: name})
 			}
 		}
 		if len(e.Flows) > 1 {

@@ -6,9 +6,10 @@ import (
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
 )
 
-// The two frames that the agent sends: an ARP request to an endpoint's port, and a probe to a peer's switch.
+// The frames that the agent sends: ARP requests to endpoints and to the upstream network, and a probe to a peer's switch.
 
 const (
 	etherTypeARP = 0x0806
@@ -16,15 +17,34 @@ const (
 	probeLen     = 14 + 16
 )
 
-// arpRequest asks who has the address, in the gateway's name (RFC 826).
+// arpRequest asks who has the address, in the gateway's name.
 func arpRequest(gateway, target netip.Addr, mac model.MAC) []byte {
+	return arpFrame(mac, model.GatewayMAC, gateway, target)
+}
+
+// announcement is a request for the next hop's own address in its own name: whoever knows the address, and every switch on the way, learns where it is
+// (gratuitous ARP, RFC 5227 section 3).
+func announcement(n view.NextHop) []byte {
+	return arpFrame(broadcastMAC, n.MAC(), n.Address.Addr(), n.Address.Addr())
+}
+
+// routerQuestion asks for the router in nobody's name, as a probe for duplicates does (RFC 5227 section 2.1.1), so that nothing is learnt from it: the next
+// hop may be held elsewhere.
+func routerQuestion(own view.NextHop) []byte {
+	return arpFrame(broadcastMAC, own.LeavingMAC(), netip.IPv4Unspecified(), own.Router)
+}
+
+var broadcastMAC = model.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// arpFrame is a request (RFC 826).
+func arpFrame(to, from model.MAC, sender, target netip.Addr) []byte {
 	b := make([]byte, 0, arpFrameLen)
-	b = append(b, mac[:]...)
-	b = append(b, model.GatewayMAC[:]...)
+	b = append(b, to[:]...)
+	b = append(b, from[:]...)
 	b = binary.BigEndian.AppendUint16(b, etherTypeARP)
 	b = append(b, 0, 1, 8, 0, 6, 4, 0, 1)
-	b = append(b, model.GatewayMAC[:]...)
-	b = append(b, gateway.AsSlice()...)
+	b = append(b, from[:]...)
+	b = append(b, sender.AsSlice()...)
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	return append(b, target.AsSlice()...)
 }

@@ -42,7 +42,7 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		a.note(inOutside, a.unguardedWay())
 		return
 	}
-	if a.sw == nil {
+	if a.sw == nil || !a.complete && a.revision == 0 { // or nothing is known: what another run has set is better
 		return
 	}
 	want := firewall.Guard{Port: a.config.UDPPort, Inbound: a.layout.Datapath == ovs.Kernel, Outside: a.way()}
@@ -86,13 +86,16 @@ type hostLook struct {
 
 // at makes the host as wanted. The table is there before the switch sends anything that it is to guard.
 func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
+	var unknown error
 	if want.Outside != nil {
+		unknown = l.reserve(want.Outside)
 		if l.noWay = l.prepare(want.Outside); l.noWay != nil && l.was.Outside == nil {
 			want.Outside = nil
 		} else if l.noWay != nil { // what works stays as it was
 			want.Outside.Exits, want.Outside.Closed = l.was.Outside.Exits, l.was.Outside.Closed
 		}
 	}
+	l.noWay = errors.Join(l.noWay, unknown)
 	l.table(want)
 	if want.Outside != nil && l.failed == nil {
 		_, err := outside.LetDocker(ctx, l.way, want.Outside.Exits)
@@ -117,17 +120,17 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 	if len(o.Exits) == 0 {
 		return errors.New("this host has no default route, and so no way to the outside itself")
 	}
-	if o.Closed, err = outside.OpenForwarding(o.Exits); err != nil {
-		return err
-	}
+	o.Closed, err = outside.OpenForwarding(o.Exits)
+	return err
+}
+
+// reserve adds to what endpoints are not to reach. Where a server's name leads nowhere just now, the way goes on without it: who gets that far is asked for a certificate.
+func (l *hostLook) reserve(o *firewall.Outside) error {
 	servers, err := addressesOf(l.server)
-	if err != nil {
-		return err
-	}
 	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
 	o.Reserved = slices.Compact(o.Reserved)
-	return nil
+	return err
 }
 
 // azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
@@ -156,6 +159,9 @@ func addressesOf(server string) ([]netip.Addr, error) {
 func (l *hostLook) table(want firewall.Guard) {
 	l.set = l.was
 	l.dropped, l.counted = firewall.Dropped()
+	if l.counted == nil && l.was.Port != 0 {
+		l.counted = firewall.Intact(l.was)
+	}
 	if l.counted == nil && want.Equal(l.was) {
 		return
 	}
@@ -187,7 +193,7 @@ func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
 		}
 	}
 	if g.set.Port != 0 && errors.Is(l.counted, firewall.ErrGone) {
-		a.log.Warn("somebody had removed Overlane's nftables table", "put back", l.failed == nil)
+		a.log.Warn("somebody had removed Overlane's nftables table, or rules of it", "put back", l.failed == nil)
 		a.drift.Last = time.Now()
 	}
 	g.set = l.set

@@ -159,6 +159,8 @@ func (a *Agent) packetIn(ctx context.Context, p ovs.PacketIn) {
 		a.probeReturned(p)
 	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
 		a.tellSender(p)
+	case dataplane.ForAgentPassing:
+		a.tellPassing(p)
 	case dataplane.ForAgentDHCP:
 		a.answerDHCP(ctx, p)
 	case dataplane.ForAgentUnknown:

@@ -64,6 +64,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Datapath:     a.layout.Datapath,
 		AgentVersion: a.config.Version,
 		UnderlayMTU:  a.mtu,
+		Passage:      a.passageStatus(),
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,
@@ -73,7 +74,14 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Time:         now,
 	}
 	for _, l := range a.links {
-		s.Tunnels = append(s.Tunnels, l.status)
+		t := l.status
+		if _, ok := a.wiring.Watched[t.Peer]; ok {
+			t.Watched = model.TunnelDown
+			if a.bfdAlive(t.Peer) {
+				t.Watched = model.TunnelUp
+			}
+		}
+		s.Tunnels = append(s.Tunnels, t)
 	}
 	slices.SortFunc(s.Tunnels, func(x, y model.TunnelStatus) int { return cmp.Compare(x.Peer, y.Peer) })
 	return s

@@ -62,6 +62,9 @@ func (a *Agent) readBack(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
+	if err := a.shutBefore(ctx, have); err != nil {
+		return err
+	}
 	want := newDesired()
 	for _, s := range dataplane.Subjects(&a.view) {
 		want.replace(s, dataplane.CompileSubject(&a.view, a.wiring, s), newChanges())
@@ -82,6 +85,7 @@ func (a *Agent) readBack(ctx context.Context) error {
 		a.countRepairs(c)
 	}
 	a.desired, a.resync, a.pipelined = want, "", true
+	a.passage.loaded = true
 	clear(a.touched)
 	return nil
 }

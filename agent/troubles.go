@@ -10,14 +10,17 @@ const (
 	inUnderlay = "tunnels cannot leave"
 	inDisk     = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
 	inReports  = "the server does not take this host's reports"
+	inLimits   = "one VPC's connections to the outside may fill what the datapath remembers for all"
 	inZones    = "not every VPC's traffic to the outside can be translated"
 	inPorts    = "a port of Overlane's own is missing"
+	inNIC      = "the interface on the upstream network is not the switch's"
+	inPassage  = "public traffic does not pass this host"
 	inOutside  = "endpoints do not reach the outside by this host"
 	inFirewall = "the host's own processes can send tunnel packets in its name"
 )
 
 // warnings are what a host reports beside its being ready; that it cannot report, it can say at home only.
-var warnings = []string{inDisk, inFirewall, inPorts, inZones, inOutside}
+var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutside, inNIC, inPassage}
 
 // note keeps what is wrong with something, or that nothing is. The log is told when that changes.
 func (a *Agent) note(in string, err error) {

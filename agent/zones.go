@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
 )
 
 // zones gives each VPC that this host translates for a number of its own, from which its conntrack zone and its address towards the host's kernel
@@ -24,6 +25,9 @@ type zones struct {
 	Last   int               `json:"last"`   // given
 	Number map[model.VNI]int `json:"number"` // by transit VNI
 	Gone   map[int]bool      `json:"gone"`   // to be flushed
+
+	limited  map[uint16]bool // since the switch is connected
+	limiting bool            // a call is under way
 }
 
 // firstZone keeps clear of the low zones that people choose. A number is from 1 to maxZones.
@@ -36,7 +40,7 @@ const (
 const natOffset = 15
 
 func newZones(c Config) zones {
-	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}}
+	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, limited: map[uint16]bool{}}
 }
 
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
@@ -136,7 +140,42 @@ func (a *Agent) rezone() {
 			}
 		}
 	}
+	if (len(now) > 0) != (len(a.wiring.Translations) > 0) { // flows that every VPC with a way outside needs
+		a.touched[dataplane.Subject{}] = true
+	}
 	a.wiring.Translations = now
+}
+
+// limitZones keeps one VPC from filling what the datapath remembers for all. It works beside the loop.
+func (a *Agent) limitZones(ctx context.Context) {
+	z := &a.zones
+	if a.sw == nil || z.limiting {
+		return
+	}
+	var fresh []uint16
+	for _, n := range z.Number {
+		if zone := zoneOf(n); !z.limited[zone] {
+			fresh = append(fresh, zone)
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	z.limiting = true
+	datapath, ctl := a.layout.Datapath, ovs.Appctl{RunDir: a.config.OVS}
+	go func() {
+		err := ctl.LimitZones(ctx, datapath, fresh, a.config.Connections)
+		a.do(ctx, func() {
+			z.limiting = false
+			a.note(inLimits, err)
+			if err != nil {
+				return
+			}
+			for _, zone := range fresh {
+				z.limited[zone] = true
+			}
+		})
+	}()
 }
 
 // flushZones frees the numbers of VPCs that are gone, once the switch has no flows of theirs.

@@ -18,11 +18,11 @@ import (
 func addr(a, b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{a, b, c, d}) }
 
 // within runs a function in a network namespace of a host. Sockets that it opens stay there. The thread dies with it.
-func within(h *lab.Host, name string, f func() error) error {
+func within(m *lab.Machine, name string, f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		ns, err := netns.GetFromPath(h.Root() + "/run/netns/" + name)
+		ns, err := netns.GetFromPath(m.Root() + "/run/netns/" + name)
 		if err == nil {
 			defer ns.Close()
 			err = netns.Set(ns)
@@ -43,9 +43,9 @@ type pinger struct {
 
 // newPinger has the namespace ask again for an address that did not answer ARP after 10 ms instead of a second: the first ping of a
 // new endpoint would measure mostly that.
-func newPinger(h *lab.Host, ns string) (p *pinger, err error) {
+func newPinger(m *lab.Machine, ns string) (p *pinger, err error) {
 	p = &pinger{}
-	return p, within(h, ns, func() error {
+	return p, within(m, ns, func() error {
 		if err := os.WriteFile("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms", []byte("10"), 0); err != nil {
 			return err
 		}

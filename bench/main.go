@@ -25,6 +25,7 @@ var figures = []struct {
 	{"attach", measureAttach},
 	{"first-ping", measureFirstPing},
 	{"traffic", measureTraffic},
+	{"snat", measureSNAT},
 	{"scale", measureScale},
 	{"idle", measureIdle},
 	{"restart", measureRestart},

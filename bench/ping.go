@@ -29,12 +29,12 @@ func measureFirstPing(ctx context.Context, w *world) error {
 		return err
 	}
 	defer func() { _ = undoScript(ctx, w.host2, "art1") }()
-	fromOurs, err := newPinger(w.host2, "ours")
+	fromOurs, err := newPinger(w.host2.Machine, "ours")
 	if err != nil {
 		return err
 	}
 	defer fromOurs.close()
-	fromTheirs, err := newPinger(w.host2, "theirs")
+	fromTheirs, err := newPinger(w.host2.Machine, "theirs")
 	if err != nil {
 		return err
 	}

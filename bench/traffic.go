@@ -63,10 +63,10 @@ var trafficUnits = []struct{ name, unit string }{
 	{"round trips across hosts, ping", "/s"},
 }
 
-// path is a way between two namespaces on two hosts.
+// path is a way between two namespaces on two machines.
 type path struct {
 	name     string
-	from, to *lab.Host
+	from, to *lab.Machine
 	netns    string // of the same name on both
 	address  netip.Addr
 	choose   func(context.Context) error // has packets take this way
@@ -190,8 +190,8 @@ func (w *world) overlayPaths(ctx context.Context) (ours, plain *path, err error)
 			ovs-ofctl -OOpenFlow15 add-flow br-overlane cookie=%s,priority=60000,in_port=$q,actions=output:$p`, reply.Port, foreign, foreign))
 		off = append(off, "ovs-ofctl -OOpenFlow15 del-flows br-overlane cookie="+foreign+"/-1")
 	}
-	ours = &path{name: "Overlane", from: w.host1, to: w.host2, netns: "t", address: reply.Address.Addr(), choose: w.onBoth(off)}
-	plain = &path{name: "plain OVS", from: w.host1, to: w.host2, netns: "t", address: reply.Address.Addr(), choose: w.onBoth(on)}
+	ours = &path{name: "Overlane", from: w.host1.Machine, to: w.host2.Machine, netns: "t", address: reply.Address.Addr(), choose: w.onBoth(off)}
+	plain = &path{name: "plain OVS", from: w.host1.Machine, to: w.host2.Machine, netns: "t", address: reply.Address.Addr(), choose: w.onBoth(on)}
 	return ours, plain, nil
 }
 
@@ -246,5 +246,5 @@ func kernelPath(ctx context.Context) (p *path, down func(), err error) {
 		return nil, nil, err
 	}
 	always := func(context.Context) error { return nil }
-	return &path{name: "kernel VXLAN", from: one, to: two, netns: "t", address: to, choose: always}, down, nil
+	return &path{name: "kernel VXLAN", from: one.Machine, to: two.Machine, netns: "t", address: to, choose: always}, down, nil
 }

@@ -17,11 +17,12 @@ import (
 	"github.com/overlane/overlane/server/wire"
 )
 
-// labFile is two hosts as in the article. The underlay is wide enough for the simulated ones.
+// labFile is two hosts as in the article, and a server outside. The underlay is wide enough for the simulated ones.
 const labFile = `
 underlay: {cidr: 10.77.0.0/16, mtu: 1500}
 hosts: [{name: host1}, {name: host2}]
 server: host1
+outside: {machines: [{name: server}]}
 `
 
 // world is what figures are measured in: a lab of two hosts with a server and agents, and intent that grows from figure to figure.

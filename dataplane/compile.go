@@ -14,8 +14,9 @@ import (
 // Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in Ports
 // is not plugged in (yet), and has no flows.
 type Wiring struct {
-	Tunnel uint32
-	Ports  map[view.AddressKey]uint32
+	Tunnel  uint32
+	UDPPort uint16 // that tunnels end at
+	Ports   map[view.AddressKey]uint32
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
@@ -23,6 +24,7 @@ type Wiring struct {
 	Watched  map[string]uint32 // tunnel ports with BFD (RFC 5880), by the peer host at their end
 	External uint32            // the interface on the upstream network; 0: this host is no passage
 	Router   model.MAC         // of the upstream router; zero: not known yet
+	Shut     bool              // this passage is to hold no next hop, though what comes to it still passes
 	Underlay uint32            // on an edge: the host's kernel, which forwards to the hosts' own addresses on the underlay; 0: it does not
 	Edges    map[string]uint32 // by edge: the host's kernel, which forwards to that edge
 }
@@ -39,8 +41,15 @@ type Entries struct {
 	Groups []flow.Group
 }
 
-func (e *Entries) add(more Entries) {
-	e.Flows = append(e.Flows, more.Flows...)
+// add leaves out flows that another subject has asked for already; seen are those so far.
+func (e *Entries) add(more Entries, seen map[flow.Key]uint64) {
+	for _, f := range more.Flows {
+		if cookie, ok := seen[f.Key()]; ok && cookie == f.Cookie() {
+			continue
+		}
+		seen[f.Key()] = f.Cookie()
+		e.Flows = append(e.Flows, f)
+	}
 	e.Groups = append(e.Groups, more.Groups...)
 }
 
@@ -59,8 +68,9 @@ type Subject struct {
 // Compile gives everything that the switch must contain.
 func Compile(v *view.View, w Wiring) Entries {
 	var all Entries
+	seen := map[flow.Key]uint64{}
 	for _, s := range Subjects(v) {
-		all.add(CompileSubject(v, w, s))
+		all.add(CompileSubject(v, w, s), seen)
 	}
 	return all
 }
@@ -216,7 +226,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if t, ok := w.translates(g.VPC); ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(g, t), departToKernel(w, g, t))
+			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))
 		}
 		e.Groups = append(e.Groups, passageGroup(v, w, g))
 	}
@@ -317,6 +327,7 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	if len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		add(Subject{})
 		affectedNextHops(v, add)
+		affectedAddresses(v, add)
 	}
 	for _, n := range d.NextHops {
 		add(Subject{NextHop: n.Host})
@@ -354,6 +365,16 @@ func OfVPC(v *view.View, vpc model.VNI) []Subject {
 		}
 	}
 	return subjects
+}
+
+// affectedAddresses: by which next hop an address of the upstream network is reached depends on which there are.
+func affectedAddresses(v *view.View, add func(Subject)) {
+	for address := range publicAddresses(v) {
+		add(Subject{Public: address})
+	}
+	for key := range v.Blocks {
+		add(Subject{Block: key})
+	}
 }
 
 func affectedNextHops(v *view.View, add func(Subject)) {

@@ -5,7 +5,9 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -71,7 +73,7 @@ func lines(entries ...dataplane.Entries) []string {
 		}
 	}
 	slices.Sort(all)
-	return all
+	return slices.Compact(all) // several may ask for one flow
 }
 
 func randomKey(t *rapid.T) view.AddressKey {
@@ -212,5 +214,65 @@ func BenchmarkCompileBig(b *testing.B) {
 	v, w := big()
 	for b.Loop() {
 		dataplane.Compile(v, w)
+	}
+}
+
+// A gateway of 10,000 public addresses on 100 hosts, and 63 blocks of ports of each of 10 addresses more.
+func TestFlowsOfManyPublicAddresses(t *testing.T) {
+	const publics, hosts, shared, blocks = 10000, 100, 10, 63
+	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
+		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
+		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1")}}}
+	w := dataplane.Wiring{Tunnel: 1, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Watched: map[string]uint32{}}
+	for h := range hosts {
+		host := fmt.Sprintf("h%d", h)
+		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}), Watched: true})
+		w.Watched[host] = uint32(100 + h)
+	}
+	for i := range publics {
+		d.Publics = append(d.Publics, view.Public{Address: netip.AddrFrom4([4]byte{1, 22, byte(i >> 8), byte(i)}), Name: fmt.Sprint("blue/p", i), VPC: model.FirstTransitVNI,
+			Endpoint: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}, Host: fmt.Sprintf("h%d", i%hosts)})
+	}
+	for i := range shared * blocks {
+		key := view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 23, 0, byte(i / blocks)}), First: uint16(1024 * (1 + i%blocks))}
+		d.Blocks = append(d.Blocks, view.Block{BlockKey: key, Last: key.First + 1023, Name: "blue/h", VPC: model.FirstTransitVNI, Host: fmt.Sprintf("h%d", i%hosts)})
+	}
+	v := &view.View{Host: "g1"}
+	v.Apply(d)
+	began := time.Now()
+	e := dataplane.Compile(v, w)
+	t.Logf("a gateway has %d flows for %d public addresses and %d blocks of ports, compiled in %v", len(e.Flows), publics, shared*blocks, time.Since(began))
+	if most := 2*publics + 5*shared*blocks + hosts*2 + 100; len(e.Flows) > most {
+		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
+	}
+	v.Host, w.External = "h0", 0
+	w.Translations = map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}
+	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways, Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, Watched: true}}}
+	for _, p := range d.Publics {
+		if p.Host == "h0" {
+			own.Publics = append(own.Publics, p)
+		}
+	}
+	v.Apply(own)
+	e = dataplane.Compile(v, w)
+	t.Logf("a host with %d of them has %d flows", len(own.Publics), len(e.Flows))
+	if most := 3*len(own.Publics) + 100; len(e.Flows) > most {
+		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
+	}
+}
+
+// What comes back to the tunnels' port is the tunnels'.
+func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
+	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535", 60000: "1024-59999"} {
+		const vpc = 1000
+		w := dataplane.Wiring{Tunnel: 1, UDPPort: port, Outside: 2, Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}}
+		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
+		found := false
+		for _, f := range dataplane.Compile(&v, w).Flows {
+			found = found || strings.Contains(f.String(), "nat(src=100.64.0.16:"+want+")")
+		}
+		if !found {
+			t.Errorf("with tunnels to port %d nothing is translated to ports %s", port, want)
+		}
 	}
 }

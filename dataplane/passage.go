@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/overlane/overlane/dataplane/flow"
@@ -22,7 +24,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
 		drop(tableUpstream, prioMiss, dropUpstream),
 		drop(tableOutbound, prioMiss, dropStranger),
-		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
 	flows = append(flows, quotedToAgent()...)
@@ -30,15 +32,24 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
 	}
-	if own, ok := v.NextHops[v.Host]; ok && w.Router != (model.MAC{}) {
-		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
-			flow.DecTTL{},
-			flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.MAC())},
-			flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
-			flow.Output{Port: w.External},
-		}})
+	if exit, ok := Exit(v, w); ok {
+		flows = append(flows, exit)
 	}
 	return flows
+}
+
+// Exit takes what hosts send out to the upstream router; ok is false while that is not known.
+func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
+	own, ok := v.NextHops[v.Host]
+	if !ok || w.External == 0 || w.Router == (model.MAC{}) {
+		return f, false
+	}
+	return flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
+		flow.DecTTL{},
+		flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.LeavingMAC())},
+		flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
+		flow.Output{Port: w.External},
+	}}, true
 }
 
 // compileNextHop is one of the next hops of this passage's upstream network.
@@ -53,15 +64,14 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, nextHopReply(n)...)},
 		},
 		Flows: []flow.Flow{
-			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.ToGroup{ID: replyGroupID(n)}},
-				Match: flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(n.Address.Addr())))},
+			answerUpstream(w, n, n.Address.Addr()),
 			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.Goto{Table: tableInbound}},
 				Match: flow.On(flow.IP, fromUpstream, flow.Eq(flow.EthDst, flow.MAC(n.MAC())))},
 		},
 	}
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
-			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.MAC()))),
+			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
 			Actions: []flow.Action{flow.UseMeter{ID: meterARP}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
 	}
 	for i := range e.Flows {
@@ -73,6 +83,23 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	return e
 }
 
+// answerUpstream answers for an address that a next hop leads to, while this passage holds that.
+func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
+	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
+		Match:   flow.On(flow.ARP, inPort(w.External), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
+		Actions: []flow.Action{copyAll(flow.ARPTPA, slotKey.Field), flow.ToGroup{ID: replyGroupID(n)}}}
+}
+
+// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to one of the next hops.
+func ownUpstream(v *view.View, w Wiring, address netip.Addr) []flow.Flow {
+	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
+		return nil
+	}
+	hosts := slices.Sorted(maps.Keys(v.NextHops))
+	last := address.As4()[3]
+	return []flow.Flow{answerUpstream(w, v.NextHops[hosts[int(last)%len(hosts)]], address)}
+}
+
 // Next hops' groups are told apart by the part of the address that differs within an upstream network.
 func announceGroupID(n view.NextHop) uint32 { return 0x4e000000 | hostPart(n)<<1 }
 func replyGroupID(n view.NextHop) uint32    { return announceGroupID(n) | 1 }
@@ -82,34 +109,62 @@ func hostPart(n view.NextHop) uint32 {
 	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
 }
 
-// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose tunnel is alive counts: that of a passage that comes
-// before this one does nothing; that of a host shows that this passage is not cut off.
+// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts: that of a passage that comes
+// before this one does nothing; that of another host shows that this passage is not cut off.
 func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
-	for _, host := range before(v, n) {
-		if port, ok := w.Watched[host]; ok {
-			buckets = append(buckets, flow.Bucket{WatchPort: port})
-		}
+	if w.Shut {
+		return nil
 	}
-	for _, host := range w.watchedHosts() {
-		if _, passage := v.NextHops[host]; !passage {
-			buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
-		}
+	passages, hosts := deciders(v, w, n)
+	for _, host := range passages {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host]})
+	}
+	for _, host := range hosts {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+	}
+	if len(hosts) == 0 { // nobody can show it
+		buckets = append(buckets, flow.Bucket{WatchPort: w.External, Actions: actions})
 	}
 	return buckets
 }
 
+// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off.
+// For its own next hop another passage will do, too.
+func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
+	var others []string
+	for _, host := range w.watchedHosts() {
+		if _, passage := v.NextHops[host]; passage {
+			others = append(others, host)
+		} else {
+			hosts = append(hosts, host)
+		}
+	}
+	if n.Host == v.Host {
+		return nil, append(hosts, others...)
+	}
+	for _, host := range before(v, n) {
+		if _, ok := w.Watched[host]; ok {
+			passages = append(passages, host)
+		}
+	}
+	return passages, hosts
+}
+
+// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
+func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
+	passages, hosts := deciders(v, w, n)
+	return w.External != 0 && !w.Shut && !slices.ContainsFunc(passages, alive) && (len(hosts) == 0 || slices.ContainsFunc(hosts, alive))
+}
+
 // before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.
 func before(v *view.View, n view.NextHop) []string {
-	order := make([]string, 0, len(v.NextHops))
-	for host := range v.NextHops {
-		order = append(order, host)
-	}
-	slices.Sort(order)
+	order := slices.Sorted(maps.Keys(v.NextHops))
 	first := slices.Index(order, n.Host)
 	order = append(order[first:], order[:first]...)
 	return order[:slices.Index(order, v.Host)]
 }
 
+// nextHopReply answers that the address in slotKey is at the next hop's MAC.
 func nextHopReply(n view.NextHop) []flow.Action {
 	mac := flow.MAC(n.MAC())
 	return []flow.Action{
@@ -119,7 +174,7 @@ func nextHopReply(n view.NextHop) []flow.Action {
 		copyAll(flow.ARPSHA, flow.ARPTHA),
 		copyAll(flow.ARPSPA, flow.ARPTPA),
 		flow.SetField{Field: flow.ARPSHA, Value: mac},
-		flow.SetField{Field: flow.ARPSPA, Value: flow.Addr(n.Address.Addr())},
+		copyAll(slotKey.Field, flow.ARPSPA),
 		flow.Output{Port: flow.PortInPort},
 	}
 }
@@ -131,3 +186,8 @@ func Announce(n view.NextHop) []flow.Action {
 
 // AskRouter is what the agent asks of the switch to send a question to the upstream router.
 func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.External}} }
+
+// Pass is what the agent asks of the switch to have a packet of its own pass here, to wherever that leads.
+func Pass() []flow.Action {
+	return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
+}

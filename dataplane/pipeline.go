@@ -166,10 +166,11 @@ const (
 
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 
-	ForAgentUnknown byte = 9 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
+	ForAgentRouter  byte = 7 // an ARP reply of the upstream router
+	ForAgentQuoted  byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
+	ForAgentPassing byte = 9 // public traffic's, on a passage, and its TTL is used up
 
-	ForAgentRouter byte = 7 // an ARP reply of the upstream router
-	ForAgentQuoted byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
+	ForAgentUnknown byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.

@@ -15,7 +15,6 @@ import (
 
 // compileForwards is what this host does for the forwarded ports of a public address.
 func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.Flow) {
-	toldOf := map[string]bool{} // hosts
 	for _, f := range forwardsOf(v, address) {
 		p, ok := protocolNamed(f.Protocol)
 		if !ok {
@@ -23,8 +22,8 @@ func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.F
 		}
 		own := forwardHere(v, w, f, p)
 		if isPassage(v, w, v.Gateways[f.VPC]) {
-			own = append(own, passForward(v, w, f, p, !toldOf[f.Host])...)
-			toldOf[f.Host] = true
+			own = append(own, passForward(v, w, f, p)...)
+			own = append(own, ownUpstream(v, w, f.Address)...)
 		}
 		for i := range own {
 			own[i].Owner = "Forward " + f.Name
@@ -66,8 +65,8 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 	}
 }
 
-// passForward also takes ICMP errors of the host, once for each address.
-func passForward(v *view.View, w Wiring, f view.Forward, p protocol, errors bool) []flow.Flow {
+// passForward also takes ICMP errors of the host.
+func passForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	way, ok := toHost(v, w, f.VPC, f.Host)
 	if !ok {
 		return nil
@@ -78,9 +77,5 @@ func passForward(v *view.View, w Wiring, f view.Forward, p protocol, errors bool
 		return flows
 	}
 	from := fromHost(v, f.VPC, f.Host, f.Address)
-	flows = append(flows, outbound(append(from[:3:3], p.is, flow.Eq(p.src, flow.U32(uint32(f.Port))))))
-	if errors {
-		flows = append(flows, outbound(append(from, flow.ICMP)))
-	}
-	return flows
+	return append(flows, outbound(append(from[:3:3], p.is, flow.Eq(p.src, flow.U32(uint32(f.Port))))), outbound(append(from, flow.ICMP)))
 }

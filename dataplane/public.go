@@ -33,6 +33,7 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	}
 	if isPassage(v, w, g) {
 		flows = append(flows, passPublic(v, w, g, p)...)
+		flows = append(flows, ownUpstream(v, w, p.Address)...)
 	}
 	for i := range flows {
 		flows[i].Owner = "PublicIP " + p.Name
@@ -75,7 +76,7 @@ func toPassage(v *view.View, w Wiring, g view.Gateway, host string) (watch uint3
 	toEdge := w.Edges[host]
 	switch {
 	case host == v.Host && w.External != 0:
-		return w.External, []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
+		return w.External, Pass()
 	case g.Design == model.Central && isPeer:
 		return w.Watched[host], toTransit(w, g.VPC, peer)
 	case g.Design == model.Distributed && toEdge != 0:

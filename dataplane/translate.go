@@ -45,15 +45,23 @@ const (
 	arrivedOpen   uint32 = 2
 )
 
-// Ports of translated packets are not below 1024, which servers outside take for a privilege of this host's.
-const firstPort, lastPort = 1024, 65535
+// translatedPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
+// if it can, and the switch would take the answer to it for a tunnel packet.
+func translatedPorts(w Wiring) (first, last uint16) {
+	const least, most = 1024, 65535
+	if w.UDPPort > 1<<15 {
+		return least, w.UDPPort - 1
+	}
+	return max(least, w.UDPPort+1), most
+}
 
 // translateSource takes all that is no public address's; in the central design echoes only, which blocks of ports are of no use to.
-func translateSource(g view.Gateway, t Translation) flow.Flow {
+func translateSource(w Wiring, g view.Gateway, t Translation) flow.Flow {
 	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
 	if g.Design == model.Central {
 		what = flow.On(what, flow.ICMP)
 	}
+	firstPort, lastPort := translatedPorts(w)
 	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: what,
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart,
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}

@@ -5,5 +5,5 @@ import "embed"
 
 // Files are the labs (*.lab.yaml) and the folders of intent beside them.
 //
-//go:embed *.lab.yaml article/*.yaml
+//go:embed *.lab.yaml article/*.yaml internet/*.yaml
 var Files embed.FS

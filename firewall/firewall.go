@@ -57,7 +57,7 @@ func (g Guard) alike(o Guard) bool {
 	if g.Port != o.Port || g.Inbound != o.Inbound || (g.Outside == nil) != (o.Outside == nil) {
 		return false
 	}
-	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range
+	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range && g.Outside.Copied == o.Outside.Copied
 }
 
 // Set replaces the table. Its counters start anew.
@@ -236,6 +236,25 @@ func count() (map[string]uint64, error) {
 	return counted, nil
 }
 
+// Intact says whether the table has as many rules as were set; [ErrGone] if somebody has removed some.
+func Intact(g Guard) error {
+	c, err := nftables.New()
+	for _, h := range g.chains() {
+		if err != nil {
+			break
+		}
+		var rules []*nftables.Rule
+		rules, err = c.GetRules(table(), &h.Chain)
+		if err == nil && len(rules) != len(h.rules) {
+			err = ErrGone
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read nftables table ip %s: %w", tableName, err)
+	}
+	return nil
+}
+
 func table() *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
 }
@@ -300,7 +319,7 @@ func (g Guard) chains() []chain {
 		guarded, jump := o.guarded(), slices.Concat(o.cameIn(), jumpTo(guardedChain))
 		return []chain{
 			guarded,
-			filter("prerouting", nftables.ChainHookPrerouting, jump),
+			filter("prerouting", nftables.ChainHookPrerouting, append([]rule{jump}, o.copies()...)...),
 			filter("output", nftables.ChainHookOutput, output...),
 			filter("forward", nftables.ChainHookForward, slices.Concat(forward, o.forward(jump))...),
 			filter("input", nftables.ChainHookInput, append(input, jump)...),

@@ -20,6 +20,7 @@ type Outside struct {
 	Reserved []netip.Addr // addresses of hosts and servers, sorted; like the host's own, they are reached by an allowance only
 	Allow    []Allowance
 	Closed   []string // exits, sorted, that forward for this only, and for nobody else
+	Copied   string   // interface whose packets the switch has taken, and the kernel sees copies of; empty if there is none
 }
 
 // Allowance lets one source reach what would be guarded.
@@ -40,6 +41,9 @@ func (o Outside) check() error {
 		if name == "" || len(name) >= unix.IFNAMSIZ {
 			return fmt.Errorf("the way outside: %q is no name of an interface; give one of 1 to %d bytes", name, unix.IFNAMSIZ-1)
 		}
+	}
+	if len(o.Copied) >= unix.IFNAMSIZ {
+		return fmt.Errorf("the way outside: %q is no name of an interface; give one of up to %d bytes", o.Copied, unix.IFNAMSIZ-1)
 	}
 	for _, a := range o.Reserved {
 		if !a.Is4() {
@@ -133,6 +137,19 @@ func (o Outside) forward(jump rule) []rule {
 		drop(Untracked, o.cameIn(), state(noConnection)),
 		jump,
 	}
+}
+
+// copies keeps connections from hearing packets twice: a RST would end one, and then come once more, of none. What is to an address of the interface
+// itself is no copy.
+func (o Outside) copies() []rule {
+	if o.Copied == "" {
+		return nil
+	}
+	return []rule{slices.Concat(
+		rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}, is(ifname(o.Copied)),
+		rule{&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true, FlagIIF: true}}, isNot(binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)),
+		rule{&expr.Notrack{}},
+	)}
 }
 
 // translate goes by the source, since kernels before 5.7 do not know in postrouting where a packet came in.

@@ -33,12 +33,12 @@ func outsideGuard() Guard {
 func TestWayOutsideReadsAsMeant(t *testing.T) {
 	inNamespace(t)
 	g := outsideGuard()
-	g.Inbound = true
+	g.Inbound, g.Outside.Copied = true, "nic"
 	if err := Set(g); err != nil {
 		t.Fatal(err)
 	}
 	next := outsideGuard()
-	next.Inbound = true
+	next.Inbound, next.Outside.Copied = true, "nic"
 	next.Outside.Exits = []string{"eth0", "wlan0"}
 	next.Outside.Closed = []string{"wlan0"}
 	next.Outside.Reserved = nil
@@ -92,6 +92,7 @@ func TestWayOutsideReadsAsMeant(t *testing.T) {
 	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "ovl-nat" jump guarded
+		iifname "nic" fib daddr . iif type != local notrack
 	}
 
 	chain output {
@@ -143,6 +144,7 @@ func TestWayOutsideIsChecked(t *testing.T) {
 		"no range":  func(o *Outside) { o.Range = netip.Prefix{} },
 		"port":      func(o *Outside) { o.Port = "" },
 		"exit":      func(o *Outside) { o.Exits = []string{"a-name-of-16-bytes"} },
+		"copied":    func(o *Outside) { o.Copied = "a-name-of-16-bytes" },
 		"reserved":  func(o *Outside) { o.Reserved = []netip.Addr{netip.IPv6Loopback()} },
 		"allowance": func(o *Outside) { o.Allow = make([]Allowance, 1) },
 	} {
@@ -541,5 +543,21 @@ ip -n fw-out route add 172.17.0.0/24 via 192.168.5.2
 	}
 	if got := s.ask(s.inSwitch, "100.64.0.5:0", "203.0.113.1:5000"); got == "" {
 		t.Error("the way outside is closed, too")
+	}
+}
+
+func TestRulesThatAreGoneAreMissed(t *testing.T) {
+	inNamespace(t)
+	for _, g := range []Guard{guard("192.168.5.3"), outsideGuard()} {
+		if err := Set(g); err != nil {
+			t.Fatal(err)
+		}
+		if err := Intact(g); err != nil {
+			t.Error(err)
+		}
+		run(t, "nft", "flush", "chain", "ip", "overlane", "forward")
+		if err := Intact(g); !errors.Is(err, ErrGone) {
+			t.Errorf("without the rules of a chain: %v", err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -61,10 +62,23 @@ func (h *Host) vswitchd() *Daemon {
 // RestartOVS does what a package upgrade does: both daemons end and start again. On the userspace datapath nothing is forwarded
 // meanwhile.
 func (h *Host) RestartOVS(ctx context.Context) error {
-	if err := errors.Join(h.StopOVS(ctx), h.ovsdb().Start(ctx)); err != nil {
+	if err := h.StopOVS(ctx); err != nil {
+		return err
+	}
+	return h.RunOVS(ctx)
+}
+
+// RunOVS starts both daemons where they have been stopped or killed.
+func (h *Host) RunOVS(ctx context.Context) error {
+	if err := h.ovsdb().Start(ctx); err != nil {
 		return err
 	}
 	return h.vswitchd().Start(ctx)
+}
+
+// KillOVS kills both daemons, as a crash does.
+func (h *Host) KillOVS(ctx context.Context) error {
+	return errors.Join(h.vswitchd().Kill(ctx, syscall.SIGKILL), h.ovsdb().Kill(ctx, syscall.SIGKILL))
 }
 
 // StopOVS ends both daemons.

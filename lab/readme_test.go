@@ -18,6 +18,7 @@ func TestReadme(t *testing.T) {
 hosts:
 - {name: machine1, address: 192.168.5.2, docker: true}
 - {name: machine2, address: 192.168.5.3, docker: true}
+outside: {internet: 9.9.9.0/24, machines: [{name: quad9, address: 9.9.9.9}]}
 `, func(o *lab.Options) { o.Binary = labtest.Binary(t) })
 	ctx := t.Context()
 	must := func(h *lab.Host, line string) string {

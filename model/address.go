@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -120,11 +121,15 @@ func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 // advance moves the cursor of a subnet, or of what else has one, to an address that was given at a revision, if none was later. Of several
 // at one revision the highest counts, so that the order in which a state is read does not matter.
 func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
-	if revision == 0 { // not stored yet
+	d.advanceTo(subnet, cursor{address: to, revision: revision})
+}
+
+func (d *draft) advanceTo(of string, to cursor) {
+	if to.revision == 0 { // not stored yet
 		return
 	}
-	now, ok := d.cursors.get(subnet)
-	if !ok || revision > now.revision || revision == now.revision && now.address.Less(to) {
-		d.cursors.put(d.edit, subnet, cursor{to, revision})
+	now, ok := d.cursors.get(of)
+	if !ok || cmp.Or(cmp.Compare(now.revision, to.revision), now.address.Compare(to.address), cmp.Compare(now.port, to.port)) < 0 {
+		d.cursors.put(d.edit, of, to)
 	}
 }

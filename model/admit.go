@@ -22,22 +22,22 @@ func Admit(s *State, r Request) ([]Change, error) {
 		}
 	}
 	a := &admission{stored: s, draft: s.draft(), refused: map[Key]bool{}, deleted: map[Key]bool{}, missing: map[Key]advice{}, chosen: map[VNI]bool{}}
-	deletes := a.acceptDeletes(r)
-	puts := a.acceptPuts(r)
+	a.deletes = a.acceptDeletes(r)
+	a.puts = a.acceptPuts(r)
 	for i, kind := range Kinds {
-		kind.settle(a, changed(puts[i]))
+		kind.settle(a, changed(a.puts[i]))
 	}
-	puts = a.translate(puts, deletes)
+	puts := a.lease(a.translate(a.puts, a.deletes))
 	for _, check := range a.checks {
 		check()
 	}
-	for _, o := range deletes {
+	for _, o := range a.deletes {
 		a.unused(o)
 	}
 	if len(a.problems) > 0 {
 		return nil, a.problems
 	}
-	return changes(puts, deletes), nil
+	return changes(puts, a.deletes, a.ended), nil
 }
 
 func stale(s *State, o Object) error {
@@ -64,6 +64,13 @@ type admission struct {
 	missing  map[Key]advice
 	chosen   map[VNI]bool // by subnets of the request, which are settled after the VPCs
 	checks   []func()     // to be made when every put is in the draft
+
+	puts    [][]*put  // by kind
+	deletes []*Object // as stored
+	ended   []*Object // deleted although nobody asked for it
+
+	lessors map[string]bool // pools that may have port blocks for those that wait
+	leased  map[string]bool // port blocks that change
 }
 
 // put is an object of the request, or one that changes with those: as stored, if it is, and as it shall be.
@@ -110,6 +117,8 @@ func (a *admission) acceptDeletes(r Request) []*Object {
 		case o == nil:
 			reason, remedy := a.absent(key)
 			a.report(key, "name", key.Name, strings.TrimPrefix(reason, key.String()+" "), remedy)
+		case Kinds[kindIndex(key.Kind)].Derived:
+			a.report(key, "", nil, notByUsers, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway")
 		default:
 			a.draft.remove(key)
 			deletes = append(deletes, o)
@@ -249,14 +258,18 @@ func naming(objects iter.Seq[*Object]) (names string, total int) {
 }
 
 // changes are what an admitted request comes to.
-func changes(puts [][]*put, deletes []*Object) []Change {
+func changes(puts [][]*put, deletes, ended []*Object) []Change {
 	var cs []Change
 	for _, p := range slices.Concat(puts...) {
 		cs = append(cs, Change{Action: p.action(), Before: p.before, After: p.after, Derived: p.derived})
 	}
-	slices.SortStableFunc(deletes, func(x, y *Object) int { return kindIndex(y.Kind) - kindIndex(x.Kind) })
+	kept := len(cs)
 	for _, o := range deletes {
 		cs = append(cs, Change{Action: Delete, Before: o})
 	}
+	for _, o := range ended {
+		cs = append(cs, Change{Action: Delete, Before: o, Derived: true})
+	}
+	slices.SortStableFunc(cs[kept:], func(x, y Change) int { return kindIndex(y.Before.Kind) - kindIndex(x.Before.Kind) })
 	return cs
 }

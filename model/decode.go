@@ -176,7 +176,7 @@ func wanted(t reflect.Type, data []byte) (what, remedy string) {
 		return "a VNI", fmt.Sprintf("write a number from %d to %d", MinVNI, MaxVNI)
 	}
 	switch t.Kind() {
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int64, reflect.Uint16:
 		return "a whole number", "write digits only"
 	case reflect.Bool:
 		return "true or false", "write true or false"

@@ -155,6 +155,7 @@ func (s *EndpointSpec) enter(d *draft, o, before *Object) {
 	d.withMAC.put(d.edit, macPlace{subnet, s.MAC}, o.Name)
 	if s.Host != "" {
 		d.on.put(d.edit, seat{s.Host, o.Name}, o)
+		d.awaitOn(o.Name, s.Host)
 	}
 	if before == nil || before.Spec.(*EndpointSpec).Address != s.Address {
 		d.advance(subnet, s.Address, o.Revision)
@@ -167,6 +168,7 @@ func (s *EndpointSpec) leave(d *draft, o, _ *Object) {
 	release(d, &d.withMAC, macPlace{subnet, s.MAC}, o.Name)
 	if s.Host != "" {
 		d.on.remove(d.edit, seat{s.Host, o.Name})
+		d.awaitOn(o.Name, s.Host)
 	}
 }
 

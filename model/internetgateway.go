@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,12 +10,15 @@ import (
 
 // InternetGatewaySpec joins a VPC to the world outside. Its name is the VPC's, which has one at most.
 //
-// Design is kept by an update that leaves it out; everything else becomes what the put says.
+// Design is kept by an update that leaves it out, and so are Pool and PortsPerHost while they are needed; everything else becomes what the put says.
 type InternetGatewaySpec struct {
 	Design string         `json:"design,omitempty" doc:"How public addresses reach endpoints: distributed (edges send straight to the endpoint's host) or central (gateways hold the public addresses); default distributed."`
 	SNAT   bool           `json:"snat,omitempty" doc:"Endpoints without a public address may open connections to the outside; default false."`
 	Hosts  []string       `json:"hosts,omitempty" doc:"Hosts that public traffic passes, of the role edge (distributed) or gateway (central); default: all of that role."`
+	Pool   string         `json:"pool,omitempty" doc:"PublicPool that SNAT takes ports of, in the central design; default: the only one there is."`
 	Allow  []netip.Prefix `json:"allow,omitempty" doc:"Addresses of Overlane's own hosts and servers that SNATed traffic may reach all the same; default none."`
+
+	PortsPerHost int `json:"portsPerHost,omitempty" doc:"Ports of a public address that SNAT has for the VPC's endpoints on one host, in the central design: a power of two, 64 to 32768; default 1024. All connections by SNAT break when it changes."`
 }
 
 // The designs of an InternetGateway.
@@ -36,6 +40,8 @@ var internetGatewayKind = Kind{
 		{"SNAT", column(func(s *InternetGatewaySpec) any { return yesNo(s.SNAT) })},
 		{"HOSTS", statusColumn(func(s *InternetGatewayStatus) any { return strings.Join(s.Hosts, ",") })},
 		{"PUBLIC-IPS", statusColumn(func(s *InternetGatewayStatus) any { return s.PublicIPs })},
+		{"SNAT-IPS", statusColumn(func(s *InternetGatewayStatus) any { return s.SNATAddresses })},
+		{"BLOCKS", statusColumn(func(s *InternetGatewayStatus) any { return s.PortBlocks })},
 		{"REASON", statusColumn(func(s *InternetGatewayStatus) any { return s.Reason })},
 	},
 	settle: settleInternetGateways,
@@ -60,6 +66,12 @@ func (s *InternetGatewaySpec) Check(name string) Problems {
 			f.add("spec.allow", c, "is given twice", "leave one out")
 		}
 	}
+	if s.Pool != "" {
+		f.part("spec.pool", s.Pool)
+	}
+	if s.PortsPerHost != 0 && !sized(s.PortsPerHost) {
+		f.add("spec.portsPerHost", s.PortsPerHost, fmt.Sprintf("is not a power of two from %d to %d", MinPortsPerHost, MaxPortsPerHost), "leave it out, or double 1024 or halve it")
+	}
 	return f.problems
 }
 
@@ -81,6 +93,10 @@ func (s *InternetGatewaySpec) complete(stored Spec) {
 	if s.Design == "" {
 		s.Design = was.Design
 	}
+	if s.Design == Central && s.SNAT {
+		s.Pool = cmp.Or(s.Pool, was.Pool)
+		s.PortsPerHost = cmp.Or(s.PortsPerHost, was.PortsPerHost, DefaultPortsPerHost)
+	}
 	if len(s.Hosts) == 0 {
 		s.Hosts = nil
 	}
@@ -93,20 +109,36 @@ func (s *InternetGatewaySpec) enter(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
 		d.passes.put(d.edit, pair{host, o.Name}, o)
 	}
+	if s.Pool != "" {
+		d.pools.put(d.edit, pair{s.Pool, o.Name}, o)
+	}
+	if !s.leases() {
+		return
+	}
+	for host := range d.hostsWith(o.Name) {
+		d.await(o.Name, host, d.PortBlock(o.Name+"/"+host) != nil)
+	}
 }
 
 func (s *InternetGatewaySpec) leave(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
 		d.passes.remove(d.edit, pair{host, o.Name})
 	}
+	d.pools.remove(d.edit, pair{s.Pool, o.Name})
+	for _, host := range slices.Collect(d.waitingOf(o.Name, s)) {
+		d.waiting.remove(d.edit, wanting{s.Pool, s.PortsPerHost, o.Name + "/" + host})
+	}
 }
 
-// settleInternetGateways sees to it that gateways are of VPCs that exist, and lead over hosts that exist and have the role.
+// settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
 func settleInternetGateways(a *admission, puts []*put) {
 	for _, p := range a.withAbove(puts, "VPC", vpcOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
 		for _, host := range spec.Hosts {
 			a.leadOver(p, host, spec.Role())
+		}
+		if spec.Pool != "" || spec.Design == Central && spec.SNAT {
+			a.choosePool(p, &spec.Pool, netip.Addr{})
 		}
 		if !a.refused[p.key()] {
 			a.draft.put(p.after)

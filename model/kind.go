@@ -16,6 +16,7 @@ type Kind struct {
 	New       func() Spec // an empty spec, a pointer; its fields have doc tags
 	NewStatus func() any  // an empty status, a pointer; its fields have doc tags
 	Columns   []Column    // of a table of such objects, the name first
+	Derived   bool        // its objects come, change and go with others, and nobody puts or deletes them
 
 	settle func(*admission, []*put) // judge puts against all else, and fill in the rest
 	users  []users                  // who may refer to an object of the kind, and keeps it from being deleted
@@ -34,7 +35,7 @@ type Column struct {
 }
 
 // Kinds are all kinds, each after those that it refers to.
-var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, internetGatewayKind, publicPoolKind, publicIPKind}
+var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, publicPoolKind, internetGatewayKind, portBlockKind, publicIPKind}
 
 // kindOrder has the place of each kind in Kinds. It is filled in apart, because the kinds' own functions use it.
 var kindOrder = map[string]int{}

@@ -60,7 +60,7 @@ func TestColumns(t *testing.T) {
 		"Host": &HostStatus{Ready: true, Datapath: "netdev", Flows: 12, Tunnels: []TunnelStatus{{State: TunnelUp}, {State: TunnelDown}}},
 		"VPC":  &VPCStatus{Subnets: 5, Endpoints: EndpointCounts{Total: 3, Ready: 2}}, "Subnet": &SubnetStatus{Endpoints: EndpointCounts{Total: 3, Ready: 2}, Free: 9},
 		"Endpoint":        &EndpointStatus{State: Unknown, Reason: "Host host0 is silent"},
-		"InternetGateway": &InternetGatewayStatus{Hosts: []string{"edge1", "edge2"}, PublicIPs: 1}, "PublicPool": &PublicPoolStatus{Size: 4, Used: 1, Free: 3},
+		"InternetGateway": &InternetGatewayStatus{Hosts: []string{"edge1", "edge2"}, PublicIPs: 1, SNATAddresses: 2, PortBlocks: 3}, "PublicPool": &PublicPoolStatus{Size: 4, Used: 3, SNAT: 2, Free: 1},
 		"PublicIP": &PublicIPStatus{State: PublicPending, Reason: "no host has the role edge", Host: "host0"},
 	}
 	want := map[string]string{
@@ -69,8 +69,8 @@ func TestColumns(t *testing.T) {
 		"Subnet":   "NAME=vpc0/net0 CIDR=10.0.0.0/16 VNI=4096 GATEWAY=10.0.0.1 ENDPOINTS=3 READY=2 FREE=9",
 		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=Unknown REASON=Host host0 is silent",
 
-		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=edge1,edge2 PUBLIC-IPS=1 REASON=",
-		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=4 USED=1 FREE=3",
+		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=edge1,edge2 PUBLIC-IPS=1 SNAT-IPS=2 BLOCKS=3 REASON=",
+		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=4 USED=3 SNAT=2 FREE=1",
 		"PublicIP":        "NAME=vpc0/ip0 ADDRESS=203.0.113.0 ENDPOINT=vpc0/net0/ep0 NAT-IP=10.200.0.0 HOST=host0 STATE=Pending REASON=no host has the role edge",
 	}
 	without := map[string]string{
@@ -79,8 +79,8 @@ func TestColumns(t *testing.T) {
 		"Subnet":   "NAME=vpc0/net0 CIDR=10.0.0.0/16 VNI=4096 GATEWAY=10.0.0.1 ENDPOINTS=- READY=- FREE=-",
 		"Endpoint": "NAME=vpc0/net0/ep0 ADDRESS=10.0.0.2 MAC=02:4f:0a:00:00:02 HOST=host0 STATE=- REASON=-",
 
-		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=- PUBLIC-IPS=- REASON=-",
-		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=- USED=- FREE=-",
+		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=- PUBLIC-IPS=- SNAT-IPS=- BLOCKS=- REASON=-",
+		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=- USED=- SNAT=- FREE=-",
 		"PublicIP":        "NAME=vpc0/ip0 ADDRESS=203.0.113.0 ENDPOINT=vpc0/net0/ep0 NAT-IP=10.200.0.0 HOST=- STATE=- REASON=-",
 	}
 	for _, k := range Kinds {

@@ -12,6 +12,7 @@ type HostOutside struct {
 	Interface string       `json:"interface" doc:"NIC on the upstream network, which Overlane has for itself: it becomes a port of the integration bridge."`
 	Address   netip.Prefix `json:"address" doc:"Next hop by which the upstream router reaches this host, with the network's prefix length, like 203.0.113.11/24; unique; another host of the same network takes it over if this one dies."`
 	Router    netip.Addr   `json:"router" doc:"Upstream router, inside that network; the same for all hosts of it."`
+	Drain     bool         `json:"drain,omitempty" doc:"Public traffic is to take other hosts, to which next hop and connections move without loss: for maintenance."`
 }
 
 // NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP tables have, and stays there when another
@@ -19,6 +20,13 @@ type HostOutside struct {
 func NextHopMAC(address netip.Addr) MAC {
 	a := address.As4()
 	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
+}
+
+// LeavingMAC is the sender of what leaves by the passage of a next hop. It is not the next hop's, which switches are to find where that is held, and which the
+// passage may have lost to another host.
+func LeavingMAC(address netip.Addr) MAC {
+	a := address.As4()
+	return MAC{0x02, 0x4d, a[0], a[1], a[2], a[3]}
 }
 
 func (h *HostOutside) check(f *findings) {

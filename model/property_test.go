@@ -43,7 +43,9 @@ func TestAdmitKeepsEveryRule(t *testing.T) {
 			if len(wrong) > 0 {
 				t.Fatalf("admitted in spite of: %s", strings.Join(wrong, "; "))
 			}
+			old := state
 			state = commit(state, changes)
+			undisturbed(t, old, state)
 			if broken := brokenRules(state); len(broken) > 0 {
 				t.Fatalf("after %s\nrules are broken: %s", describe(changes), strings.Join(broken, "; "))
 			}
@@ -113,8 +115,8 @@ func someObject(t *rapid.T) Object {
 		subnet   = vpc + "/" + pick(t, "subnet", "s1", "s2")
 		endpoint = subnet + "/" + pick(t, "endpoint", "e1", "e2", "e3", "e4", "e5", "e6")
 	)
-	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint",
-		"InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP") {
+	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint", "Endpoint",
+		"InternetGateway", "InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP", "PortBlock") {
 	case "Host":
 		return Object{Kind: "Host", Name: host, Spec: &HostSpec{
 			Address:   netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
@@ -124,7 +126,10 @@ func someObject(t *rapid.T) Object {
 			Outside:   pick(t, "outside", nil, nil, someOutside(t))}}
 	case "InternetGateway":
 		return Object{Kind: "InternetGateway", Name: vpc, Spec: &InternetGatewaySpec{
-			Design: pick(t, "design", "", Distributed, Central), Hosts: pick(t, "over", nil, nil, []string{host}, []string{"h1", "h2"})}}
+			Design: pick(t, "design", "", Distributed, Central, Central), SNAT: pick(t, "snat", true, true, false), Hosts: pick(t, "over", nil, nil, nil, []string{host}, []string{"h1", "h2"}),
+			Pool: pick(t, "pool", "", "", "p1", "p2"), PortsPerHost: pick(t, "ports", 0, 0, 16384, 16384, 32768, 32768, 96)}}
+	case "PortBlock":
+		return Object{Kind: "PortBlock", Name: vpc + "/" + host, Spec: &PortBlockSpec{Pool: "p1", Address: addressOf(0xcb007100), First: 1024, Last: 2047}}
 	case "PublicPool":
 		return Object{Kind: "PublicPool", Name: pick(t, "pool", "p1", "p2"), Spec: &PublicPoolSpec{CIDRs: []netip.Prefix{
 			somePrefix(t, "cidr", "203.0.113.0/31", "203.0.113.0/30", "203.0.113.3/32", "192.0.2.2/31", "10.200.0.2/31"),
@@ -186,6 +191,9 @@ func judge(s *State, r Request) (wrong []string) {
 	}
 	for _, k := range r.Delete {
 		delete(after, k)
+		if k.Kind == "PortBlock" {
+			wrong = append(wrong, k.Name+" is not the user's")
+		}
 	}
 	leastMTU := MaxMTU
 	for _, o := range r.Put {
@@ -222,6 +230,14 @@ func judge(s *State, r Request) (wrong []string) {
 	for _, o := range after {
 		if p, ok := o.Spec.(*PublicIPSpec); ok && p.Pool == "" {
 			p.Pool = poolFor(after, p.Address)
+		}
+		if g, ok := o.Spec.(*InternetGatewaySpec); ok && g.Pool == "" && g.Design == Central && g.SNAT {
+			g.Pool = poolFor(after, netip.Addr{})
+		}
+	}
+	for o := range s.List("PortBlock") {
+		if !owed(after, o) {
+			delete(after, o.Key())
 		}
 	}
 	for _, o := range after {
@@ -345,6 +361,13 @@ func danglingPublic(all map[Key]Object, o Object) (wrong []string) {
 				wrong = append(wrong, "gateway "+o.Name+" leads over "+name)
 			}
 		}
+		if _, ok := all[Key{"PublicPool", s.Pool}]; !ok && (s.Pool != "" || s.Design == Central && s.SNAT) {
+			wrong = append(wrong, "gateway "+o.Name+" has no pool")
+		}
+	case *PortBlockSpec:
+		if pool, ok := all[Key{"PublicPool", s.Pool}]; !ok || !pool.Spec.(*PublicPoolSpec).contains(s.Address) {
+			wrong = append(wrong, o.Name+" is of no pool")
+		}
 	case *PublicIPSpec:
 		if _, ok := all[Key{"InternetGateway", Parent(o.Name)}]; !ok {
 			wrong = append(wrong, o.Name+" has no gateway")
@@ -439,16 +462,103 @@ func untranslated(s *State) (broken []string) {
 	return broken
 }
 
+// owed tells whether a port block is still what its VPC's gateway leases to its host.
+func owed(all map[Key]Object, block *Object) bool {
+	gateway, ok := all[Key{"InternetGateway", vpcOf(block.Name)}]
+	if !ok {
+		return false
+	}
+	g, b := gateway.Spec.(*InternetGatewaySpec), block.Spec.(*PortBlockSpec)
+	return g.Design == Central && g.SNAT && g.Pool == b.Pool && g.PortsPerHost == b.size() && slices.Contains(hostsOf(all, gateway.Name), hostOf(block.Name))
+}
+
+// hostsOf is the hosts with endpoints of a VPC.
+func hostsOf(all map[Key]Object, vpc string) (hosts []string) {
+	for _, o := range all {
+		if e, ok := o.Spec.(*EndpointSpec); ok && vpcOf(o.Name) == vpc && e.Host != "" && !slices.Contains(hosts, e.Host) {
+			hosts = append(hosts, e.Host)
+		}
+	}
+	return hosts
+}
+
+// unleased: port blocks that nobody is to have, or that are none, and hosts without one although there is one.
+func unleased(s *State) (broken []string) {
+	all := map[Key]Object{}
+	for o := range everything(s) {
+		all[o.Key()] = *o
+	}
+	for o := range s.List("PortBlock") {
+		if b := o.Spec.(*PortBlockSpec); !owed(all, o) || b.First < 1024 || int(b.First)%b.size() != 0 {
+			broken = append(broken, fmt.Sprintf("%s has the ports %+v", o.Name, b))
+		}
+	}
+	for o := range s.List("InternetGateway") {
+		g := o.Spec.(*InternetGatewaySpec)
+		if g.Design != Central || !g.SNAT {
+			continue
+		}
+		waiting := slices.Sorted(slices.Values(hostsOf(all, o.Name)))
+		waiting = slices.DeleteFunc(waiting, func(host string) bool { return s.PortBlock(o.Name+"/"+host) != nil })
+		if len(waiting) > 0 && anyFree(s, g) {
+			broken = append(broken, fmt.Sprintf("%v of %s have no ports though there are some", waiting, o.Name))
+		}
+		status := Summarise(s, o.Key(), Measured{}).(*InternetGatewayStatus)
+		if told := strings.HasSuffix(status.Reason, strings.Join(waiting, ", ")); len(status.Hosts) > 0 && !told {
+			broken = append(broken, fmt.Sprintf("%s says %q, and %v wait", o.Name, status.Reason, waiting))
+		}
+	}
+	return broken
+}
+
+// anyFree tells whether a gateway's pool has a block for it, the slow way.
+func anyFree(s *State, g *InternetGatewaySpec) bool {
+	for _, c := range s.PublicPool(g.Pool).CIDRs {
+		for address := c.Addr(); c.Contains(address); address = address.Next() {
+			if s.PublicIPAt(address) != nil {
+				continue
+			}
+			for first := g.PortsPerHost; first < 65536; first += g.PortsPerHost {
+				free := first >= 1024
+				for o := range s.List("PortBlock") {
+					b := o.Spec.(*PortBlockSpec)
+					free = free && (b.Address != address || int(b.Last) < first || int(b.First) >= first+g.PortsPerHost)
+				}
+				if free {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// undisturbed fails if a port block has changed that its VPC is still to have.
+func undisturbed(t *rapid.T, was, now *State) {
+	all := map[Key]Object{}
+	for o := range everything(now) {
+		all[o.Key()] = *o
+	}
+	for o := range was.List("PortBlock") {
+		if owed(all, o) && now.Get(o.Key()) != o {
+			t.Fatalf("%s has changed from %+v to %+v", o.Name, o.Spec, now.PortBlock(o.Name))
+		}
+	}
+}
+
 // tooMany: more endpoints, or public IPs, than addresses.
 func tooMany(all map[Key]Object, o Object) []string {
 	if p, ok := o.Spec.(*PublicPoolSpec); ok {
-		n := 0
+		n, leased := 0, map[netip.Addr]bool{}
 		for _, other := range all {
 			if i, ok := other.Spec.(*PublicIPSpec); ok && i.Pool == o.Name {
 				n++
 			}
+			if b, ok := other.Spec.(*PortBlockSpec); ok && b.Pool == o.Name {
+				leased[b.Address] = true
+			}
 		}
-		if n > p.capacity() {
+		if n+len(leased) > p.capacity() {
 			return []string{o.Name + " is full"}
 		}
 		return nil
@@ -471,6 +581,11 @@ func tooMany(all map[Key]Object, o Object) []string {
 
 // clash: two objects with what only one may have.
 func clash(x, y Object) []string {
+	if b, ok := x.Spec.(*PortBlockSpec); ok {
+		if p, ok := y.Spec.(*PublicIPSpec); ok && p.Address == b.Address {
+			return []string{fmt.Sprintf("%s and %s have %s", x.Name, y.Name, b.Address)}
+		}
+	}
 	if x.Kind != y.Kind || x.Name >= y.Name {
 		return nil
 	}
@@ -500,6 +615,10 @@ func clash(x, y Object) []string {
 	case *PublicIPSpec:
 		b := y.Spec.(*PublicIPSpec)
 		if a.Address == b.Address && a.Address.IsValid() || a.Endpoint == b.Endpoint && a.Endpoint != "" {
+			return both(a.Address)
+		}
+	case *PortBlockSpec:
+		if b := y.Spec.(*PortBlockSpec); a.Address == b.Address && a.First <= b.Last && b.First <= a.Last {
 			return both(a.Address)
 		}
 	case *EndpointSpec:
@@ -593,7 +712,7 @@ func brokenRules(s *State) (broken []string) {
 			broken = append(broken, o.Name+" is incomplete")
 		}
 	}
-	return slices.Concat(broken, untranslated(s), judge(s, Request{}))
+	return slices.Concat(broken, untranslated(s), unleased(s), judge(s, Request{}))
 }
 
 // indexed compares every index with what a walk over all objects finds.
@@ -638,9 +757,23 @@ func indexedPublic(t *rapid.T, s *State) {
 			t.Fatalf("%s is not found by address, endpoint and NAT address", o.Name)
 		}
 	}
+	leased := map[place]bool{}
+	for o := range s.List("PortBlock") {
+		leased[place{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
+		host, vpc := hostOf(o.Name), vpcOf(o.Name)
+		if got := slices.Collect(s.EndpointsOnOf(host, vpc)); s.CountOnOf(host, vpc) != len(got) || !slices.Contains(slices.Collect(s.hostsWith(vpc)), host) {
+			t.Fatalf("counted %d of %v on %s", s.CountOnOf(host, vpc), got, o.Name)
+		}
+	}
 	for o := range s.List("PublicPool") {
-		if got := s.countPublicIn(o.Name); got != used[o.Name] || len(slices.Collect(s.publicIn(o.Name))) != got {
-			t.Fatalf("%s has %d public IPs, want %d", o.Name, got, used[o.Name])
+		got, want := Summarise(s, o.Key(), Measured{}).(*PublicPoolStatus), used[o.Name]
+		for at := range leased {
+			if at.in == o.Name {
+				want++
+			}
+		}
+		if got.Used != want || got.SNAT != want-used[o.Name] || len(slices.Collect(s.publicIn(o.Name))) != used[o.Name] {
+			t.Fatalf("%s has %+v, want %d used, %d by public IPs", o.Name, got, want, used[o.Name])
 		}
 	}
 	for _, role := range hostRoles {
@@ -676,12 +809,25 @@ func dump(s *State) (lines []string) {
 		}
 	}
 	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
-		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat))
+		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat),
+		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {
 	for k, v := range t.all() {
 		lines = append(lines, fmt.Sprint(k, " -> ", v))
+	}
+	return lines
+}
+
+// counts is how many blocks have each 1024 ports of an address.
+func counts(t tree[place, *ports]) (lines []string) {
+	for at, p := range t.all() {
+		line := fmt.Sprint(at, " ->")
+		for n := range slices.Chunk(p[:], DefaultPortsPerHost/MinPortsPerHost) {
+			line += fmt.Sprint(" ", slices.Max(n))
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -115,7 +115,7 @@ func settlePublicIPs(a *admission, puts []*put) {
 	for _, p := range puts {
 		spec := p.after.Spec.(*PublicIPSpec)
 		a.claimEndpoint(p, spec)
-		if a.choosePool(p, spec) {
+		if a.choosePool(p, &spec.Pool, spec.Address) {
 			a.claimPublic(p, spec)
 		}
 	}
@@ -140,36 +140,35 @@ func (a *admission) claimEndpoint(p *put, spec *PublicIPSpec) {
 	a.draft.publicOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
 }
 
-// choosePool judges the pool that a public IP is of, and chooses one for it if it names none. False: there is none.
-func (a *admission) choosePool(p *put, spec *PublicIPSpec) bool {
-	if spec.Pool == "" {
-		a.defaultPool(p, spec)
+// choosePool judges the pool that an object names, for an address of it if there is one already, and chooses one if it names none. False: there is none.
+func (a *admission) choosePool(p *put, pool *string, address netip.Addr) bool {
+	if *pool == "" {
+		*pool = a.defaultPool(p, address)
 	}
-	key := Key{"PublicPool", spec.Pool}
+	key := Key{"PublicPool", *pool}
 	switch {
 	case a.refused[p.key()]:
 		return false
 	case a.refused[key]:
 		a.refused[p.key()] = true
 		return false
-	case a.draft.PublicPool(spec.Pool) == nil:
+	case a.draft.PublicPool(*pool) == nil:
 		reason, remedy := a.absent(key)
-		a.refuse(p, "spec.pool", spec.Pool, reason, remedy)
+		a.refuse(p, "spec.pool", *pool, reason, remedy)
 		return false
 	}
 	return true
 }
 
 // defaultPool is the pool that the address is in, or the only one.
-func (a *admission) defaultPool(p *put, spec *PublicIPSpec) {
-	if pool, ok := a.draft.holderOf(spec.Address); ok && pool.Kind == "PublicPool" {
-		spec.Pool = pool.Name
-		return
+func (a *admission) defaultPool(p *put, address netip.Addr) string {
+	if pool, ok := a.draft.holderOf(address); ok && pool.Kind == "PublicPool" {
+		return pool.Name
 	}
 	for key := range a.refused {
 		if key.Kind == "PublicPool" {
 			a.refused[p.key()] = true
-			return
+			return ""
 		}
 	}
 	names, total := naming(a.draft.List("PublicPool"))
@@ -177,12 +176,13 @@ func (a *admission) defaultPool(p *put, spec *PublicIPSpec) {
 	case total == 0:
 		a.refuse(p, "spec.pool", nil, "is missing, and there is no PublicPool", "create one first, or in the same request")
 	case total == 1:
-		spec.Pool = names
-	case spec.Address.IsValid():
-		a.refuse(p, "spec.address", spec.Address, "is in none of the public pools: "+names, "choose an address of one of them, or leave it out and name a pool")
+		return names
+	case address.IsValid():
+		a.refuse(p, "spec.address", address, "is in none of the public pools: "+names, "choose an address of one of them, or leave it out and name a pool")
 	default:
 		a.refuse(p, "spec.pool", nil, "is missing, and there are "+count(total, "public pool")+": "+names, "name one of them")
 	}
+	return ""
 }
 
 // claimPublic judges the address that a public IP names, and takes it.
@@ -197,6 +197,8 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 	case !pool.contains(spec.Address):
 		a.refuse(p, "spec.address", spec.Address, fmt.Sprintf("is not in PublicPool %s (%s)", spec.Pool, prefixes(pool.CIDRs)),
 			"choose a free address of the pool, or leave it out")
+	case taken && other == "":
+		a.refuse(p, "spec.address", spec.Address, "has ports that are leased to PortBlock "+a.draft.lesseeOf(at), "choose a free address of the pool, or leave it out")
 	case taken:
 		a.refuse(p, "spec.address", spec.Address, "is the address of PublicIP "+other, "choose a free address of the pool, or leave it out")
 	default:
@@ -210,9 +212,7 @@ func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 		return
 	}
 	pool, d := a.draft.PublicPool(spec.Pool), a.draft
-	address, ok := d.nextFree(Key{"PublicPool", spec.Pool}, pool.CIDRs, func(from, to uint32) uint32 {
-		return firstFree(d.public, func(a netip.Addr) place { return place{spec.Pool, a} }, from, to)
-	})
+	address, ok := d.nextPublic(spec.Pool, pool)
 	if !ok {
 		a.refuse(p, "spec.address", nil, fmt.Sprintf("cannot be allocated: PublicPool %s has all of its %s taken", spec.Pool, count(pool.capacity(), "address")),
 			"delete public IPs that are no longer needed, or add a CIDR to the pool")
@@ -220,4 +220,11 @@ func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 	}
 	spec.Address = address
 	d.public.put(d.edit, place{spec.Pool, address}, p.after.Name)
+}
+
+// nextPublic is the address of a pool that is given next. False: there is none.
+func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool) {
+	return d.nextFree(Key{"PublicPool", name}, pool.CIDRs, func(from, to uint32) uint32 {
+		return firstFree(d.public, func(a netip.Addr) place { return place{name, a} }, from, to)
+	})
 }

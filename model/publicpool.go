@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// PublicPoolSpec is addresses of the world outside that PublicIPs are given of. Each of them may be given, the first and the last of a
+// PublicPoolSpec is addresses of the world outside that PublicIPs and PortBlocks are given of. Each of them may be given, the first and the last of a
 // CIDR included: they are routed, one by one.
 type PublicPoolSpec struct {
 	CIDRs []netip.Prefix `json:"cidrs" doc:"IPv4 addresses of the pool, prefixes /8 to /32; disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. One with addresses in use cannot be left out."`
@@ -15,7 +15,7 @@ type PublicPoolSpec struct {
 
 var publicPoolKind = Kind{
 	Name: "PublicPool", Plural: "publicpools", Short: "pool", Path: []string{"POOL"},
-	Doc:       "Addresses of the world outside, which public IPs are given of.",
+	Doc:       "Addresses of the world outside, which public IPs and port blocks are given of.",
 	New:       func() Spec { return new(PublicPoolSpec) },
 	NewStatus: func() any { return new(PublicPoolStatus) },
 	Columns: []Column{
@@ -23,10 +23,11 @@ var publicPoolKind = Kind{
 		{"CIDRS", column(func(s *PublicPoolSpec) any { return prefixes(s.CIDRs) })},
 		{"SIZE", statusColumn(func(s *PublicPoolStatus) any { return s.Size })},
 		{"USED", statusColumn(func(s *PublicPoolStatus) any { return s.Used })},
+		{"SNAT", statusColumn(func(s *PublicPoolStatus) any { return s.SNAT })},
 		{"FREE", statusColumn(func(s *PublicPoolStatus) any { return s.Free })},
 	},
 	settle: settlePublicPools,
-	users:  []users{{"public IP", (*State).publicIn}},
+	users:  []users{{"public IP", (*State).publicIn}, {"internet gateway", (*State).gatewaysFrom}},
 }
 
 // prefixes are CIDRs as they are written in a list.
@@ -89,6 +90,7 @@ func (s *PublicPoolSpec) leave(d *draft, o, after *Object) {
 	}
 	if after == nil {
 		d.cursors.remove(d.edit, o.Key().String())
+		d.cursors.remove(d.edit, Key{"PortBlock", o.Name}.String())
 	}
 }
 
@@ -107,16 +109,28 @@ func settlePublicPools(a *admission, puts []*put) {
 
 // keepsPublic refuses a pool that has lost addresses which somebody has.
 func (a *admission) keepsPublic(p *put) {
-	outside := func(yield func(*Object) bool) {
+	spec := p.after.Spec.(*PublicPoolSpec)
+	public := func(yield func(*Object) bool) {
 		for o := range a.draft.publicIn(p.after.Name) {
-			if !p.after.Spec.(*PublicPoolSpec).contains(o.Spec.(*PublicIPSpec).Address) && !yield(o) {
+			if !spec.contains(o.Spec.(*PublicIPSpec).Address) && !yield(o) {
 				return
 			}
 		}
 	}
-	if names, total := naming(outside); total > 0 {
-		a.refuse(p, "spec.cidrs", prefixes(p.after.Spec.(*PublicPoolSpec).CIDRs),
+	if names, total := naming(public); total > 0 {
+		a.refuse(p, "spec.cidrs", prefixes(spec.CIDRs),
 			fmt.Sprintf("leaves out addresses of %s: %s", count(total, "public IP"), names), "delete "+those(total)+" first, or keep their CIDR")
+	}
+	leased := func(yield func(*Object) bool) {
+		for o := range a.draft.blocksFrom(place{in: p.after.Name}) {
+			if !spec.contains(o.Spec.(*PortBlockSpec).Address) && !yield(o) {
+				return
+			}
+		}
+	}
+	if names, total := naming(leased); total > 0 {
+		a.refuse(p, "spec.cidrs", prefixes(spec.CIDRs), fmt.Sprintf("leaves out addresses of %s: %s", count(total, "port block"), names),
+			"have the VPCs' InternetGateways name another pool first, or keep their CIDR")
 	}
 }
 

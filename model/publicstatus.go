@@ -3,6 +3,8 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
+	"slices"
 )
 
 func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
@@ -10,10 +12,27 @@ func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
 	for o := range s.Passages(vpc) {
 		status.Hosts = append(status.Hosts, o.Name)
 	}
+	addresses := map[netip.Addr]bool{}
+	for o := range s.PortBlocksOf(vpc) {
+		status.PortBlocks++
+		addresses[o.Spec.(*PortBlockSpec).Address] = true
+	}
+	status.SNATAddresses = len(addresses)
 	if spec := s.InternetGateway(vpc); spec != nil && len(status.Hosts) == 0 {
 		status.Reason = noWay(s, vpc, spec)
+	} else if spec != nil {
+		status.Reason = s.noPorts(vpc, spec)
 	}
 	return status
+}
+
+// noPorts names the hosts whose endpoints wait for a port block; empty if none do.
+func (s *State) noPorts(vpc string, spec *InternetGatewaySpec) string {
+	hosts := slices.Collect(s.waitingOf(vpc, spec))
+	if len(hosts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("no ports left in PublicPool %s for %s: %s", spec.Pool, count(len(hosts), "host"), some(hosts, len(hosts)))
 }
 
 // noWay says why a gateway leads nowhere: nobody has the role, or an outside.
@@ -29,7 +48,7 @@ func noWay(s *State, vpc string, spec *InternetGatewaySpec) string {
 }
 
 func summarisePool(s *State, name string) *PublicPoolStatus {
-	status := &PublicPoolStatus{Used: s.countPublicIn(name)}
+	status := &PublicPoolStatus{Used: s.countPublicIn(name), SNAT: s.countLeased(name)}
 	if spec := s.PublicPool(name); spec != nil {
 		status.Size = spec.capacity()
 	}

@@ -21,15 +21,21 @@ type State struct {
 	on      tree[seat, *Object]      // host, endpoint -> endpoint
 	at      tree[place, string]      // subnet, address -> endpoint
 	withMAC tree[macPlace, string]   // subnet, MAC -> endpoint
-	cursors tree[string, cursor]     // subnet, "PublicPool NAME" or "Host NAME" -> where allocation of addresses goes on
+	cursors tree[string, cursor]     // subnet, "PublicPool NAME", "Host NAME" or "PortBlock POOL" -> where allocation goes on
 
 	outer    tree[span, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
 	nextHops tree[netip.Addr, string] // address of the outside -> host
 	roles    tree[pair, *Object]      // role, host -> host
 	passes   tree[pair, *Object]      // host, VPC -> InternetGateway that names the host
-	public   tree[place, string]      // PublicPool, address -> PublicIP
+	pools    tree[pair, *Object]      // PublicPool, VPC -> InternetGateway that names the pool
+	public   tree[place, string]      // PublicPool, address -> PublicIP; empty: it has port blocks
 	publicOf tree[string, string]     // endpoint, be it there or not -> PublicIP
 	nat      tree[netip.Addr, string] // NAT address -> PublicIP
+
+	blocks  tree[blockAt, string]   // PublicPool, address, first port -> PortBlock
+	ports   tree[place, *ports]     // PublicPool, address with port blocks -> which ports they have
+	room    tree[roomAt, struct{}]  // PublicPool, length of the longest block that is free, address with port blocks
+	waiting tree[wanting, struct{}] // who is to have a port block and has none
 }
 
 // place is an address inside a VPC, a subnet or a PublicPool.
@@ -60,11 +66,12 @@ type span struct {
 	of    Key
 }
 
-// cursor is the address of the endpoint made last in a subnet, and at which revision. It outlives the endpoint, so that
+// cursor is the address of the endpoint made last in a subnet, and at which revision; of a port block with its last port. It outlives the endpoint, so that
 // a released address rests until all others have had their turn. A server that starts anew begins at the youngest endpoint
 // still there.
 type cursor struct {
 	address  netip.Addr
+	port     uint16
 	revision int64
 }
 
@@ -84,9 +91,15 @@ func NewState() *State {
 		nextHops: tree[netip.Addr, string]{compare: netip.Addr.Compare},
 		roles:    tree[pair, *Object]{compare: pair.compare},
 		passes:   tree[pair, *Object]{compare: pair.compare},
+		pools:    tree[pair, *Object]{compare: pair.compare},
 		public:   tree[place, string]{compare: place.compare},
 		publicOf: tree[string, string]{compare: strings.Compare},
 		nat:      tree[netip.Addr, string]{compare: netip.Addr.Compare},
+
+		blocks:  tree[blockAt, string]{compare: blockAt.compare},
+		ports:   tree[place, *ports]{compare: place.compare},
+		room:    tree[roomAt, struct{}]{compare: roomAt.compare},
+		waiting: tree[wanting, struct{}]{compare: wanting.compare},
 	}
 	for i := range s.kinds {
 		s.kinds[i].compare = strings.Compare
@@ -156,6 +169,11 @@ func (s *State) PublicIP(name string) *PublicIPSpec {
 	return specOf[*PublicIPSpec](s, "PublicIP", name)
 }
 
+// PortBlock is the spec of a port block, VPC/HOST; nil if there is none of that name.
+func (s *State) PortBlock(name string) *PortBlockSpec {
+	return specOf[*PortBlockSpec](s, "PortBlock", name)
+}
+
 func specOf[S Spec](s *State, kind, name string) (spec S) {
 	if o := s.Get(Key{kind, name}); o != nil {
 		return o.Spec.(S)
@@ -179,6 +197,9 @@ func (s *State) SubnetsOf(vpc string) iter.Seq[*Object] { return s.Under("Subnet
 
 // EndpointsOf goes over the endpoints of a subnet or of a whole VPC, by name.
 func (s *State) EndpointsOf(subnet string) iter.Seq[*Object] { return s.Under("Endpoint", subnet) }
+
+// PortBlocksOf goes over the port blocks of a VPC, by host.
+func (s *State) PortBlocksOf(vpc string) iter.Seq[*Object] { return s.Under("PortBlock", vpc) }
 
 // PublicIPsOf goes over the public addresses of a VPC, by name.
 func (s *State) PublicIPsOf(vpc string) iter.Seq[*Object] { return s.Under("PublicIP", vpc) }
@@ -233,6 +254,11 @@ func (s *State) CountUnder(kind, parent string) int {
 // CountOn is the number of endpoints on a host, in logarithmic time.
 func (s *State) CountOn(host string) int {
 	return s.on.rank(seat{host: host + "\x00"}) - s.on.rank(seat{host: host})
+}
+
+// CountOnOf is the number of endpoints of a VPC on a host, in logarithmic time.
+func (s *State) CountOnOf(host, vpc string) int {
+	return s.on.rank(seat{host, vpc + "0"}) - s.on.rank(seat{host, vpc + "/"}) // '0' follows '/' in ASCII
 }
 
 // HostAt finds the host with that VTEP address; nil if there is none.
@@ -303,6 +329,9 @@ func paired(index tree[pair, *Object], first string) iter.Seq[*Object] {
 	}
 }
 
+// gatewaysFrom goes over the InternetGateways that name a pool, by VPC.
+func (s *State) gatewaysFrom(pool string) iter.Seq[*Object] { return paired(s.pools, pool) }
+
 // gatewayOf is the InternetGateway of a VPC, if it has one.
 func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
@@ -356,14 +385,14 @@ func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
 func (s *State) publicIn(pool string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for at, name := range s.public.from(place{in: pool}) {
-			if at.in != pool || !yield(s.Get(Key{"PublicIP", name})) {
+			if at.in != pool || name != "" && !yield(s.Get(Key{"PublicIP", name})) {
 				return
 			}
 		}
 	}
 }
 
-// countPublicIn is the number of public addresses that are of a pool, in logarithmic time.
+// countPublicIn is the number of addresses of a pool that have a public IP or port blocks, in logarithmic time.
 func (s *State) countPublicIn(pool string) int {
 	return s.public.rank(place{in: pool + "\x00"}) - s.public.rank(place{in: pool})
 }

@@ -15,6 +15,7 @@ type HostStatus struct {
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
 	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a VPC, by name."`
+	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a host that public traffic passes finds of its upstream network."`
 	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
 	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
@@ -32,6 +33,18 @@ type TunnelStatus struct {
 	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back, in microseconds."`
 	LostProbes int         `json:"lostProbes,omitempty" doc:"Probes lost in a row."`
 	Since      time.Time   `json:"since,omitzero" doc:"When State became what it is."`
+	Watched    TunnelState `json:"watched,omitempty" doc:"Whether public traffic may take the tunnel, as BFD finds it: Up, or Down, also if the other host wants none; left out: it does not take it."`
+}
+
+// PassageStatus is the upstream network as a passage finds it.
+type PassageStatus struct {
+	Open      bool      `json:"open" doc:"Public traffic is sent by this host."`
+	Reason    string    `json:"reason,omitempty" doc:"Why it is not."`
+	Router    string    `json:"router" doc:"Address of the upstream router."`
+	RouterMAC string    `json:"routerMAC,omitempty" doc:"MAC by which the router has answered last."`
+	Answers   bool      `json:"answers" doc:"The router answers ARP."`
+	Since     time.Time `json:"since,omitzero" doc:"When Answers became what it is."`
+	Holds     []string  `json:"holds,omitempty" doc:"Hosts whose next hops lead here now, this one included."`
 }
 
 // TunnelState says whether probes to a peer come back.
@@ -87,14 +100,24 @@ type SubnetStatus struct {
 type InternetGatewayStatus struct {
 	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes: those that have an outside, by name."`
 	PublicIPs int      `json:"publicIPs" doc:"Public IPs of the VPC."`
-	Reason    string   `json:"reason,omitempty" doc:"Why nothing can pass."`
+
+	SNATAddresses int `json:"snatAddresses" doc:"Public addresses that the VPC has ports of, in the central design."`
+	PortBlocks    int `json:"portBlocks" doc:"Hosts that have ports for SNAT, in the central design."`
+
+	Reason string `json:"reason,omitempty" doc:"Why nothing can pass, or which hosts have no ports for SNAT."`
 }
 
 // PublicPoolStatus counts a pool's addresses; see [Summarise].
 type PublicPoolStatus struct {
 	Size int `json:"size" doc:"Addresses of the pool."`
-	Used int `json:"used" doc:"Those that a public IP has."`
+	Used int `json:"used" doc:"Those that a public IP has, or that port blocks are of."`
+	SNAT int `json:"snat" doc:"Those of them that port blocks are of."`
 	Free int `json:"free" doc:"Those that nobody has."`
+}
+
+// PortBlockStatus counts who shares the ports; see [Summarise].
+type PortBlockStatus struct {
+	Endpoints int `json:"endpoints" doc:"Endpoints of the VPC that are plugged in on the host, those with a public IP included."`
 }
 
 // PublicIPState is how far a public address has come.
@@ -144,6 +167,8 @@ func Summarise(s *State, key Key, m Measured) any {
 		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, m.Endpoint)}
 	case "InternetGateway":
 		return summariseGateway(s, key.Name)
+	case "PortBlock":
+		return &PortBlockStatus{Endpoints: s.CountOnOf(hostOf(key.Name), vpcOf(key.Name))}
 	case "PublicPool":
 		return summarisePool(s, key.Name)
 	case "PublicIP":

@@ -40,6 +40,7 @@ type Layout struct {
 	Datapath string           // Kernel, Userspace, or empty: see Ensure
 	Tables   map[uint8]string // names of flow tables
 	Ports    []BridgePort     // more ports of Overlane's own
+	Keep     bool             // leave those that are there beside Ports
 }
 
 // State is what Ensure found or made.

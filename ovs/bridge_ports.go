@@ -47,7 +47,7 @@ func (r rows) comparePorts(b *vswitch.Bridge, l Layout) (changes []change) {
 	}
 	for _, p := range r.portsOf(b) {
 		wanted := slices.ContainsFunc(l.Ports, func(w BridgePort) bool { return w.Name == p.port.Name })
-		if p.port.ExternalIDs[mark] == markPort && !wanted {
+		if p.port.ExternalIDs[mark] == markPort && !wanted && !l.Keep {
 			changes = append(changes, change{"port " + p.port.Name + " was left over", func(t *transaction) {
 				row := &vswitch.Bridge{UUID: b.UUID}
 				t.remove(row, &row.Ports, []string{p.port.UUID})
@@ -122,4 +122,14 @@ func (r rows) portNumbers(l Layout) (numbers map[string]uint32, failed error) {
 		}
 	}
 	return numbers, failed
+}
+
+// BFD gives what a port of the layout was last told of BFD and what it says of it (ovs-vswitchd.conf.db(5), Interface table); nil: there is no such port.
+// They are the copy's, and must not be changed.
+func (db *DB) BFD(port string) (told, says map[string]string) {
+	i := db.rows().iface(port)
+	if i == nil || i.ExternalIDs[mark] != markPort {
+		return nil, nil
+	}
+	return i.BFD, i.BFDStatus
 }

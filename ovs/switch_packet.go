@@ -32,6 +32,15 @@ func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Ac
 	return nil
 }
 
+// PacketOutDone is PacketOut that returns when the switch has done it.
+func (s *Switch) PacketOutDone(ctx context.Context, inPort uint32, actions []flow.Action, frame []byte) error {
+	_, err := s.ask(ctx, openflow.PacketOut{Metadata: flow.On(flow.Eq(flow.InPort, flow.U32(inPort))), Actions: actions, Frame: frame})
+	if err != nil {
+		return fmt.Errorf("send packet: %w", err)
+	}
+	return nil
+}
+
 // FlushZone has the switch forget the connections of a zone of connection tracking, and returns when it has.
 func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 	if _, err := s.ask(ctx, openflow.FlushZone{Zone: zone}); err != nil {

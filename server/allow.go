@@ -14,7 +14,7 @@ import (
 //   - it never touches an endpoint on another host: moving one is asked for by an admin, or the other host lets go first;
 //   - of an endpoint that it did not make in this request, address and MAC stay as they are: they are the user's;
 //   - it reads its own view, host and endpoints, and the subnets and VPCs that these are in;
-//   - what Overlane derives from these (the NAT address of an endpoint's public IP) changes with them;
+//   - what Overlane derives from these (the NAT address of an endpoint's public IP, the port blocks of hosts) changes with them;
 //   - it writes the status of itself and of its endpoints.
 //
 // It may make an endpoint in any subnet, and then knows that subnet: there are no roles yet that say which VPCs a host serves,

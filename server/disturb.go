@@ -68,8 +68,12 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 			lines = append(lines, publicLine(o, why))
 		}
 	}
-	if was.SNAT && now != nil && !now.SNAT {
+	switch {
+	case now == nil:
+	case was.SNAT && !now.SNAT:
 		why = "is turned off"
+	case why == "" && reLeased(before, after, vpc):
+		why = fmt.Sprintf("has other ports: blocks of %d of PublicPool %s, not %d of %s", now.PortsPerHost, now.Pool, was.PortsPerHost, was.Pool)
 	}
 	if n := snatted(before, vpc); was.SNAT && why != "" && n > 0 {
 		endpoints := "endpoints"
@@ -79,6 +83,18 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 		lines = append(lines, fmt.Sprintf("connections of %d %s of VPC %s by SNAT: it %s", n, endpoints, vpc, why))
 	}
 	return lines
+}
+
+// reLeased tells whether a host has lost a port block although it has endpoints.
+func reLeased(before, after *model.State, vpc string) bool {
+	for o := range before.PortBlocksOf(vpc) {
+		now := after.PortBlock(o.Name)
+		host := strings.TrimPrefix(o.Name, vpc+"/")
+		if (now == nil || *now != *o.Spec.(*model.PortBlockSpec)) && after.CountOnOf(host, vpc) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func hostsOver(s *model.State, vpc string) (names []string) {

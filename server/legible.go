@@ -21,6 +21,9 @@ const maxDrops = 256
 // maxWarnings is how many a host may give, each cut as any text of its status is.
 const maxWarnings = 16
 
+// maxHolds is how many hosts' next hops a passage may say that it holds.
+const maxHolds = 256
+
 // legible puts the texts of a status right. The error is a state that there is none of, or too much.
 func legible(status any) error {
 	switch s := status.(type) {
@@ -50,6 +53,18 @@ func legibleHost(s *model.HostStatus) error {
 		case model.TunnelUp, model.TunnelDown, model.TunnelUnknown:
 		default:
 			return fmt.Errorf("tunnel state %.40q is not Up, Down or Unknown", t.State)
+		}
+		if t.Watched != "" && t.Watched != model.TunnelUp && t.Watched != model.TunnelDown {
+			return fmt.Errorf("watched tunnel state %.40q is not Up or Down", t.Watched)
+		}
+	}
+	if p := s.Passage; p != nil {
+		clean(&p.Reason, &p.Router, &p.RouterMAC)
+		if len(p.Holds) > maxHolds {
+			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.Holds), maxHolds)
+		}
+		for i := range p.Holds {
+			clean(&p.Holds[i])
 		}
 	}
 	if len(s.Warnings) > maxWarnings {

@@ -80,6 +80,7 @@ func TestPlanDisturbs(t *testing.T) {
 - {kind: PublicIP, name: blue/u, spec: {endpoint: blue/web/unplugged}}
 - {kind: PublicIP, name: blue/later}
 `)
+	central := admitted(t, before, "{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}")
 	const a = "public address 203.0.113.0 (PublicIP blue/a) of Endpoint blue/web/a: "
 	const snat = "connections of 2 endpoints of VPC blue by SNAT: "
 	for _, c := range []struct {
@@ -102,6 +103,20 @@ func TestPlanDisturbs(t *testing.T) {
 		changes := changesOf(t, before, c.yaml)
 		if diff := cmp.Diff(c.want, disturbances(before, before.With(2, changes), changes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.yaml, diff)
+		}
+	}
+	for _, c := range []struct {
+		yaml string
+		want []string
+	}{
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, allow: [192.168.5.0/24]}}", nil},
+		{"{kind: Endpoint, name: blue/web/c, spec: {attachment: {}}}", nil},
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, portsPerHost: 64}}", []string{snat + "it has other ports: blocks of 64 of PublicPool world, not 1024 of world"}},
+		{"{kind: InternetGateway, name: blue}", []string{snat + "it is turned off"}},
+	} {
+		changes := changesOf(t, central, c.yaml)
+		if diff := cmp.Diff(c.want, disturbances(central, central.With(3, changes), changes)); diff != "" {
+			t.Errorf("central: %s (-want +got):\n%s", c.yaml, diff)
 		}
 	}
 	changes, err := model.Admit(before, model.Request{Delete: []model.Key{{Kind: "InternetGateway", Name: "blue"},

@@ -109,8 +109,9 @@ func (r *replica) hostStatus(host string) *model.HostStatus {
 	last.Ready, last.Reason = false, "silent since "+stamp(since)+": its agent does not report"
 	last.Tunnels = slices.Clone(status.Tunnels)
 	for i := range last.Tunnels {
-		last.Tunnels[i].State = model.TunnelUnknown
+		last.Tunnels[i].State, last.Tunnels[i].Watched = model.TunnelUnknown, ""
 	}
+	last.Passage = nil
 	return &last
 }
 

@@ -4,17 +4,18 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/overlane/overlane/model"
 )
 
-// sight is which public addresses of a VPC a host is told of.
+// sight is which public addresses and port blocks of a VPC a host is told of.
 type sight int
 
 const (
 	blind sight = iota // none: it has nothing to do with the VPC, or that has no gateway
-	own                // those of its own endpoints
-	all                // those whose endpoint is plugged in anywhere: it is a passage
+	own                // its own, and those of its own endpoints
+	all                // those of all hosts: it is a passage
 )
 
 func (t *Tracker) sight(host, vpc string) sight {
@@ -76,7 +77,6 @@ func (t *Tracker) tellPublics(host, vpc string, touched *touchedVPC, d *Delta) {
 	if was != now || touched.whole {
 		names = t.seen(host, vpc, now)
 	}
-	k.sights[vpc] = now
 	if k.publics[vpc] == nil {
 		k.publics[vpc] = map[string]Public{}
 	}
@@ -84,8 +84,78 @@ func (t *Tracker) tellPublics(host, vpc string, touched *touchedVPC, d *Delta) {
 		t.tellPublic(host, name, now, k.publics[vpc], d)
 	}
 	if now == blind {
-		delete(k.sights, vpc)
 		delete(k.publics, vpc)
+	}
+}
+
+// tellBlocks is about the VPC's port blocks, like tellPublics.
+func (t *Tracker) tellBlocks(host, vpc string, touched *touchedVPC, d *Delta) {
+	k := t.hosts[host]
+	was, now := k.sights[vpc], t.sight(host, vpc)
+	if was == blind && now == blind {
+		return
+	}
+	names := touched.blocks
+	if was != now || touched.whole {
+		names = t.seenBlocks(host, vpc, now)
+	}
+	if k.blocks[vpc] == nil {
+		k.blocks[vpc] = map[string]Block{}
+	}
+	for name := range names {
+		t.tellBlock(host, name, now, k.blocks[vpc], d)
+	}
+	if now == blind {
+		delete(k.blocks, vpc)
+	}
+}
+
+// seenBlocks names the port blocks of a VPC that a host sees, and those that it has been told of.
+func (t *Tracker) seenBlocks(host, vpc string, sight sight) map[string]bool {
+	names := map[string]bool{}
+	for name := range t.hosts[host].blocks[vpc] {
+		names[name] = true
+	}
+	switch sight {
+	case own:
+		names[vpc+"/"+host] = true
+	case all:
+		for o := range t.state.PortBlocksOf(vpc) {
+			names[o.Name] = true
+		}
+	}
+	return names
+}
+
+func (t *Tracker) tellBlock(host, name string, sight sight, known map[string]Block, d *Delta) {
+	old, had := known[name]
+	now, has := t.block(name)
+	has = has && (sight == all || sight == own && now.Host == host)
+	if had && (!has || old.BlockKey != now.BlockKey) {
+		delete(known, name)
+		d.GoneBlocks = append(d.GoneBlocks, old.BlockKey)
+	}
+	if has && (!had || old != now) {
+		known[name] = now
+		d.Blocks = append(d.Blocks, now)
+	}
+}
+
+func (t *Tracker) block(name string) (Block, bool) {
+	spec := t.state.PortBlock(name)
+	if spec == nil {
+		return Block{}, false
+	}
+	vpc := model.Parent(name)
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: t.gateways[vpc].VPC, Host: strings.TrimPrefix(name, vpc+"/")}, true
+}
+
+// look remembers what a host sees of a VPC, once it has been told of it.
+func (t *Tracker) look(host, vpc string) {
+	if now := t.sight(host, vpc); now == blind {
+		delete(t.hosts[host].sights, vpc)
+	} else {
+		t.hosts[host].sights[vpc] = now
 	}
 }
 
@@ -124,16 +194,22 @@ func (t *Tracker) tellPublic(host, name string, sight sight, known map[string]Pu
 	}
 }
 
-// keepHandedOn takes the addresses that one public IP has lost and another one has now out of those that are gone.
+// keepHandedOn takes what one public IP or port block has lost and another one has now out of what is gone.
 func (d *Delta) keepHandedOn() {
-	if len(d.GonePublics) == 0 || len(d.Publics) == 0 {
-		return
+	d.GonePublics = without(d.GonePublics, d.Publics, func(p Public) netip.Addr { return p.Address })
+	d.GoneBlocks = without(d.GoneBlocks, d.Blocks, func(b Block) BlockKey { return b.BlockKey })
+}
+
+// without is the keys of what is gone but for those that are told.
+func without[K comparable, V any](gone []K, told []V, keyOf func(V) K) []K {
+	if len(gone) == 0 || len(told) == 0 {
+		return gone
 	}
-	told := map[netip.Addr]bool{}
-	for _, p := range d.Publics {
-		told[p.Address] = true
+	kept := map[K]bool{}
+	for _, v := range told {
+		kept[keyOf(v)] = true
 	}
-	d.GonePublics = slices.DeleteFunc(d.GonePublics, func(address netip.Addr) bool { return told[address] })
+	return slices.DeleteFunc(gone, func(key K) bool { return kept[key] })
 }
 
 // public is a public address, if its endpoint is plugged in.
@@ -153,7 +229,11 @@ func (t *Tracker) tellNextHops(host string, d *Delta) {
 	if spec := t.state.Host(host); spec != nil && spec.Outside != nil {
 		for o := range t.state.HostsUpstream(spec.Outside.Address) {
 			if other := o.Spec.(*model.HostSpec).Outside; other.Address.Masked() == spec.Outside.Address.Masked() {
-				now[o.Name] = NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
+				n := NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
+				if o.Name == host {
+					n.Interface, n.Drain = other.Interface, other.Drain
+				}
+				now[o.Name] = n
 			}
 		}
 	}

@@ -93,11 +93,14 @@ func want(t testing.TB, what string, want, got any) {
 	}
 }
 
+// withNIC is a next hop as its own host is told of it.
+func withNIC(n view.NextHop) view.NextHop { n.Interface = "eth1"; return n }
+
 func TestAPassageKnows(t *testing.T) {
 	v := view.New(smallNetwork(t).state, "edge1")
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
 	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
-	want(t, "next hops", map[string]view.NextHop{"edge1": hop1, "edge2": hop2}, v.NextHops)
+	want(t, "next hops", map[string]view.NextHop{"edge1": withNIC(hop1), "edge2": hop2}, v.NextHops)
 	want(t, "peers", map[string]view.Peer{"edge2": peer("edge2", "192.168.5.2", true),
 		"host1": peer("host1", "192.168.5.11", true), "host2": peer("host2", "192.168.5.12", true)}, v.Peers)
 	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
@@ -125,7 +128,7 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1")}}
+	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1"}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 
@@ -173,6 +176,31 @@ func TestAPassageComesAndGoes(t *testing.T) {
 	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}}, told["host1"])
 	want(t, "the former passage", view.Delta{Revision: 2, GoneGateways: []model.VNI{900}, GonePublics: []netip.Addr{publicA.Address, publicB.Address},
 		GonePeers: []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])
+}
+
+// Port blocks are known to their hosts, and to the gateways, that send what comes back to them.
+func TestPortBlocks(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"edge1", "gateway1", "host1", "host2"} {
+		n.tracker.Subscribe(host)
+	}
+	first := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host1", VPC: 900, Host: "host1"}
+	second := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 2048}, Last: 3071, Name: "blue/host2", VPC: 900, Host: "host2"}
+	told := n.put("{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}")
+	want(t, "a gateway", []view.Block{first, second}, told["gateway1"].Blocks)
+	want(t, "an edge", []view.Block(nil), told["edge1"].Blocks)
+	want(t, "a host", []view.Block{first}, told["host1"].Blocks)
+
+	third := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host3", VPC: 900, Host: "host3"}
+	told = n.put("{kind: Endpoint, name: blue/web/a, spec: {host: host3}}")
+	want(t, "a gateway: the ports are handed on", []view.Block{third}, told["gateway1"].Blocks)
+	want(t, "a gateway: they are not gone", []view.BlockKey(nil), told["gateway1"].GoneBlocks)
+	want(t, "where it was", []view.BlockKey{first.BlockKey}, told["host1"].GoneBlocks)
+	want(t, "another host", view.Delta{}.Blocks, told["host2"].Blocks)
+
+	told = n.put("{kind: InternetGateway, name: blue, spec: {design: central}}")
+	want(t, "a gateway without SNAT", []view.BlockKey{third.BlockKey, second.BlockKey}, told["gateway1"].GoneBlocks)
+	want(t, "a host without SNAT", []view.BlockKey{second.BlockKey}, told["host2"].GoneBlocks)
 }
 
 // Counted instead of timed: an endpoint that moves costs the same however many public addresses its VPC has.

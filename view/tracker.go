@@ -18,7 +18,7 @@ func New(state *model.State, host string) View {
 }
 
 // Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the subscribed hosts times
-// the subnets and public addresses that it touched, whatever the size of the network. It is not safe for concurrent use.
+// the subnets, public addresses and port blocks that it touched, whatever the size of the network. It is not safe for concurrent use.
 type Tracker struct {
 	state    *model.State
 	members  map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
@@ -40,6 +40,7 @@ type known struct {
 	gateways map[string]Gateway            // by VPC
 	sights   map[string]sight              // by VPC; blind if absent
 	publics  map[string]map[string]Public  // by VPC and PublicIP
+	blocks   map[string]map[string]Block   // by VPC and PortBlock
 	peers    map[string]Peer
 	nextHops map[string]NextHop
 	hosts    map[string]Peer
@@ -60,7 +61,8 @@ func NewTracker(state *model.State) *Tracker {
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
-	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{}, publics: map[string]map[string]Public{}}
+	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{}, publics: map[string]map[string]Public{},
+		blocks: map[string]map[string]Block{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
 	touched := newTouched()
 	touched.hosts = true
@@ -105,6 +107,7 @@ type touched struct {
 type touchedVPC struct {
 	subnets map[string]map[AddressKey]bool // -> addresses in it that came, went or changed
 	publics map[string]bool                // PublicIPs, by name
+	blocks  map[string]bool                // PortBlocks, by name
 	whole   bool                           // the VPC itself
 	members bool                           // a host got its first endpoint, or lost its last
 }
@@ -133,6 +136,8 @@ func (t *Tracker) touch(changes []model.Change) touched {
 			t.touchEndpoint(name, &r)
 		case "PublicIP":
 			r.public(name)
+		case "PortBlock":
+			r.block(name)
 		}
 	}
 	if r.hosts {
@@ -223,6 +228,14 @@ func (r *touched) public(name string) {
 	vpc.publics[name] = true
 }
 
+func (r *touched) block(name string) {
+	vpc := r.vpc(model.Parent(name))
+	if vpc.blocks == nil {
+		vpc.blocks = map[string]bool{}
+	}
+	vpc.blocks[name] = true
+}
+
 // vpcOf is the VPC of an endpoint.
 func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
 
@@ -264,8 +277,8 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 }
 
 func (d *Delta) empty() bool {
-	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.NextHops)+len(d.Hosts)+
-		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
+	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.Blocks)+len(d.NextHops)+len(d.Hosts)+
+		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneBlocks)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
 }
 
 // tellVPC reports whether the host may have other peers for this VPC.
@@ -273,6 +286,8 @@ func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool 
 	gateway := t.tellGateway(host, vpc, d)
 	members := t.tellSegments(host, vpc, touched.subnets, d)
 	t.tellPublics(host, vpc, touched, d)
+	t.tellBlocks(host, vpc, touched, d)
+	t.look(host, vpc)
 	return gateway || members || touched.members && t.sight(host, vpc) == all
 }
 
@@ -457,12 +472,14 @@ func (d *Delta) sort() {
 	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
 	slices.SortFunc(d.Gateways, func(a, b Gateway) int { return cmp.Compare(a.VPC, b.VPC) })
 	slices.SortFunc(d.Publics, func(a, b Public) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(d.Blocks, func(a, b Block) int { return compareBlocks(a.BlockKey, b.BlockKey) })
 	slices.SortFunc(d.NextHops, func(a, b NextHop) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(d.Hosts, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
 	slices.Sort(d.GoneSegments)
 	slices.Sort(d.GonePeers)
 	slices.Sort(d.GoneGateways)
 	slices.SortFunc(d.GonePublics, netip.Addr.Compare)
+	slices.SortFunc(d.GoneBlocks, compareBlocks)
 	slices.Sort(d.GoneNextHops)
 	slices.Sort(d.GoneHosts)
 	slices.SortFunc(d.GoneAddresses, compareKeys)
@@ -470,4 +487,8 @@ func (d *Delta) sort() {
 
 func compareKeys(a, b AddressKey) int {
 	return cmp.Or(cmp.Compare(a.VNI, b.VNI), a.IP.Compare(b.IP))
+}
+
+func compareBlocks(a, b BlockKey) int {
+	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.First, b.First))
 }

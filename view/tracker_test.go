@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,9 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses, cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("public addresses of %s (-want +got):\n%s", host, diff)
 				}
+				if diff := cmp.Diff(blocksOf(w.state, host), got.Blocks, addresses, cmpopts.EquateEmpty()); diff != "" {
+					rt.Fatalf("port blocks of %s (-want +got):\n%s", host, diff)
+				}
 				mutual(rt, views, got)
 			}
 		}
@@ -79,6 +83,19 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 			t.Fatalf("%s never knew of %s, which is gone", v.Host, address)
 		}
 	}
+	for _, b := range d.Blocks {
+		if v.Blocks[b.BlockKey] == b {
+			t.Fatalf("%s is told of %+v again", v.Host, b)
+		}
+		if slices.Contains(d.GoneBlocks, b.BlockKey) {
+			t.Fatalf("%s is told that %+v is there and gone", v.Host, b)
+		}
+	}
+	for _, key := range d.GoneBlocks {
+		if _, had := v.Blocks[key]; !had {
+			t.Fatalf("%s never knew of %+v, which is gone", v.Host, key)
+		}
+	}
 	for _, n := range d.NextHops {
 		if v.NextHops[n.Host] == n {
 			t.Fatalf("%s is told of %+v again", v.Host, n)
@@ -101,6 +118,25 @@ func publicsOf(s *model.State, host string) map[netip.Addr]string {
 		}
 	}
 	return publics
+}
+
+// blocksOf is the port blocks that a host must know, the slow way.
+func blocksOf(s *model.State, host string) map[view.BlockKey]view.Block {
+	blocks := map[view.BlockKey]view.Block{}
+	for o := range s.List("PortBlock") {
+		spec := o.Spec.(*model.PortBlockSpec)
+		vpc, of, _ := strings.Cut(o.Name, "/")
+		if s.InternetGateway(vpc) == nil {
+			continue
+		}
+		passes := slices.ContainsFunc(slices.Collect(s.Passages(vpc)), func(o *model.Object) bool { return o.Name == host })
+		inSubnet := func(o *model.Object) bool { return s.Subnet(model.Parent(o.Name)) != nil }
+		if passes || of == host && slices.ContainsFunc(slices.Collect(s.EndpointsOnOf(host, vpc)), inSubnet) {
+			b := view.Block{BlockKey: view.BlockKey{Address: spec.Address, First: spec.First}, Last: spec.Last, Name: o.Name, VPC: s.VPC(vpc).TransitVNI, Host: of}
+			blocks[b.BlockKey] = b
+		}
+	}
+	return blocks
 }
 
 func namesOf(publics map[netip.Addr]view.Public) map[netip.Addr]string {
@@ -193,6 +229,23 @@ func (w *world) putPublic(t *rapid.T, vpc string, n int) []model.Change {
 	return w.put("PublicIP", name, spec)
 }
 
+// putBlock gives a host the ports that another one had, if there is one.
+func (w *world) putBlock(t *rapid.T, vpc, host string) []model.Change {
+	if host == "" {
+		return nil
+	}
+	first := 1024 * uint16(rapid.IntRange(1, 3).Draw(t, "first"))
+	spec := &model.PortBlockSpec{Pool: "p", Address: netip.AddrFrom4([4]byte{203, 0, 113, 100}), First: first, Last: first + rapid.SampledFrom([]uint16{63, 1023}).Draw(t, "size")}
+	name := vpc + "/" + host
+	changes := []model.Change{{Action: model.Create, After: &model.Object{Kind: "PortBlock", Name: name, Spec: spec}}}
+	for o := range w.state.List("PortBlock") {
+		if o.Name != name && o.Spec.(*model.PortBlockSpec).First == first {
+			changes = append(changes, model.Change{Action: model.Delete, Before: o})
+		}
+	}
+	return w.apply(changes...)
+}
+
 // swapPublics exchanges the addresses of two public IPs in one commit.
 func (w *world) swapPublics(vpc string) []model.Change {
 	a, b := w.state.PublicIP(vpc+"/i0"), w.state.PublicIP(vpc+"/i1")
@@ -214,7 +267,11 @@ func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
 	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
-	switch rapid.IntRange(-7, 9).Draw(t, "what") {
+	switch rapid.IntRange(-10, 9).Draw(t, "what") {
+	case -10:
+		return w.delete("PortBlock", fmt.Sprintf("%s/h%d", vpcs[n%2], n%4))
+	case -9, -8:
+		return w.putBlock(t, vpcs[n%2], host)
 	case -7:
 		return w.delete("PublicIP", fmt.Sprintf("%s/i%d", vpcs[n%2], n%3))
 	case -6:

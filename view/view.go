@@ -105,6 +105,9 @@ type NextHop struct {
 	Host    string       `json:"host"`
 	Address netip.Prefix `json:"address"` // which another passage takes over if the host dies
 	Router  netip.Addr   `json:"router"`
+
+	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
+	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own
 }
 
 // Address is an endpoint's place: which host it is on.
@@ -164,3 +167,6 @@ func (a Address) Via() string {
 
 // MAC is the next hop's own, whichever passage holds it.
 func (n NextHop) MAC() model.MAC { return model.NextHopMAC(n.Address.Addr()) }
+
+// LeavingMAC is the sender of what leaves by the passage.
+func (n NextHop) LeavingMAC() model.MAC { return model.LeavingMAC(n.Address.Addr()) }

@@ -33,6 +33,10 @@ const demoPicture = `
    │ red1  172.17.42.2   red2  .3 │  VNI 200 │ red3  172.17.42.10           │
    └──────────────┬───────────────┘          └──────────────┬───────────────┘
                   └──────────── VXLAN over IPv4 ────────────┘
+                                       │
+                        router  192.168.5.1, 198.51.100.1
+                                       │
+                             server, client  outside
 `
 
 // demo ends its lab whatever happens: should even this program be killed, the hosts die with it.
@@ -44,7 +48,7 @@ func (e *env) demo(ctx context.Context, keep bool) (err error) {
 	}
 	defer remove()
 	f.Name = "demo"
-	if err := e.clearDemo(ctx, f.Name); err != nil {
+	if err := e.clear(ctx, f.Name); err != nil {
 		return err
 	}
 	e.headline("Two hosts, two tenants, the same addresses")
@@ -62,14 +66,14 @@ func (e *env) demo(ctx context.Context, keep bool) (err error) {
 	return interrupted(ctx, e.verdict(results))
 }
 
-// clearDemo removes what a demonstration that was killed has left, but not one that runs.
-func (e *env) clearDemo(ctx context.Context, name string) error {
+// clear removes what a demonstration or drill that was killed has left, but not one that runs.
+func (e *env) clear(ctx context.Context, name string) error {
 	left, err := lab.Open(name, lab.Options{})
 	if err != nil {
 		return nil // there is none
 	}
 	if !left.Abandoned() {
-		return fmt.Errorf("a demonstration is running; wait for it, or end it with: overlane lab down %s", name)
+		return fmt.Errorf("a %s is running; wait for it, or end it with: overlane lab down %s", name, name)
 	}
 	return left.Down(ctx)
 }

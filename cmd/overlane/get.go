@@ -56,6 +56,9 @@ func (e *env) get(ctx context.Context, args []string, output string) error {
 	}
 	switch output {
 	case "yaml":
+		if len(args) == 0 {
+			all = slices.DeleteFunc(all, derived)
+		}
 		return e.printYAML(all)
 	case "json":
 		if len(args) == 2 && len(all) == 1 && all[0].Name == args[1] {
@@ -70,6 +73,12 @@ func (e *env) get(ctx context.Context, args []string, output string) error {
 	}
 	e.printTables(shelves)
 	return nil
+}
+
+// derived tells whether an object follows from others, and cannot be applied.
+func derived(o model.Object) bool {
+	kind, _ := model.KindByName(o.Kind)
+	return kind.Derived
 }
 
 func (e *env) fetch(ctx context.Context, args []string) ([]shelf, error) {

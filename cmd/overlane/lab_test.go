@@ -47,16 +47,32 @@ func TestLabDocument(t *testing.T) {
 			t.Errorf("the file: %v\n%s", err, file)
 		}
 	}
+	runDocument(t, document, "article", "outside")
+}
+
+// Those of docs/drill.md, too.
+func TestDrillDocument(t *testing.T) {
+	document, err := os.ReadFile("../../docs/drill.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runDocument(t, document, "internet")
+}
+
+// runDocument runs a document's commands as one script. The first of its labs is the one that is meant where none is named: other tests have
+// labs, too.
+func runDocument(t *testing.T, document []byte, labs ...string) {
+	t.Helper()
 	bin := t.TempDir()
 	if err := os.Symlink(labtest.Binary(t), filepath.Join(bin, "overlane")); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-exc", strings.Join(blocks(t, document, "sh"), ""))
 	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "OVERLANE_LAB=article") // other tests have labs, too
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "OVERLANE_LAB="+labs[0])
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the commands: %v\n%s", err, out)
-		for _, name := range []string{"article", "outside"} {
+		for _, name := range labs {
 			_ = exec.Command(filepath.Join(bin, "overlane"), "lab", "down", name).Run()
 		}
 	}

@@ -33,6 +33,7 @@ var commands = []command{
 	{machineGroup, newHost},
 	{otherGroup, newDemo},
 	{otherGroup, newLab},
+	{otherGroup, newDrill},
 	{otherGroup, newVersion},
 }
 

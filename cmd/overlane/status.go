@@ -105,7 +105,8 @@ func (e *env) printStatus(n networkStatus) {
 		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("the server does not take this host's reports"), legible(n.Unheard))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
-	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW"}}
+	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW", "WATCHED"}}
+	passages := table{{"PASSAGE", "OPEN", "ROUTER", "MAC", "ANSWERS", "SINCE", "HOLDS NEXT HOPS OF", "REASON"}}
 	drops := table{{"HOST", "PACKETS DROPPED BECAUSE", "COUNT"}}
 	for _, o := range n.Overview.Hosts {
 		s, _ := o.Status.(*model.HostStatus)
@@ -116,7 +117,10 @@ func (e *env) printStatus(n networkStatus) {
 		hosts.row(o.Name, yesNo(s.Ready), s.Datapath, fmt.Sprint(s.Flows), fmt.Sprint(s.Groups), fmt.Sprint(n.endpointsOn(o.Name)),
 			fmt.Sprintf("%d flows, %d groups, %d ports", s.Drift.FlowsRepaired, s.Drift.GroupsRepaired, s.Drift.PortsRepaired), ago(s.Time), cmp.Or(s.Reason, strings.Join(s.Warnings, "; ")))
 		for _, t := range s.Tunnels {
-			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes))
+			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes), string(t.Watched))
+		}
+		if p := s.Passage; p != nil {
+			passages.row(o.Name, yesNo(p.Open), p.Router, p.RouterMAC, yesNo(p.Answers), ago(p.Since), strings.Join(p.Holds, " "), p.Reason)
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Drops)) {
 			drops.row(o.Name, name, fmt.Sprint(s.Drops[name]))
@@ -130,7 +134,7 @@ func (e *env) printStatus(n networkStatus) {
 			endpoints.row(o.Name, "", string(model.Pending), "", "nobody has reported it")
 		}
 	}
-	for i, t := range []table{hosts, tunnels, endpoints, drops} {
+	for i, t := range []table{hosts, tunnels, passages, endpoints, drops} {
 		if len(t) == 1 {
 			continue
 		}

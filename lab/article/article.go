@@ -31,6 +31,8 @@ func Checks(l *lab.Lab) []Check {
 		{"on the wire it is VXLAN with the VNI that was chosen for the tenant", a.packets},
 		{"tenants with identical addresses each reach their own servers", a.servers},
 		{"an address that only blue has is out of red's reach", a.onlyBlue},
+		{"both tenants reach the outside, each by its host (double NAT)", a.outside},
+		{"the outside does not reach in unasked, and tenants do not reach the host", a.closed},
 		{"every endpoint was measured to be ready", a.ready},
 	}
 }
@@ -48,7 +50,7 @@ type Evidence struct{ Lines []Line }
 
 // Line is one of them.
 type Line struct {
-	Host    string    // of a command
+	Host    string    // or machine, of a command
 	Command string    // empty: Text is what the command before printed
 	Ended   time.Time // when the command had
 	Text    string
@@ -59,12 +61,12 @@ func (e *Evidence) note(format string, args ...any) {
 }
 
 // ornament is what ping prints around what it has to say.
-var ornament = regexp.MustCompile(`^(PING |--- |round-trip )`)
+var ornament = regexp.MustCompile(`^(PING |--- |round-trip |rtt )`)
 
-// run runs a command on a host and keeps what it prints.
-func (e *Evidence) run(ctx context.Context, h *lab.Host, argv ...string) (string, error) {
-	out, err := h.Exec(ctx, argv...)
-	e.Lines = append(e.Lines, Line{Host: h.Name, Command: strings.Join(argv, " "), Ended: time.Now()})
+// run runs a command on a machine and keeps what it prints.
+func (e *Evidence) run(ctx context.Context, m *lab.Machine, argv ...string) (string, error) {
+	out, err := m.Exec(ctx, argv...)
+	e.Lines = append(e.Lines, Line{Host: m.Name, Command: strings.Join(argv, " "), Ended: time.Now()})
 	for line := range strings.Lines(out) {
 		if text := strings.TrimRight(line, "\n"); text != "" && !ornament.MatchString(text) {
 			e.Lines = append(e.Lines, Line{Text: text})

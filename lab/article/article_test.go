@@ -32,7 +32,7 @@ func TestArticle(t *testing.T) {
 	host1, host2 := l.Host("host1"), l.Host("host2")
 	for _, m := range []struct {
 		name, check string
-		on          *lab.Host
+		on          labtest.Runner
 		command     string
 		complaint   string
 	}{
@@ -40,6 +40,10 @@ func TestArticle(t *testing.T) {
 			"docker exec blue2 sh -c 'echo tenant red >/www/index.html'", `heard "tenant red", not "tenant blue"`},
 		{"a red container at the address that only blue had", "out of red's reach", host2,
 			"docker run -d --net=none --name red4 busybox sleep 1000 && overlane attach red4 --subnet red/web --ip 172.17.42.20", "red1 reaches 172.17.42.20"},
+		{"a router that does not translate", "double NAT", l.Machine("router"),
+			"nft flush ruleset", `not "you are 198.51.100.1"`},
+		{"a tenant that is allowed to reach its host", "do not reach the host", host1,
+			"echo '{kind: InternetGateway, name: red, spec: {snat: true, allow: [192.168.5.2/32]}}' | overlane apply -f - && sleep 1", "red1 reaches its host"},
 		{"a MAC that is not the container's", "ARP tables", host2,
 			"pid=$(docker inspect -f '{{.State.Pid}}' blue3) && nsenter -t $pid -n ip link set eth0 address 02:00:00:00:00:99", "has not 172.17.42.10 at 02:00:00:00:00:99"},
 		{"a container that is gone", "reach each other", host1,

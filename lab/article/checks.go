@@ -18,7 +18,7 @@ type article struct{ *lab.Lab }
 
 // in runs a command in a container.
 func (a article) in(ctx context.Context, e *Evidence, container string, argv ...string) (string, error) {
-	return e.run(ctx, a.hostOf(container), append([]string{"docker", "exec", container}, argv...)...)
+	return e.run(ctx, a.hostOf(container).Machine, append([]string{"docker", "exec", container}, argv...)...)
 }
 
 func (a article) hostOf(container string) *lab.Host {
@@ -135,7 +135,7 @@ func (a article) captureOne(ctx context.Context, c capture) (*Evidence, error) {
 	}()
 	seen := new(Evidence)
 	argv := append([]string{"overlane", "capture", "--endpoint", c.tenant + "/web/" + c.tenant + "3", "--count", "1", "--timeout", "15s"}, c.flags...)
-	out, err := seen.run(ctx, a.hostOf(c.tenant+"1"), argv...)
+	out, err := seen.run(ctx, a.hostOf(c.tenant+"1").Machine, argv...)
 	stop()
 	<-done
 	if err == nil && strings.TrimSpace(out) == "" {
@@ -208,12 +208,12 @@ func (a article) ready(ctx context.Context, e *Evidence) error {
 			return err
 		}
 		if len(waiting) == 0 {
-			_, err := e.run(ctx, server, "overlane", "status")
+			_, err := e.run(ctx, server.Machine, "overlane", "status")
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			_, _ = e.run(context.WithoutCancel(ctx), server, "overlane", "status")
+			_, _ = e.run(context.WithoutCancel(ctx), server.Machine, "overlane", "status")
 			return fmt.Errorf("not ready: %s", strings.Join(waiting, ", "))
 		case <-time.After(200 * time.Millisecond):
 		}

@@ -1,0 +1,185 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/offload"
+)
+
+// NIC is how an interface of the host was before it was given to a switch.
+type NIC struct {
+	ARP      bool              `json:"arp"`
+	Sysctl   map[string]string `json:"sysctl"`   // by path below /proc/sys/net
+	Offloads map[string]bool   `json:"offloads"` // of those that it has
+}
+
+// nicSysctl are the settings that [SeizeNIC] changes, by path below /proc/sys/net.
+func nicSysctl(name string) []string {
+	return []string{"ipv6/conf/" + name + "/disable_ipv6", "ipv4/conf/" + name + "/rp_filter", "ipv4/conf/" + name + "/forwarding",
+		"ipv4/conf/" + name + "/drop_unicast_in_l2_multicast"}
+}
+
+// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are left out.
+var nicOffloads = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
+
+// FreeNIC tells why an interface cannot be given to a switch: the host uses it. [ErrNotFound] is one that is not there.
+func FreeNIC(name string) error {
+	l, err := nicByName(name)
+	if err != nil {
+		return err
+	}
+	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list addresses of %s: %w", name, err)
+	}
+	for _, a := range addresses {
+		if !a.IP.IsLinkLocalUnicast() || a.IP.To4() != nil {
+			return fmt.Errorf("%w: interface %s has the address %s of this host; take that away, or name another interface", ErrConflict, name, a.IPNet)
+		}
+	}
+	routes, err := list(func() ([]netlink.Route, error) { return netlink.RouteList(l, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("list routes by %s: %w", name, err)
+	}
+	for _, r := range routes {
+		return fmt.Errorf("%w: this host's route to %s leads by interface %s; take that away, or name another interface", ErrConflict, routeTo(r), name)
+	}
+	return nil
+}
+
+func routeTo(r netlink.Route) string {
+	if r.Dst == nil {
+		return "everywhere"
+	}
+	return r.Dst.String()
+}
+
+func nicByName(name string) (netlink.Link, error) {
+	l, err := netlink.LinkByName(name)
+	if notFound(err) {
+		return nil, fmt.Errorf("interface %s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	return l, nil
+}
+
+// ReadNIC gives what [SeizeNIC] will change.
+func ReadNIC(name string) (NIC, error) {
+	l, err := nicByName(name)
+	if err != nil {
+		return NIC{}, err
+	}
+	was := NIC{ARP: l.Attrs().RawFlags&unix.IFF_NOARP == 0, Sysctl: map[string]string{}, Offloads: map[string]bool{}}
+	for _, path := range nicSysctl(name) {
+		value, err := os.ReadFile("/proc/sys/net/" + path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return NIC{}, err
+		}
+		was.Sysctl[path] = strings.TrimSpace(string(value))
+	}
+	s, err := offload.Open()
+	if err != nil {
+		return NIC{}, err
+	}
+	defer s.Close()
+	for feature, f := range nicOffloads {
+		if on, err := s.Get(name, f); err == nil {
+			was.Offloads[feature] = on
+		}
+	}
+	return was, nil
+}
+
+// SeizeNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it changes nothing.
+func SeizeNIC(name string, kernelDatapath bool) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("keep the host out of %s: %w", name, err)
+	}
+	defer h.Close()
+	p := &plumbing{Request: Request{HostIf: name, ChecksumOffload: kernelDatapath}, host: h}
+	if p.outer, err = nicByName(name); err != nil {
+		return err
+	}
+	if err := p.deafen(); err != nil {
+		return fmt.Errorf("keep the host out of %s: %w", name, err)
+	}
+	if !kernelDatapath {
+		without := map[string]bool{"gro": false, "lro": false}
+		if p.outer.Type() == "veth" { // what is sent to a veth arrives with no checksum filled in
+			without["tx"] = false
+		}
+		if err := setOffloads(name, without); err != nil {
+			return err
+		}
+	}
+	return p.setUp(h, p.outer)
+}
+
+// ReleaseNIC makes an interface as it was. One that is gone is no error.
+func ReleaseNIC(name string, was NIC) error {
+	l, err := nicByName(name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	setARP := netlink.LinkSetARPOff
+	if was.ARP {
+		setARP = netlink.LinkSetARPOn
+	}
+	err = setARP(l)
+	filter := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+	if gone := netlink.QdiscDel(filter); gone != nil && !errors.Is(gone, unix.EINVAL) && !errors.Is(gone, unix.ENOENT) {
+		err = errors.Join(err, gone)
+	}
+	for path, value := range was.Sysctl {
+		err = errors.Join(err, os.WriteFile("/proc/sys/net/"+path, []byte(value), 0))
+	}
+	if err = errors.Join(err, setOffloads(name, was.Offloads)); err != nil {
+		return fmt.Errorf("give interface %s back to the host: %w", name, err)
+	}
+	return nil
+}
+
+// setOffloads lets pass what the interface cannot change, but for checksums.
+func setOffloads(name string, want map[string]bool) error {
+	s, err := offload.Open()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for feature, on := range want {
+		has, err := s.Get(name, nicOffloads[feature])
+		if err != nil || has == on {
+			continue
+		}
+		if err := s.Set(name, nicOffloads[feature], on); err != nil && feature == "tx" {
+			return err
+		}
+	}
+	return nil
+}
+
+// HasLink tells whether an interface is up and its cable is plugged in.
+func HasLink(name string) (bool, error) {
+	l, err := nicByName(name)
+	if err != nil {
+		return false, err
+	}
+	return l.Attrs().Flags&net.FlagUp != 0 && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0, nil
+}

@@ -1,0 +1,109 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// counters are packets of an interface since it is there.
+type counters struct{ in, out uint64 }
+
+// read reads what the kernel has counted on the passage's NIC, whoever forwards.
+func (p passage) read() (c counters, err error) {
+	data, err := os.ReadFile(p.Root() + "/proc/1/net/dev")
+	if err != nil {
+		return c, err
+	}
+	return parseCounters(string(data), p.nic)
+}
+
+// parseCounters reads a line of /proc/net/dev: name, then bytes, packets and six more that came in, and as many that went out.
+func parseCounters(text, nic string) (c counters, err error) {
+	for line := range strings.Lines(text) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != nic {
+			continue
+		}
+		var other [7]uint64
+		_, err := fmt.Sscan(rest, &other[0], &c.in, &other[1], &other[2], &other[3], &other[4], &other[5], &other[6], new(uint64), &c.out)
+		return c, err
+	}
+	return c, fmt.Errorf("there is no interface %s", nic)
+}
+
+// watchTime is how long counters are watched, in which a probe sends tens of packets.
+const watchTime = 300 * time.Millisecond
+
+// carriers are the passages by which the requests of the one probe that runs come in and go out. Its answers may take others.
+func (p path) carriers(ctx context.Context) (in, out passage, err error) {
+	before := make([]counters, len(p.passages))
+	for i, passage := range p.passages {
+		if before[i], err = passage.read(); err != nil {
+			return in, out, fmt.Errorf("%s: %w", passage.Name, err)
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return in, out, ctx.Err()
+	case <-time.After(watchTime):
+	}
+	var most counters
+	for i, passage := range p.passages {
+		now, err := passage.read()
+		if err != nil {
+			return in, out, fmt.Errorf("%s: %w", passage.Name, err)
+		}
+		if n := now.in - before[i].in; n > most.in {
+			most.in, in = n, passage
+		}
+		if n := now.out - before[i].out; n > most.out {
+			most.out, out = n, passage
+		}
+	}
+	if least := uint64(watchTime/probeEvery) / 2; most.in < least || most.out < least {
+		return in, out, errors.New("the probe comes back, and no gateway or edge counts it")
+	}
+	return in, out, nil
+}
+
+// portTries bounds the search for a port: with two passages, each try is as good as a coin.
+const portTries = 16
+
+// aim proves that both directions work, and finds the passage of the outbound probe, and a port by which the inbound one takes it, too. Open
+// vSwitch chooses by UDP's addresses alone, so only the router can be made to choose otherwise.
+func (p path) aim(ctx context.Context, in, out *direction) (struck passage, err error) {
+	if err := p.try(ctx, out, func(_, carrier passage) { struck = carrier }); err != nil || in == nil {
+		return struck, err
+	}
+	for range portTries {
+		var came passage
+		if err := p.try(ctx, in, func(carrier, _ passage) { came = carrier }); err != nil || came == struck {
+			return struck, err
+		}
+		in.port++
+	}
+	return struck, fmt.Errorf("of %d inbound probes none takes %s, by which outbound ones go", portTries, struck.Name)
+}
+
+// try runs the probe of a direction for a moment, and tells of its carriers if the path has passages.
+func (p path) try(ctx context.Context, d *direction, carriers func(in, out passage)) error {
+	trial := *d
+	trial.record = newRecord(0)
+	if err := trial.startProbe(ctx); err != nil {
+		return err
+	}
+	err := trial.works(ctx)
+	if err == nil && len(p.passages) == 0 {
+		carriers(passage{}, passage{})
+	} else if err == nil {
+		var in, out passage
+		if in, out, err = p.carriers(ctx); err == nil {
+			carriers(in, out)
+		}
+	}
+	return errors.Join(err, trial.stop())
+}

@@ -1,0 +1,85 @@
+package drill_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlane/overlane/examples"
+	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/drill"
+	"github.com/overlane/overlane/lab/labtest"
+)
+
+func up(t *testing.T) *lab.Lab {
+	t.Helper()
+	f, err := drill.File(examples.Files, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return labtest.UpFile(t, f)
+}
+
+// overlaneDrill runs the command on a lab, and fails the test if it does not exit as it should.
+func overlaneDrill(t *testing.T, l *lab.Lab, works bool, args ...string) (results []drill.Result) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, labtest.Binary(t), append([]string{"drill", "--lab", l.File.Name, "--json", "--for", "3s"}, args...)...)
+	var out, problems strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); (err == nil) != works || err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatalf("drill %v: %v\n%s%s", args, err, &out, &problems)
+	}
+	if err := json.Unmarshal([]byte(out.String()), &results); err != nil {
+		t.Fatalf("drill %v --json: %v\n%s", args, err, &out)
+	}
+	return results
+}
+
+// lostNothing wants every probe back, and every connection kept, in all phases.
+func lostNothing(t *testing.T, results []drill.Result) {
+	t.Helper()
+	for _, r := range results {
+		for _, p := range r.Phases {
+			t.Logf("%s, %s, %s: %+v", r.Drill, r.Design, p.What, p.Both())
+			if both := p.Both(); both.Lost > 0 || both.Duplicates > 0 || both.Kept < both.Connections {
+				t.Errorf("%s, %s: something was lost", r.Drill, p.What)
+			}
+		}
+	}
+}
+
+// Without agent or server the network goes on as it is: no packet and no connection is lost, neither when they end nor when they come back.
+func TestControlIsLost(t *testing.T) {
+	t.Parallel()
+	l := up(t)
+	for _, kind := range []string{"agent", "server"} {
+		t.Run(kind, func(t *testing.T) {
+			results := overlaneDrill(t, l, true, kind, "--design", "snat")
+			if len(results) != 1 || len(results[0].Phases) != 3 {
+				t.Fatalf("results are %+v", results)
+			}
+			lostNothing(t, results)
+		})
+	}
+	t.Run("a loss is seen", func(t *testing.T) {
+		both := overlaneDrill(t, l, true, "ovs", "--design", "snat")[0].Phases[1].Both()
+		if both.Lost == 0 || both.GapMS == 0 || both.StallMS < both.GapMS {
+			t.Errorf("Open vSwitch restarted, and what was lost is %+v", both)
+		}
+	})
+	t.Run("a way that does not work is told of", func(t *testing.T) {
+		if err := l.SetLink("server", false); err != nil {
+			t.Fatal(err)
+		}
+		r := overlaneDrill(t, l, false, "agent", "--design", "snat")
+		if len(r) != 1 || len(r[0].Phases) > 0 || !strings.Contains(r[0].NotWorking, "nothing comes back from 198.51.100.20") {
+			t.Errorf("results are %+v", r)
+		}
+	})
+}

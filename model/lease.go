@@ -1,0 +1,187 @@
+package model
+
+import (
+	"iter"
+	"maps"
+	"slices"
+)
+
+// A port block is leased to the endpoints of a VPC on a host, from the first that is plugged in there to the last one, as long as the VPC's gateway translates
+// in the central design. It comes and goes with the requests that change that, unasked. Where a pool has no more, endpoints go without until one is released, so
+// that none is kept from being plugged in.
+
+// leases tells whether the gateway's VPC is to have port blocks. One without a pool was put when there were none.
+func (s *InternetGatewaySpec) leases() bool {
+	return s.Design == Central && s.SNAT && s.Pool != "" && sized(s.PortsPerHost)
+}
+
+// leasesLike tells whether two gateways lease the same blocks; nil leases none.
+func (s *InternetGatewaySpec) leasesLike(t *InternetGatewaySpec) bool {
+	if s == nil || t == nil || !s.leases() || !t.leases() {
+		return (s == nil || !s.leases()) == (t == nil || !t.leases())
+	}
+	return s.Pool == t.Pool && s.PortsPerHost == t.PortsPerHost
+}
+
+// await notes whether a VPC on a host waits for a port block, which it has or has not.
+func (d *draft) await(vpc, host string, has bool) {
+	gateway := d.InternetGateway(vpc)
+	if gateway == nil || !gateway.leases() {
+		return
+	}
+	at := wanting{gateway.Pool, gateway.PortsPerHost, vpc + "/" + host}
+	if !has && d.plugs(host, vpc) {
+		d.waiting.put(d.edit, at, struct{}{})
+	} else {
+		d.waiting.remove(d.edit, at)
+	}
+}
+
+// awaitOn is await for who comes to a host, or leaves it.
+func (d *draft) awaitOn(endpoint, host string) {
+	if d.pools.len() == 0 {
+		return
+	}
+	if vpc := vpcOf(endpoint); d.InternetGateway(vpc) != nil {
+		d.await(vpc, host, d.PortBlock(vpc+"/"+host) != nil)
+	}
+}
+
+// waitingOf goes over the VPC's hosts that wait for a port block, by name.
+func (s *State) waitingOf(vpc string, gateway *InternetGatewaySpec) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for at := range s.waiting.from(wanting{gateway.Pool, gateway.PortsPerHost, vpc + "/"}) {
+			if at.pool != gateway.Pool || at.size != gateway.PortsPerHost || vpcOf(at.block) != vpc || !yield(hostOf(at.block)) {
+				return
+			}
+		}
+	}
+}
+
+// reclaimBlocks takes out of the draft what is not leased any more, or not like that, before public IPs are given addresses.
+func reclaimBlocks(a *admission, _ []*put) {
+	if a.draft.blocks.len() == 0 && a.draft.waiting.len() == 0 {
+		return
+	}
+	a.lessors, a.leased = map[string]bool{}, map[string]bool{}
+	for _, p := range slices.Concat(a.puts...) {
+		if p.action() != None {
+			a.reclaim(p.before, p.after)
+		}
+	}
+	for _, o := range a.deletes {
+		a.reclaim(o, nil)
+	}
+}
+
+// reclaim takes the blocks that end with a change, and notes the pools that may have one to give.
+func (a *admission) reclaim(before, after *Object) {
+	o := after
+	if o == nil {
+		o = before
+	}
+	switch o.Spec.(type) {
+	case *EndpointSpec:
+		a.reclaimOn(o.Name, hostIn(before), hostIn(after))
+	case *InternetGatewaySpec:
+		a.reclaimOf(o.Name, gatewayIn(before), gatewayIn(after))
+	case *PublicPoolSpec:
+		a.lessors[o.Name] = true
+	case *PublicIPSpec:
+		if before != nil {
+			a.lessors[before.Spec.(*PublicIPSpec).Pool] = true
+		}
+	}
+}
+
+func hostIn(endpoint *Object) string {
+	if endpoint == nil {
+		return ""
+	}
+	return endpoint.Spec.(*EndpointSpec).Host
+}
+
+func gatewayIn(o *Object) *InternetGatewaySpec {
+	if o == nil {
+		return nil
+	}
+	return o.Spec.(*InternetGatewaySpec)
+}
+
+// reclaimOn takes the block of a host that an endpoint has left, if it was the VPC's last one.
+func (a *admission) reclaimOn(endpoint, was, now string) {
+	vpc := vpcOf(endpoint)
+	gateway := a.draft.InternetGateway(vpc)
+	if was == now || gateway == nil || !gateway.leases() {
+		return
+	}
+	a.lessors[gateway.Pool] = true
+	if was != "" && !a.draft.plugs(was, vpc) {
+		a.reclaimBlock(vpc + "/" + was)
+	}
+}
+
+// reclaimOf takes the blocks of a VPC whose gateway leases others now, or none.
+func (a *admission) reclaimOf(vpc string, was, now *InternetGatewaySpec) {
+	if was.leasesLike(now) {
+		return
+	}
+	if now != nil {
+		a.lessors[now.Pool] = true
+	}
+	for _, o := range slices.Collect(a.draft.Under("PortBlock", vpc)) {
+		a.reclaimBlock(o.Name)
+	}
+}
+
+func (a *admission) reclaimBlock(name string) {
+	if spec := a.draft.PortBlock(name); spec != nil {
+		a.lessors[spec.Pool] = true
+		a.leased[name] = true
+		a.draft.remove(Key{"PortBlock", name})
+	}
+}
+
+// lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when every put is in the draft, and adds the
+// blocks that come or change to the puts.
+func (a *admission) lease(puts [][]*put) [][]*put {
+	if len(a.lessors) == 0 {
+		return puts
+	}
+	for _, pool := range slices.Sorted(maps.Keys(a.lessors)) {
+		for size := MaxPortsPerHost; size >= MinPortsPerHost; size /= 2 {
+			a.leaseOf(pool, size)
+		}
+	}
+	k := kindIndex("PortBlock")
+	for _, name := range slices.Sorted(maps.Keys(a.leased)) {
+		before, after := a.stored.Get(Key{"PortBlock", name}), a.draft.Get(Key{"PortBlock", name})
+		if after != nil {
+			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+		} else {
+			a.ended = append(a.ended, before)
+		}
+	}
+	return puts
+}
+
+// leaseOf gives blocks of one length until there are none, or nobody waits.
+func (a *admission) leaseOf(pool string, size int) {
+	d := a.draft
+	for {
+		at, _, ok := d.waiting.at(d.waiting.rank(wanting{pool, size, ""}))
+		if !ok || at.pool != pool || at.size != size {
+			return
+		}
+		spec, ok := d.freeBlock(pool, size)
+		if !ok {
+			return
+		}
+		o := &Object{Kind: "PortBlock", Name: at.block, Spec: spec}
+		if stored := a.stored.Get(o.Key()); stored != nil {
+			o.Revision = stored.Revision
+		}
+		a.leased[at.block] = true
+		d.put(o)
+	}
+}

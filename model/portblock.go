@@ -1,0 +1,121 @@
+package model
+
+import (
+	"fmt"
+	"iter"
+	"net/netip"
+	"strings"
+)
+
+// PortBlockSpec is ports of a public address, by which the endpoints of one VPC on one host are known to the world outside, in the central design. Its name is
+// VPC/HOST. Nobody puts or deletes one: see [admission.lease].
+type PortBlockSpec struct {
+	Pool    string     `json:"pool" doc:"PublicPool that the address is of."`
+	Address netip.Addr `json:"address" doc:"Public address, which blocks share with each other, and never with a public IP."`
+	First   uint16     `json:"first" doc:"First port, TCP and UDP alike: a multiple of how many there are."`
+	Last    uint16     `json:"last" doc:"Last port."`
+}
+
+var portBlockKind = Kind{
+	Name: "PortBlock", Plural: "portblocks", Short: "pb", Path: []string{"VPC", "HOST"},
+	Doc:       "Ports of a public address, which Overlane leases to the endpoints of a VPC on a host for SNAT in the central design.",
+	New:       func() Spec { return new(PortBlockSpec) },
+	NewStatus: func() any { return new(PortBlockStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"ADDRESS", column(func(s *PortBlockSpec) any { return s.Address })},
+		{"PORTS", column(func(s *PortBlockSpec) any { return fmt.Sprintf("%d-%d", s.First, s.Last) })},
+	},
+	Derived: true,
+	settle:  reclaimBlocks,
+}
+
+const notByUsers = "is leased by Overlane: nobody puts or deletes port blocks"
+
+// Check refuses whatever a user puts.
+func (s *PortBlockSpec) Check(name string) Problems {
+	f := about(Key{"PortBlock", name})
+	f.add("", nil, notByUsers, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
+	return f.problems
+}
+
+func (s *PortBlockSpec) size() int { return int(s.Last) - int(s.First) + 1 }
+
+func (s *PortBlockSpec) copy() Spec { c := *s; return &c }
+
+func (s *PortBlockSpec) complete(Spec) {}
+
+// hostOf is the host of a port block.
+func hostOf(block string) string {
+	_, host, _ := strings.Cut(block, "/")
+	return host
+}
+
+func (s *PortBlockSpec) enter(d *draft, o, before *Object) {
+	at := place{s.Pool, s.Address}
+	if _, carries := d.ports.get(at); !carries {
+		d.public.put(d.edit, at, "")
+		d.advance(Key{"PublicPool", s.Pool}.String(), s.Address, o.Revision)
+	}
+	d.blocks.put(d.edit, blockAt{at, s.First}, o.Name)
+	d.occupy(at, s, 1)
+	if before == nil || *before.Spec.(*PortBlockSpec) != *s {
+		d.advanceTo(Key{"PortBlock", s.Pool}.String(), cursor{s.Address, s.Last, o.Revision})
+	}
+	d.await(vpcOf(o.Name), hostOf(o.Name), true)
+}
+
+func (s *PortBlockSpec) leave(d *draft, o, after *Object) {
+	at := place{s.Pool, s.Address}
+	release(d, &d.blocks, blockAt{at, s.First}, o.Name)
+	d.occupy(at, s, -1)
+	if _, carries := d.ports.get(at); !carries {
+		release(d, &d.public, at, "")
+	}
+	if after == nil {
+		d.await(vpcOf(o.Name), hostOf(o.Name), false)
+	}
+}
+
+// blocksFrom goes over the port blocks of a pool on an address and above it, by address and port.
+func (s *State) blocksFrom(at place) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for key, name := range s.blocks.from(blockAt{place: at}) {
+			if key.in != at.in || !yield(s.Get(Key{"PortBlock", name})) {
+				return
+			}
+		}
+	}
+}
+
+// lesseeOf is the first port block on an address that has some.
+func (s *State) lesseeOf(at place) string {
+	_, name, _ := s.blocks.at(s.blocks.rank(blockAt{place: at}))
+	return name
+}
+
+// countLeased is the number of addresses of a pool with port blocks, in logarithmic time.
+func (s *State) countLeased(pool string) int {
+	return s.ports.rank(place{in: pool + "\x00"}) - s.ports.rank(place{in: pool})
+}
+
+// plugs tells whether a host has an endpoint of a VPC.
+func (s *State) plugs(host, vpc string) bool {
+	for range s.EndpointsOnOf(host, vpc) {
+		return true
+	}
+	return false
+}
+
+// hostsWith goes over the hosts with endpoints of a VPC, by name.
+func (s *State) hostsWith(vpc string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rank := 0; ; {
+			at, _, ok := s.on.at(rank)
+			if !ok || s.plugs(at.host, vpc) && !yield(at.host) {
+				return
+			}
+			rank = s.on.rank(seat{host: at.host + "\x00"})
+		}
+	}
+}

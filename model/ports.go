@@ -1,0 +1,150 @@
+package model
+
+import (
+	"cmp"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Ports are leased in blocks whose length is a power of two, and that begin at a multiple of it, none below firstPort.
+const (
+	firstPort = 1024
+	lastPort  = 65535
+
+	MinPortsPerHost     = 64
+	MaxPortsPerHost     = 32768
+	DefaultPortsPerHost = 1024
+)
+
+// ports is how many blocks have each 64 ports of an address: one at most, but while a state is on its way to the next one.
+type ports [(lastPort + 1) / MinPortsPerHost]uint8
+
+// blockAt is where a port block begins.
+type blockAt struct {
+	place
+	first uint16
+}
+
+// roomAt is an address with port blocks, by the length of the longest that it has room for besides.
+type roomAt struct {
+	in      string // PublicPool
+	size    int
+	address netip.Addr
+}
+
+// wanting is a VPC on a host that is to have a port block and has none.
+type wanting struct {
+	pool  string
+	size  int
+	block string // VPC/HOST
+}
+
+func (b blockAt) compare(c blockAt) int {
+	return cmp.Or(b.place.compare(c.place), cmp.Compare(b.first, c.first))
+}
+
+func (r roomAt) compare(s roomAt) int {
+	return cmp.Or(strings.Compare(r.in, s.in), cmp.Compare(r.size, s.size), r.address.Compare(s.address))
+}
+
+func (w wanting) compare(x wanting) int {
+	return cmp.Or(strings.Compare(w.pool, x.pool), cmp.Compare(w.size, x.size), strings.Compare(w.block, x.block))
+}
+
+// sized tells whether a block may be that long.
+func sized(n int) bool {
+	return n >= MinPortsPerHost && n <= MaxPortsPerHost && bits.OnesCount(uint(n)) == 1
+}
+
+// free is the first port of the first free block of that length at from or above; 0 if there is none.
+func (p *ports) free(size, from int) uint16 {
+	for first := (max(from, firstPort) + size - 1) / size * size; first+size-1 <= lastPort; first += size {
+		if slices.Max(p[first/MinPortsPerHost:(first+size)/MinPortsPerHost]) == 0 {
+			return uint16(first)
+		}
+	}
+	return 0
+}
+
+// room is the length of the longest block that is free; 0 if there is none.
+func (p *ports) room() int {
+	for size := MaxPortsPerHost; size >= MinPortsPerHost; size /= 2 {
+		if p.free(size, 0) > 0 {
+			return size
+		}
+	}
+	return 0
+}
+
+// occupy counts a block more (1) or less (-1) on an address.
+func (d *draft) occupy(at place, s *PortBlockSpec, n int) {
+	var now ports
+	if was, ok := d.ports.get(at); ok {
+		now = *was
+		d.room.remove(d.edit, roomAt{at.in, was.room(), at.address})
+	}
+	for i := int(s.First) / MinPortsPerHost; i <= int(s.Last)/MinPortsPerHost; i++ {
+		now[i] += uint8(n)
+	}
+	if slices.Max(now[:]) == 0 {
+		d.ports.remove(d.edit, at)
+		return
+	}
+	d.ports.put(d.edit, at, &now)
+	d.room.put(d.edit, roomAt{at.in, now.room(), at.address}, struct{}{})
+}
+
+// roomy is the first address of a pool at from or above that has port blocks, and room for one of that length.
+func (d *draft) roomy(pool string, size int, from netip.Addr) (best netip.Addr, ok bool) {
+	for room := size; room <= MaxPortsPerHost; room *= 2 {
+		at, _, found := d.room.at(d.room.rank(roomAt{pool, room, from}))
+		if found && at.in == pool && at.size == room && (!ok || at.address.Less(best)) {
+			best, ok = at.address, true
+		}
+	}
+	return best, ok
+}
+
+// freeBlock is the port block that comes next in a pool: the first free one after the last one that was given, beginning again at the start, on the addresses
+// that have blocks already, and else on another one. False: there is none.
+func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool) {
+	last, _ := d.cursors.get(Key{"PortBlock", pool}.String())
+	first := d.portsOf(pool, last.address).free(size, int(last.port)+1)
+	if _, carries := d.ports.get(place{pool, last.address}); carries && first > 0 {
+		return blockOf(pool, last.address, first, size), true
+	}
+	address, ok := d.roomy(pool, size, last.address.Next())
+	if !ok {
+		address, ok = d.roomy(pool, size, netip.Addr{})
+	}
+	if ok {
+		return blockOf(pool, address, d.portsOf(pool, address).free(size, 0), size), true
+	}
+	return d.freshBlock(pool, size, last.address, first)
+}
+
+// freshBlock is a port block on an address that has none: the one that had the last, so that few are used, and that from first on; or another one.
+func (d *draft) freshBlock(pool string, size int, last netip.Addr, first uint16) (*PortBlockSpec, bool) {
+	spec := d.PublicPool(pool)
+	if spec == nil {
+		return nil, false
+	}
+	if _, taken := d.public.get(place{pool, last}); !taken && last.IsValid() && spec.contains(last) {
+		return blockOf(pool, last, cmp.Or(first, new(ports).free(size, 0)), size), true
+	}
+	address, ok := d.nextPublic(pool, spec)
+	return blockOf(pool, address, new(ports).free(size, 0), size), ok
+}
+
+func blockOf(pool string, address netip.Addr, first uint16, size int) *PortBlockSpec {
+	return &PortBlockSpec{Pool: pool, Address: address, First: first, Last: first + uint16(size-1)}
+}
+
+func (s *State) portsOf(pool string, address netip.Addr) *ports {
+	if p, ok := s.ports.get(place{pool, address}); ok {
+		return p
+	}
+	return new(ports)
+}
