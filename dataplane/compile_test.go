@@ -73,7 +73,7 @@ func rewire(t *rapid.T, v *view.View, w dataplane.Wiring) []dataplane.Subject {
 	if _, ok := w.Ports[key]; ok {
 		delete(w.Ports, key)
 	} else {
-		w.Ports[key] = 10 + uint32(len(w.Ports))
+		w.Ports[key] = 10 + uint32(rapid.IntRange(0, len(w.Ports)).Draw(t, "port")) // which others may be behind
 	}
 	return []dataplane.Subject{{Address: key}, {Segment: key.VNI}}
 }
@@ -125,7 +125,7 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("segments") {
 		key := randomKey(t)
 		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: randomVPC(t), Subnet: fmt.Sprint("blue/s", key.VNI),
-			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"), DHCP: &model.DHCP{Dynamic: rapid.Bool().Draw(t, "dynamic")},
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
 	}
 	for range n("gateways") {

@@ -122,10 +122,16 @@ func newNetwork(t *testing.T, intent []byte) *network {
 func newHost(v view.View) *host {
 	h := &host{view: v, wiring: dataplane.Wiring{Tunnel: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
 	ports := map[uint32]string{tunnelPort: "tunnel"}
+	of := map[string]uint32{} // endpoint
 	for _, a := range v.Delta(0).Addresses {
-		if a.Host == v.Host {
-			port := uint32(10 + len(h.wiring.Ports))
-			h.wiring.Ports[a.AddressKey], ports[port] = port, a.Endpoint
+		if a.Host == v.Host && a.Via() == "" {
+			port := uint32(10 + len(of))
+			h.wiring.Ports[a.AddressKey], of[a.Endpoint], ports[port] = port, port, a.Endpoint
+		}
+	}
+	for _, a := range v.Addresses {
+		if a.Host == v.Host && a.Via() != "" {
+			h.wiring.Ports[a.AddressKey] = of[a.Via()]
 		}
 	}
 	h.wireOutside(ports)

@@ -157,6 +157,14 @@ func (p Public) Known() netip.Addr {
 	return p.Address
 }
 
+// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on another host.
+func (a Address) Via() string {
+	if a.Attachment == nil {
+		return ""
+	}
+	return a.Attachment.Via
+}
+
 // MAC is the next hop's own, whichever passage holds it.
 func (n NextHop) MAC() model.MAC { return model.NextHopMAC(n.Address.Addr()) }
 
