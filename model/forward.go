@@ -229,7 +229,7 @@ func portsAre(n int) string {
 
 // ForwardStatus is what follows for a forwarded port from what was measured of others; see [Summarise].
 type ForwardStatus struct {
-	State  PublicIPState `json:"state" doc:"Pending or Attached."`
+	State  PublicIPState `json:"state" doc:"Pending or Ready."`
 	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
 	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
 }
@@ -245,9 +245,9 @@ func summariseForward(s *State, name string, m Measured) *ForwardStatus {
 	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
 		status.Host = endpoint.Host
 	}
-	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
+	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), unled(s, vpcOf(name), gateway, status.Host, m), unanswered(spec.Endpoint, m))
 	if status.Reason == "" {
-		status.State, status.Reason = PublicAttached, unmeasured
+		status.State = PublicReady
 	}
 	return status
 }

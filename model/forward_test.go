@@ -20,7 +20,10 @@ func forwarding(r Request) Request {
 // What a forwarded port waits for is told in the order of a packet's way, and its address says what it is for.
 func TestForwardStatus(t *testing.T) {
 	const plugged = "{kind: Endpoint, name: v/s/e, spec: {host: h1}}"
-	ready := &HostStatus{Ready: true}
+	open := func(tunnels ...TunnelStatus) *HostStatus {
+		return &HostStatus{Ready: true, Passage: &PassageStatus{Open: true}, Tunnels: tunnels}
+	}
+	ready := open(TunnelStatus{Peer: "g1", Watched: TunnelUp}) // stands for both hosts
 	for _, c := range []struct {
 		put      []string
 		endpoint *EndpointStatus
@@ -31,11 +34,15 @@ func TestForwardStatus(t *testing.T) {
 		{put: []string{"{kind: Endpoint, name: v/s/e}"}, want: ForwardStatus{State: PublicPending, Reason: "Endpoint v/s/e is not plugged in"}},
 		{put: []string{plugged, "{kind: Host, name: g1, spec: {address: 192.0.2.2}}"},
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "gateway g1 has no outside"}},
-		{put: []string{plugged}, want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway is ready; Host g1 has not reported yet"}},
+		{put: []string{plugged}, want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 has not reported yet"}},
+		{put: []string{plugged}, gateway: &HostStatus{Ready: true, Passage: &PassageStatus{Reason: "203.0.113.1 does not answer"}},
+			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 is shut: 203.0.113.1 does not answer"}},
+		{put: []string{plugged}, gateway: open(TunnelStatus{Peer: "g1", Watched: TunnelDown}),
+			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 is not reached by Host h1"}},
 		{put: []string{plugged}, gateway: ready,
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "its host has not reported Endpoint v/s/e yet"}},
 		{put: []string{plugged}, gateway: ready, endpoint: &EndpointStatus{State: Ready},
-			want: ForwardStatus{State: PublicAttached, Host: "h1", Reason: "whether packets come through is not measured"}},
+			want: ForwardStatus{State: PublicReady, Host: "h1"}},
 	} {
 		state := stateOfYAML(t, append([]string{"{kind: Host, name: h1, spec: {address: 192.0.2.1}}",
 			"{kind: Host, name: g1, spec: {address: 192.0.2.2, roles: [gateway], outside: {interface: eth1, address: 198.51.100.2/24, router: 198.51.100.1}}}",

@@ -70,14 +70,12 @@ func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
 		status.Host = endpoint.Host
 		status.Form = form(s, spec, gateway, endpoint.Host)
 	}
-	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), s.natShort(spec), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
+	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), s.natShort(spec), unled(s, vpcOf(name), gateway, status.Host, m), unanswered(spec.Endpoint, m))
 	if status.Reason == "" {
-		status.State, status.Reason = PublicAttached, unmeasured
+		status.State = PublicReady
 	}
 	return status
 }
-
-const unmeasured = "whether packets come through is not measured"
 
 // reserved says what a public address without an endpoint is good for.
 func reserved(s *State, name string) string {
@@ -120,31 +118,51 @@ func (s *State) natShort(spec *PublicIPSpec) string {
 	return fmt.Sprintf("Host %s has all of its %s in %s taken; give it a larger natPrefix, or release one", host, count(sizeOf(prefix), "NAT address"), prefix)
 }
 
-// unled says why public traffic passes no host; empty if one of those that it may pass is ready.
-func unled(s *State, vpc string, gateway *InternetGatewaySpec, m Measured) string {
+// unled says why public traffic passes no host to the endpoint's; empty if one of those that it may pass is open, and each leg to it was measured.
+func unled(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
 	why := noWay(s, vpc, gateway)
 	for o := range s.Passages(vpc) {
-		status := m.Host(o.Name)
-		switch {
-		case status == nil:
-			why = "has not reported yet"
-		case status.Ready:
+		shut := shutFor(host, o.Name, m)
+		if shut == "" {
 			return ""
-		default:
-			why = "is not ready: " + status.Reason
 		}
-		why = fmt.Sprintf("no %s is ready; Host %s %s", gateway.Role(), o.Name, why)
+		why = fmt.Sprintf("no %s leads to it; Host %s %s", gateway.Role(), o.Name, shut)
 	}
 	return why
 }
 
-// unattached says why nothing is known to be in the switch for an endpoint; empty if something is.
-func unattached(endpoint string, m Measured) string {
+// shutFor says why no public traffic passes a host to another one; empty if it does. The router has answered the passage, and BFD finds the tunnel between the two hosts up.
+func shutFor(host, passage string, m Measured) string {
+	status := m.Host(passage)
+	switch {
+	case status == nil:
+		return "has not reported yet"
+	case !status.Ready:
+		return "is not ready: " + status.Reason
+	case status.Passage == nil:
+		return "has not reported on its upstream network yet"
+	case !status.Passage.Open:
+		return "is shut: " + status.Passage.Reason
+	case host == passage:
+		return ""
+	}
+	if from := m.Host(host); from != nil {
+		for _, t := range from.Tunnels {
+			if t.Peer == passage && t.Watched == TunnelUp {
+				return ""
+			}
+		}
+	}
+	return "is not reached by Host " + host
+}
+
+// unanswered says why the endpoint is not known to be there; empty if it is.
+func unanswered(endpoint string, m Measured) string {
 	status := m.Endpoint(Key{"Endpoint", endpoint})
 	switch {
 	case status == nil:
 		return "its host has not reported Endpoint " + endpoint + " yet"
-	case status.State == Attached || status.State == Ready:
+	case status.State == Ready:
 		return ""
 	}
 	return "Endpoint " + endpoint + " is " + string(status.State) + ": " + status.Reason

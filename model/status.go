@@ -126,12 +126,12 @@ type PublicIPState string
 const (
 	PublicReserved PublicIPState = "Reserved" // it names no endpoint
 	PublicPending  PublicIPState = "Pending"  // something that it needs is not there, or silent
-	PublicAttached PublicIPState = "Attached" // all that it needs is there; whether packets come through, nobody has measured
+	PublicReady    PublicIPState = "Ready"    // each leg of the way was measured: the endpoint has answered, and so has the router of a passage, and BFD finds the tunnel between the two up
 )
 
 // PublicIPStatus is what follows for a public address from what was measured of others; see [Summarise].
 type PublicIPStatus struct {
-	State  PublicIPState `json:"state" doc:"Reserved, Pending or Attached."`
+	State  PublicIPState `json:"state" doc:"Reserved, Pending or Ready."`
 	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
 	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
 	Form   string        `json:"form,omitempty" doc:"How packets reach the endpoint's host: natted via an address of it, unchanged, or by way of a gateway."`
