@@ -71,6 +71,7 @@ type Agent struct {
 	drift   model.Drift
 	guarded guarded
 	zones   zones
+	dynamic dynamic
 	passage passage
 	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
@@ -103,6 +104,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		reports:   reports{sent: map[model.Key]any{}},
 		tick:      time.Second,
 		zones:     newZones(c),
+		dynamic:   newDynamic(),
 		passage:   newPassage(c),
 
 		routerAnswers: make(chan model.MAC, 1),
@@ -265,7 +267,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.ensureUnderlay(ctx)
 	}
 	a.followGateways(ctx)
-	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts) > 0 {
+	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		a.guard(ctx, time.Now())
 	}
 	a.rewire()
@@ -311,6 +313,7 @@ func (a *Agent) hurryUp(ctx context.Context) {
 
 func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
+	a.endLeases(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
 	a.limitZones(ctx)

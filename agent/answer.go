@@ -45,25 +45,37 @@ func (a *Agent) tellPassing(p ovs.PacketIn) {
 	}
 }
 
-// answerDHCP leases the endpoint of the port its address. The switch has seen to it that the message is from the endpoint's own MAC.
-func (a *Agent) answerDHCP(p ovs.PacketIn) {
-	for key, port := range a.wiring.Ports {
-		address, ok := a.view.Addresses[key]
-		if port != p.InPort || !ok {
-			continue
-		}
-		s := a.view.Segments[key.VNI]
-		reply, asked, ok := answer.DHCP(p.Frame, answer.Lease{
-			MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP,
-		})
-		if !ok {
-			continue
-		}
-		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", asked, "answered", reply != nil)
-		if reply != nil {
-			a.sendBack(p, reply)
-		}
+// answerDHCP leases an endpoint its address. The switch has seen to it that the message is from the MAC of one that the port leads to.
+func (a *Agent) answerDHCP(ctx context.Context, p ovs.PacketIn) {
+	q, ok := answer.ReadDHCP(p.Frame)
+	if !ok {
 		return
+	}
+	if address, ok := a.macAt(p.InPort, q.MAC()); ok {
+		a.answerLease(ctx, p, q, address)
+	}
+}
+
+// answerLease also keeps the time of a dynamic endpoint's lease, and lets go of one whose client does; any other has its address for as long as intent says.
+func (a *Agent) answerLease(ctx context.Context, p ovs.PacketIn, q answer.Question, address view.Address) {
+	s := a.view.Segments[address.VNI]
+	lease := answer.Lease{MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP}
+	dynamic := address.Via() != "" && address.Ephemeral
+	if dynamic && a.attaching[address.Endpoint] { // it is being released
+		return
+	}
+	if dynamic && q.GivesUp(lease) {
+		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", q.Asked(), "released", true)
+		a.release(ctx, address)
+		return
+	}
+	reply, leased := q.Answer(lease)
+	a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", q.Asked(), "answered", reply != nil)
+	if reply != nil {
+		a.sendBack(p, reply)
+	}
+	if dynamic && leased {
+		a.leased(address, time.Now())
 	}
 }
 

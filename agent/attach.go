@@ -209,6 +209,9 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 }
 
 func describe(at model.Attachment) string {
+	if at.Via != "" {
+		return "the port of " + at.Via
+	}
 	if at.Container != "" {
 		return fmt.Sprintf("container %.12s (%s)", at.Container, at.Interface)
 	}

@@ -32,8 +32,8 @@ func (a *Agent) connect(ctx context.Context) {
 	a.guard(ctx, time.Now())
 }
 
-func (a *Agent) tryConnect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+func (a *Agent) tryConnect(run context.Context) error {
+	ctx, cancel := context.WithTimeout(run, connectTimeout)
 	defer cancel()
 	if a.db == nil {
 		db, err := ovs.Open(ctx, ovs.Config{Socket: filepath.Join(a.config.OVS, "db.sock"), Log: a.log})
@@ -52,7 +52,7 @@ func (a *Agent) tryConnect(ctx context.Context) error {
 		Log:    a.log,
 		PacketIn: func(p ovs.PacketIn) {
 			if !a.heardRouter(p) {
-				a.offer(func() { a.packetIn(p) })
+				a.offer(func() { a.packetIn(run, p) })
 			}
 		},
 	})

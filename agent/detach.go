@@ -55,6 +55,9 @@ func (a *Agent) detach(ctx context.Context, db *ovs.DB, address view.Address) er
 	if err := attach.Unplumb(ctx, port); err != nil {
 		return err
 	}
+	if err := a.releaseBehind(ctx, address.Endpoint); err != nil {
+		return err
+	}
 	if err := a.releaseNow(ctx, address.Endpoint, address.Ephemeral); err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type guarded struct {
 	dropped map[string]uint64 // in all
 	busy    bool              // somebody looks, or writes
 	looked  bool              // somebody has since the start
+	native  outside.Native    // that the last look was for
+	carried outside.Carried   // of it
 }
 
 // dropForged is the name of tunnel packets that the table drops, beside the reasons of the switch.
@@ -50,23 +52,42 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		want.Peers = append(want.Peers, peer.VTEP)
 	}
 	slices.SortFunc(want.Peers, netip.Addr.Compare)
-	if g.busy || reflect.DeepEqual(want, g.asked) && now.Before(g.due) {
+	native, ok := a.native()
+	if ok {
+		want.Native = a.guardOf(native)
+	}
+	if g.busy || reflect.DeepEqual(want, g.asked) && reflect.DeepEqual(native, g.native) && now.Before(g.due) {
 		return
 	}
-	g.busy, g.due, g.asked = true, now.Add(countEvery), want
-	look := hostLook{was: g.set, first: !g.looked, server: a.config.Server, way: outside.Way{Port: outsidePort, Range: a.config.NATRange, MAC: model.GatewayMAC}}
-	go func() {
+	g.busy, g.due, g.asked, g.native = true, now.Add(countEvery), copyOf(want), native
+	look := hostLook{was: g.set, first: !g.looked, server: a.config.Server, way: outside.Way{Port: outsidePort, Range: a.config.NATRange, MAC: model.GatewayMAC},
+		masquerades: a.masquerades(), native: native}
+	go func() { // which completes what was asked for
 		look.at(ctx, want)
 		a.do(ctx, func() { a.noteGuard(ctx, look) })
 	}()
 }
 
+// copyOf is one that nothing is added to.
+func copyOf(g firewall.Guard) firewall.Guard {
+	if g.Outside != nil {
+		o := *g.Outside
+		o.Reserved = slices.Clone(o.Reserved)
+		g.Outside = &o
+	}
+	if g.Native != nil {
+		n := *g.Native
+		g.Native = &n
+	}
+	return g
+}
+
 // unguardedWay refuses to translate without a table: endpoints would reach whatever the host does.
 func (a *Agent) unguardedWay() error {
-	if len(a.wiring.Translations) == 0 {
+	if len(a.wiring.Translations) == 0 && !a.isEdge() {
 		return nil
 	}
-	return errors.New("the agent's configuration says noFirewall; take that out, or turn SNAT off")
+	return errors.New("the agent's configuration says noFirewall; take that out, or turn SNAT off and let no public traffic pass")
 }
 
 // hostLook is what was found of the host's own part, and done about it.
@@ -75,32 +96,37 @@ type hostLook struct {
 	first  bool
 	server string
 	way    outside.Way
+	native outside.Native
 
-	set      firewall.Guard // what the table has now
-	dropped  map[string]uint64
-	counted  error // of reading how many
-	replaced bool  // the table is a new one
-	failed   error // of writing it
-	noWay    error // why the host is no way outside, or not all of it
+	masquerades bool // the way is for SNAT, too
+
+	carried   outside.Carried
+	uncarried error          // why not all public traffic is
+	set       firewall.Guard // what the table has now
+	dropped   map[string]uint64
+	counted   error // of reading how many
+	replaced  bool  // the table is a new one
+	failed    error // of writing it
+	noWay     error // why the host is no way outside, or not all of it
 }
 
 // at makes the host as wanted. The table is there before the switch sends anything that it is to guard.
 func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
+	var unknown error
 	if want.Outside != nil {
+		unknown = l.reserve(want.Outside)
 		if l.noWay = l.prepare(want.Outside); l.noWay != nil && l.was.Outside == nil {
 			want.Outside = nil
 		} else if l.noWay != nil { // what works stays as it was
 			want.Outside.Exits, want.Outside.Closed = l.was.Outside.Exits, l.was.Outside.Closed
 		}
 	}
+	l.noWay = errors.Join(l.noWay, unknown)
+	if want.Native != nil {
+		l.carry(&want)
+	}
 	l.table(want)
-	if want.Outside != nil && l.failed == nil {
-		_, err := outside.LetDocker(ctx, l.way, want.Outside.Exits)
-		l.noWay = errors.Join(l.noWay, err)
-	}
-	if want.Outside == nil && (l.first || l.was.Outside != nil) {
-		l.noWay = errors.Join(l.noWay, outside.Remove(ctx, l.way))
-	}
+	l.letPass(ctx, want)
 }
 
 // prepare has the kernel route and forward, and completes what the table is to be.
@@ -111,23 +137,31 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 	if _, err := outside.Ensure(l.way); err != nil {
 		return err
 	}
+	if l.masquerades {
+		return l.open(o)
+	}
+	return nil
+}
+
+// reserve adds to what endpoints are not to reach. Where a server's name leads nowhere just now, the way goes on without it: who gets that far is asked for a certificate.
+func (l *hostLook) reserve(o *firewall.Outside) error {
+	servers, err := addressesOf(l.server)
+	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
+	slices.SortFunc(o.Reserved, netip.Addr.Compare)
+	o.Reserved = slices.Compact(o.Reserved)
+	return err
+}
+
+// open finds the interfaces that lead outside.
+func (l *hostLook) open(o *firewall.Outside) (err error) {
 	if o.Exits, err = outside.Exits(); err != nil {
 		return err
 	}
 	if len(o.Exits) == 0 {
 		return errors.New("this host has no default route, and so no way to the outside itself")
 	}
-	if o.Closed, err = outside.OpenForwarding(o.Exits); err != nil {
-		return err
-	}
-	servers, err := addressesOf(l.server)
-	if err != nil {
-		return err
-	}
-	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
-	slices.SortFunc(o.Reserved, netip.Addr.Compare)
-	o.Reserved = slices.Compact(o.Reserved)
-	return nil
+	o.Closed, err = outside.OpenForwarding(o.Exits)
+	return err
 }
 
 // azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
@@ -198,7 +232,14 @@ func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
 		g.before = g.dropped
 	}
 	a.note(inFirewall, l.failed)
+	if errors.Join(l.failed, l.noWay, l.uncarried) != nil {
+		g.due = time.Now().Add(retryAfter)
+	}
 	a.note(inOutside, l.noWay)
+	a.note(inNative, l.uncarried)
+	if l.carried.Underlay != "" || l.set.Native == nil {
+		g.carried = l.carried
+	}
 	a.openWay(ctx)
 }
 
@@ -212,6 +253,7 @@ func (a *Agent) openWay(ctx context.Context) {
 		a.wiring.Outside = port
 		a.wantResync("way outside")
 	}
+	a.openNative()
 }
 
 // unguard takes away what an agent with another configuration has left.

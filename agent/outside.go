@@ -27,10 +27,10 @@ func (a *Agent) followGateways(ctx context.Context) {
 
 // ownPorts are those on the bridge that are no endpoint's.
 func (a *Agent) ownPorts() []ovs.BridgePort {
-	return slices.Concat(a.outsidePorts(), a.watchedPorts(), a.externalPorts())
+	return slices.Concat(a.outsidePorts(), a.nativePorts(), a.watchedPorts(), a.externalPorts())
 }
 
-// outsidePorts are on the bridge while a VPC of this host is translated, or was when last heard of.
+// outsidePorts are on the bridge while a VPC of this host is translated or has public traffic that comes by the host's kernel, or was when last heard of.
 func (a *Agent) outsidePorts() []ovs.BridgePort {
 	mtu := a.outsideMTU()
 	if mtu == 0 && (a.complete || len(a.zones.Number) == 0) {
@@ -41,13 +41,27 @@ func (a *Agent) outsidePorts() []ovs.BridgePort {
 
 // outsideMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if there are none.
 func (a *Agent) outsideMTU() int {
+	public := map[model.VNI]bool{}
+	for _, p := range a.view.Publics {
+		public[p.VPC] = public[p.VPC] || a.hosts(p)
+	}
 	least := 0
 	for _, s := range a.view.Segments {
-		if g, ok := a.view.Gateways[s.VPC]; ok && g.SNAT && (least == 0 || s.MTU < least) {
+		if (a.view.Gateways[s.VPC].SNAT || public[s.VPC]) && (least == 0 || s.MTU < least) {
 			least = s.MTU
 		}
 	}
 	return least
+}
+
+// masquerades tells whether a VPC leaves in this host's name.
+func (a *Agent) masquerades() bool {
+	for vpc := range a.wiring.Translations {
+		if a.view.Gateways[vpc].SNAT {
+			return true
+		}
+	}
+	return false
 }
 
 // way is the way out that the host's kernel is to be; nil if there is none.

@@ -148,7 +148,7 @@ func (a *Agent) askEndpoint(ctx context.Context, address view.Address, port uint
 }
 
 // packetIn takes what the switch hands to the agent; it runs on the loop.
-func (a *Agent) packetIn(p ovs.PacketIn) {
+func (a *Agent) packetIn(ctx context.Context, p ovs.PacketIn) {
 	if len(p.Userdata) == 0 {
 		return
 	}
@@ -162,7 +162,9 @@ func (a *Agent) packetIn(p ovs.PacketIn) {
 	case dataplane.ForAgentPassing:
 		a.tellPassing(p)
 	case dataplane.ForAgentDHCP:
-		a.answerDHCP(p)
+		a.answerDHCP(ctx, p)
+	case dataplane.ForAgentUnknown:
+		a.welcome(ctx, p)
 	case dataplane.ForAgentQuoted:
 		a.leadQuoted(p)
 	}

@@ -126,7 +126,7 @@ func (a *Agent) reason() string {
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found free. With
 // nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
-	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(address.Endpoint)}
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
 	_, wired := a.wiring.Ports[address.AddressKey]
 	pulse := a.alive[address.Endpoint]
 	switch {

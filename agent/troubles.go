@@ -16,11 +16,12 @@ const (
 	inNIC      = "the interface on the upstream network is not the switch's"
 	inPassage  = "public traffic does not pass this host"
 	inOutside  = "endpoints do not reach the outside by this host"
+	inNative   = "public traffic does not all go over the underlay by this host"
 	inFirewall = "the host's own processes can send tunnel packets in its name"
 )
 
 // warnings are what a host reports beside its being ready; that it cannot report, it can say at home only.
-var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutside, inNIC, inPassage}
+var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutside, inNative, inNIC, inPassage}
 
 // note keeps what is wrong with something, or that nothing is. The log is told when that changes.
 func (a *Agent) note(in string, err error) {

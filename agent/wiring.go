@@ -36,6 +36,11 @@ func (a *Agent) rewire() {
 			ports[address.AddressKey] = portNumber(p)
 		}
 	}
+	for _, address := range own {
+		if f, ok := front(own, address); ok && ports[f.AddressKey] != 0 {
+			ports[address.AddressKey] = ports[f.AddressKey]
+		}
+	}
 	for key := range maps.Keys(a.wiring.Ports) {
 		if ports[key] != a.wiring.Ports[key] {
 			a.touchPort(key)
@@ -63,7 +68,8 @@ func (a *Agent) touchPort(key view.AddressKey) {
 }
 
 // tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, removes those of
-// endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them.
+// endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them, and those behind
+// them.
 // Before the first complete view it removes nothing.
 func (a *Agent) tidy(ctx context.Context) {
 	if a.db == nil || !a.db.Connected() || !a.complete {
@@ -92,8 +98,13 @@ func (a *Agent) tidy(ctx context.Context) {
 		}
 	}
 	for name, address := range own {
-		if !plugged[name] && !a.attaching[name] && address.Attachment != nil {
+		if plugged[name] || a.attaching[name] || address.Attachment == nil {
+			continue
+		}
+		if address.Via() == "" {
 			a.replug(ctx, address)
+		} else if _, ok := front(own, address); !ok {
+			a.release(ctx, address)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Lease is what an endpoint is to have, whether it asks or not: the store has given it the address already, so nothing is kept here.
+// Lease is what an endpoint is to have: the store has given it the address already, so nothing is kept here.
 type Lease struct {
 	MAC     model.MAC
 	Address netip.Prefix // with the length of its subnet
@@ -21,55 +21,87 @@ type Lease struct {
 	Options *model.DHCP  // nil: none
 }
 
-// Asked is what a DHCP message of a client wants, in words for the log (RFC 2131 section 3.1).
-type Asked string
+// Question is a message of a client to a DHCP server, in its Ethernet frame.
+type Question struct{ message *dhcpv4.DHCPv4 }
 
-// DHCP answers an Ethernet frame with a message for a DHCP server (RFC 2131 section 4.3). There is no reply to a message of another MAC, for another
-// server, by a relay, or that wants none; ok is false for what is no such message.
-//
-// Whatever the client asks for, it gets the endpoint's address or a refusal. A release changes nothing: the address is the endpoint's for as long
-// as intent says.
-func DHCP(frame []byte, l Lease) (reply []byte, asked Asked, ok bool) {
+// ReadDHCP reads such a message; ok is false for any other frame, a relay's, and one in the name of another MAC than the frame's sender.
+func ReadDHCP(frame []byte) (q Question, ok bool) {
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.DecodeOptions{NoCopy: true, Lazy: true})
 	udp, _ := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
 	if udp == nil || udp.DstPort != dhcpv4.ServerPort {
-		return nil, "", false
+		return q, false
 	}
-	q, err := dhcpv4.FromBytes(udp.Payload)
-	if err != nil || q.OpCode != dhcpv4.OpcodeBootRequest || string(q.ClientHWAddr) != string(l.MAC[:]) || !q.GatewayIPAddr.IsUnspecified() {
-		return nil, "", false
+	m, err := dhcpv4.FromBytes(udp.Payload)
+	if err != nil || m.OpCode != dhcpv4.OpcodeBootRequest || !m.GatewayIPAddr.IsUnspecified() {
+		return q, false
 	}
-	asked = Asked(q.MessageType().String())
+	eth, _ := p.Layer(layers.LayerTypeEthernet).(*layers.Ethernet)
+	return Question{m}, len(m.ClientHWAddr) == len(model.MAC{}) && string(m.ClientHWAddr) == string(eth.SrcMAC)
+}
+
+// MAC is the client's.
+func (q Question) MAC() model.MAC { return model.MAC(q.message.ClientHWAddr) }
+
+// Asked is what the message wants, in words for the log (RFC 2131 section 3.1).
+func (q Question) Asked() string { return q.message.MessageType().String() }
+
+// Seeks tells whether the client has no lease of a server at that address, and asks for one there.
+func (q Question) Seeks(server netip.Addr) bool {
+	kind := q.message.MessageType()
+	return kind == dhcpv4.MessageTypeDiscover || kind == dhcpv4.MessageTypeRequest && !q.forAnother(server)
+}
+
+// GivesUp tells whether the client does not want its lease any more, or has found that somebody else uses the address.
+func (q Question) GivesUp(l Lease) bool {
+	if q.forAnother(l.Gateway) {
+		return false
+	}
+	address := l.Address.Addr().AsSlice()
+	switch q.message.MessageType() {
+	case dhcpv4.MessageTypeRelease:
+		return q.message.ClientIPAddr.Equal(address)
+	case dhcpv4.MessageTypeDecline:
+		return q.message.RequestedIPAddress().Equal(address)
+	}
+	return false
+}
+
+func (q Question) forAnother(server netip.Addr) bool {
+	named := q.message.ServerIdentifier()
+	return named != nil && !named.Equal(server.AsSlice())
+}
+
+// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or goes on having it. There is no reply to a message of another MAC, for
+// another server, or that wants none. Whatever the client asks for, it gets the endpoint's address or a refusal.
+func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 	kind := l.judge(q)
-	if kind == dhcpv4.MessageTypeNone {
-		return nil, asked, true
+	if kind == dhcpv4.MessageTypeNone || q.MAC() != l.MAC {
+		return nil, false
 	}
-	a, err := dhcpv4.NewReplyFromRequest(q, dhcpv4.WithMessageType(kind), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(l.Gateway.AsSlice())))
+	a, err := dhcpv4.NewReplyFromRequest(q.message, dhcpv4.WithMessageType(kind), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(l.Gateway.AsSlice())))
 	if err != nil {
-		return nil, asked, true
+		return nil, false
 	}
 	if kind != dhcpv4.MessageTypeNak {
-		l.fill(a, q)
+		l.fill(a, q.message)
 	}
-	return l.packet(a, q), asked, true
+	return l.packet(a, q.message), kind == dhcpv4.MessageTypeAck && q.message.MessageType() == dhcpv4.MessageTypeRequest
 }
 
 // judge says which answer a message gets; none is MessageTypeNone.
-func (l Lease) judge(q *dhcpv4.DHCPv4) dhcpv4.MessageType {
-	server := q.ServerIdentifier()
-	forAnother := server != nil && !server.Equal(l.Gateway.AsSlice())
-	switch q.MessageType() {
+func (l Lease) judge(q Question) dhcpv4.MessageType {
+	switch q.message.MessageType() {
 	case dhcpv4.MessageTypeDiscover:
 		return dhcpv4.MessageTypeOffer
 	case dhcpv4.MessageTypeInform:
 		return dhcpv4.MessageTypeAck
 	case dhcpv4.MessageTypeRequest:
-		wanted := q.RequestedIPAddress() // selecting, or after a reboot
+		wanted := q.message.RequestedIPAddress() // selecting, or after a reboot
 		if wanted == nil {
-			wanted = q.ClientIPAddr // renewing or rebinding
+			wanted = q.message.ClientIPAddr // renewing or rebinding
 		}
 		switch {
-		case forAnother:
+		case q.forAnother(l.Gateway):
 			return dhcpv4.MessageTypeNone
 		case wanted.Equal(l.Address.Addr().AsSlice()):
 			return dhcpv4.MessageTypeAck
@@ -124,12 +156,12 @@ func (l Lease) routes() []*dhcpv4.Route {
 	return routes
 }
 
-// packet sends the answer to where the client can hear it (RFC 2131 section 4.1): everybody on the link is this one endpoint.
+// packet sends the answer to where the client can hear it (RFC 2131 section 4.1), which is its MAC even if its IP hears broadcasts only: others may share the port.
 func (l Lease) packet(a, q *dhcpv4.DHCPv4) []byte {
 	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: q.ClientHWAddr, EthernetType: layers.EthernetTypeIPv4}
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: l.Gateway.AsSlice(), DstIP: l.Address.Addr().AsSlice()}
 	if nak := a.MessageType() == dhcpv4.MessageTypeNak; nak || q.IsBroadcast() && q.ClientIPAddr.IsUnspecified() {
-		eth.DstMAC, ip.DstIP = layers.EthernetBroadcast, net.IPv4bcast
+		ip.DstIP = net.IPv4bcast
 	}
 	udp := &layers.UDP{SrcPort: dhcpv4.ServerPort, DstPort: dhcpv4.ClientPort}
 	out := gopacket.NewSerializeBuffer()

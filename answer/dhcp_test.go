@@ -55,33 +55,61 @@ func TestDHCP(t *testing.T) {
 		sent []byte
 		want string
 	}{
-		{"discover", question(t, dhcpv4.MessageTypeDiscover), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2"},
-		{"discover, wants another", question(t, dhcpv4.MessageTypeDiscover, wanting("10.0.1.9")), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2"},
-		{"discover, hears broadcasts only", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)), "DISCOVER: OFFER to ff:ff:ff:ff:ff:ff 255.255.255.255 gives 10.0.1.2"},
-		{"request, selecting", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2"},
+		{"discover", question(t, dhcpv4.MessageTypeDiscover), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"discover, wants another", question(t, dhcpv4.MessageTypeDiscover, wanting("10.0.1.9")), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"discover, hears broadcasts only", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)), "DISCOVER: OFFER to 02:4f:0a:00:01:02 255.255.255.255 gives 10.0.1.2, seeks"},
+		{"request, selecting", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
 		{"request, selecting another server", question(t, dhcpv4.MessageTypeRequest, other, wanting("10.0.1.2")), "REQUEST: none"},
-		{"request, selecting another address", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.9")), "REQUEST: NAK to ff:ff:ff:ff:ff:ff 255.255.255.255 gives 0.0.0.0"},
-		{"request, after a reboot", question(t, dhcpv4.MessageTypeRequest, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2"},
-		{"request, after a move", question(t, dhcpv4.MessageTypeRequest, wanting("192.168.0.4")), "REQUEST: NAK to ff:ff:ff:ff:ff:ff 255.255.255.255 gives 0.0.0.0"},
-		{"request, renewing", question(t, dhcpv4.MessageTypeRequest, renewing), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2"},
-		{"request, renewing another's", question(t, dhcpv4.MessageTypeRequest, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})), "REQUEST: NAK to ff:ff:ff:ff:ff:ff 255.255.255.255 gives 0.0.0.0"},
+		{"request, selecting another address", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.9")), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
+		{"request, after a reboot", question(t, dhcpv4.MessageTypeRequest, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"request, after a move", question(t, dhcpv4.MessageTypeRequest, wanting("192.168.0.4")), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
+		{"request, renewing", question(t, dhcpv4.MessageTypeRequest, renewing), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"request, renewing another's", question(t, dhcpv4.MessageTypeRequest, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
 		{"inform", question(t, dhcpv4.MessageTypeInform, renewing), "INFORM: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 0.0.0.0"},
-		{"release", question(t, dhcpv4.MessageTypeRelease, renewing), "RELEASE: none"},
-		{"decline", question(t, dhcpv4.MessageTypeDecline, wanting("10.0.1.2")), "DECLINE: none"},
+		{"release", question(t, dhcpv4.MessageTypeRelease, renewing), "RELEASE: none, gives up"},
+		{"release to another server", question(t, dhcpv4.MessageTypeRelease, renewing, other), "RELEASE: none"},
+		{"release of another's", question(t, dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})), "RELEASE: none"},
+		{"decline", question(t, dhcpv4.MessageTypeDecline, wanting("10.0.1.2")), "DECLINE: none, gives up"},
 		{"another MAC", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 9})), "ignored"},
 		{"a relay's", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithRelay(net.IP{10, 0, 1, 3})), "ignored"},
 		{"no DHCP", ask(t, []byte("hello")), "ignored"},
 		{"nothing", nil, "ignored"},
 	} {
-		reply, asked, ok := answer.DHCP(tt.sent, lease)
 		got := "ignored"
-		if ok {
-			got = fmt.Sprintf("%s: %s", asked, said(t, reply))
+		if q, ok := answer.ReadDHCP(tt.sent); ok {
+			reply, leased := q.Answer(lease)
+			got = fmt.Sprintf("%s: %s", q.Asked(), said(t, reply))
+			if want := strings.HasPrefix(tt.want, "REQUEST: ACK"); leased != want {
+				t.Errorf("%s: leased is %t", tt.name, leased)
+			}
+			got += seeks(q)
 		}
 		if got != tt.want {
 			t.Errorf("%s: %s; want %s", tt.name, got, tt.want)
 		}
 	}
+}
+
+// seeks is what else a question means to an endpoint that is made and ends with its lease.
+func seeks(q answer.Question) string {
+	switch {
+	case q.Seeks(gateway):
+		return ", seeks"
+	case q.GivesUp(lease):
+		return ", gives up"
+	}
+	return ""
+}
+
+// reply is the answer to what is a question of the lease's client.
+func reply(t *testing.T, sent []byte, l answer.Lease) []byte {
+	t.Helper()
+	q, ok := answer.ReadDHCP(sent)
+	if !ok {
+		t.Fatal("it is no question")
+	}
+	reply, _ := q.Answer(l)
+	return reply
 }
 
 func said(t *testing.T, reply []byte) string {
@@ -109,13 +137,11 @@ func message(t *testing.T, reply []byte) *dhcpv4.DHCPv4 {
 }
 
 func TestDHCPOptions(t *testing.T) {
-	reply, _, _ := answer.DHCP(question(t, dhcpv4.MessageTypeDiscover), lease)
-	with := optionsOf(message(t, reply))
+	with := optionsOf(message(t, reply(t, question(t, dhcpv4.MessageTypeDiscover), lease)))
 	bare := lease
 	bare.Options = nil
-	reply, _, _ = answer.DHCP(question(t, dhcpv4.MessageTypeDiscover), bare)
-	without := optionsOf(message(t, reply))
-	inform, _, _ := answer.DHCP(question(t, dhcpv4.MessageTypeInform, dhcpv4.WithClientIP(net.IP{10, 0, 1, 2})), lease)
+	without := optionsOf(message(t, reply(t, question(t, dhcpv4.MessageTypeDiscover), bare)))
+	inform := reply(t, question(t, dhcpv4.MessageTypeInform, dhcpv4.WithClientIP(net.IP{10, 0, 1, 2})), lease)
 	for what, pair := range map[string][2]string{
 		"with options": {with, "1=ffffff00 3=0a000101 6=0a000135 15=7765622e6578616d706c65 26=05aa 51=00000258 53=02 54=0a000101 58=0000012c 59=0000020d 121=000a000101100a090a000107"},
 		"without":      {without, "1=ffffff00 3=0a000101 26=05aa 51=00015180 53=02 54=0a000101 58=0000a8c0 59=00012750"},
@@ -146,12 +172,17 @@ func FuzzDHCP(f *testing.F) {
 		f.Add(question(f, kind, dhcpv4.WithClientIP(net.IP{10, 0, 1, 2})))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		reply, _, ok := answer.DHCP(sent, lease)
+		q, ok := answer.ReadDHCP(sent)
+		if !ok {
+			return
+		}
+		q.GivesUp(lease)
+		reply, _ := q.Answer(lease)
 		if reply == nil {
 			return
 		}
 		m := message(t, reply)
-		if gives := m.YourIPAddr.String(); !ok || gives != "10.0.1.2" && gives != "0.0.0.0" || string(m.ClientHWAddr) != string(macA) || len(reply) > 1500 {
+		if gives := m.YourIPAddr.String(); gives != "10.0.1.2" && gives != "0.0.0.0" || string(m.ClientHWAddr) != string(macA) || len(reply) > 1500 {
 			t.Fatalf("%x is answered with %s", sent, m.Summary())
 		}
 	})

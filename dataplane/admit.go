@@ -8,8 +8,8 @@ import (
 
 // Admit decides which segment a packet belongs to. Ports and VNIs that are not in intent are dropped and counted.
 
-func admitEndpoint(s view.Segment, port uint32) flow.Flow {
-	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port)), Actions: belongs(s)}
+func admitEndpoint(s view.Segment, port localPort) flow.Flow {
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)), Actions: belongs(s), Owner: "Endpoint " + port.endpoint}
 }
 
 func admitTunnel(w Wiring, s view.Segment) flow.Flow {

@@ -186,6 +186,12 @@ func compileStatic(v *view.View, w Wiring) Entries {
 
 func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 	e := Entries{Flows: []flow.Flow{locateGateway(s), sameSegment(s)}}
+	for _, port := range localPorts(v, w, s.VNI) {
+		e.Flows = append(e.Flows, admitEndpoint(s, port))
+	}
+	if s.DHCP.DynamicPerPort() > 0 {
+		e.Flows = append(e.Flows, judgeUnknown(s))
+	}
 	if slices.Contains(s.Members, v.Host) {
 		e.Flows = append(e.Flows, admitTunnel(w, s))
 		if group, has := floodGroup(v, w, s); has {
@@ -197,7 +203,9 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 		e.Flows = append(e.Flows, locateUnknown(s))
 	}
 	for i := range e.Flows {
-		e.Flows[i].Owner = "Subnet " + s.Subnet
+		if e.Flows[i].Owner == "" {
+			e.Flows[i].Owner = "Subnet " + s.Subnet
+		}
 	}
 	return e
 }
@@ -239,7 +247,7 @@ func compileAddress(v *view.View, w Wiring, a view.Address) Entries {
 	}
 	if a.Host == v.Host {
 		if port, ok := w.Ports[a.AddressKey]; ok {
-			e.Flows = []flow.Flow{admitEndpoint(s, port), verifyEndpoint(a, port), locateHere(s, a, port)}
+			e.Flows = []flow.Flow{verifyEndpoint(a, port), locateHere(s, a, port)}
 		}
 	} else if peer, ok := v.Peers[a.Host]; ok {
 		e.Flows = []flow.Flow{locateElsewhere(s, a, peer)}
@@ -304,12 +312,7 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
-	for _, f := range d.Forwards {
-		add(Subject{Public: f.Address})
-	}
-	for _, key := range d.GoneForwards {
-		add(Subject{Public: key.Address})
-	}
+	affectedForwards(v, d, add)
 	for _, b := range d.Blocks {
 		add(Subject{Block: b.BlockKey})
 	}
@@ -421,7 +424,7 @@ func affectedByPeer(v *view.View, host string, add func(Subject)) {
 	affectedNextHops(v, add)
 }
 
-// affectedByAddress: an address of this host is also a copy of its segment's multicast.
+// affectedByAddress: the port of an address of this host is the segment's, and gets a copy of its multicast.
 func affectedByAddress(v *view.View, key view.AddressKey, host string, add func(Subject)) {
 	add(Subject{Address: key})
 	if host == v.Host || v.Addresses[key].Host == v.Host {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -44,11 +45,26 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 			for _, s := range subjects {
 				have[s] = dataplane.CompileSubject(v, w, s)
 			}
+			answeredOnce(rt, v, w)
 			if diff := cmp.Diff(lines(dataplane.Compile(v, w)), lines(slices.Collect(maps.Values(have))...)); diff != "" {
 				rt.Fatalf("after %+v (-whole +touched):\n%s", d, diff)
 			}
 		}
 	})
+}
+
+// answeredOnce fails if two forwards to one port of an endpoint have the same flow: the agent would take it away with either.
+func answeredOnce(t *rapid.T, v *view.View, w dataplane.Wiring) {
+	seen := map[flow.Key]bool{}
+	for _, f := range dataplane.Compile(v, w).Flows {
+		if !strings.HasPrefix(f.Owner, "Forward ") || dataplane.Names()[f.Table] != "translate" {
+			continue
+		}
+		if seen[f.Key()] {
+			t.Fatalf("twice: %s", f)
+		}
+		seen[f.Key()] = true
+	}
 }
 
 // rewire plugs or unplugs a port; what that touches is the agent's to know, and is the same as here.
@@ -57,7 +73,7 @@ func rewire(t *rapid.T, v *view.View, w dataplane.Wiring) []dataplane.Subject {
 	if _, ok := w.Ports[key]; ok {
 		delete(w.Ports, key)
 	} else {
-		w.Ports[key] = 10 + uint32(len(w.Ports))
+		w.Ports[key] = 10 + uint32(rapid.IntRange(0, len(w.Ports)).Draw(t, "port")) // which others may be behind
 	}
 	return []dataplane.Subject{{Address: key}, {Segment: key.VNI}}
 }
@@ -109,7 +125,7 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("segments") {
 		key := randomKey(t)
 		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: randomVPC(t), Subnet: fmt.Sprint("blue/s", key.VNI),
-			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"), DHCP: &model.DHCP{Dynamic: rapid.Bool().Draw(t, "dynamic")},
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
 	}
 	for range n("gateways") {

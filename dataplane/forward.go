@@ -3,6 +3,7 @@ package dataplane
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
@@ -40,7 +41,7 @@ func floodGroupID(vni model.VNI) uint32 { return 0x4f000000 | uint32(vni) }
 func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool) {
 	g = flow.Group{ID: floodGroupID(s.VNI), Type: flow.GroupAll, Owner: "Subnet " + s.Subnet}
 	for _, port := range localPorts(v, w, s.VNI) {
-		g.Buckets = append(g.Buckets, flow.Bucket{Actions: []flow.Action{flow.Output{Port: port}}})
+		g.Buckets = append(g.Buckets, flow.Bucket{Actions: []flow.Action{flow.Output{Port: port.number}}})
 	}
 	for _, host := range s.Members {
 		if peer, ok := v.Peers[host]; ok {
@@ -54,13 +55,22 @@ func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool)
 	return g, len(g.Buckets) > 0
 }
 
-func localPorts(v *view.View, w Wiring, vni model.VNI) []uint32 {
-	var ports []uint32
+// localPort is a port of this host, and an endpoint that it leads to.
+type localPort struct {
+	number        uint32
+	via, endpoint string
+}
+
+// localPorts are those of a segment, each once, with the endpoint that others are behind.
+func localPorts(v *view.View, w Wiring, vni model.VNI) []localPort {
+	var ports []localPort
 	for key, port := range w.Ports {
 		if a, ok := v.Addresses[key]; ok && key.VNI == vni && a.Host == v.Host {
-			ports = append(ports, port)
+			ports = append(ports, localPort{port, a.Via(), a.Endpoint})
 		}
 	}
-	slices.SortFunc(ports, cmp.Compare[uint32])
-	return ports
+	slices.SortFunc(ports, func(x, y localPort) int {
+		return cmp.Or(cmp.Compare(x.number, y.number), strings.Compare(x.via, y.via), strings.Compare(x.endpoint, y.endpoint))
+	})
+	return slices.CompactFunc(ports, func(x, y localPort) bool { return x.number == y.number })
 }

@@ -6,7 +6,7 @@
 //   - A packet belongs to the segment of the port it came in by, or of the VNI it came under; any other is dropped.
 //   - A DHCP client is answered by the agent of its own host. No endpoint hears another one's questions, or answers them.
 //   - A packet is judged by its sender first: an endpoint may send from its own MAC and address only, a tunnel packet
-//     must come from the host that its inner sender lives on.
+//     must come from the host that its inner sender lives on. Several endpoints may share a port: they are told apart from all others, and not from each other.
 //   - ARP is answered here, from intent, and is never forwarded; so is a ping of the gateway.
 //   - A unicast packet goes to the one place where its destination lives, a multicast packet to the hosts with members.
 //   - A packet to the gateway's MAC is routed here, whatever subnet of the VPC its destination is in, and leaves under that subnet's VNI
@@ -65,7 +65,7 @@ var Tables = []Table{
 	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
 	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
 	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
-	{tableJudge, "judge", "Drops what verify has marked.", "on to answer"},
+	{tableJudge, "judge", "Drops what verify has marked; but in a subnet with dynamic endpoints the agent hears a MAC ask by DHCP that is no endpoint's yet.", "on to answer"},
 	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP, DHCP.", "on to forward"},
 	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
 	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
@@ -140,6 +140,8 @@ const (
 	meterProbe uint32 = 0x4f01
 	meterICMP  uint32 = 0x4f02
 	meterDHCP  uint32 = 0x4f03
+
+	meterUnknown uint32 = 0x4f04
 )
 
 // Meters are those of every switch.
@@ -149,6 +151,7 @@ func Meters() []flow.Meter {
 		{ID: meterProbe, Rate: 500, Burst: 500},
 		{ID: meterICMP, Rate: 200, Burst: 200},
 		{ID: meterDHCP, Rate: 200, Burst: 200},
+		{ID: meterUnknown, Rate: 50, Burst: 50},
 	}
 }
 
@@ -166,6 +169,8 @@ const (
 	ForAgentRouter  byte = 7 // an ARP reply of the upstream router
 	ForAgentQuoted  byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
 	ForAgentPassing byte = 9 // public traffic's, on a passage, and its TTL is used up
+
+	ForAgentUnknown byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.

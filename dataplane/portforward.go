@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
@@ -40,10 +41,62 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b view.Forward) int {
-		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
-	})
+	slices.SortFunc(list, func(a, b view.Forward) int { return compareForwards(a.ForwardKey, b.ForwardKey) })
 	return list
+}
+
+func compareForwards(a, b view.ForwardKey) int {
+	return cmp.Or(a.Address.Compare(b.Address), strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+}
+
+// target is a port of an endpoint here that ports may be forwarded to.
+type target struct {
+	vpc      model.VNI
+	endpoint netip.Addr
+	protocol string
+	port     uint16
+}
+
+func targetOf(v *view.View, f view.Forward) (t target, here bool) {
+	return target{f.VPC, f.Endpoint.IP, f.Protocol, f.TargetPort}, f.Host == v.Host
+}
+
+// answers tells whether a forward is the one, of those to the same target, that has the flow for what the target answers.
+func answers(v *view.View, f view.Forward) bool {
+	to, _ := targetOf(v, f)
+	for key, other := range v.Forwards {
+		if t, here := targetOf(v, other); here && t == to && compareForwards(key, f.ForwardKey) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// affectedForwards are those that a delta is about, and those that share a target with one.
+func affectedForwards(v *view.View, d view.Delta, add func(Subject)) {
+	targets := map[target]bool{}
+	touch := func(f view.Forward) {
+		if t, here := targetOf(v, f); here {
+			targets[t] = true
+		}
+	}
+	for _, f := range d.Forwards {
+		add(Subject{Public: f.Address})
+		touch(v.Forwards[f.ForwardKey])
+		touch(f)
+	}
+	for _, key := range d.GoneForwards {
+		add(Subject{Public: key.Address})
+		touch(v.Forwards[key])
+	}
+	if len(targets) == 0 {
+		return
+	}
+	for key, f := range v.Forwards {
+		if t, here := targetOf(v, f); here && targets[t] {
+			add(Subject{Public: key.Address})
+		}
+	}
 }
 
 // forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack; where the VPC has SNAT or the endpoint a public address, the flow for
@@ -54,15 +107,19 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 		return nil
 	}
 	vpc, public := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address)
-	return []flow.Flow{
+	flows := []flow.Flow{
 		{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
 			Actions: []flow.Action{set(slotArrived, arrivedOpen), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived,
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
-		{Table: tableTranslate, Priority: prioRest, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, flow.Addr(f.Endpoint.IP)), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
-			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}},
 		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
 			Actions: toPassages(f.VPC)},
 	}
+	if answers(v, f) {
+		flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest,
+			Match:   flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, flow.Addr(f.Endpoint.IP)), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
+			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
+	}
+	return flows
 }
 
 // passForward also takes ICMP errors of the host.

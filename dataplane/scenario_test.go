@@ -31,6 +31,7 @@ import (
 //	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
 //	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
 //	SENDER udp TARGET [the same] [ports SOURCE-DESTINATION]
+//	SENDER tcp TARGET [the same] [flags syn|syn-ack|ack]
 //
 // SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, HOST< for what comes from outside by the
 // host's kernel, HOST<underlay for what comes from the underlay by it, or HOST<upstream.
@@ -121,10 +122,16 @@ func newNetwork(t *testing.T, intent []byte) *network {
 func newHost(v view.View) *host {
 	h := &host{view: v, wiring: dataplane.Wiring{Tunnel: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
 	ports := map[uint32]string{tunnelPort: "tunnel"}
+	of := map[string]uint32{} // endpoint
 	for _, a := range v.Delta(0).Addresses {
-		if a.Host == v.Host {
-			port := uint32(10 + len(h.wiring.Ports))
-			h.wiring.Ports[a.AddressKey], ports[port] = port, a.Endpoint
+		if a.Host == v.Host && a.Via() == "" {
+			port := uint32(10 + len(of))
+			h.wiring.Ports[a.AddressKey], of[a.Endpoint], ports[port] = port, port, a.Endpoint
+		}
+	}
+	for _, a := range v.Addresses {
+		if a.Host == v.Host && a.Via() != "" {
+			h.wiring.Ports[a.AddressKey] = of[a.Via()]
 		}
 	}
 	h.wireOutside(ports)
@@ -295,24 +302,14 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		eth.EthernetType = layers.EthernetTypeARP
 		rest = append(rest, &layers.ARP{AddrType: 1, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: 1,
 			SourceHwAddress: mac("sha", eth.SrcMAC), SourceProtAddress: from.AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice()})
-	case "ping", "udp":
+	case "ping", "udp", "tcp":
 		eth.EthernetType = layers.EthernetTypeIPv4
 		if _, given := options["to-mac"]; !given && !target.IsMulticast() && !strings.HasSuffix(target.String(), ".255") {
 			eth.DstMAC = n.nextHop(view.AddressKey{VNI: src.VNI, IP: target})
 		}
 		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
-		if what == "udp" {
-			udp := &layers.UDP{SrcPort: 4000, DstPort: 9}
-			if text, given := options["ports"]; given {
-				if _, err := fmt.Sscanf(text, "%d-%d", &udp.SrcPort, &udp.DstPort); err != nil {
-					t.Fatal(err)
-				}
-			}
-			ip.Protocol = layers.IPProtocolUDP
-			if err := udp.SetNetworkLayerForChecksum(ip); err != nil {
-				t.Fatal(err)
-			}
-			rest = append(rest, ip, udp, gopacket.Payload("payload"))
+		if what != "ping" {
+			rest = append(rest, ip, ported(t, ip, what, options), gopacket.Payload("payload"))
 			break
 		}
 		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, gopacket.Payload(bytes.Repeat([]byte{'o'}, 8)))
@@ -325,6 +322,35 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
+}
+
+// ported is the header of a protocol that has ports, and sets that of IP right.
+func ported(t *testing.T, ip *layers.IPv4, what string, options map[string]string) gopacket.SerializableLayer {
+	t.Helper()
+	src, dst := uint16(4000), uint16(9)
+	if text, given := options["ports"]; given {
+		if _, err := fmt.Sscanf(text, "%d-%d", &src, &dst); err != nil {
+			t.Fatal(err)
+		}
+	}
+	udp, tcp := &layers.UDP{SrcPort: layers.UDPPort(src), DstPort: layers.UDPPort(dst)}, &layers.TCP{SrcPort: layers.TCPPort(src), DstPort: layers.TCPPort(dst), Window: 1024}
+	flags := options["flags"]
+	tcp.SYN, tcp.ACK = flags != "ack", strings.HasSuffix(flags, "ack")
+	ip.Protocol = layers.IPProtocolUDP
+	if what == "tcp" {
+		ip.Protocol = layers.IPProtocolTCP
+	}
+	for _, layer := range []interface {
+		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+	}{udp, tcp} {
+		if err := layer.SetNetworkLayerForChecksum(ip); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if what == "tcp" {
+		return tcp
+	}
+	return udp
 }
 
 func ttl(t *testing.T, options map[string]string) uint8 {

@@ -6,7 +6,7 @@ import (
 )
 
 // Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be equal: a flow
-// for each local endpoint and one for each peer host. A hit does nothing; a miss marks the packet, and judge drops it.
+// for each local endpoint, of which several may share a port, and one for each peer host. A hit does nothing; a miss marks the packet, and judge drops it.
 
 func sourceStatic(w Wiring) []flow.Flow {
 	var (
@@ -62,6 +62,16 @@ func judgeStatic(w Wiring) []flow.Flow {
 			Actions: []flow.Action{copyBits(foundMAC.Field, flow.EthSrc, 48), answer}},
 		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
+}
+
+// judgeUnknown has the agent make an endpoint of a MAC that asks by DHCP and has none. Whatever else it sends is dropped.
+func judgeUnknown(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableJudge, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
+		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+		Actions: []flow.Action{
+			flow.UseMeter{ID: meterUnknown},
+			flow.Controller{Userdata: []byte{ForAgentUnknown}, MaxLen: 1500},
+		}}
 }
 
 func sameSegment(s view.Segment) flow.Flow {

@@ -286,14 +286,25 @@ func TestCentralFailsOver(t *testing.T) {
 		must(g1.SetLink("eth0", true))
 		n.awaitOpen("g1", "g2")
 	})
-	w.during("g1 is drained", true, func() {
-		n.on("host1", argv("overlane host drain g1")...)
+	bothAtG2 := func() {
 		n.eventually("g2 holds both next hops", func() error {
 			if got := n.measured("g2").Host.Passage.Holds; len(got) != 2 {
 				return fmt.Errorf("it holds %v", got)
 			}
 			return nil
 		})
+	}
+	w.during("the router does not hear g1 ask", true, func() {
+		n.at("router", "nft", "add table arp deaf; add chain arp deaf in { type filter hook input priority 0; }; add rule arp deaf in arp saddr ether 02:4d:cb:00:71:0b drop")
+		bothAtG2()
+	})
+	w.during("it does again", true, func() {
+		n.at("router", "nft", "delete table arp deaf")
+		n.awaitOpen("g1", "g2")
+	})
+	w.during("g1 is drained", true, func() {
+		n.on("host1", argv("overlane host drain g1")...)
+		bothAtG2()
 	})
 	w.during("it is drained no more", true, func() {
 		n.on("host1", argv("overlane host drain --undo g1")...)

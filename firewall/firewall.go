@@ -5,7 +5,7 @@
 // packet comes from that host's switch, so nothing else on the host may send to their tunnel ports - no process without privileges, and no
 // container behind the host, in whatever name. Root on the host is trusted, and could remove the table.
 //
-// It is also the only way out for what endpoints send to the outside ([Outside]), and keeps that from the host itself.
+// It is also the only way out for what endpoints send to the outside ([Outside], [Native]), and keeps that from the host itself.
 package firewall
 
 import (
@@ -42,6 +42,7 @@ type Guard struct {
 	Peers   []netip.Addr // VTEPs of other hosts, sorted
 	Inbound bool         // the kernel takes tunnel packets, so what is sent to it in a peer's name is to be dropped, too
 	Outside *Outside     // nil: there is no way out
+	Native  *Native      // nil: no public traffic passes over the underlay as it is
 }
 
 // Equal compares the values.
@@ -49,12 +50,15 @@ func (g Guard) Equal(o Guard) bool {
 	if !g.alike(o) || !slices.Equal(g.Peers, o.Peers) {
 		return false
 	}
-	return g.Outside == nil || g.Outside.equal(*o.Outside)
+	return (g.Outside == nil || g.Outside.equal(*o.Outside)) && (g.Native == nil || g.Native.equal(*o.Native))
 }
 
 // alike tells whether the two differ in nothing but what is in their sets.
 func (g Guard) alike(o Guard) bool {
-	if g.Port != o.Port || g.Inbound != o.Inbound || (g.Outside == nil) != (o.Outside == nil) {
+	if g.Port != o.Port || g.Inbound != o.Inbound || (g.Outside == nil) != (o.Outside == nil) || (g.Native == nil) != (o.Native == nil) {
+		return false
+	}
+	if g.Native != nil && !g.Native.alike(*o.Native) {
 		return false
 	}
 	return g.Outside == nil || g.Outside.Port == o.Outside.Port && g.Outside.Range == o.Outside.Range && g.Outside.Copied == o.Outside.Copied
@@ -82,10 +86,15 @@ func open() (*nftables.Conn, error) {
 }
 
 func (g Guard) check() error {
-	if g.Outside == nil {
-		return nil
+	if g.Outside != nil {
+		if err := g.Outside.check(); err != nil {
+			return err
+		}
 	}
-	return g.Outside.check()
+	if g.Native != nil {
+		return g.Native.check()
+	}
+	return nil
 }
 
 // Update goes from what was set to another guard. Where only what is in its sets differs it leaves chains and counters as they are: to make those anew
@@ -133,12 +142,42 @@ const (
 	allowedSet  = "allowed"
 	exitSet     = "exits"
 	closedSet   = "closed"
+	hostedSet   = "hosted"
+	passedSet   = "passed"
 )
 
 func (g Guard) sets() []set {
 	all := []set{addresses(peerSet, g.Peers)}
+	if g.Outside == nil && g.Native == nil {
+		return all
+	}
+	all = append(all, addresses(reservedSet, g.reserved()))
 	if g.Outside != nil {
 		all = append(all, g.Outside.sets()...)
+	}
+	all = append(all, interfaces(closedSet, g.closed()))
+	if g.Native != nil {
+		all = append(all, g.Native.sets()...)
+	}
+	return all
+}
+
+func (g Guard) reserved() (all []netip.Addr) {
+	if g.Outside != nil {
+		all = g.Outside.Reserved
+	}
+	if g.Native != nil {
+		all = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(all, g.Native.Reserved)), netip.Addr.Compare))
+	}
+	return all
+}
+
+func (g Guard) closed() (all []string) {
+	if g.Outside != nil {
+		all = g.Outside.Closed
+	}
+	if g.Native != nil && g.Native.Closed {
+		all = slices.Compact(slices.Sorted(slices.Values(slices.Concat(all, []string{g.Native.Underlay}))))
 	}
 	return all
 }
@@ -285,7 +324,7 @@ func write(c *nftables.Conn, g Guard) error {
 }
 
 func (g Guard) counters() []string {
-	if g.Outside == nil {
+	if g.Outside == nil && g.Native == nil {
 		return []string{Forged}
 	}
 	return []string{Forged, GuardedHost, NoExit, Untracked, Unsolicited}
@@ -303,35 +342,45 @@ func filter(name string, at *nftables.ChainHook, rules ...rule) chain {
 	return chain{nftables.Chain{Name: name, Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityRaw}, rules}
 }
 
+// regular is a chain that others jump to.
+func regular(name string, rules ...rule) chain { return chain{nftables.Chain{Name: name}, rules} }
+
 func (g Guard) chains() []chain {
-	to, from, toTunnel := isIn(peerSet, address(ipDestination)), isIn(peerSet, address(ipSource)), toPort(g.Port)
-	output := []rule{drop(Forged, toTunnel, to, fromSocket)}
+	toPeer, fromPeer, toTunnel := isIn(peerSet, address(ipDestination)), isIn(peerSet, address(ipSource)), toPort(g.Port)
+	output := []rule{drop(Forged, toTunnel, toPeer, fromSocket)}
 	// The host may be the router between two others, and then hears each from where it sends to it.
 	forward := []rule{
-		drop(Forged, toTunnel, to, isNotIn(peerSet, address(ipSource))),
-		drop(Forged, toTunnel, to, notTheWayBack),
+		drop(Forged, toTunnel, toPeer, isNotIn(peerSet, address(ipSource))),
+		drop(Forged, toTunnel, toPeer, notTheWayBack),
 	}
 	var input []rule
 	if g.Inbound {
-		input = append(input, drop(Forged, toTunnel, from, notTheWayBack))
+		input = append(input, drop(Forged, toTunnel, fromPeer, notTheWayBack))
+	}
+	var judges, last []chain
+	var prerouting []rule
+	if n := g.Native; n != nil {
+		judges = n.judges(g.Outside != nil)
+		prerouting = n.prerouting(g.Outside != nil)
+		forward = append(forward, n.forward(g.Outside)...)
 	}
 	if o := g.Outside; o != nil {
-		guarded, jump := o.guarded(), slices.Concat(o.cameIn(), jumpTo(guardedChain))
-		return []chain{
-			guarded,
-			filter("prerouting", nftables.ChainHookPrerouting, append([]rule{jump}, o.copies()...)...),
-			filter("output", nftables.ChainHookOutput, output...),
-			filter("forward", nftables.ChainHookForward, slices.Concat(forward, o.forward(jump))...),
-			filter("input", nftables.ChainHookInput, append(input, jump)...),
-			o.translate(),
-			o.leaving(),
-		}
+		jump := slices.Concat(o.cameIn(), jumpTo(guardedChain))
+		judges = append(judges, o.guarded())
+		prerouting = slices.Concat(prerouting, []rule{jump}, o.copies())
+		forward = append(forward, o.forward(jump)...)
+		input = append(input, jump)
+		last = []chain{o.translate(), o.leaving()}
 	}
-	all := []chain{filter("output", nftables.ChainHookOutput, output...), filter("forward", nftables.ChainHookForward, forward...)}
-	if g.Inbound {
+	all := judges
+	if prerouting != nil {
+		all = append(all, filter("prerouting", nftables.ChainHookPrerouting, prerouting...))
+	}
+	all = append(all, filter("output", nftables.ChainHookOutput, output...), filter("forward", nftables.ChainHookForward, forward...))
+	if input != nil {
 		all = append(all, filter("input", nftables.ChainHookInput, input...))
 	}
-	return all
+	return append(all, last...)
 }
 
 // Offsets in the headers of IPv4 (RFC 791 section 3.1) and UDP (RFC 768).

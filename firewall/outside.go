@@ -58,9 +58,7 @@ func (o Outside) check() error {
 	return nil
 }
 
-func (o Outside) sets() []set {
-	return []set{addresses(reservedSet, o.Reserved), o.allowances(), interfaces(exitSet, o.Exits), interfaces(closedSet, o.Closed)}
-}
+func (o Outside) sets() []set { return []set{o.allowances(), interfaces(exitSet, o.Exits)} }
 
 func interfaces(name string, of []string) set {
 	s := set{Set: &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}}
@@ -115,25 +113,23 @@ func (o Outside) guarded() chain {
 	allowed := slices.Concat(address(ipSource), rule{
 		&expr.Payload{DestRegister: secondRegister, Base: expr.PayloadBaseNetworkHeader, Offset: ipDestination, Len: 4},
 	})
-	return chain{nftables.Chain{Name: guardedChain}, []rule{
+	return regular(guardedChain,
 		drop(GuardedHost, outOf(o.Range, ipSource)),
 		drop(GuardedHost, within(o.Range, ipDestination)),
 		append(isIn(allowedSet, allowed), &expr.Verdict{Kind: expr.VerdictAccept}),
 		drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
 		drop(GuardedHost, within(linkLocal, ipDestination)),
 		drop(GuardedHost, notUnicast),
-	}}
+	)
 }
 
 // forward may not go on after the jump, which accepts what is allowed.
 func (o Outside) forward(jump rule) []rule {
 	const noConnection = expr.CtStateBitINVALID | expr.CtStateBitUNTRACKED
-	toPort := slices.Concat(rule{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}, is(ifname(o.Port)))
-	notToPort := slices.Concat(rule{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}, isNot(ifname(o.Port)))
 	return []rule{
-		drop(Unsolicited, toPort, state(noConnection|expr.CtStateBitNEW)),
-		drop(Unsolicited, isIn(closedSet, rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}), notToPort),
-		drop(NoExit, o.cameIn(), isNotIn(exitSet, rule{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}})),
+		drop(Unsolicited, to(o.Port), state(noConnection|expr.CtStateBitNEW)),
+		drop(Unsolicited, isIn(closedSet, cameBy), notTo(o.Port)),
+		drop(NoExit, o.cameIn(), isNotIn(exitSet, goesBy)),
 		drop(Untracked, o.cameIn(), state(noConnection)),
 		jump,
 	}
@@ -167,13 +163,11 @@ func (o Outside) leaving() chain {
 }
 
 func (o Outside) leaves() rule {
-	return slices.Concat(within(o.Range, ipSource), isIn(exitSet, rule{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}}))
+	return slices.Concat(within(o.Range, ipSource), isIn(exitSet, goesBy))
 }
 
 // cameIn matches what the switch has sent.
-func (o Outside) cameIn() rule {
-	return slices.Concat(rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}, is(ifname(o.Port)))
-}
+func (o Outside) cameIn() rule { return from(o.Port) }
 
 func is(value []byte) rule    { return rule{&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: value}} }
 func isNot(value []byte) rule { return rule{&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: value}} }

@@ -81,6 +81,21 @@ func BenchmarkAdmitOnePublic(b *testing.B) {
 	}
 }
 
+// The first endpoint of a VPC on a host, which is leased a block of ports with it.
+func BenchmarkAdmitOneLease(b *testing.B) {
+	for _, hosts := range []int{3, 51, 501} {
+		b.Run(fmt.Sprintf("of %d", hosts), func(b *testing.B) {
+			state := stateOf(b, leasing(hosts, 1024, "203.0.113.0/24"))
+			b.ReportAllocs()
+			for b.Loop() {
+				if changes, err := Admit(state, plugOther("host0")); err != nil || len(changes) != 2 {
+					b.Fatal(err, changes)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkApplyOne(b *testing.B) {
 	for _, n := range []int{10, 5_000, 50_000} {
 		b.Run(fmt.Sprintf("to %d", n), func(b *testing.B) {

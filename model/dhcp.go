@@ -12,6 +12,9 @@ type DHCP struct {
 	DNS    []netip.Addr  `json:"dns,omitempty" doc:"IPv4 addresses of DNS servers, 8 at most."`
 	Domain string        `json:"domain,omitempty" doc:"DNS domain of the endpoints."`
 	Routes []StaticRoute `json:"routes,omitempty" doc:"Routes beside the default one, like 10.9.0.0/16 via 10.0.0.7, 16 at most; the next hop is an address of the subnet."`
+
+	Dynamic bool `json:"dynamic,omitempty" doc:"Whether a machine behind the port of an endpoint, with a MAC of its own, gets an endpoint of its own when it asks; default false. Turned off, those that there are stay."`
+	PerPort int  `json:"dynamicPerPort,omitempty" doc:"How many of these may be behind one port, 1 to 1024; default 16."`
 }
 
 // The length of a lease, in seconds.
@@ -19,6 +22,12 @@ const (
 	minLease     = 60
 	maxLease     = 365 * 24 * 3600
 	DefaultLease = 24 * 3600
+)
+
+// How many dynamic endpoints may share a port.
+const (
+	maxPerPort     = 1024
+	DefaultPerPort = 16
 )
 
 // What fits into one packet, with room to spare.
@@ -67,6 +76,17 @@ func (d *DHCP) LeaseTime() uint32 {
 	return uint32(d.Lease)
 }
 
+// DynamicPerPort is how many dynamic endpoints a port may have; d may be nil.
+func (d *DHCP) DynamicPerPort() int {
+	switch {
+	case d == nil || !d.Dynamic:
+		return 0
+	case d.PerPort == 0:
+		return DefaultPerPort
+	}
+	return d.PerPort
+}
+
 // dhcp wants what every client understands, and next hops that endpoints reach.
 func (f *findings) dhcp(d *DHCP, cidr netip.Prefix) {
 	if d == nil {
@@ -74,6 +94,9 @@ func (f *findings) dhcp(d *DHCP, cidr netip.Prefix) {
 	}
 	if d.Lease != 0 && (d.Lease < minLease || d.Lease > maxLease) {
 		f.add("spec.dhcp.lease", d.Lease, fmt.Sprintf("is not from %d to %d", minLease, maxLease), "leave it out, and it is a day")
+	}
+	if d.PerPort < 0 || d.PerPort > maxPerPort {
+		f.add("spec.dhcp.dynamicPerPort", d.PerPort, fmt.Sprintf("is not from 1 to %d", maxPerPort), fmt.Sprintf("leave it out, and it is %d", DefaultPerPort))
 	}
 	if len(d.DNS) > maxDNS {
 		f.add("spec.dhcp.dns", nil, fmt.Sprintf("has %d servers, and %d at most are allowed", len(d.DNS), maxDNS), "leave some out")

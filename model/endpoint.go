@@ -31,6 +31,7 @@ type Attachment struct {
 	Container string `json:"container,omitempty" doc:"Docker container ID."`
 	Netns     string `json:"netns,omitempty" doc:"Path of a network namespace."`
 	Interface string `json:"interface,omitempty" doc:"Name of the interface inside the namespace, such as eth0."`
+	Via       string `json:"via,omitempty" doc:"Endpoint of the same subnet and host, VPC/SUBNET/ENDPOINT, whose port leads to it; nothing else is set then."`
 }
 
 // The longest texts of an attachment, in bytes: Linux's IFNAMSIZ and PATH_MAX less the final NUL, and a name that is
@@ -73,12 +74,12 @@ func (s *EndpointSpec) Check(name string) Problems {
 		f.part("spec.host", s.Host)
 	}
 	if s.Attachment != nil {
-		s.Attachment.check(f, s.Host)
+		s.Attachment.check(f, name, s.Host)
 	}
 	return f.problems
 }
 
-func (t *Attachment) check(f *findings, host string) {
+func (t *Attachment) check(f *findings, name, host string) {
 	if host == "" && *t != (Attachment{}) {
 		f.add("spec.attachment", nil, "is on no host", "give spec.host too")
 	}
@@ -88,6 +89,23 @@ func (t *Attachment) check(f *findings, host string) {
 		f.add("spec.attachment.netns", t.Netns, "is not a path from the root", "give it as /run/netns/"+tame(t.Netns)+", for example")
 	}
 	f.device("spec.attachment.interface", t.Interface)
+	switch {
+	case t.Via == "":
+	case *t != (Attachment{Via: t.Via}):
+		f.add("spec.attachment.via", t.Via, "is set beside what it would be plugged into itself", "leave out one or the other")
+	case t.Via == name:
+		f.add("spec.attachment.via", t.Via, "is the endpoint itself", "name the one behind whose port it is")
+	case Parent(t.Via) != Parent(name):
+		f.add("spec.attachment.via", t.Via, "is of another subnet", "name an endpoint of "+Parent(name))
+	}
+}
+
+// Via names the endpoint whose port leads to this one; empty if it has a port of its own, or none.
+func (s *EndpointSpec) Via() string {
+	if s.Attachment == nil {
+		return ""
+	}
+	return s.Attachment.Via
 }
 
 // device judges the name of a network interface.
@@ -168,6 +186,7 @@ func settleEndpoints(a *admission, puts []*put) {
 		a.claimAddress(p, spec)
 		a.claimMAC(p, spec)
 		a.plugIn(p, spec)
+		a.goBehind(p, spec)
 	}
 	puts = a.accepted(puts)
 	for _, p := range puts {
@@ -281,6 +300,51 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 			fmt.Sprintf("has an underlay MTU of %d, and VPC %s with MTU %d takes %d", host.MTU, vpc, v.MTU, v.MTU+Overhead),
 			fmt.Sprintf("lower the VPC's MTU to %d, raise the host's, or choose another host", host.MTU-Overhead))
 	}
+}
+
+// goBehind judges by whose port an endpoint is reached, if it has none of its own. That does not change while it is plugged in, and was judged then.
+func (a *admission) goBehind(p *put, spec *EndpointSpec) {
+	via := spec.Via()
+	if was := p.plugged(); was != nil && was.Host == spec.Host {
+		if was.Via() != via {
+			a.refuse(p, "spec.attachment.via", via, "cannot change while the endpoint is plugged in on Host "+was.Host, "detach it first")
+		}
+		return
+	}
+	if via == "" {
+		return
+	}
+	a.later(func() {
+		if a.refused[p.key()] {
+			return
+		}
+		key, subnet := Key{"Endpoint", via}, a.draft.Subnet(Parent(p.after.Name))
+		front := a.draft.Endpoint(via)
+		switch limit := subnet.DHCP.DynamicPerPort(); {
+		case a.refused[key]:
+			a.refused[p.key()] = true
+		case front == nil:
+			reason, remedy := a.absent(key)
+			a.refuse(p, "spec.attachment.via", via, reason, remedy)
+		case front.Host != spec.Host || front.Attachment == nil || front.Via() != "":
+			a.refuse(p, "spec.attachment.via", via, "has no port of its own on Host "+spec.Host, "name an endpoint that is attached there")
+		case limit == 0:
+			a.refuse(p, "spec.attachment.via", via, "is set, and Subnet "+Parent(via)+" has no dynamic endpoints", "set spec.dhcp.dynamic of the subnet")
+		case a.draft.countBehind(via, front.Host) > limit:
+			a.refuse(p, "spec.attachment.via", via, "may have no more than "+count(limit, "endpoint")+" behind it",
+				"delete some, or raise spec.dhcp.dynamicPerPort of the subnet")
+		}
+	})
+}
+
+// countBehind is how many endpoints of a host are behind one of its own.
+func (s *State) countBehind(via, host string) (n int) {
+	for o := range s.EndpointsOnOf(host, Parent(via)) {
+		if o.Spec.(*EndpointSpec).Via() == via {
+			n++
+		}
+	}
+	return n
 }
 
 // allocateAddress gives an address to an endpoint without.

@@ -142,6 +142,7 @@ func settleInternetGateways(a *admission, puts []*put) {
 		}
 		if !a.refused[p.key()] {
 			a.draft.put(p.after)
+			a.later(func() { a.keepsCentral(p, spec) })
 		}
 	}
 }

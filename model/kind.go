@@ -35,7 +35,7 @@ type Column struct {
 }
 
 // Kinds are all kinds, each after those that it refers to.
-var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, publicPoolKind, internetGatewayKind, portBlockKind, publicIPKind}
+var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, publicPoolKind, internetGatewayKind, portBlockKind, publicIPKind, forwardKind}
 
 // kindOrder has the place of each kind in Kinds. It is filled in apart, because the kinds' own functions use it.
 var kindOrder = map[string]int{}

@@ -52,7 +52,7 @@ func documented(t *testing.T, path string, typ reflect.Type) {
 }
 
 func TestColumns(t *testing.T) {
-	changes, err := Admit(NewState(), outward(network(1)))
+	changes, err := Admit(NewState(), forwarding(outward(network(1))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,7 @@ func TestColumns(t *testing.T) {
 		"Endpoint":        &EndpointStatus{State: Unknown, Reason: "Host host0 is silent"},
 		"InternetGateway": &InternetGatewayStatus{Hosts: []string{"edge1", "edge2"}, PublicIPs: 1, SNATAddresses: 2, PortBlocks: 3}, "PublicPool": &PublicPoolStatus{Size: 4, Used: 3, SNAT: 2, Free: 1},
 		"PublicIP": &PublicIPStatus{State: PublicPending, Reason: "no host has the role edge", Host: "host0"},
+		"Forward":  &ForwardStatus{State: PublicPending, Reason: "Endpoint vpc1/net1/ep1 is not plugged in"},
 	}
 	want := map[string]string{
 		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute OUTSIDE= READY=yes DATAPATH=netdev TUNNELS=1/2 FLOWS=12",
@@ -72,6 +73,7 @@ func TestColumns(t *testing.T) {
 		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=edge1,edge2 PUBLIC-IPS=1 SNAT-IPS=2 BLOCKS=3 REASON=",
 		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=4 USED=3 SNAT=2 FREE=1",
 		"PublicIP":        "NAME=vpc0/ip0 ADDRESS=203.0.113.0 ENDPOINT=vpc0/net0/ep0 NAT-IP=10.200.0.0 HOST=host0 STATE=Pending REASON=no host has the role edge",
+		"Forward":         "NAME=vpc1/web PUBLIC=vpc1/ip1 PROTOCOL=tcp PORT=443 ENDPOINT=vpc1/net1/ep1 TARGET=8443 STATE=Pending REASON=Endpoint vpc1/net1/ep1 is not plugged in",
 	}
 	without := map[string]string{
 		"Host":     "NAME=host0 ADDRESS=192.168.0.0 MTU=1500 ROLES=compute OUTSIDE= READY=- DATAPATH=- TUNNELS=- FLOWS=-",
@@ -82,6 +84,7 @@ func TestColumns(t *testing.T) {
 		"InternetGateway": "NAME=vpc0 DESIGN=distributed SNAT=yes HOSTS=- PUBLIC-IPS=- SNAT-IPS=- BLOCKS=- REASON=-",
 		"PublicPool":      "NAME=world CIDRS=203.0.113.0/31,203.0.113.2/31 SIZE=- USED=- SNAT=- FREE=-",
 		"PublicIP":        "NAME=vpc0/ip0 ADDRESS=203.0.113.0 ENDPOINT=vpc0/net0/ep0 NAT-IP=10.200.0.0 HOST=- STATE=- REASON=-",
+		"Forward":         "NAME=vpc1/web PUBLIC=vpc1/ip1 PROTOCOL=tcp PORT=443 ENDPOINT=vpc1/net1/ep1 TARGET=8443 STATE=- REASON=-",
 	}
 	for _, k := range Kinds {
 		for _, c := range changes {

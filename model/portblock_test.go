@@ -104,6 +104,20 @@ func TestWaitingForPorts(t *testing.T) {
 	}
 }
 
+// More addresses of a pool are for those that wait, and one that was released may be claimed in the same request.
+func TestPoolOfBlocksChanges(t *testing.T) {
+	state := stateOf(t, leasing(3, 32768, "203.0.113.0/32"))
+	state = admitOn(t, state, Request{Put: []Object{{Kind: "PublicPool", Name: "world", Spec: &PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/31")}}}}})
+	if got := state.Len("PortBlock"); got != 2 {
+		t.Errorf("there are %d blocks, want 2", got)
+	}
+	address := netip.MustParseAddr("203.0.113.1")
+	state = admitOn(t, state, Request{Put: []Object{{Kind: "InternetGateway", Name: "vpc0", Spec: &InternetGatewaySpec{}}, {Kind: "PublicIP", Name: "vpc0/a", Spec: &PublicIPSpec{Address: address}}}})
+	if got := state.PublicIPAt(address); got == nil || got.Name != "vpc0/a" || state.Len("PortBlock") != 0 {
+		t.Errorf("%s has %v, beside %d blocks", address, got, state.Len("PortBlock"))
+	}
+}
+
 // A server that starts anew goes on where the block is that was given last.
 func TestBlockCursor(t *testing.T) {
 	pool := Object{Kind: "PublicPool", Name: "p", Spec: &PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}

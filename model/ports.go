@@ -61,12 +61,14 @@ func sized(n int) bool {
 // free is the first port of the first free block of that length at from or above; 0 if there is none.
 func (p *ports) free(size, from int) uint16 {
 	for first := (max(from, firstPort) + size - 1) / size * size; first+size-1 <= lastPort; first += size {
-		if slices.Max(p[first/MinPortsPerHost:(first+size)/MinPortsPerHost]) == 0 {
+		if !slices.ContainsFunc(p[first/MinPortsPerHost:(first+size)/MinPortsPerHost], taken) {
 			return uint16(first)
 		}
 	}
 	return 0
 }
+
+func taken(blocks uint8) bool { return blocks > 0 }
 
 // room is the length of the longest block that is free; 0 if there is none.
 func (p *ports) room() int {
@@ -88,7 +90,7 @@ func (d *draft) occupy(at place, s *PortBlockSpec, n int) {
 	for i := int(s.First) / MinPortsPerHost; i <= int(s.Last)/MinPortsPerHost; i++ {
 		now[i] += uint8(n)
 	}
-	if slices.Max(now[:]) == 0 {
+	if !slices.ContainsFunc(now[:], taken) {
 		d.ports.remove(d.edit, at)
 		return
 	}

@@ -67,15 +67,18 @@ func furnished(t *rapid.T) *State {
 - {kind: Host, name: h2, spec: {address: 192.0.2.2, mtu: 9000}}
 - {kind: VPC, name: v1}
 - {kind: VPC, name: v2, spec: {mtu: 1350}}
-- {kind: Subnet, name: v1/s1, spec: {cidr: 10.0.0.0/29}}
+- {kind: Subnet, name: v1/s1, spec: {cidr: 10.0.0.0/29, dhcp: {dynamic: true, dynamicPerPort: 1}}}
 - {kind: Subnet, name: v2/s1, spec: {cidr: 10.0.0.0/28, vni: 5}}
-- {kind: Endpoint, name: v1/s1/e1, spec: {host: h1}}
+- {kind: Endpoint, name: v1/s1/e1, spec: {host: h1, attachment: {netns: /n}}}
 - {kind: Endpoint, name: v1/s1/e2}
 - {kind: Endpoint, name: v1/s1/e3, spec: {host: h1}}
 - {kind: InternetGateway, name: v1}
 - {kind: PublicPool, name: p1, spec: {cidrs: [203.0.113.0/30]}}
 - {kind: PublicIP, name: v1/i1, spec: {endpoint: v1/s1/e1}}
 - {kind: PublicIP, name: v1/i2, spec: {endpoint: v1/s1/e3}}
+- {kind: InternetGateway, name: v2, spec: {design: central}}
+- {kind: PublicIP, name: v2/i1}
+- {kind: Forward, name: v2/f1, spec: {publicIP: v2/i1, port: 80, endpoint: v2/s1/e1}}
 `), "furniture")
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +119,10 @@ func someObject(t *rapid.T) Object {
 		endpoint = subnet + "/" + pick(t, "endpoint", "e1", "e2", "e3", "e4", "e5", "e6")
 	)
 	switch pick(t, "kind", "Host", "VPC", "Subnet", "Subnet", "Endpoint", "Endpoint", "Endpoint", "Endpoint", "Endpoint",
-		"InternetGateway", "InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP", "PortBlock") {
+		"InternetGateway", "InternetGateway", "PublicPool", "PublicIP", "PublicIP", "PublicIP", "PortBlock",
+		"Forward", "Forward") {
+	case "Forward":
+		return someForward(t, vpc, endpoint)
 	case "Host":
 		return Object{Kind: "Host", Name: host, Spec: &HostSpec{
 			Address:   netip.MustParseAddr(pick(t, "address", "192.0.2.1", "192.0.2.2", "192.0.2.3")),
@@ -147,13 +153,14 @@ func someObject(t *rapid.T) Object {
 		return Object{Kind: "Subnet", Name: subnet, Spec: &SubnetSpec{
 			CIDR:    netip.MustParsePrefix(pick(t, "cidr", "10.0.0.0/29", "10.0.0.8/29", "10.0.0.0/28")),
 			VNI:     pick[VNI](t, "vni", 0, 0, 4096, 4097, 5),
+			DHCP:    pick(t, "dhcp", nil, &DHCP{Dynamic: true}, &DHCP{Dynamic: true, PerPort: 1}),
 			Gateway: pick(t, "gateway", netip.Addr{}, netip.Addr{}, netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.9"))}}
 	}
 	return Object{Kind: "Endpoint", Name: endpoint, Spec: &EndpointSpec{
 		Host:       pick(t, "on", "", host),
 		Address:    pick(t, "ip", netip.Addr{}, netip.Addr{}, netip.Addr{}, addressOf(0x0a000002+rapid.Uint32Range(0, 7).Draw(t, "ip"))),
 		MAC:        pick(t, "mac", MAC{}, MAC{}, MAC{}, MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0x4f, 10, 0, 0, 3}),
-		Attachment: pick(t, "attachment", nil, nil, &Attachment{}),
+		Attachment: pick(t, "attachment", nil, nil, &Attachment{}, &Attachment{Netns: "/n"}, &Attachment{Via: subnet + "/" + pick(t, "via", "e1", "e2", "e3")}),
 		Ephemeral:  rapid.Bool().Draw(t, "ephemeral")}}
 }
 
@@ -242,7 +249,9 @@ func judge(s *State, r Request) (wrong []string) {
 	for _, o := range after {
 		wrong = append(wrong, dangling(after, o)...)
 		wrong = append(wrong, danglingPublic(after, o)...)
+		wrong = append(wrong, danglingForward(after, o)...)
 		wrong = append(wrong, tooMany(after, o)...)
+		wrong = append(wrong, misplaced(s, after, o)...)
 		for _, p := range after {
 			wrong = append(wrong, clash(o, p)...)
 			wrong = append(wrong, clashOutside(o, p)...)
@@ -286,6 +295,39 @@ func dangling(all map[Key]Object, o Object) (wrong []string) {
 		wrong = append(wrong, o.Name+" does not fit through the underlay of "+e.Host)
 	}
 	return wrong
+}
+
+// misplaced: endpoints that are put behind a port which does not lead to them, or to too many.
+func misplaced(s *State, all map[Key]Object, o Object) []string {
+	e, ok := o.Spec.(*EndpointSpec)
+	if !ok {
+		return nil
+	}
+	if was := s.Endpoint(o.Name); was != nil && was.Host != "" && was.Host == e.Host {
+		if was.Via() != e.Via() {
+			return []string{o.Name + " goes behind another port"}
+		}
+		return nil
+	}
+	if e.Via() == "" {
+		return nil
+	}
+	front, there := all[Key{"Endpoint", e.Via()}]
+	subnet, placed := all[Key{"Subnet", Parent(o.Name)}]
+	if !there || !placed {
+		return []string{o.Name + " is behind nothing"}
+	}
+	n := 0
+	for _, other := range all {
+		if b, ok := other.Spec.(*EndpointSpec); ok && b.Via() == e.Via() && b.Host == e.Host {
+			n++
+		}
+	}
+	f := front.Spec.(*EndpointSpec)
+	if f.Host != e.Host || f.Attachment == nil || f.Via() != "" || n > subnet.Spec.(*SubnetSpec).DHCP.DynamicPerPort() {
+		return []string{o.Name + " is behind a port that does not lead to it"}
+	}
+	return nil
 }
 
 // poolFor is the pool that a public IP which names none is of; empty if there is none.
@@ -582,6 +624,10 @@ func clash(x, y Object) []string {
 		if a.Address == b.Address && a.Address.IsValid() || a.Endpoint == b.Endpoint && a.Endpoint != "" {
 			return both(a.Address)
 		}
+	case *ForwardSpec:
+		if b := y.Spec.(*ForwardSpec); a.PublicIP == b.PublicIP && a.Protocol == b.Protocol && a.Port == b.Port {
+			return both(a.Port)
+		}
 	case *PortBlockSpec:
 		if b := y.Spec.(*PortBlockSpec); a.Address == b.Address && a.First <= b.Last && b.First <= a.Last {
 			return both(a.Address)
@@ -670,6 +716,8 @@ func brokenRules(s *State) (broken []string) {
 			open = spec.Design == ""
 		case *PublicIPSpec:
 			open = spec.Pool == "" || !spec.Address.IsValid()
+		case *ForwardSpec:
+			open = spec.Protocol == "" || spec.TargetPort == 0
 		case *EndpointSpec:
 			open = !spec.Address.IsValid() || spec.MAC == MAC{} || spec.MAC == GatewayMAC || spec.MAC.Multicast()
 		}
@@ -690,6 +738,7 @@ func indexed(t *rapid.T, s *State) {
 		t.Fatalf("indexes differ from those of a fresh state (-fresh +grown):\n%s", diff)
 	}
 	indexedPublic(t, s)
+	indexedForwards(t, s)
 	for o := range s.List("Endpoint") {
 		spec, subnet := o.Spec.(*EndpointSpec), Parent(o.Name)
 		if s.EndpointAt(subnet, spec.Address) != o || s.EndpointWithMAC(subnet, spec.MAC) != o {
@@ -775,7 +824,8 @@ func dump(s *State) (lines []string) {
 	}
 	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
 		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat),
-		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports))
+		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports),
+		index(s.forwarded), seats(s.forwardsTo))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {

@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 )
 
 // PublicIPSpec is a public address of a VPC, whose InternetGateway it needs. Its name is VPC/PUBLICIP.
@@ -32,6 +31,7 @@ var publicIPKind = Kind{
 		{"REASON", statusColumn(func(s *PublicIPStatus) any { return s.Reason })},
 	},
 	settle: settlePublicIPs,
+	users:  []users{{"forward", (*State).ForwardsAt}},
 }
 
 // Check wants an IPv4 address, if any is given, and names that could be those of a pool and of an endpoint of the VPC.
@@ -43,19 +43,8 @@ func (s *PublicIPSpec) Check(name string) Problems {
 	if s.Address.IsValid() && !s.Address.Is4() {
 		f.add("spec.address", s.Address, "is IPv6, which public pools do not have yet", "give an IPv4 address, or leave it out")
 	}
-	if s.Endpoint == "" {
-		return f.problems
-	}
-	parts := strings.Split(s.Endpoint, "/")
-	if len(parts) != 3 {
-		f.add("spec.endpoint", s.Endpoint, fmt.Sprintf("has %s, not 3", count(len(parts), "part")), "name it VPC/SUBNET/ENDPOINT")
-		return f.problems
-	}
-	for _, part := range parts {
-		f.part("spec.endpoint", part)
-	}
-	if vpc := vpcOf(name); parts[0] != vpc {
-		f.add("spec.endpoint", s.Endpoint, "is in another VPC than the public IP", "name an endpoint of VPC "+vpc)
+	if s.Endpoint != "" {
+		f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the public IP", vpcOf(name))
 	}
 	return f.problems
 }
@@ -125,6 +114,7 @@ func settlePublicIPs(a *admission, puts []*put) {
 	}
 	for _, p := range a.accepted(puts) {
 		a.draft.put(p.after)
+		a.later(func() { a.keepsPorts(p, p.after.Spec.(*PublicIPSpec)) })
 	}
 }
 

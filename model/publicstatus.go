@@ -63,18 +63,28 @@ func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
 		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + vpcOf(name)}
 	}
 	if spec.Endpoint == "" {
-		return &PublicIPStatus{State: PublicReserved, Reason: "no endpoint has it"}
+		return &PublicIPStatus{State: PublicReserved, Reason: reserved(s, name)}
 	}
 	status := &PublicIPStatus{State: PublicPending}
 	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
 		status.Host = endpoint.Host
 		status.Form = form(s, spec, gateway, endpoint.Host)
 	}
-	status.Reason = cmp.Or(unplaced(s, spec), s.natShort(spec), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
+	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), s.natShort(spec), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
 	if status.Reason == "" {
-		status.State, status.Reason = PublicAttached, "whether packets come through is not measured"
+		status.State, status.Reason = PublicAttached, unmeasured
 	}
 	return status
+}
+
+const unmeasured = "whether packets come through is not measured"
+
+// reserved says what a public address without an endpoint is good for.
+func reserved(s *State, name string) string {
+	if n := s.countForwardsAt(name); n > 0 {
+		return "forwards " + count(n, "port")
+	}
+	return "no endpoint has it"
 }
 
 // form says how packets reach the host of an endpoint; nothing of one that is on no host, or that cannot be reached.
@@ -91,12 +101,12 @@ func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host strin
 }
 
 // unplaced says why the endpoint is on no host; empty if it is on one.
-func unplaced(s *State, spec *PublicIPSpec) string {
-	switch endpoint := s.Endpoint(spec.Endpoint); {
+func unplaced(s *State, name string) string {
+	switch endpoint := s.Endpoint(name); {
 	case endpoint == nil:
-		return "Endpoint " + spec.Endpoint + " does not exist"
+		return "Endpoint " + name + " does not exist"
 	case endpoint.Host == "":
-		return "Endpoint " + spec.Endpoint + " is not plugged in"
+		return "Endpoint " + name + " is not plugged in"
 	}
 	return ""
 }

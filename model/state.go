@@ -36,6 +36,9 @@ type State struct {
 	ports   tree[place, *ports]     // PublicPool, address with port blocks -> which ports they have
 	room    tree[roomAt, struct{}]  // PublicPool, length of the longest block that is free, address with port blocks
 	waiting tree[wanting, struct{}] // who is to have a port block and has none
+
+	forwarded  tree[socket, string] // PublicIP, protocol, port -> Forward
+	forwardsTo tree[pair, *Object]  // endpoint, Forward -> Forward
 }
 
 // place is an address inside a VPC, a subnet or a PublicPool.
@@ -100,6 +103,9 @@ func NewState() *State {
 		ports:   tree[place, *ports]{compare: place.compare},
 		room:    tree[roomAt, struct{}]{compare: roomAt.compare},
 		waiting: tree[wanting, struct{}]{compare: wanting.compare},
+
+		forwarded:  tree[socket, string]{compare: socket.compare},
+		forwardsTo: tree[pair, *Object]{compare: pair.compare},
 	}
 	for i := range s.kinds {
 		s.kinds[i].compare = strings.Compare

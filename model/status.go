@@ -173,6 +173,8 @@ func Summarise(s *State, key Key, m Measured) any {
 		return summarisePool(s, key.Name)
 	case "PublicIP":
 		return summarisePublicIP(s, key.Name, m)
+	case "Forward":
+		return summariseForward(s, key.Name, m)
 	case "Subnet":
 		status := &SubnetStatus{Endpoints: countStates(s, key.Name, m.Endpoint), Hosts: s.hostsOf(key.Name)}
 		if spec := s.Subnet(key.Name); spec != nil {

@@ -20,9 +20,9 @@ const (
 // jump is our one rule in Docker's chain, as iptables lists it.
 const jump = "-A " + dockerChain + " -m comment --comment overlane -j " + ourChain
 
-// LetDocker has Docker let pass what goes by the way, on a host where it filters with iptables. Where all is as it should be it changes nothing. Call it
-// again and again: other programs flush chains.
-func LetDocker(ctx context.Context, w Way, exits []string) (changed bool, err error) {
+// LetDocker has Docker let pass what goes by the way and, unless that is nil, what is carried over the underlay, on a host where it filters with
+// iptables. Where all is as it should be it changes nothing. Call it again and again: other programs flush chains.
+func LetDocker(ctx context.Context, w Way, exits []string, n *Native) (changed bool, err error) {
 	docker, err := rules(ctx, dockerChain)
 	if err != nil || docker == nil {
 		return false, wrapDocker(err)
@@ -36,6 +36,9 @@ func LetDocker(ctx context.Context, w Way, exits []string) (changed bool, err er
 		want = append(want, fmt.Sprintf("-A %s -i %s -o %s -j ACCEPT", ourChain, w.Port, exit))
 	}
 	want = append(want, fmt.Sprintf("-A %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", ourChain, w.Port))
+	if n != nil {
+		want = append(want, n.letPass()...)
+	}
 	var edit []string
 	if !slices.Equal(own, want) {
 		edit = append(edit, ":"+ourChain+" - [0:0]") // which empties it as well
@@ -51,8 +54,23 @@ func LetDocker(ctx context.Context, w Way, exits []string) (changed bool, err er
 	return true, wrapDocker(apply(ctx, edit))
 }
 
-// Remove takes the route, the address and the rules away again. Sysctls stay as they are, and the interface is its bridge's.
-func Remove(ctx context.Context, w Way) error {
+// letPass leaves it to the firewall what passes. That takes for untracked what is carried, and nothing else.
+func (n Native) letPass() (rules []string) {
+	const untracked = " -m conntrack --ctstate UNTRACKED -j ACCEPT"
+	if len(n.Hosted) > 0 {
+		rules = append(rules, "-A "+ourChain+" -o "+n.Outside+untracked)
+	}
+	for _, e := range n.Edges {
+		rules = append(rules, "-A "+ourChain+" -i "+e.Port+untracked)
+	}
+	if n.Passage != "" {
+		rules = append(rules, "-A "+ourChain+" -i "+n.Passage+untracked, "-A "+ourChain+" -o "+n.Passage+untracked)
+	}
+	return rules
+}
+
+// RemoveWay takes the route and the address away again. Sysctls stay as they are, and the interface is its bridge's.
+func RemoveWay(w Way) error {
 	err := w.check()
 	if err != nil {
 		return w.wrap(err)
@@ -61,10 +79,13 @@ func Remove(ctx context.Context, w Way) error {
 	if notFound(err) {
 		err = nil
 	} else if err == nil {
-		err = (&ensuring{Way: w, link: link}).remove()
+		err = (&ensuring{Way: w, port: port{link: link}}).remove()
 	}
-	return errors.Join(w.wrap(err), wrapDocker(forgetDocker(ctx)))
+	return w.wrap(err)
 }
+
+// ForgetDocker takes away what was put into Docker's rules.
+func ForgetDocker(ctx context.Context) error { return wrapDocker(forgetDocker(ctx)) }
 
 func forgetDocker(ctx context.Context) error {
 	own, err := rules(ctx, ourChain)

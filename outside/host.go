@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func Conflict(w Way) error {
 		return w.wrap(fmt.Errorf("list addresses: %w", err))
 	}
 	for _, a := range addresses {
-		if p := prefix(a.IPNet); names[a.LinkIndex] != w.Port && p.Overlaps(w.Range) {
+		if p := prefix(a.IPNet); !ours(names[a.LinkIndex]) && p.Overlaps(w.Range) {
 			return w.wrap(w.conflict(names[a.LinkIndex], "has the address "+p.String()))
 		}
 	}
@@ -38,7 +39,7 @@ func Conflict(w Way) error {
 	err = netlink.RouteListFilteredIter(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
 		p := prefix(r.Dst)
 		inside := p.IsValid() && p.Bits() >= w.Range.Bits() && p.Overlaps(w.Range)
-		if inside && !slices.ContainsFunc(exitsOf(r), func(index int) bool { return names[index] == w.Port }) {
+		if inside && !slices.ContainsFunc(exitsOf(r), func(index int) bool { return ours(names[index]) }) {
 			via := ""
 			for _, index := range exitsOf(r) {
 				via = cmp.Or(via, names[index])
@@ -52,6 +53,9 @@ func Conflict(w Way) error {
 	}
 	return w.wrap(found)
 }
+
+// ours tells whether an interface is one of the switch's for the kernel.
+func ours(name string) bool { return strings.HasPrefix(name, "ovl-") }
 
 func (w Way) conflict(name, has string) error {
 	return fmt.Errorf("%s %s, which is in natRange %s; set natRange in the agent's configuration to a range that this host does not use", cmp.Or(name, "the host"), has, w.Range)

@@ -5,11 +5,8 @@ package outside
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -40,14 +37,7 @@ func Ensure(w Way) (changed bool, err error) {
 	if err := w.check(); err != nil {
 		return false, w.wrap(err)
 	}
-	link, err := netlink.LinkByName(w.Port)
-	if notFound(err) {
-		return false, w.wrap(errors.New("there is no such interface; the switch makes it with the integration bridge's port of that name"))
-	}
-	if err != nil {
-		return false, w.wrap(err)
-	}
-	e := ensuring{Way: w, link: link}
+	e := ensuring{Way: w, port: port{name: w.Port, own: w.Own(), gateway: w.Gateway(), mac: w.MAC, filter: "0"}}
 	return e.ensure()
 }
 
@@ -66,120 +56,17 @@ func notFound(err error) bool {
 // ensuring is one call.
 type ensuring struct {
 	Way
-	link    netlink.Link
-	changed bool
+	port
 }
 
-// ensure goes in the order that the kernel wants: an address of IPv6 would come with the interface up, and a route needs all else.
 func (e *ensuring) ensure() (changed bool, err error) {
-	for _, step := range []struct {
-		what string
-		do   func() error
-	}{
-		{"set sysctl", e.setSysctls},
-		{"set up", e.setUp},
-		{"set address " + e.Own().String(), e.setAddress},
-		{"set neighbour " + e.Gateway().String(), e.setNeighbour},
-		{"set route to " + e.Range.String(), e.setRoute},
-	} {
-		if err := step.do(); err != nil {
-			return e.changed, e.wrap(fmt.Errorf("%s: %w", step.what, err))
+	err = e.prepare()
+	if err == nil {
+		if err = e.setRoute(); err != nil {
+			err = fmt.Errorf("set route to %s: %w", e.Range, err)
 		}
 	}
-	return e.changed, nil
-}
-
-// did notes that a step has changed something.
-func (e *ensuring) did(err error) error {
-	e.changed = e.changed || err == nil
-	return err
-}
-
-func (e *ensuring) setSysctls() error {
-	for _, s := range []struct{ file, value string }{
-		{"ipv6/conf/" + e.Port + "/disable_ipv6", "1"},
-		{"ipv4/conf/" + e.Port + "/forwarding", "1"},
-		{"ipv4/conf/" + e.Port + "/rp_filter", "0"}, // the firewall knows the sources; that of all interfaces may be stricter, and passes the range
-		{"ipv4/conf/" + e.Port + "/accept_local", "0"},
-		{"ipv4/conf/" + e.Port + "/accept_redirects", "0"},
-		{"ipv4/conf/" + e.Port + "/accept_source_route", "0"},
-		{"ipv4/conf/" + e.Port + "/route_localnet", "0"},
-		{"ipv4/conf/" + e.Port + "/send_redirects", "0"},
-	} {
-		set, err := setSysctl(s.file, s.value)
-		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
-			continue // a kernel without IPv6
-		}
-		if err != nil {
-			return err
-		}
-		e.changed = e.changed || set
-	}
-	return nil
-}
-
-func setSysctl(file, value string) (set bool, err error) {
-	has, err := readSysctl(file)
-	if err != nil || has == value {
-		return false, err
-	}
-	return true, os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
-}
-
-func readSysctl(file string) (string, error) {
-	value, err := os.ReadFile("/proc/sys/net/" + file)
-	return strings.TrimSpace(string(value)), err
-}
-
-func (e *ensuring) setUp() error {
-	if e.link.Attrs().Flags&net.FlagUp != 0 {
-		return nil
-	}
-	return e.did(netlink.LinkSetUp(e.link))
-}
-
-// setAddress gives the port one that the kernel uses nowhere else, by its scope.
-func (e *ensuring) setAddress() error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(e.link, unix.AF_INET) })
-	if err != nil {
-		return err
-	}
-	there := false
-	for _, a := range addresses {
-		if prefix(a.IPNet) == single(e.Own()) && a.Scope == unix.RT_SCOPE_LINK {
-			there = true
-		} else if err := e.did(netlink.AddrDel(e.link, &a)); err != nil {
-			return err
-		}
-	}
-	if there {
-		return nil
-	}
-	return e.did(netlink.AddrAdd(e.link, &netlink.Addr{IPNet: ipNet(single(e.Own())), Scope: unix.RT_SCOPE_LINK}))
-}
-
-func (e *ensuring) setNeighbour() error {
-	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(e.link.Attrs().Index, unix.AF_INET) })
-	if err != nil {
-		return err
-	}
-	there := false
-	for _, n := range neighbours {
-		if n.State != netlink.NUD_PERMANENT {
-			continue
-		}
-		if n.IP.Equal(e.Gateway().AsSlice()) && string(n.HardwareAddr) == string(e.MAC[:]) {
-			there = true
-		} else if err := e.did(netlink.NeighDel(&n)); err != nil {
-			return err
-		}
-	}
-	if there {
-		return nil
-	}
-	return e.did(netlink.NeighSet(&netlink.Neigh{
-		LinkIndex: e.link.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, IP: e.Gateway().AsSlice(), HardwareAddr: e.MAC[:],
-	}))
+	return e.changed, e.wrap(err)
 }
 
 // setRoute asks for the route that the kernel would take, since a list of all might be long.
@@ -232,10 +119,6 @@ func (e *ensuring) routes() ([]netlink.Route, error) {
 
 // remove takes routes, address and neighbour away. Others may have the sysctls set as they are, and nothing comes in by the port any more.
 func (e *ensuring) remove() error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(e.link, unix.AF_INET) })
-	if err != nil {
-		return err
-	}
 	routes, err := e.routes()
 	if err != nil {
 		return err
@@ -245,16 +128,7 @@ func (e *ensuring) remove() error {
 			return fmt.Errorf("remove the route to %s: %w", r.Dst, err)
 		}
 	}
-	for _, a := range addresses {
-		if err := netlink.AddrDel(e.link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
-		}
-	}
-	err = netlink.NeighDel(&netlink.Neigh{LinkIndex: e.link.Attrs().Index, Family: unix.AF_INET, IP: e.Gateway().AsSlice()})
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove neighbour %s: %w", e.Gateway(), err)
-	}
-	return nil
+	return e.strip()
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -1,6 +1,7 @@
 package outside
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -95,6 +96,10 @@ func ensure(t *testing.T, w Way, wantChanged bool) {
 	}
 }
 
+func remove(t *testing.T, w Way) error {
+	return errors.Join(RemoveWay(w), ForgetDocker(t.Context()))
+}
+
 func TestEnsure(t *testing.T) {
 	inNamespace(t, aPort)
 	ensure(t, way(), true)
@@ -134,13 +139,13 @@ func TestEnsureAnotherRange(t *testing.T) {
 	other.Range = netip.MustParsePrefix("10.200.0.0/16")
 	ensure(t, other, true)
 	mustBe(t, strings.NewReplacer("100.64", "10.200", "/10", "/16").Replace(asMeant))
-	if err := Remove(t.Context(), other); err != nil {
+	if err := remove(t, other); err != nil {
 		t.Fatal(err)
 	}
 	if got := state(t); got != "" {
 		t.Errorf("there is still %s", got)
 	}
-	if err := Remove(t.Context(), other); err != nil {
+	if err := remove(t, other); err != nil {
 		t.Errorf("removing what is not there: %v", err)
 	}
 	ensure(t, other, true)
@@ -151,12 +156,12 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if _, err := Ensure(way()); err == nil || !strings.Contains(err.Error(), "way outside by ovl-nat: there is no such interface") {
 		t.Error(err)
 	}
-	if err := Remove(t.Context(), way()); err != nil {
+	if err := remove(t, way()); err != nil {
 		t.Errorf("without a port: %v", err)
 	}
 	bad := way()
 	bad.Range = netip.MustParsePrefix("100.64.0.1/10")
-	for _, err := range []error{Conflict(bad), Remove(t.Context(), bad)} {
+	for _, err := range []error{Conflict(bad), remove(t, bad)} {
 		if err == nil || !strings.Contains(err.Error(), "natRange 100.64.0.1/10 is no network") {
 			t.Error(err)
 		}
@@ -194,7 +199,7 @@ ip route add 100.0.0.0/8 via 192.168.5.1
 		}
 		run(t, strings.Fields(c.undo)...)
 	}
-	if err := Remove(t.Context(), way()); err != nil {
+	if err := remove(t, way()); err != nil {
 		t.Fatal(err)
 	}
 	runAll(t, "ip route add 100.64.0.0/10 dev eth0\n")
@@ -302,7 +307,7 @@ ip -n outside-in route add default via 100.64.0.1 dev sw onlink
 func dockerLetsPass(t *testing.T, exits []string) {
 	let := func(wantChanged bool) {
 		t.Helper()
-		if changed, err := LetDocker(t.Context(), way(), exits); err != nil || changed != wantChanged {
+		if changed, err := LetDocker(t.Context(), way(), exits, nil); err != nil || changed != wantChanged {
 			t.Errorf("changed: %t, want %t; %v", changed, wantChanged, err)
 		}
 	}
@@ -352,7 +357,7 @@ iptables -A DOCKER-USER -j RETURN
 iptables -A DOCKER-USER -m comment --comment overlane -j OVERLANE
 `)
 	let(true) // where it was it was not reached
-	if err := Remove(t.Context(), way()); err != nil {
+	if err := remove(t, way()); err != nil {
 		t.Error(err)
 	}
 	if after := run(t, "iptables", "-S"); after != before {
@@ -364,10 +369,10 @@ iptables -A DOCKER-USER -m comment --comment overlane -j OVERLANE
 func TestNoIptables(t *testing.T) {
 	inNamespace(t, aPort)
 	t.Setenv("PATH", "")
-	if changed, err := LetDocker(t.Context(), way(), nil); err != nil || changed {
+	if changed, err := LetDocker(t.Context(), way(), nil, nil); err != nil || changed {
 		t.Errorf("changed: %t, %v", changed, err)
 	}
-	if err := Remove(t.Context(), way()); err != nil {
+	if err := remove(t, way()); err != nil {
 		t.Error(err)
 	}
 }

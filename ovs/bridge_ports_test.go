@@ -43,6 +43,17 @@ func TestBridgePortsComeAndGo(t *testing.T) {
 			t.Errorf("%s: %s", tt.by, diff)
 		}
 	}
+	if told, _ := db.BFD("ovl-bfd"); told["cpath_down"] != "true" || told["enable"] != "true" {
+		t.Errorf("the port was told %v", told)
+	}
+	if told, says := db.BFD("ovl-vxlan"); told != nil || says != nil {
+		t.Errorf("a port of another kind was told %v, says %v", told, says)
+	}
+	keep := testLayout
+	keep.Keep = true
+	if s := ensure(t, db, keep); s.Repaired != nil {
+		t.Errorf("asked to keep what is there, it did %v", s.Repaired)
+	}
 	ensure(t, db, testLayout)
 	if left := o.Vsctl("list-ports", "br-overlane"); strings.TrimSpace(left) != "ovl-vxlan" {
 		t.Errorf("left over: %s", left)

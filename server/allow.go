@@ -8,7 +8,8 @@ import (
 // nothing that is not its own:
 //
 //   - it may plug in an endpoint that is plugged in nowhere, and unplug its own;
-//   - it makes endpoints only for an attach (ephemeral ones), on itself, and they stay ephemeral: nothing that it could not delete;
+//   - it makes endpoints only for an attach, or for what is behind the port of one of its own (ephemeral ones), on itself, and they stay ephemeral: nothing
+//     that it could not delete;
 //   - it deletes only what an attach made (ephemeral endpoints), never what a user wrote down;
 //   - it never touches an endpoint on another host: moving one is asked for by an admin, or the other host lets go first;
 //   - of an endpoint that it did not make in this request, address and MAC stay as they are: they are the user's;
@@ -30,6 +31,9 @@ func mayAsk(s *model.State, caller Caller, q model.Request) error {
 	for _, o := range q.Put {
 		if err := mayTouch(s, caller, o.Key()); err != nil {
 			return err
+		}
+		if spec, ok := o.Spec.(*model.EndpointSpec); ok && spec != nil && spec.Via() != "" && !owns(s.Get(model.Key{Kind: "Endpoint", Name: spec.Via()}), caller.Host) {
+			return denied("%s may put %s behind no endpoint but one of its own", caller, o.Key())
 		}
 	}
 	for _, key := range q.Delete {

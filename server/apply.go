@@ -37,7 +37,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, applied(done))
+	return writeJSON(w, http.StatusOK, applied(caller, done))
 }
 
 func size(objects []json.RawMessage) (bytes int) {
@@ -84,7 +84,7 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 	if err != nil {
 		return err
 	}
-	answer := applied(done)
+	answer := applied(caller, done)
 	if flows {
 		after := done.before.With(done.before.Revision(), done.changes)
 		answer.Flows, answer.Disturbs = planFlows(done.before, after, done.changes), disturbances(done.before, after, done.changes)
@@ -92,11 +92,13 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-func applied(done outcome) wire.Applied {
-	a := wire.Applied{Revision: done.revision, Changes: make([]wire.Change, len(done.changes))}
-	for i, c := range done.changes {
-		key := c.Key()
-		a.Changes[i] = wire.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After}
+// applied is what has changed. What follows from it unasked may be of other hosts, and is for admins.
+func applied(caller Caller, done outcome) wire.Applied {
+	a := wire.Applied{Revision: done.revision, Changes: make([]wire.Change, 0, len(done.changes))}
+	for _, c := range done.changes {
+		if key := c.Key(); caller.Kind == LocalAdmin || !c.Derived {
+			a.Changes = append(a.Changes, wire.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After})
+		}
 	}
 	return a
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// disturbances says which connections with the world outside changes may break: one line for each public address, and one for each VPC whose endpoints
+// disturbances says which connections with the world outside changes may break: one line for each public address and forwarded port, and one for each VPC whose endpoints
 // have connections by SNAT. What becomes of an endpoint itself is not repeated.
 func disturbances(before, after *model.State, changes []model.Change) (lines []string) {
 	for _, c := range changes {
@@ -17,14 +17,14 @@ func disturbances(before, after *model.State, changes []model.Change) (lines []s
 		}
 		switch was := c.Before.Spec.(type) {
 		case *model.PublicIPSpec:
-			if why := takenAway(was, after.PublicIP(c.Before.Name)); why != "" && plugged(before, was) {
+			if why := takenAway(was, after.PublicIP(c.Before.Name)); why != "" && plugged(before, was.Endpoint) {
 				lines = append(lines, publicLine(c.Before, why))
 			}
 		case *model.InternetGatewaySpec:
 			lines = append(lines, ledElsewhere(before, after, c.Before.Name)...)
 		}
 	}
-	return lines
+	return append(lines, forwardsDisturbed(before, after, changes)...)
 }
 
 // takenAway says how an endpoint loses a public address; empty if it keeps it. No now: it is deleted.
@@ -42,8 +42,8 @@ func takenAway(was, now *model.PublicIPSpec) string {
 	return "goes to Endpoint " + now.Endpoint
 }
 
-func plugged(s *model.State, p *model.PublicIPSpec) bool {
-	endpoint := s.Endpoint(p.Endpoint)
+func plugged(s *model.State, name string) bool {
+	endpoint := s.Endpoint(name)
 	return endpoint != nil && endpoint.Host != ""
 }
 
@@ -64,7 +64,7 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 	}
 	for o := range before.PublicIPsOf(vpc) {
 		p := o.Spec.(*model.PublicIPSpec)
-		if why != "" && plugged(before, p) && takenAway(p, after.PublicIP(o.Name)) == "" {
+		if why != "" && plugged(before, p.Endpoint) && takenAway(p, after.PublicIP(o.Name)) == "" {
 			lines = append(lines, publicLine(o, why))
 		}
 	}

@@ -39,6 +39,7 @@ func planHost(v *view.View, d view.Delta) wire.HostFlows {
 	was := *v
 	was.Segments, was.Peers, was.Addresses = maps.Clone(v.Segments), maps.Clone(v.Peers), maps.Clone(v.Addresses)
 	was.Gateways, was.Publics, was.Blocks, was.NextHops, was.Hosts = maps.Clone(v.Gateways), maps.Clone(v.Publics), maps.Clone(v.Blocks), maps.Clone(v.NextHops), maps.Clone(v.Hosts)
+	was.Forwards = maps.Clone(v.Forwards)
 	v.Apply(d)
 	ports := planPorts(&was, v)
 	old, now := entriesOf(&was, ports), entriesOf(v, ports)

@@ -161,6 +161,21 @@ func TestWatchTellsPublicIPs(t *testing.T) {
 	expect(t, publics.until(5), "put PublicIP blue/web @5", "sync @5")
 }
 
+// TestWatchTellsForwards: one changes in status with its endpoint.
+func TestWatchTellsForwards(t *testing.T) {
+	api := newAPI(t, store.NewMemory(0))
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "POST", "/v1/apply", `{"objects": [
+		{"kind": "InternetGateway", "name": "blue", "spec": {"design": "central"}}, {"kind": "PublicPool", "name": "world", "spec": {"cidrs": ["203.0.113.0/24"]}},
+		{"kind": "PublicIP", "name": "blue/shared"}, {"kind": "Forward", "name": "blue/web", "spec": {"publicIP": "blue/shared", "port": 443, "endpoint": "blue/web/a"}}]}`)
+	forwards := api.open(t, "admin", "/v1/watch?kind=fwd&after=2")
+	expect(t, forwards.until(2), "sync @2")
+	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	expect(t, forwards.until(3), "put Forward blue/web @3", "sync @3")
+	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	expect(t, forwards.until(4), "put Forward blue/web @4", "sync @4")
+}
+
 func TestWatchHeartbeat(t *testing.T) {
 	api := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: time.Millisecond})
 	api.must(t, "POST", "/v1/apply", network)

@@ -64,21 +64,26 @@ func (r *replica) tellWatchers(u update) {
 	}
 }
 
-// events tells each object that changed once, as it is now, in spec and status; with an endpoint its public IP, whose status follows.
+// events tells each object that changed once, as it is now, in spec and status; with an endpoint its public IP and the ports forwarded to it, whose status follows.
 func (r *replica) events(u update) []event {
 	var events []event
 	told := map[model.Key]bool{}
-	tell := func(key model.Key) {
+	one := func(key model.Key) {
 		if !told[key] {
 			told[key] = true
 			events = append(events, r.event(u.revision, key))
 		}
+	}
+	tell := func(key model.Key) {
+		one(key)
 		if key.Kind != "Endpoint" {
 			return
 		}
-		if o := r.state.PublicIPOf(key.Name); o != nil && !told[o.Key()] {
-			told[o.Key()] = true
-			events = append(events, r.event(u.revision, o.Key()))
+		if o := r.state.PublicIPOf(key.Name); o != nil {
+			one(o.Key())
+		}
+		for o := range r.state.ForwardsTo(key.Name) {
+			one(o.Key())
 		}
 	}
 	for _, c := range u.changes {

@@ -194,9 +194,10 @@ func (t *Tracker) tellPublic(host, name string, sight sight, known map[string]Pu
 	}
 }
 
-// keepHandedOn takes what one public IP or port block has lost and another one has now out of what is gone.
+// keepHandedOn takes what one public IP, forward or port block has lost and another one has now out of what is gone.
 func (d *Delta) keepHandedOn() {
 	d.GonePublics = without(d.GonePublics, d.Publics, func(p Public) netip.Addr { return p.Address })
+	d.GoneForwards = without(d.GoneForwards, d.Forwards, func(f Forward) ForwardKey { return f.ForwardKey })
 	d.GoneBlocks = without(d.GoneBlocks, d.Blocks, func(b Block) BlockKey { return b.BlockKey })
 }
 

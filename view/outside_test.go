@@ -120,6 +120,17 @@ func TestAComputeHostKnows(t *testing.T) {
 	}
 }
 
+// A kernel that leads out by edges must not lead to hosts either.
+func TestHostsAreToldToWhoeverLeadsOut(t *testing.T) {
+	for design, want := range map[string]int{model.Distributed: 7, model.Central: 0} {
+		n := smallNetwork(t)
+		n.put("{kind: InternetGateway, name: blue, spec: {design: " + design + ", snat: false}}")
+		if v := view.New(n.state, "host1"); len(v.Hosts) != want {
+			t.Errorf("in the design %s it knows %d hosts, want %d", design, len(v.Hosts), want)
+		}
+	}
+}
+
 func TestAStrangerKnowsNothing(t *testing.T) {
 	n := smallNetwork(t)
 	for _, host := range []string{"host3", "edge3", "gateway1"} {

@@ -40,6 +40,7 @@ type known struct {
 	gateways map[string]Gateway            // by VPC
 	sights   map[string]sight              // by VPC; blind if absent
 	publics  map[string]map[string]Public  // by VPC and PublicIP
+	forwards map[string]map[string]Forward // by VPC and Forward
 	blocks   map[string]map[string]Block   // by VPC and PortBlock
 	peers    map[string]Peer
 	nextHops map[string]NextHop
@@ -61,8 +62,8 @@ func NewTracker(state *model.State) *Tracker {
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
-	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{}, publics: map[string]map[string]Public{},
-		blocks: map[string]map[string]Block{}}
+	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{},
+		publics: map[string]map[string]Public{}, forwards: map[string]map[string]Forward{}, blocks: map[string]map[string]Block{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
 	touched := newTouched()
 	touched.hosts = true
@@ -105,11 +106,12 @@ type touched struct {
 }
 
 type touchedVPC struct {
-	subnets map[string]map[AddressKey]bool // -> addresses in it that came, went or changed
-	publics map[string]bool                // PublicIPs, by name
-	blocks  map[string]bool                // PortBlocks, by name
-	whole   bool                           // the VPC itself
-	members bool                           // a host got its first endpoint, or lost its last
+	subnets  map[string]map[AddressKey]bool // -> addresses in it that came, went or changed
+	publics  map[string]bool                // PublicIPs, by name
+	forwards map[string]bool                // Forwards, by name
+	blocks   map[string]bool                // PortBlocks, by name
+	whole    bool                           // the VPC itself
+	members  bool                           // a host got its first endpoint, or lost its last
 }
 
 func newTouched() touched { return touched{vpcs: map[string]*touchedVPC{}} }
@@ -136,6 +138,11 @@ func (t *Tracker) touch(changes []model.Change) touched {
 			t.touchEndpoint(name, &r)
 		case "PublicIP":
 			r.public(name)
+			for o := range t.state.ForwardsAt(name) {
+				r.forward(o.Name)
+			}
+		case "Forward":
+			r.forward(name)
 		case "PortBlock":
 			r.block(name)
 		}
@@ -159,6 +166,9 @@ func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
 	}
 	if o := t.state.PublicIPOf(endpoint); o != nil {
 		r.public(o.Name)
+	}
+	for o := range t.state.ForwardsTo(endpoint) {
+		r.forward(o.Name)
 	}
 }
 
@@ -228,6 +238,14 @@ func (r *touched) public(name string) {
 	vpc.publics[name] = true
 }
 
+func (r *touched) forward(name string) {
+	vpc := r.vpc(model.Parent(name))
+	if vpc.forwards == nil {
+		vpc.forwards = map[string]bool{}
+	}
+	vpc.forwards[name] = true
+}
+
 func (r *touched) block(name string) {
 	vpc := r.vpc(model.Parent(name))
 	if vpc.blocks == nil {
@@ -277,8 +295,8 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 }
 
 func (d *Delta) empty() bool {
-	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.Blocks)+len(d.NextHops)+len(d.Hosts)+
-		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneBlocks)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
+	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.Forwards)+len(d.Blocks)+len(d.NextHops)+len(d.Hosts)+
+		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneForwards)+len(d.GoneBlocks)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
 }
 
 // tellVPC reports whether the host may have other peers for this VPC.
@@ -286,6 +304,7 @@ func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool 
 	gateway := t.tellGateway(host, vpc, d)
 	members := t.tellSegments(host, vpc, touched.subnets, d)
 	t.tellPublics(host, vpc, touched, d)
+	t.tellForwards(host, vpc, touched, d)
 	t.tellBlocks(host, vpc, touched, d)
 	t.look(host, vpc)
 	return gateway || members || touched.members && t.sight(host, vpc) == all
@@ -407,12 +426,12 @@ func (t *Tracker) meet(peers peers, host, other string, watched bool) {
 	}
 }
 
-// tellHosts names all hosts to one that translates for a VPC.
+// tellHosts names all hosts to one whose kernel leads packets of a VPC outside.
 func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
 	k := t.hosts[host]
 	leads := false
 	for vpc, g := range k.gateways {
-		leads = leads || g.SNAT && t.members[vpc][host] > 0
+		leads = leads || (g.SNAT || g.Design == model.Distributed) && t.members[vpc][host] > 0
 	}
 	if leads == k.leads && !changed {
 		return
@@ -472,6 +491,7 @@ func (d *Delta) sort() {
 	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
 	slices.SortFunc(d.Gateways, func(a, b Gateway) int { return cmp.Compare(a.VPC, b.VPC) })
 	slices.SortFunc(d.Publics, func(a, b Public) int { return a.Address.Compare(b.Address) })
+	slices.SortFunc(d.Forwards, func(a, b Forward) int { return compareForwardKeys(a.ForwardKey, b.ForwardKey) })
 	slices.SortFunc(d.Blocks, func(a, b Block) int { return compareBlocks(a.BlockKey, b.BlockKey) })
 	slices.SortFunc(d.NextHops, func(a, b NextHop) int { return cmp.Compare(a.Host, b.Host) })
 	slices.SortFunc(d.Hosts, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
@@ -479,6 +499,7 @@ func (d *Delta) sort() {
 	slices.Sort(d.GonePeers)
 	slices.Sort(d.GoneGateways)
 	slices.SortFunc(d.GonePublics, netip.Addr.Compare)
+	slices.SortFunc(d.GoneForwards, compareForwardKeys)
 	slices.SortFunc(d.GoneBlocks, compareBlocks)
 	slices.Sort(d.GoneNextHops)
 	slices.Sort(d.GoneHosts)

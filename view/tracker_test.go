@@ -49,6 +49,9 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses, cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("public addresses of %s (-want +got):\n%s", host, diff)
 				}
+				if diff := cmp.Diff(forwardsOf(w.state, host), got.Forwards, addresses, cmpopts.EquateEmpty()); diff != "" {
+					rt.Fatalf("forwarded ports of %s (-want +got):\n%s", host, diff)
+				}
 				if diff := cmp.Diff(blocksOf(w.state, host), got.Blocks, addresses, cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("port blocks of %s (-want +got):\n%s", host, diff)
 				}
@@ -83,6 +86,7 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 			t.Fatalf("%s never knew of %s, which is gone", v.Host, address)
 		}
 	}
+	neededForwards(t, v, d)
 	for _, b := range d.Blocks {
 		if v.Blocks[b.BlockKey] == b {
 			t.Fatalf("%s is told of %+v again", v.Host, b)
@@ -267,7 +271,13 @@ func (w *world) change(t *rapid.T) []model.Change {
 	n := rapid.IntRange(0, 9).Draw(t, "n")
 	subnet := subnetOf(n)
 	host := rapid.SampledFrom([]string{"", "h0", "h1", "h2", "h3"}).Draw(t, "host")
-	switch rapid.IntRange(-10, 9).Draw(t, "what") {
+	switch rapid.IntRange(-14, 9).Draw(t, "what") {
+	case -14:
+		return w.delete("Forward", fmt.Sprintf("%s/f%d", vpcs[n%2], n%3))
+	case -13:
+		return w.swapForwards(vpcs[n%2])
+	case -12, -11:
+		return w.putForward(t, vpcs[n%2], n)
 	case -10:
 		return w.delete("PortBlock", fmt.Sprintf("%s/h%d", vpcs[n%2], n%4))
 	case -9, -8:

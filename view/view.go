@@ -20,7 +20,7 @@ type View struct {
 	Forwards  map[ForwardKey]Forward // those whose endpoint is here, or whose traffic passes here
 	Blocks    map[BlockKey]Block     // those of this host, and those whose traffic passes here
 	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
-	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways translates here: what it must not lead to
+	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways leads packets outside by its kernel: what that must not lead to
 }
 
 // AddressKey finds an address: unique within a segment, and only there.
@@ -155,6 +155,14 @@ func (p Public) Known() netip.Addr {
 		return p.NATIP
 	}
 	return p.Address
+}
+
+// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on another host.
+func (a Address) Via() string {
+	if a.Attachment == nil {
+		return ""
+	}
+	return a.Attachment.Via
 }
 
 // MAC is the next hop's own, whichever passage holds it.

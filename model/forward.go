@@ -1,0 +1,253 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// ForwardSpec is a port of a public address that leads to a port of an endpoint, in the central design. Its name is VPC/FORWARD.
+//
+// Endpoint is named, not held, as in [PublicIPSpec]. What an update leaves out becomes the default.
+type ForwardSpec struct {
+	PublicIP   string `json:"publicIP" doc:"Public IP of the same VPC, VPC/PUBLICIP; no endpoint may have it as a whole."`
+	Protocol   string `json:"protocol,omitempty" doc:"tcp or udp; default tcp."`
+	Port       int    `json:"port" doc:"Port of the public address, 1 to 65535; unique for each protocol."`
+	Endpoint   string `json:"endpoint" doc:"Endpoint of the same VPC that the port leads to, VPC/SUBNET/ENDPOINT, there or not (yet)."`
+	TargetPort int    `json:"targetPort,omitempty" doc:"Port of the endpoint; default: port."`
+}
+
+// Protocols that have ports.
+const (
+	TCP = "tcp"
+	UDP = "udp"
+)
+
+var protocols = []string{TCP, UDP}
+
+var forwardKind = Kind{
+	Name: "Forward", Plural: "forwards", Short: "fwd", Path: []string{"VPC", "FORWARD"},
+	Doc:       "A port of a public address that leads to a port of an endpoint of the VPC.",
+	New:       func() Spec { return new(ForwardSpec) },
+	NewStatus: func() any { return new(ForwardStatus) },
+	Columns: []Column{
+		{"NAME", func(o Object) string { return o.Name }},
+		{"PUBLIC", column(func(s *ForwardSpec) any { return s.PublicIP })},
+		{"PROTOCOL", column(func(s *ForwardSpec) any { return s.Protocol })},
+		{"PORT", column(func(s *ForwardSpec) any { return s.Port })},
+		{"ENDPOINT", column(func(s *ForwardSpec) any { return s.Endpoint })},
+		{"TARGET", column(func(s *ForwardSpec) any { return s.TargetPort })},
+		{"STATE", statusColumn(func(s *ForwardStatus) any { return s.State })},
+		{"REASON", statusColumn(func(s *ForwardStatus) any { return s.Reason })},
+	},
+	settle: settleForwards,
+}
+
+// socket is a port of a public IP.
+type socket struct {
+	publicIP, protocol string
+	port               int
+}
+
+func (s socket) compare(t socket) int {
+	return cmp.Or(strings.Compare(s.publicIP, t.publicIP), strings.Compare(s.protocol, t.protocol), cmp.Compare(s.port, t.port))
+}
+
+func (s *ForwardSpec) socket() socket { return socket{s.PublicIP, s.Protocol, s.Port} }
+
+// Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
+func (s *ForwardSpec) Check(name string) Problems {
+	f := about(Key{"Forward", name})
+	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", vpcOf(name))
+	if s.Protocol != "" && !slices.Contains(protocols, s.Protocol) {
+		f.add("spec.protocol", s.Protocol, "is not a protocol that has ports", meant(s.Protocol, protocols, "use "+strings.Join(protocols, " or ")))
+	}
+	const aPort = "give a port from 1 to 65535"
+	if s.Port == 0 {
+		f.add("spec.port", nil, "is missing", aPort)
+	} else if s.Port < 0 || s.Port > lastPort {
+		f.add("spec.port", s.Port, "is not a port", aPort)
+	}
+	f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the forward", vpcOf(name))
+	if s.TargetPort < 0 || s.TargetPort > lastPort {
+		f.add("spec.targetPort", s.TargetPort, "is not a port", aPort+", or leave it out")
+	}
+	return f.problems
+}
+
+// ofVPC wants the name of an object of a VPC, of that form; of is who refers to it.
+func (f *findings) ofVPC(field, name, form, what, of, vpc string) {
+	if name == "" {
+		f.add(field, nil, "is missing", "name it "+form)
+		return
+	}
+	parts := strings.Split(name, "/")
+	if want := strings.Count(form, "/") + 1; len(parts) != want {
+		f.add(field, name, fmt.Sprintf("has %s, not %d", count(len(parts), "part"), want), "name it "+form)
+		return
+	}
+	for _, part := range parts {
+		f.part(field, part)
+	}
+	if parts[0] != vpc {
+		f.add(field, name, "is in another VPC than "+of, "name "+what+" of VPC "+vpc)
+	}
+}
+
+func (s *ForwardSpec) copy() Spec { c := *s; return &c }
+
+func (s *ForwardSpec) complete(Spec) {
+	s.Protocol = cmp.Or(s.Protocol, TCP)
+	s.TargetPort = cmp.Or(s.TargetPort, s.Port)
+}
+
+func (s *ForwardSpec) enter(d *draft, o, _ *Object) {
+	d.forwarded.put(d.edit, s.socket(), o.Name)
+	d.forwardsTo.put(d.edit, pair{s.Endpoint, o.Name}, o)
+}
+
+func (s *ForwardSpec) leave(d *draft, o, _ *Object) {
+	release(d, &d.forwarded, s.socket(), o.Name)
+	d.forwardsTo.remove(d.edit, pair{s.Endpoint, o.Name})
+}
+
+// Forward is the spec of a forwarded port; nil if there is none of that name.
+func (s *State) Forward(name string) *ForwardSpec {
+	return specOf[*ForwardSpec](s, "Forward", name)
+}
+
+// ForwardsOf goes over the forwarded ports of a VPC, by name.
+func (s *State) ForwardsOf(vpc string) iter.Seq[*Object] { return s.Under("Forward", vpc) }
+
+// ForwardsTo goes over the forwarded ports that lead to an endpoint, whether that is there or not, by name.
+func (s *State) ForwardsTo(endpoint string) iter.Seq[*Object] { return paired(s.forwardsTo, endpoint) }
+
+// ForwardsAt goes over the forwarded ports of a public IP, by protocol and port.
+func (s *State) ForwardsAt(publicIP string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, name := range s.forwarded.from(socket{publicIP: publicIP}) {
+			if at.publicIP != publicIP || !yield(s.Get(Key{"Forward", name})) {
+				return
+			}
+		}
+	}
+}
+
+// countForwardsAt is the number of forwarded ports of a public IP, in logarithmic time.
+func (s *State) countForwardsAt(publicIP string) int {
+	return s.forwarded.rank(socket{publicIP: publicIP + "\x00"}) - s.forwarded.rank(socket{publicIP: publicIP})
+}
+
+// settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint has.
+func settleForwards(a *admission, puts []*put) {
+	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+	for _, p := range puts {
+		if p.before != nil {
+			p.before.Spec.leave(a.draft, p.before, p.after)
+		}
+	}
+	for _, p := range puts {
+		spec := p.after.Spec.(*ForwardSpec)
+		if a.forwardsAtAll(p, spec) && a.forwardable(p, spec) {
+			a.claimPort(p, spec)
+		}
+	}
+	for _, p := range a.accepted(puts) {
+		a.draft.put(p.after)
+	}
+}
+
+// forwardsAtAll judges the design of the gateway.
+func (a *admission) forwardsAtAll(p *put, spec *ForwardSpec) bool {
+	vpc := vpcOf(p.after.Name)
+	design := a.draft.InternetGateway(vpc).Design
+	if design != Central {
+		a.refuse(p, "name", p.after.Name, fmt.Sprintf("is of InternetGateway %s, whose design is %s, and ports are forwarded in the design %s", vpc, design, Central),
+			fmt.Sprintf("give the gateway the design %s, or Endpoint %s a public IP of its own", Central, spec.Endpoint))
+	}
+	return design == Central
+}
+
+// forwardable judges the public IP that a forward names.
+func (a *admission) forwardable(p *put, spec *ForwardSpec) bool {
+	key := Key{"PublicIP", spec.PublicIP}
+	public := a.draft.PublicIP(spec.PublicIP)
+	switch {
+	case a.refused[key]:
+		a.refused[p.key()] = true
+	case public == nil:
+		reason, remedy := a.absent(key)
+		a.refuse(p, "spec.publicIP", spec.PublicIP, reason, remedy)
+	case public.Endpoint != "":
+		a.refuse(p, "spec.publicIP", spec.PublicIP, "is Endpoint "+public.Endpoint+"'s, with all of its ports", "name a public IP without an endpoint, or take it from that one first")
+	default:
+		return true
+	}
+	return false
+}
+
+// claimPort judges the port that a forward names, and takes it.
+func (a *admission) claimPort(p *put, spec *ForwardSpec) {
+	if other, taken := a.draft.forwarded.get(spec.socket()); taken {
+		a.refuse(p, "spec.port", spec.Port, fmt.Sprintf("is forwarded already, for %s at PublicIP %s by Forward %s", spec.Protocol, spec.PublicIP, other),
+			"choose another port or public IP, or change that one first")
+		return
+	}
+	a.draft.forwarded.put(a.draft.edit, spec.socket(), p.after.Name)
+}
+
+// keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is asked when every put is in the draft.
+func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
+	if spec.Endpoint == "" {
+		return
+	}
+	if names, total := naming(a.draft.ForwardsAt(p.after.Name)); total > 0 {
+		a.refuse(p, "spec.endpoint", spec.Endpoint, fmt.Sprintf("cannot have a public IP of which %s forwarded: %s", portsAre(total), names),
+			"delete "+those(total)+" first, or in the same request, or give it another public IP")
+	}
+}
+
+// keepsCentral refuses another design for a gateway while ports are forwarded. It is asked when every put is in the draft.
+func (a *admission) keepsCentral(p *put, spec *InternetGatewaySpec) {
+	if spec.Design == Central {
+		return
+	}
+	if names, total := naming(a.draft.ForwardsOf(p.after.Name)); total > 0 {
+		a.refuse(p, "spec.design", spec.Design, fmt.Sprintf("forwards no ports, and %s forwarded: %s", portsAre(total), names),
+			"delete "+those(total)+" first, or in the same request, or keep the design "+Central)
+	}
+}
+
+func portsAre(n int) string {
+	if n == 1 {
+		return "1 port is"
+	}
+	return count(n, "port") + " are"
+}
+
+// ForwardStatus is what follows for a forwarded port from what was measured of others; see [Summarise].
+type ForwardStatus struct {
+	State  PublicIPState `json:"state" doc:"Pending or Attached."`
+	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
+}
+
+// summariseForward goes along the way of a packet from outside, and stops at what is not there.
+func summariseForward(s *State, name string, m Measured) *ForwardStatus {
+	spec, gateway := s.Forward(name), s.InternetGateway(vpcOf(name))
+	status := &ForwardStatus{State: PublicPending}
+	if spec == nil || gateway == nil {
+		status.Reason = "there is no InternetGateway " + vpcOf(name)
+		return status
+	}
+	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
+		status.Host = endpoint.Host
+	}
+	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), unled(s, vpcOf(name), gateway, m), unattached(spec.Endpoint, m))
+	if status.Reason == "" {
+		status.State, status.Reason = PublicAttached, unmeasured
+	}
+	return status
+}

@@ -1,0 +1,173 @@
+package outside
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// port is one of the switch's, by which the kernel is sent packets or sends some.
+type port struct {
+	name    string
+	own     netip.Addr // without an address, the kernel takes in what it has no route back for only if it looks at no sources at all
+	gateway netip.Addr // nobody has it; none: the kernel sends nothing here
+	mac     [6]byte    // of the gateway
+	filter  string     // of sources: rp_filter
+
+	link    netlink.Link
+	changed bool
+}
+
+// prepare goes in the order that the kernel wants: an address of IPv6 would come with the interface up.
+func (p *port) prepare() (err error) {
+	p.link, err = netlink.LinkByName(p.name)
+	if notFound(err) {
+		return errors.New("there is no such interface; the switch makes it with the integration bridge's port of that name")
+	}
+	if err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"set sysctl", p.setSysctls},
+		{"set up", p.setUp},
+		{"set address " + p.own.String(), p.setAddress},
+		{"set neighbour " + p.gateway.String(), p.setNeighbour},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// did notes that a step has changed something.
+func (p *port) did(err error) error {
+	p.changed = p.changed || err == nil
+	return err
+}
+
+func (p *port) setSysctls() error {
+	for _, s := range []struct{ file, value string }{
+		{"ipv6/conf/" + p.name + "/disable_ipv6", "1"},
+		{"ipv4/conf/" + p.name + "/forwarding", "1"},
+		{"ipv4/conf/" + p.name + "/rp_filter", p.filter}, // the firewall knows the sources; that of all interfaces may be stricter
+		{"ipv4/conf/" + p.name + "/accept_local", "0"},
+		{"ipv4/conf/" + p.name + "/accept_redirects", "0"},
+		{"ipv4/conf/" + p.name + "/accept_source_route", "0"},
+		{"ipv4/conf/" + p.name + "/route_localnet", "0"},
+		{"ipv4/conf/" + p.name + "/send_redirects", "0"},
+	} {
+		set, err := setSysctl(s.file, s.value)
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return err
+		}
+		p.changed = p.changed || set
+	}
+	return nil
+}
+
+func setSysctl(file, value string) (set bool, err error) {
+	has, err := readSysctl(file)
+	if err != nil || has == value {
+		return false, err
+	}
+	return true, os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
+}
+
+func readSysctl(file string) (string, error) {
+	value, err := os.ReadFile("/proc/sys/net/" + file)
+	return strings.TrimSpace(string(value)), err
+}
+
+func (p *port) setUp() error {
+	if p.link.Attrs().Flags&net.FlagUp != 0 {
+		return nil
+	}
+	return p.did(netlink.LinkSetUp(p.link))
+}
+
+// setAddress gives the port one that the kernel uses nowhere else, by its scope.
+func (p *port) setAddress() error {
+	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	there := false
+	for _, a := range addresses {
+		if prefix(a.IPNet) == single(p.own) && a.Scope == unix.RT_SCOPE_LINK {
+			there = true
+		} else if err := p.did(netlink.AddrDel(p.link, &a)); err != nil {
+			return err
+		}
+	}
+	if there {
+		return nil
+	}
+	return p.did(netlink.AddrAdd(p.link, &netlink.Addr{IPNet: ipNet(single(p.own)), Scope: unix.RT_SCOPE_LINK}))
+}
+
+func (p *port) setNeighbour() error {
+	if !p.gateway.IsValid() {
+		return nil
+	}
+	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	there := false
+	for _, n := range neighbours {
+		if n.State != netlink.NUD_PERMANENT {
+			continue
+		}
+		if n.IP.Equal(p.gateway.AsSlice()) && string(n.HardwareAddr) == string(p.mac[:]) {
+			there = true
+		} else if err := p.did(netlink.NeighDel(&n)); err != nil {
+			return err
+		}
+	}
+	if there {
+		return nil
+	}
+	return p.did(netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: p.link.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, IP: p.gateway.AsSlice(), HardwareAddr: p.mac[:],
+	}))
+}
+
+// strip takes addresses and neighbours away.
+func (p *port) strip() error {
+	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if err := netlink.AddrDel(p.link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
+		}
+	}
+	for _, n := range neighbours {
+		if n.State != netlink.NUD_PERMANENT {
+			continue
+		}
+		if err := netlink.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove neighbour %s: %w", n.IP, err)
+		}
+	}
+	return nil
+}
