@@ -73,6 +73,28 @@ func (p path) carriers(ctx context.Context) (in, out passage, err error) {
 // portTries bounds the search for a port: with two passages, each try is as good as a coin.
 const portTries = 16
 
+// steadyTime is how long a probe must have kept its passage. One that has just come back takes probes over somewhat later.
+const steadyTime = time.Second
+
+// steadyAim aims until the same comes out twice.
+func (p path) steadyAim(ctx context.Context, in, out *direction) (struck passage, err error) {
+	if struck, err = p.aim(ctx, in, out); err != nil || len(p.passages) == 0 {
+		return struck, err
+	}
+	for deadline := time.Now().Add(patience); ; {
+		if err := pause(ctx, steadyTime); err != nil {
+			return struck, err
+		}
+		again, err := p.aim(ctx, in, out)
+		if err != nil || again == struck {
+			return again, err
+		}
+		if struck = again; time.Now().After(deadline) {
+			return struck, fmt.Errorf("after %s the probes still change gateways or edges", patience)
+		}
+	}
+}
+
 // aim proves that both directions work, and finds the passage of the outbound probe, and a port by which the inbound one takes it, too. Open
 // vSwitch chooses by UDP's addresses alone, so only the router can be made to choose otherwise.
 func (p path) aim(ctx context.Context, in, out *direction) (struck passage, err error) {

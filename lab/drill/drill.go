@@ -149,7 +149,7 @@ func (r *run) do(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, answerer.stop()) }()
 	}
 	r.in, r.out = p.inbound(connections), p.outbound(connections)
-	struck, err := p.aim(ctx, r.in, r.out)
+	struck, err := p.steadyAim(ctx, r.in, r.out)
 	if err != nil {
 		return &notWorking{errors.Join(err, intent.saidOf(p))}
 	}
