@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,9 +61,17 @@ func TestDrillDocument(t *testing.T) {
 }
 
 // runDocument runs a document's commands as one script. The first of its labs is the one that is meant where none is named: other tests have
-// labs, too.
+// labs, too. Those of documents have the same names in every checkout, so one document runs at a time.
 func runDocument(t *testing.T, document []byte, labs ...string) {
 	t.Helper()
+	lock, err := os.Create(filepath.Join(os.TempDir(), "overlane-documents.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 	bin := t.TempDir()
 	if err := os.Symlink(labtest.Binary(t), filepath.Join(bin, "overlane")); err != nil {
 		t.Fatal(err)
