@@ -145,10 +145,10 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("next hops") {
 		i := byte(rapid.IntRange(1, 3).Draw(t, "next hop"))
 		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i), Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
-			Router: netip.MustParseAddr("203.0.113.1")})
+			Router: netip.MustParseAddr("203.0.113.1"), Heirs: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "heirs")})
 	}
 	if len(d.NextHops) > 0 { // a passage always knows its own
-		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1")})
+		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1"), Heirs: []string{"h0"}})
 	}
 	for range n("peers") {
 		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
@@ -238,7 +238,7 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	const publics, hosts, shared, blocks = 10000, 100, 10, 63
 	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
 		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
-		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1")}}}
+		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1"), Heirs: []string{"g1"}}}}
 	w := dataplane.Wiring{Tunnel: 1, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Watched: map[string]uint32{}}
 	for h := range hosts {
 		host := fmt.Sprintf("h%d", h)

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -90,14 +89,22 @@ func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 		Actions: []flow.Action{copyAll(flow.ARPTPA, slotKey.Field), flow.ToGroup{ID: replyGroupID(n)}}}
 }
 
-// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to one of the next hops.
-func ownUpstream(v *view.View, w Wiring, address netip.Addr) []flow.Flow {
+// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to the next hop of one of the VPC's
+// passages.
+func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr) []flow.Flow {
 	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
 		return nil
 	}
-	hosts := slices.Sorted(maps.Keys(v.NextHops))
-	last := address.As4()[3]
-	return []flow.Flow{answerUpstream(w, v.NextHops[hosts[int(last)%len(hosts)]], address)}
+	var hops []view.NextHop
+	for _, host := range g.Passages {
+		if n, ok := v.NextHops[host]; ok {
+			hops = append(hops, n)
+		}
+	}
+	if len(hops) == 0 {
+		return nil
+	}
+	return []flow.Flow{answerUpstream(w, hops[int(address.As4()[3])%len(hops)], address)}
 }
 
 // Next hops' groups are told apart by the part of the address that differs within an upstream network.
@@ -112,7 +119,7 @@ func hostPart(n view.NextHop) uint32 {
 // whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts: that of a passage that comes
 // before this one does nothing; that of another host shows that this passage is not cut off.
 func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
-	if w.Shut {
+	if w.Shut || !slices.Contains(n.Heirs, v.Host) {
 		return nil
 	}
 	passages, hosts := deciders(v, w, n)
@@ -142,7 +149,7 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 	if n.Host == v.Host {
 		return nil, append(hosts, others...)
 	}
-	for _, host := range before(v, n) {
+	for _, host := range n.Heirs[:max(0, slices.Index(n.Heirs, v.Host))] {
 		if _, ok := w.Watched[host]; ok {
 			passages = append(passages, host)
 		}
@@ -153,15 +160,7 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 // Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
 func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	passages, hosts := deciders(v, w, n)
-	return w.External != 0 && !w.Shut && !slices.ContainsFunc(passages, alive) && (len(hosts) == 0 || slices.ContainsFunc(hosts, alive))
-}
-
-// before are the passages that a next hop falls to before this one: its own, and then those that follow in the order of names.
-func before(v *view.View, n view.NextHop) []string {
-	order := slices.Sorted(maps.Keys(v.NextHops))
-	first := slices.Index(order, n.Host)
-	order = append(order[first:], order[:first]...)
-	return order[:slices.Index(order, v.Host)]
+	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) && (len(hosts) == 0 || slices.ContainsFunc(hosts, alive))
 }
 
 // nextHopReply answers that the address in slotKey is at the next hop's MAC.

@@ -33,7 +33,7 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	}
 	if isPassage(v, w, g) {
 		flows = append(flows, passPublic(v, w, g, p)...)
-		flows = append(flows, ownUpstream(v, w, p.Address)...)
+		flows = append(flows, ownUpstream(v, w, g, p.Address)...)
 	}
 	for i := range flows {
 		flows[i].Owner = "PublicIP " + p.Name

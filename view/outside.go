@@ -1,6 +1,7 @@
 package view
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -238,6 +239,49 @@ func (t *Tracker) tellNextHops(host string, d *Delta) {
 			}
 		}
 	}
-	d.NextHops, d.GoneNextHops = differ(k.nextHops, now)
+	t.appointHeirs(now)
+	for name, n := range now {
+		if old, had := k.nextHops[name]; !had || !reflect.DeepEqual(old, n) {
+			d.NextHops = append(d.NextHops, n)
+		}
+	}
+	for name := range k.nextHops {
+		if _, ok := now[name]; !ok {
+			d.GoneNextHops = append(d.GoneNextHops, name)
+		}
+	}
 	k.nextHops = now
+}
+
+// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads to, so an heir leads to all of them.
+func (t *Tracker) appointHeirs(hops map[string]NextHop) {
+	leads := map[string]map[string]bool{} // host -> VPCs
+	for vpc, g := range t.gateways {
+		for _, host := range g.Passages {
+			if leads[host] == nil {
+				leads[host] = map[string]bool{}
+			}
+			leads[host][vpc] = true
+		}
+	}
+	order := slices.Sorted(maps.Keys(hops))
+	for i, host := range order {
+		n := hops[host]
+		n.Heirs = []string{host}
+		for _, other := range slices.Concat(order[i+1:], order[:i]) {
+			if covers(leads[other], leads[host]) {
+				n.Heirs = append(n.Heirs, other)
+			}
+		}
+		hops[host] = n
+	}
+}
+
+func covers(wide, narrow map[string]bool) bool {
+	for vpc := range narrow {
+		if !wide[vpc] {
+			return false
+		}
+	}
+	return len(narrow) > 0
 }

@@ -74,8 +74,8 @@ var (
 	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
 	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}
 
-	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1")}
-	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1")}
+	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1"), Heirs: []string{"edge1", "edge2"}}
+	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1"), Heirs: []string{"edge2", "edge1"}}
 )
 
 func ip(text string) netip.Addr { return netip.MustParseAddr(text) }
@@ -106,6 +106,18 @@ func TestAPassageKnows(t *testing.T) {
 	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
 		t.Errorf("a mere passage knows segments, addresses or hosts: %+v", v)
 	}
+}
+
+// What comes to a next hop may be for any VPC that its own passage leads to, so only those take over that lead to all of them.
+func TestHeirs(t *testing.T) {
+	n := smallNetwork(t)
+	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].Heirs }
+	n.put("{kind: VPC, name: green, spec: {transitVNI: 902}}\n---\n{kind: InternetGateway, name: green, spec: {hosts: [edge1]}}")
+	want(t, "heirs of one that leads to more", []string{"edge1"}, heirs("edge1"))
+	want(t, "heirs of one that leads to less", []string{"edge2", "edge1"}, heirs("edge2"))
+	n.put("{kind: Host, name: gateway9, spec: {address: 192.168.5.9, roles: [gateway], outside: {interface: eth1, address: 203.0.113.99/24, router: 203.0.113.1}}}")
+	want(t, "heirs beside another role", []string{"edge2", "edge1"}, heirs("edge2"))
+	want(t, "heirs of one that leads to nothing", []string{"gateway9"}, heirs("gateway9"))
 }
 
 func TestAComputeHostKnows(t *testing.T) {
@@ -139,7 +151,7 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1"}}
+	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", Heirs: []string{"gateway1"}}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 
@@ -183,7 +195,10 @@ func TestAPassageComesAndGoes(t *testing.T) {
 	told := n.put("{kind: Host, name: edge2, spec: {address: 192.168.5.2, roles: [edge]}}")
 	only := gatewayOfBlue[900]
 	only.Passages = []string{"edge1"}
-	want(t, "the other passage", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}, GoneNextHops: []string{"edge2"}}, told["edge1"])
+	alone := withNIC(hop1)
+	alone.Heirs = []string{"edge1"}
+	want(t, "the other passage", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, NextHops: []view.NextHop{alone}, GonePeers: []string{"edge2"},
+		GoneNextHops: []string{"edge2"}}, told["edge1"])
 	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}}, told["host1"])
 	want(t, "the former passage", view.Delta{Revision: 2, GoneGateways: []model.VNI{900}, GonePublics: []netip.Addr{publicA.Address, publicB.Address},
 		GonePeers: []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])

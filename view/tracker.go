@@ -102,6 +102,7 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 // touched is what a commit may have changed for anybody.
 type touched struct {
 	hosts bool // a host came, went or changed
+	led   bool // which hosts a VPC's public traffic passes has changed
 	vpcs  map[string]*touchedVPC
 }
 
@@ -128,10 +129,10 @@ func (t *Tracker) touch(changes []model.Change) touched {
 			for o := range t.state.SubnetsOf(name) {
 				r.subnet(o.Name)
 			}
-			t.lead(name)
+			r.led = t.lead(name) || r.led
 		case "InternetGateway":
 			r.vpc(name)
-			t.lead(name)
+			r.led = t.lead(name) || r.led
 		case "Subnet":
 			r.subnet(name)
 		case "Endpoint":
@@ -176,6 +177,7 @@ func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
 func (t *Tracker) touchPassages(r *touched) {
 	for o := range t.state.List("InternetGateway") {
 		if t.lead(o.Name) {
+			r.led = true
 			r.vpc(o.Name)
 		}
 	}
@@ -283,7 +285,7 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 	for vpc, touched := range touched.vpcs {
 		membership = t.tellVPC(host, vpc, touched, d) || membership
 	}
-	if touched.hosts {
+	if touched.hosts || touched.led {
 		t.tellNextHops(host, d)
 	}
 	if membership {

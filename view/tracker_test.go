@@ -101,7 +101,7 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 		}
 	}
 	for _, n := range d.NextHops {
-		if v.NextHops[n.Host] == n {
+		if reflect.DeepEqual(v.NextHops[n.Host], n) {
 			t.Fatalf("%s is told of %+v again", v.Host, n)
 		}
 	}
