@@ -34,14 +34,61 @@ func (a *Agent) tellSender(p ovs.PacketIn) {
 	a.sendBack(p, reply)
 }
 
-// tellPassing answers public traffic whose TTL is used up here, from this host's next hop: in whichever direction it was going.
-func (a *Agent) tellPassing(p ovs.PacketIn) {
+// tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction it was going.
+func (a *Agent) tellPassing(p ovs.PacketIn, why answer.Trouble) {
 	own, ok := a.ownHop()
 	if !ok {
 		return
 	}
-	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), answer.Expired); ok {
+	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), why); ok {
 		a.sendOut(dataplane.Pass(), reply)
+	}
+}
+
+func (a *Agent) tellTooLong(p ovs.PacketIn) {
+	if _, to, ok := answer.Addresses(p.Frame); ok {
+		if mtu := mtuTowards(&a.view, to); mtu != 0 {
+			a.tellPassing(p, answer.TooLong(mtu))
+		}
+	}
+}
+
+// mtuTowards is the least of the VPCs that a public address leads to, 0 if it leads to none: senders keep one MTU for an address, not for a port.
+func mtuTowards(v *view.View, address netip.Addr) (least int) {
+	meet := func(vpc model.VNI) {
+		if mtu := v.Gateways[vpc].MTU; mtu != 0 && (least == 0 || mtu < least) {
+			least = mtu
+		}
+	}
+	if p, ok := v.Publics[address]; ok {
+		meet(p.VPC)
+	}
+	for key, f := range v.Forwards {
+		if key.Address == address {
+			meet(f.VPC)
+		}
+	}
+	for key, b := range v.Blocks {
+		if key.Address == address {
+			meet(b.VPC)
+		}
+	}
+	return least
+}
+
+// tellArrived answers what has come from outside with its TTL used up, from the public address that it is for, which is all that the outside knows of
+// this host. What answers a connection by SNAT dies in silence.
+func (a *Agent) tellArrived(p ovs.PacketIn) {
+	_, to, ok := answer.Addresses(p.Frame)
+	if !ok {
+		return
+	}
+	address, way, ok := dataplane.InTheNameOf(&a.view, to)
+	if !ok {
+		return
+	}
+	if reply, ok := answer.ICMP(answer.Readdressed(p.Frame, address), address, answer.Expired); ok {
+		a.sendOut(way, reply)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
@@ -28,6 +29,23 @@ func TestWatchedPortsAreNoEndpoints(t *testing.T) {
 	one, other := watchedPort("host1"), watchedPort("host2")
 	if one == other || len(one) != 14 || one != watchedPort("host1") {
 		t.Errorf("%s and %s", one, other)
+	}
+}
+
+// Who sends to an address learns one MTU for all of its ports.
+func TestMTUTowardsAPublicAddress(t *testing.T) {
+	whole, shared := netip.MustParseAddr("1.22.3.5"), netip.MustParseAddr("1.22.3.6")
+	block := func(first uint16) view.BlockKey { return view.BlockKey{Address: shared, First: first} }
+	v := view.View{
+		Gateways: map[model.VNI]view.Gateway{1: {MTU: 1450}, 2: {MTU: 1400}, 3: {}},
+		Publics:  map[netip.Addr]view.Public{whole: {VPC: 1}},
+		Forwards: map[view.ForwardKey]view.Forward{{Address: shared, Port: 80}: {VPC: 2}},
+		Blocks:   map[view.BlockKey]view.Block{block(1024): {VPC: 1}, block(2048): {VPC: 3}},
+	}
+	for address, want := range map[netip.Addr]int{whole: 1450, shared: 1400, netip.MustParseAddr("1.22.3.7"): 0} {
+		if got := mtuTowards(&v, address); got != want {
+			t.Errorf("towards %s: %d, want %d", address, got, want)
+		}
 	}
 }
 

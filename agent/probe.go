@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/overlane/overlane/answer"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
@@ -160,7 +161,11 @@ func (a *Agent) packetIn(ctx context.Context, p ovs.PacketIn) {
 	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
 		a.tellSender(p)
 	case dataplane.ForAgentPassing:
-		a.tellPassing(p)
+		a.tellPassing(p, answer.Expired)
+	case dataplane.ForAgentTooLong:
+		a.tellTooLong(p)
+	case dataplane.ForAgentArrived:
+		a.tellArrived(p)
 	case dataplane.ForAgentDHCP:
 		a.answerDHCP(ctx, p)
 	case dataplane.ForAgentUnknown:

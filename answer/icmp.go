@@ -12,21 +12,29 @@ import (
 )
 
 // Trouble is why a packet went no further.
-type Trouble struct{ kind, code uint8 }
+type Trouble struct {
+	kind, code uint8
+	mtu        uint16 // of the next hop, if the packet was too long
+}
 
 // What the sender of a packet is told (RFC 792).
 var (
-	Expired         = Trouble{layers.ICMPv4TypeTimeExceeded, layers.ICMPv4CodeTTLExceeded}
-	NetUnreachable  = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeNet}  // no route leads there
-	HostUnreachable = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeHost} // a subnet has the address, but nobody there
-	PortUnreachable = Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort}
+	Expired         = Trouble{kind: layers.ICMPv4TypeTimeExceeded, code: layers.ICMPv4CodeTTLExceeded}
+	NetUnreachable  = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeNet}  // no route leads there
+	HostUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost} // a subnet has the address, but nobody there
+	PortUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodePort}
 )
+
+// TooLong is what the sender is told of a packet that must not be cut into fragments (RFC 1191 section 4).
+func TooLong(mtu int) Trouble {
+	return Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded, uint16(mtu)}
+}
 
 // mostQuoted is how much of a packet an error quotes, in bytes: the error is to be no longer than 576 (RFC 1812 section 4.3.2.3).
 const mostQuoted = 576 - 20 - 8
 
 // ICMP is the error that tells the sender of an Ethernet frame with IPv4 what became of it, from the gateway's address. ok is false where there is to be
-// none: for an error itself, for what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
+// none: for an error itself, for what is too long and may be cut into fragments, for what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
 func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool) {
 	var (
 		eth     layers.Ethernet
@@ -44,6 +52,8 @@ func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool)
 	switch {
 	case eth.DstMAC[0]&1 == 1, !single(to), !single(from), ip.FragOffset > 0:
 		return nil, false
+	case why.mtu != 0 && ip.Flags&layers.IPv4DontFragment == 0:
+		return nil, false
 	case ip.Protocol == layers.IPProtocolICMPv4 && (len(decoded) < 3 || isError(icmp.TypeCode.Type())):
 		return nil, false
 	}
@@ -53,7 +63,7 @@ func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool)
 	err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
 		&layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: eth.SrcMAC, EthernetType: layers.EthernetTypeIPv4},
 		&layers.IPv4{Version: 4, TTL: 64, TOS: precedence, Protocol: layers.IPProtocolICMPv4, SrcIP: gateway.AsSlice(), DstIP: ip.SrcIP},
-		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(why.kind, why.code)},
+		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(why.kind, why.code), Seq: why.mtu},
 		gopacket.Payload(quoted))
 	return out.Bytes(), err == nil
 }

@@ -61,6 +61,23 @@ func TestICMPTellsTheSender(t *testing.T) {
 	}
 }
 
+func TestICMPTellsHowLong(t *testing.T) {
+	sent := func(flags layers.IPv4Flag) []byte {
+		return frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Flags = flags }, gopacket.Payload(make([]byte, 1480)))
+	}
+	reply, ok := answer.ICMP(sent(layers.IPv4DontFragment), gateway, answer.TooLong(1450))
+	if !ok {
+		t.Fatal("no answer")
+	}
+	icmp := gopacket.NewPacket(reply, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	if icmp.TypeCode.String() != "DestinationUnreachable(FragmentationNeeded)" || icmp.Id != 0 || icmp.Seq != 1450 {
+		t.Errorf("%s, %d, MTU %d", icmp.TypeCode, icmp.Id, icmp.Seq)
+	}
+	if _, ok := answer.ICMP(sent(0), gateway, answer.TooLong(1450)); ok {
+		t.Error("who allows fragments is told")
+	}
+}
+
 // checksum of what has its checksum in it is 0 (RFC 1071).
 func checksum(b []byte) uint16 {
 	var sum uint32

@@ -129,7 +129,7 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
 	}
 	for range n("gateways") {
-		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", SNAT: rapid.Bool().Draw(t, "snat"),
+		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", MTU: rapid.SampledFrom([]int{0, 1450, 8950}).Draw(t, "mtu"), SNAT: rapid.Bool().Draw(t, "snat"),
 			Design:   rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
 			Passages: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3, rapid.ID[string]).Draw(t, "passages")})
 	}
@@ -237,7 +237,7 @@ func BenchmarkCompileBig(b *testing.B) {
 func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	const publics, hosts, shared, blocks = 10000, 100, 10, 63
 	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
-		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
+		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", MTU: 1450, SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
 		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1"), Heirs: []string{"g1"}}}}
 	w := dataplane.Wiring{Tunnel: 1, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Watched: map[string]uint32{}}
 	for h := range hosts {

@@ -27,6 +27,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
 	flows = append(flows, quotedToAgent()...)
+	flows = append(flows, onwardStatic(w)...)
 	if w.Underlay != 0 {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})

@@ -38,6 +38,8 @@ const (
 	tableUpstream
 	tableOutbound
 	tableInbound
+	tableOnward
+	tableTooLong
 	tableArrive
 	tableArrived
 	tableSource
@@ -62,6 +64,8 @@ var Tables = []Table{
 	{tableUpstream, "upstream", "On a passage: what its upstream network sends to one of the next hops.", "drop: for none of them"},
 	{tableOutbound, "outbound", "On a passage: whether a host's packet for the outside comes from the host that has its public source.", "drop: it does not"},
 	{tableInbound, "inbound", "On a passage: to which host a public address leads; what leads to none goes out, if it comes from a host.", "drop: nobody has the address"},
+	{tableOnward, "onward", "On a passage: out by the way that inbound has found, unless the packet is too long for the endpoint's VPC.", "drop: inbound has found none"},
+	{tableTooLong, "toolong", "What is too long (ct, so that nothing else is counted here): the agent tells the sender how long it may be.", "drop: that is its purpose"},
 	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
 	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
 	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
@@ -111,10 +115,11 @@ var (
 
 	slotArrived = Slot{flow.Reg12, "arrived", "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it"}
 	slotLeaving = Slot{flow.Reg13, "leaving", "1 of a packet of a host that passes here on its way outside"}
+	slotTooLong = Slot{flow.Reg14, "too long", "1 of a packet that is longer than the MTU of the VPC that it is for"}
 )
 
 // Slots are all registers in use.
-var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame, slotArrived, slotLeaving}
+var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame, slotArrived, slotLeaving, slotTooLong}
 
 // What locate finds.
 const (
@@ -171,6 +176,9 @@ const (
 	ForAgentPassing byte = 9 // public traffic's, on a passage, and its TTL is used up
 
 	ForAgentUnknown byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
+
+	ForAgentTooLong byte = 11 // public traffic's, on a passage, and longer than the MTU of the VPC that it is for
+	ForAgentArrived byte = 12 // from outside, on an endpoint's host, and its TTL is used up
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.
@@ -185,6 +193,7 @@ var (
 	dropVNI          = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
 	dropUpstream     = Drop{"upstream", "from the upstream network, and for none of the next hops that lead here"}
 	dropUnassigned   = Drop{"unassigned", "from outside, for a public address that no endpoint has"}
+	dropTooLong      = Drop{"too-long", "from outside or of another VPC, and longer than the MTU of the VPC that it is for; the sender is told, if it forbids fragments"}
 	dropUnasked      = Drop{"unasked", "from outside, and no endpoint has asked for it"}
 	dropTunnelARP    = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
 	dropDHCP         = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
@@ -194,7 +203,7 @@ var (
 	dropARP          = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
 	dropARPUnknown   = Drop{"arp-unknown", "ARP request for an address that no endpoint of the segment has"}
 	dropUnforwarded  = Drop{"unforwarded", "multicast of a segment that has no members here"}
-	dropExpired      = Drop{"ttl", "routed, and its TTL is used up; the sender is told"}
+	dropExpired      = Drop{"ttl", "routed, and its TTL is used up; the sender is told, but for what answers a connection by SNAT"}
 	dropBeyond       = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
 	dropMisdirected  = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
 	dropNoOutside    = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
@@ -206,7 +215,7 @@ var (
 )
 
 // Drops are all reasons.
-var Drops = []Drop{dropPort, dropVNI, dropUpstream, dropUnassigned, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
+var Drops = []Drop{dropPort, dropVNI, dropUpstream, dropUnassigned, dropTooLong, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
 	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.

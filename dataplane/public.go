@@ -51,6 +51,22 @@ func departPublic(g view.Gateway, p view.Public) flow.Flow {
 		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 
+// InTheNameOf is what the agent asks of the switch to send a packet of its own out, from the public address of this host's that another packet is for; ok is
+// false if that is for none.
+func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
+	for _, p := range v.Publics {
+		if p.Host == v.Host && p.Known() == to {
+			return p.Address, toPassages(p.VPC, renamed(flow.IPSrc, p.Address, p.Known())...), true
+		}
+	}
+	for key, f := range v.Forwards {
+		if f.Host == v.Host && key.Address == to {
+			return to, toPassages(f.VPC), true
+		}
+	}
+	return address, nil, false
+}
+
 // toPassages is the way of what has been translated to a public address.
 func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
 	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)})
@@ -86,10 +102,13 @@ func toPassage(v *view.View, w Wiring, g view.Gateway, host string) (watch uint3
 }
 
 func toTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {
+	return append(underTransit(vpc, p), flow.Output{Port: w.Tunnel})
+}
+
+func underTransit(vpc model.VNI, p view.Peer) []flow.Action {
 	return []flow.Action{
 		flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(vpc))},
 		flow.SetField{Field: flow.TunDst, Value: flow.Addr(p.VTEP)},
-		flow.Output{Port: w.Tunnel},
 	}
 }
 
@@ -140,11 +159,7 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
 	case g.Design == model.Distributed && w.Underlay != 0:
 		return []flow.Flow{
-			inbound(p, append(renamed(flow.IPDst, p.Address, p.Known()),
-				flow.DecTTL{},
-				flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
-				flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
-				flow.Output{Port: w.Underlay})...),
+			inbound(p, onward(g, w.Underlay, flow.SetField{Field: slotKey.Field, Value: flow.Addr(p.Known())})...),
 			outbound([]flow.Part{inPort(w.Underlay), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...),
 		}
 	}
@@ -154,13 +169,13 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 // toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if there is none.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
 	if _, hasEndpoints := w.translates(vpc); host == v.Host && hasEndpoints {
-		return []flow.Action{set(slotVPC, uint32(vpc)), flow.Resubmit{Table: tableArrive}}, true
+		return onward(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
 	}
 	peer, ok := v.Peers[host]
 	if !ok {
 		return nil, false
 	}
-	return append([]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}}, toTransit(w, vpc, peer)...), true
+	return onward(v.Gateways[vpc], w.Tunnel, underTransit(vpc, peer)...), true
 }
 
 // fromHost matches what a host sends to a passage from a public address of a VPC.

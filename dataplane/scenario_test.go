@@ -33,6 +33,8 @@ import (
 //	SENDER udp TARGET [the same] [ports SOURCE-DESTINATION]
 //	SENDER tcp TARGET [the same] [flags syn|syn-ack|ack]
 //
+// All but arp may be of so many bytes of payload: [payload N].
+//
 // SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, HOST< for what comes from outside by the
 // host's kernel, HOST<underlay for what comes from the underlay by it, or HOST<upstream.
 func TestScenarios(t *testing.T) {
@@ -309,10 +311,10 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		}
 		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
 		if what != "ping" {
-			rest = append(rest, ip, ported(t, ip, what, options), gopacket.Payload("payload"))
+			rest = append(rest, ip, ported(t, ip, what, options), payload(t, "payload", options))
 			break
 		}
-		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, gopacket.Payload(bytes.Repeat([]byte{'o'}, 8)))
+		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, payload(t, "oooooooo", options))
 	default:
 		t.Fatalf("no such packet: %s", what)
 	}
@@ -322,6 +324,19 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
+}
+
+func payload(t *testing.T, otherwise string, options map[string]string) gopacket.Payload {
+	t.Helper()
+	text, given := options["payload"]
+	if !given {
+		return gopacket.Payload(otherwise)
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Repeat([]byte{'o'}, n)
 }
 
 // ported is the header of a protocol that has ports, and sets that of IP right.

@@ -14,6 +14,8 @@ import (
 func outsideStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
+		// Before conntrack, so that what is quoted is what was sent.
+		dropTelling(tableArrive, prioSpecial, dropExpired, ForAgentArrived, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableArrive, prioMiss, dropUnasked),
 		arrivedOf(prioNormal, known),
 		arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen)),

@@ -106,6 +106,8 @@ func TestCentral(t *testing.T) {
 			n.t.Errorf("the endpoint's kernel has not learnt it: %v\n%s", err, out)
 		}
 	})
+	n.run("the outside learns how long a packet may be here", func(n *network) { n.learnsMTU("host1", "a", publicA, "g1", "g2") })
+	n.run("traceroute shows the endpoint's host", func(n *network) { n.showsHost(publicB) })
 	n.run("traceroute shows a gateway, both ways", func(n *network) {
 		const gateway = " 203.0.113.1"
 		inwards := n.at("client", "busybox", "traceroute", "-n", "-q1", "-w2", "-m6", publicA)

@@ -175,6 +175,11 @@ func testDistributed(t *testing.T, prefixes map[string]string, on1, on2 string) 
 		n.refusal(a, server.Address.String())
 		n.refusal(a, "1.22.4.6")
 	})
+	n.run("the outside learns how long a packet may be here", func(n *network) { n.learnsMTU("host1", "a", "1.22.4.5", "edge1", "edge2") })
+	n.run("traceroute shows the endpoint's host", func(n *network) {
+		n.showsHost("1.22.4.5")
+		n.showsHost("1.22.4.6")
+	})
 	n.run("hosts are out of reach", func(n *network) {
 		for _, host := range []string{"host1", "host2", "edge1"} {
 			n.noPing("host1", "a", n.Host(host).Address.String())

@@ -28,6 +28,7 @@ const (
 	niciraNAT         = 36
 	niciraController2 = 37
 	niciraCTClear     = 43
+	niciraCheckLarger = 49 // NXAST_CHECK_PKT_LARGER
 )
 
 // Properties of NXAST_CONTROLLER2.
@@ -102,6 +103,8 @@ func (w *buffer) action(a flow.Action) {
 		w.u8(a.Table)
 	case flow.Controller:
 		w.controller(a)
+	case flow.CheckLarger:
+		w.checkLarger(a)
 	case flow.CT:
 		w.ct(a)
 	case flow.CTClear:
@@ -157,6 +160,13 @@ func (w *buffer) outputReg(a flow.OutputReg) {
 	w.u32(header(a.Field))
 	w.u16(flow.MaxLenAll)
 	w.zero(6)
+}
+
+func (w *buffer) checkLarger(a flow.CheckLarger) {
+	w.extension(niciraCheckLarger)
+	w.u16(a.Len)
+	w.u16(uint16(a.Bit))
+	w.u32(header(a.Dst))
 }
 
 func (w *buffer) controller(a flow.Controller) {

@@ -87,6 +87,8 @@ func (c *cursor) extension(subtype uint16) flow.Action {
 		}
 	case niciraOutputReg:
 		return c.outputReg()
+	case niciraCheckLarger:
+		return c.checkLarger()
 	case niciraCT:
 		return c.ct()
 	case niciraCTClear:
@@ -138,6 +140,14 @@ func (c *cursor) outputReg() flow.Action {
 		c.fail(fmt.Errorf("%w: output to a part of %s", ErrUnknown, f))
 	}
 	return flow.OutputReg{Field: f}
+}
+
+func (c *cursor) checkLarger() flow.Action {
+	a := flow.CheckLarger{Len: c.u16(), Bit: int(c.u16()), Dst: c.field()}
+	if c.err == nil && a.Bit >= a.Dst.Bits {
+		c.fail(fmt.Errorf("%w: bit %d of %s", ErrMalformed, a.Bit, a.Dst))
+	}
+	return a
 }
 
 func (c *cursor) controller() flow.Action {

@@ -20,6 +20,7 @@ var (
 		flow.Controller{Userdata: []byte{4}, MaxLen: 128},
 		flow.Resubmit{Table: 12},
 		flow.OutputReg{Field: flow.Reg3},
+		flow.CheckLarger{Len: 1464, Dst: flow.Reg14, Bit: 5},
 		flow.CT{Commit: true, Zone: 7},
 		flow.CTClear{},
 		flow.ToGroup{ID: 0x4f000064},

@@ -91,8 +91,8 @@ func TestWeReadWhatOVSWrites(t *testing.T) {
 	}
 }
 
-// Connection tracking in flows that a real switch has sent is, written again, the same bytes.
-func TestWeWriteConnectionTrackingAsOVSDoes(t *testing.T) {
+// Connection tracking and checks of lengths in flows that a real switch has sent are, written again, the same bytes.
+func TestWeWriteExtensionsAsOVSDoes(t *testing.T) {
 	seen := 0
 	for _, b := range fromOVS(t) {
 		m, _, err := Decode(b)
@@ -102,7 +102,7 @@ func TestWeWriteConnectionTrackingAsOVSDoes(t *testing.T) {
 		}
 		for _, f := range reply.Flows {
 			actions, err := DecodeInstructions(f.Instructions)
-			if err != nil || !tracks(actions) {
+			if err != nil || !extends(actions) {
 				continue
 			}
 			seen++
@@ -111,15 +111,16 @@ func TestWeWriteConnectionTrackingAsOVSDoes(t *testing.T) {
 			}
 		}
 	}
-	if seen < 8 {
-		t.Errorf("%d flows with connection tracking, want 8", seen)
+	if seen < 10 {
+		t.Errorf("%d flows with connection tracking or checks, want 10", seen)
 	}
 }
 
-func tracks(actions []flow.Action) bool {
+func extends(actions []flow.Action) bool {
 	return slices.ContainsFunc(actions, func(a flow.Action) bool {
-		_, ok := a.(flow.CT)
-		return ok
+		_, tracks := a.(flow.CT)
+		_, checks := a.(flow.CheckLarger)
+		return tracks || checks
 	})
 }
 

@@ -38,7 +38,7 @@ func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
 	if spec == nil || of == nil {
 		return g, false
 	}
-	g = Gateway{VPC: of.TransitVNI, Name: vpc, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}
+	g = Gateway{VPC: of.TransitVNI, Name: vpc, MTU: of.MTU, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}
 	for o := range t.state.Passages(vpc) {
 		g.Passages = append(g.Passages, o.Name)
 	}

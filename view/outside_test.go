@@ -69,7 +69,7 @@ func (n *network) put(yaml string) map[string]view.Delta {
 }
 
 var (
-	gatewayOfBlue = map[model.VNI]view.Gateway{900: {VPC: 900, Name: "blue", Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
+	gatewayOfBlue = map[model.VNI]view.Gateway{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
 
 	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
 	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}

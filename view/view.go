@@ -50,8 +50,9 @@ type Peer struct {
 
 // Gateway is a VPC's way to what is outside of it.
 type Gateway struct {
-	VPC      model.VNI      `json:"vpc"`  // transit VNI
-	Name     string         `json:"name"` // of the VPC
+	VPC      model.VNI      `json:"vpc"`           // transit VNI
+	Name     string         `json:"name"`          // of the VPC
+	MTU      int            `json:"mtu,omitempty"` // of the VPC; 0 from an older server: not known
 	Design   string         `json:"design,omitempty"`
 	SNAT     bool           `json:"snat,omitempty"`
 	Allow    []netip.Prefix `json:"allow,omitempty"`    // reached by SNAT although they are hosts' or servers'

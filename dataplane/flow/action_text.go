@@ -47,6 +47,10 @@ func (a Resubmit) String() string { return "resubmit(," + strconv.Itoa(int(a.Tab
 func (a UseMeter) String() string { return "meter:" + strconv.FormatUint(uint64(a.ID), 10) }
 func (a DecTTL) String() string   { return "dec_ttl" }
 
+func (a CheckLarger) String() string {
+	return fmt.Sprintf("check_pkt_larger(%d)->%s", a.Len, bitRange(a.Dst, a.Bit, 1))
+}
+
 // String leaves out a MaxLen of 65535, as ovs-ofctl does.
 func (a Controller) String() string {
 	if len(a.Userdata) == 0 {

@@ -166,6 +166,10 @@ func (f Flow) checkAction(i int, a Action) error {
 		if err := checkForward(f.Table, a.Table); err != nil {
 			return err
 		}
+	case CheckLarger:
+		if i == len(f.Actions)-1 {
+			return errors.New("is the last: OVS skips it")
+		}
 	case UseMeter:
 		if i != 0 {
 			return errors.New("is not the first")
@@ -221,6 +225,13 @@ func checkStep(a Action, met func(Need) bool) error {
 	case DecTTL:
 		if !met(NeedIP) {
 			return fmt.Errorf("the match does not say %s", needNames[NeedIP])
+		}
+	case CheckLarger:
+		switch {
+		case !slices.Contains(Registers[:], a.Dst):
+			return errors.New("not a 32-bit register")
+		case a.Bit < 0 || a.Bit >= a.Dst.Bits:
+			return errors.New("bits outside the field")
 		}
 	case CT:
 		return checkCT(a, met)

@@ -99,6 +99,14 @@ type (
 	UseMeter struct{ ID uint32 }
 	// DecTTL decrements the IP TTL and stops if it would reach zero.
 	DecTTL struct{}
+	// CheckLarger writes one bit of Dst, a 32-bit register: whether the frame, from its Ethernet header on, is longer than Len bytes. What follows in the list
+	// happens to a copy of the packet, for OVS has it translated for both cases. So the counters of all flows that it leads to count packets of both
+	// cases, until a [CT] with a table has parted them.
+	CheckLarger struct {
+		Len uint16
+		Dst *Field
+		Bit int
+	}
 	// CT sends the packet through connection tracking (ovs-actions(7), ct). Whatever follows it in the list has the packet untracked again.
 	CT struct {
 		Commit bool // remember a new connection
@@ -128,18 +136,19 @@ const (
 	NATDst
 )
 
-func (SetField) isAction()   {}
-func (Move) isAction()       {}
-func (Output) isAction()     {}
-func (OutputReg) isAction()  {}
-func (ToGroup) isAction()    {}
-func (Goto) isAction()       {}
-func (Resubmit) isAction()   {}
-func (Controller) isAction() {}
-func (UseMeter) isAction()   {}
-func (DecTTL) isAction()     {}
-func (CT) isAction()         {}
-func (CTClear) isAction()    {}
+func (SetField) isAction()    {}
+func (Move) isAction()        {}
+func (Output) isAction()      {}
+func (OutputReg) isAction()   {}
+func (ToGroup) isAction()     {}
+func (Goto) isAction()        {}
+func (Resubmit) isAction()    {}
+func (Controller) isAction()  {}
+func (UseMeter) isAction()    {}
+func (DecTTL) isAction()      {}
+func (CheckLarger) isAction() {}
+func (CT) isAction()          {}
+func (CTClear) isAction()     {}
 
 // Reserved ports (OpenFlow 1.5.1 section 7.2.1.1).
 const (

@@ -144,6 +144,10 @@ func appendAction(b []byte, a Action) []byte {
 		return append(b, 10)
 	case CT:
 		return appendCT(append(b, 11), a)
+	case CheckLarger:
+		b = binary.BigEndian.AppendUint16(append(b, 13), a.Len)
+		b = binary.BigEndian.AppendUint32(b, a.Dst.header(false))
+		return append(b, byte(a.Bit))
 	}
 	return append(b, 12) // CTClear
 }

@@ -52,6 +52,9 @@ func (n TableNames) parseAction(s string) (Action, error) {
 	if args, ok := inParens(s, "ct"); ok {
 		return n.parseCT(args)
 	}
+	if args, ok := strings.CutPrefix(s, "check_pkt_larger("); ok {
+		return parseCheckLarger(args)
+	}
 	switch verb, arg, _ := strings.Cut(s, ":"); verb {
 	case "set_field":
 		return parseSetField(arg)
@@ -219,6 +222,25 @@ func parseOutput(s string) (Action, error) {
 		err = errors.New("not the low 16 bits")
 	}
 	return OutputReg{f}, err
+}
+
+// parseCheckLarger reads "1464)->NXM_NX_REG0[0]".
+func parseCheckLarger(s string) (Action, error) {
+	length, dst, ok := strings.Cut(s, ")->")
+	if !ok {
+		return nil, errors.New("no destination")
+	}
+	var a CheckLarger
+	var err error
+	if a.Len, err = parsePriority(length); err != nil {
+		return nil, err
+	}
+	var bits int
+	a.Dst, a.Bit, bits, err = parseBits(dst)
+	if err == nil && bits != 1 {
+		err = errors.New("not one bit")
+	}
+	return a, err
 }
 
 // parseBits reads "NAME[]", "NAME[4]" and "NAME[0..15]".

@@ -44,6 +44,10 @@ func TestFlowText(t *testing.T) {
 			"table=0,priority=0,ct_state=+est-inv+trk,tcp actions=ct_clear,ct(commit,zone=4),ct(commit,table=12,zone=5,nat(src=1.2.3.4:1024-2047))",
 		},
 		{
+			flow.Flow{Actions: []flow.Action{flow.CheckLarger{Len: 1464, Dst: flow.Reg14}, flow.CheckLarger{Len: 65535, Dst: flow.Reg0, Bit: 31}, flow.Goto{Table: 1}}},
+			"table=0,priority=0 actions=check_pkt_larger(1464)->NXM_NX_REG14[0],check_pkt_larger(65535)->NXM_NX_REG0[31],goto_table:1",
+		},
+		{
 			flow.Flow{Match: flow.TCP6, Actions: []flow.Action{flow.CT{Commit: true, Table: 1, NAT: &flow.NAT{Kind: flow.NATDst, Addr: netip.MustParseAddr("fd00::1"), FirstPort: 80, LastPort: 80}}}},
 			"table=0,priority=0,tcp6 actions=ct(commit,table=1,nat(dst=[fd00::1]:80))",
 		},

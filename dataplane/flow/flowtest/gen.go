@@ -88,7 +88,7 @@ func anyMask(f *flow.Field) *rapid.Generator[flow.Value] {
 func anyAction() *rapid.Generator[flow.Action] {
 	return rapid.Custom(func(t *rapid.T) flow.Action {
 		number := rapid.Uint32Range(0, 300).Draw(t, "number")
-		switch rapid.IntRange(0, 11).Draw(t, "kind") {
+		switch rapid.IntRange(0, 12).Draw(t, "kind") {
 		case 0:
 			return flow.Output{Port: number}
 		case 1:
@@ -111,6 +111,8 @@ func anyAction() *rapid.Generator[flow.Action] {
 			return flow.CTClear{}
 		case 10:
 			return anyCT().Draw(t, "ct")
+		case 11:
+			return flow.CheckLarger{Len: uint16(number), Dst: rapid.SampledFrom(flow.Registers[:]).Draw(t, "register"), Bit: rapid.IntRange(0, 31).Draw(t, "bit")}
 		}
 		return anyWrite().Draw(t, "write")
 	})

@@ -89,7 +89,7 @@ func anyActions(t *rapid.T, table uint8, m flow.Match) []flow.Action {
 
 func anyAction(t *rapid.T, table uint8) flow.Action {
 	later := uint8(rapid.IntRange(int(table)+1, 4).Draw(t, "table"))
-	switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
+	switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); {
 	case kind < 2:
 		return flow.Output{Port: rapid.SampledFrom([]uint32{1, 2, 3, flow.PortInPort}).Draw(t, "port")}
 	case kind == 2 && later < 4:
@@ -102,6 +102,8 @@ func anyAction(t *rapid.T, table uint8) flow.Action {
 		return flow.DecTTL{}
 	case kind == 6:
 		return flow.OutputReg{Field: flow.Reg0}
+	case kind == 7:
+		return flow.CheckLarger{Len: rapid.SampledFrom([]uint16{50, 60, 70, 100}).Draw(t, "length"), Dst: flow.Reg0, Bit: rapid.IntRange(0, 2).Draw(t, "bit")}
 	}
 	return anyWrite(t)
 }

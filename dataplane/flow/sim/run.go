@@ -71,7 +71,11 @@ func (r *run) tooFar() bool {
 
 // do runs a list of actions. A TTL that would reach zero ends the list, not what called it.
 func (r *run) do(list []flow.Action) {
-	for _, a := range list {
+	for i, a := range list {
+		if c, ok := a.(flow.CheckLarger); ok && !r.stopped {
+			r.checkLarger(c, list[i+1:])
+			return
+		}
 		if r.stopped || !r.act(a) {
 			return
 		}
@@ -232,6 +236,24 @@ func (r *run) decTTL() bool {
 	}
 	r.state.set(flow.IPTTL, flow.U64(ttl-1))
 	return true
+}
+
+// checkLarger has a copy go on in the list. What its caller does afterwards, it does with the packet as it was.
+func (r *run) checkLarger(a flow.CheckLarger, rest []flow.Action) {
+	if len(rest) == 0 {
+		return
+	}
+	larger := len(r.state.frame) > int(a.Len)
+	r.say("%d bytes, larger than %d: %t", len(r.state.frame), a.Len, larger)
+	where, whole, stopped := r.where, r.state, r.stopped
+	r.state = whole.clone()
+	bit := flow.U64(0)
+	if larger {
+		bit = flow.U64(1).Shl(a.Bit)
+	}
+	r.set(flow.SetField{Field: a.Dst, Value: bit, Mask: flow.U64(1).Shl(a.Bit)})
+	r.do(rest)
+	r.where, r.state, r.stopped = where, whole, stopped
 }
 
 // ct tracks the packet, and has a copy go on in the table. What its caller does afterwards, it does with the packet as translated, but untracked.

@@ -1,0 +1,45 @@
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Onward sends what is for a public address to its host, if it is not too long for the endpoint's VPC: neither a tunnel nor an endpoint would take it. The
+// sender is told how long it may be (RFC 1191), so that path-MTU discovery works from outside.
+
+// onward has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by then.
+func onward(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
+	actions := append(before, set(foundPort, port))
+	if g.MTU != 0 {
+		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field})
+	}
+	return append(actions, flow.Resubmit{Table: tableOnward})
+}
+
+const ethernetHeader = 14
+
+func onwardStatic(w Wiring) []flow.Flow {
+	by := func(port uint32, actions ...flow.Action) flow.Flow {
+		return flow.Flow{Table: tableOnward, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
+	}
+	flows := []flow.Flow{
+		{Table: tableOnward, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableTooLong}}},
+		by(w.Tunnel, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.Tunnel}),
+		drop(tableOnward, prioMiss, dropUnassigned),
+		dropTelling(tableTooLong, prioMiss, dropTooLong, ForAgentTooLong),
+	}
+	if w.Underlay != 0 {
+		flows = append(flows, by(w.Underlay,
+			flow.DecTTL{},
+			copyAll(slotKey.Field, flow.IPDst),
+			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
+			flow.Output{Port: w.Underlay}))
+	}
+	if w.hasOutside() {
+		flows = append(flows, by(0, flow.Goto{Table: tableArrive}))
+	}
+	return flows
+}
