@@ -15,10 +15,9 @@ func outsideStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
 		drop(tableArrive, prioMiss, dropUnasked),
-		arrivedOf(prioNormal, known),
-		arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen)),
+		arrivedOf(prioNormal, known, is(slotArrived, arrivedAnswer)),
 		drop(tableArrived, prioMiss, dropUnasked),
-		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{flow.Goto{Table: tableTranslate}}},
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), flow.Goto{Table: tableTranslate}}},
 		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
 		drop(tableDepart, prioMiss, dropUntranslated),
 	}
