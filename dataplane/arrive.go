@@ -1,7 +1,10 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
@@ -15,8 +18,13 @@ func arriveTranslated(w Wiring, g view.Gateway, t Translation) flow.Flow {
 // arrivePublic opens the endpoint to whatever is sent to its public address.
 func arrivePublic(p view.Public, t Translation) flow.Flow {
 	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Known()))),
-		Actions: append(renamed(flow.IPDst, p.Known(), p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen),
+		Actions: append(renamed(flow.IPDst, p.Known(), p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
 			flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}})}
+}
+
+// arrivedFor lets what was sent to a public address pass to the endpoint that has it now. Conntrack remembers connections of the one that had it before.
+func arrivedFor(vpc model.VNI, public, endpoint netip.Addr) flow.Flow {
+	return arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen), is(slotVPC, uint32(vpc)), flow.Eq(slotKey.Field, flow.Addr(public)), flow.Eq(flow.IPDst, flow.Addr(endpoint)))
 }
 
 // arrivedOf takes what is of a connection, be it an ICMP error about one, to the endpoint that has it.

@@ -95,17 +95,15 @@ func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 	return flows
 }
 
-// ToOwner is the way from a passage to the host that has a port of a shared public address; false if none has.
-func ToOwner(v *view.View, w Wiring, port netip.AddrPort) ([]flow.Action, bool) {
+// ToOwner is the way from a passage to the host that has a port of a shared public address, for tcp or udp; false if none has.
+func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
 	for key, b := range v.Blocks {
 		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
 			return toHost(v, w, b.VPC, b.Host)
 		}
 	}
-	for key, f := range v.Forwards {
-		if key.Address == port.Addr() && key.Port == port.Port() {
-			return toHost(v, w, f.VPC, f.Host)
-		}
+	if f, ok := v.Forwards[view.ForwardKey{Address: port.Addr(), Protocol: protocol, Port: port.Port()}]; ok {
+		return toHost(v, w, f.VPC, f.Host)
 	}
 	return nil, false
 }

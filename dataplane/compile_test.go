@@ -272,7 +272,7 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	v.Apply(own)
 	e = dataplane.Compile(v, w)
 	t.Logf("a host with %d of them has %d flows", len(own.Publics), len(e.Flows))
-	if most := 3*len(own.Publics) + 100; len(e.Flows) > most {
+	if most := 4*len(own.Publics) + 100; len(e.Flows) > most {
 		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
 	}
 }

@@ -102,7 +102,7 @@ type Slot struct {
 // Where a packet's state is kept between tables. The found* slots are written by locate, all of them at every look-up.
 var (
 	slotVNI   = Slot{flow.Reg0, "vni", "the segment that the packet belongs to, from admit on"}
-	slotKey   = Slot{flow.Reg1, "key", "the address to be looked up by locate"}
+	slotKey   = Slot{flow.Reg1, "key", "the address to be looked up by locate; of what leaves, the endpoint's own, and of what arrives, the public one"}
 	foundVTEP = Slot{flow.Reg2, "found vtep", "the address of the host that has it, 0 for this one"}
 	foundPort = Slot{flow.Reg3, "found port", "its port on this host, 0 if it is elsewhere"}
 	foundMAC  = Slot{flow.XReg2, "found mac", "its MAC, in the low 48 bits (registers 4 and 5)"}

@@ -16,6 +16,7 @@ import (
 
 // compileForwards is what this host does for the forwarded ports of a public address.
 func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.Flow) {
+	seen := map[flow.Key]bool{} // several forwards of the address may ask for the same
 	for _, f := range forwardsOf(v, address) {
 		p, ok := protocolNamed(f.Protocol)
 		if !ok {
@@ -26,10 +27,12 @@ func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.F
 			own = append(own, passForward(v, w, f, p)...)
 			own = append(own, ownUpstream(v, w, v.Gateways[f.VPC], f.Address)...)
 		}
-		for i := range own {
-			own[i].Owner = "Forward " + f.Name
+		for _, one := range own {
+			if !seen[one.Key()] {
+				seen[one.Key()], one.Owner = true, "Forward "+f.Name
+				flows = append(flows, one)
+			}
 		}
-		flows = append(flows, own...)
 	}
 	return flows
 }
@@ -106,20 +109,28 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 	if !ok || f.Host != v.Host {
 		return nil
 	}
-	vpc, public := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address)
+	vpc, public, endpoint := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address), flow.Addr(f.Endpoint.IP)
 	flows := []flow.Flow{
 		{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
-			Actions: []flow.Action{set(slotArrived, arrivedOpen), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived,
+			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived,
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
-		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
+		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(slotKey.Field, endpoint), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
 			Actions: toPassages(f.VPC)},
+		arrivedFor(f.VPC, f.Address, f.Endpoint.IP),
+		arriveQuoted(f, t),
 	}
 	if answers(v, f) {
 		flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest,
-			Match:   flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, flow.Addr(f.Endpoint.IP)), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
+			Match:   flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, endpoint), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
 			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
 	}
 	return flows
+}
+
+// arriveQuoted takes what a passage has found to be an ICMP error about one of the address's connections here.
+func arriveQuoted(f view.Forward, t Translation) flow.Flow {
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
 }
 
 // passForward also takes ICMP errors of the host.

@@ -29,7 +29,7 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
 	if t, ok := w.translates(p.VPC); ok && p.Host == v.Host {
-		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), departPublic(g, p))
+		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
 	}
 	if isPassage(v, w, g) {
 		flows = append(flows, passPublic(v, w, g, p)...)
@@ -46,8 +46,10 @@ func translatePublic(p view.Public, t Translation) flow.Flow {
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
+// departPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its own.
 func departPublic(g view.Gateway, p view.Public) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+	return flow.Flow{Table: tableDepart, Priority: prioNormal,
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(slotKey.Field, flow.Addr(p.Endpoint.IP)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 

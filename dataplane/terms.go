@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"net/netip"
+
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 )
@@ -19,6 +21,10 @@ func inPort(port uint32) flow.Term     { return flow.Eq(flow.InPort, flow.U32(po
 func tunID(vni model.VNI) flow.Term    { return flow.Eq(flow.TunID, flow.U32(uint32(vni))) }
 func is(s Slot, n uint32) flow.Term    { return flow.Eq(s.Field, flow.U32(n)) }
 func set(s Slot, n uint32) flow.Action { return flow.SetField{Field: s.Field, Value: flow.U32(n)} }
+
+func setKey(a netip.Addr) flow.Action {
+	return flow.SetField{Field: slotKey.Field, Value: flow.Addr(a)}
+}
 
 // copyAll copies a whole field into one of the same width.
 func copyAll(src, dst *flow.Field) flow.Action { return copyBits(src, dst, src.Bits) }

@@ -17,10 +17,9 @@ func outsideStatic(w Wiring) []flow.Flow {
 		// Before conntrack, so that what is quoted is what was sent.
 		dropTelling(tableArrive, prioSpecial, dropExpired, ForAgentArrived, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableArrive, prioMiss, dropUnasked),
-		arrivedOf(prioNormal, known),
-		arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen)),
+		arrivedOf(prioNormal, known, is(slotArrived, arrivedAnswer)),
 		drop(tableArrived, prioMiss, dropUnasked),
-		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{flow.Goto{Table: tableTranslate}}},
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), flow.Goto{Table: tableTranslate}}},
 		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
 		drop(tableDepart, prioMiss, dropUntranslated),
 	}

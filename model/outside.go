@@ -113,6 +113,9 @@ func (a *admission) leadsOutside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(address.Addr()); ok {
 		a.refuse(p, field, address, "is an address of "+holder.String(), "choose another one, or change that first")
 	}
+	if holder, ok := a.draft.holderOf(spec.Outside.Router); ok {
+		a.refuse(p, "spec.outside.router", spec.Outside.Router, "is an address of "+holder.String(), "change that first")
+	}
 	if other, taken := a.draft.hostAt.get(address.Addr()); taken && other != p.after.Name {
 		a.refuse(p, field, address, "is the address of Host "+other, "choose another one of the upstream network")
 	}

@@ -145,8 +145,18 @@ func (a *admission) apart(p *put, field string, cidr netip.Prefix) {
 			return
 		}
 	}
-	if a.apartFrom(p, field, cidr, d.hostAt, "the address of") {
-		a.apartFrom(p, field, cidr, d.nextHops, "the next hop that leads to")
+	if a.apartFrom(p, field, cidr, d.hostAt, "the address of") && a.apartFrom(p, field, cidr, d.nextHops, "the next hop that leads to") {
+		a.apartFromRouters(p, field, cidr)
+	}
+}
+
+// apartFromRouters refuses a CIDR that has an upstream router in it, for which passages would answer ARP.
+func (a *admission) apartFromRouters(p *put, field string, cidr netip.Prefix) {
+	for _, host := range a.draft.nextHops.from(netip.IPv4Unspecified()) {
+		if router := a.draft.Host(host).Outside.Router; cidr.Contains(router) {
+			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, the upstream router of Host %s", router, host), "choose a CIDR without it")
+			return
+		}
 	}
 }
 
