@@ -73,7 +73,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
 			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
-			Actions: []flow.Action{flow.UseMeter{ID: meterARP}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
+			Actions: []flow.Action{flow.UseMeter{ID: meterRouter}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
 	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "Host " + n.Host

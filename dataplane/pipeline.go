@@ -143,9 +143,10 @@ const (
 
 	meterUnknown uint32 = 0x4f04
 
-	// What anybody outside may send has its own, and leaves endpoints theirs.
+	// What others than endpoints send has its own, so that neither takes the other's.
 	meterQuoted  uint32 = 0x4f05
 	meterPassing uint32 = 0x4f06
+	meterRouter  uint32 = 0x4f07
 )
 
 // Meters are those of every switch.
@@ -158,6 +159,7 @@ func Meters() []flow.Meter {
 		{ID: meterUnknown, Rate: 50, Burst: 50},
 		{ID: meterQuoted, Rate: 200, Burst: 200},
 		{ID: meterPassing, Rate: 200, Burst: 200},
+		{ID: meterRouter, Rate: 100, Burst: 100},
 	}
 }
 
