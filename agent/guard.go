@@ -114,7 +114,7 @@ type hostLook struct {
 func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
 	var unknown error
 	if want.Outside != nil {
-		unknown = l.reserve(want.Outside)
+		unknown = l.reserve(ctx, want.Outside)
 		if l.noWay = l.prepare(want.Outside); l.noWay != nil && l.was.Outside == nil {
 			want.Outside = nil
 		} else if l.noWay != nil { // what works stays as it was
@@ -144,8 +144,8 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 }
 
 // reserve adds to what endpoints are not to reach. Where a server's name leads nowhere just now, the way goes on without it: who gets that far is asked for a certificate.
-func (l *hostLook) reserve(o *firewall.Outside) error {
-	servers, err := addressesOf(l.server)
+func (l *hostLook) reserve(ctx context.Context, o *firewall.Outside) error {
+	servers, err := addressesOf(ctx, l.server)
 	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
 	o.Reserved = slices.Compact(o.Reserved)
@@ -167,8 +167,11 @@ func (l *hostLook) open(o *firewall.Outside) (err error) {
 // azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
 var azureMetadata = netip.AddrFrom4([4]byte{168, 63, 129, 16})
 
+// resolveTimeout is how long flows and table may have to wait for a name.
+const resolveTimeout = 2 * time.Second
+
 // addressesOf are the server's.
-func addressesOf(server string) ([]netip.Addr, error) {
+func addressesOf(ctx context.Context, server string) ([]netip.Addr, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Hostname() == "" { // on this host
 		return nil, nil
@@ -176,7 +179,9 @@ func addressesOf(server string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return []netip.Addr{ip}, nil
 	}
-	addresses, err := net.DefaultResolver.LookupNetIP(context.Background(), "ip4", u.Hostname())
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", u.Hostname())
 	if err != nil {
 		return nil, fmt.Errorf("find the server, which endpoints must not reach: %w", err)
 	}

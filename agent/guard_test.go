@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/firewall"
@@ -102,12 +105,33 @@ func TestNoWayWithoutAFirewall(t *testing.T) {
 
 func TestAddressesOfTheServer(t *testing.T) {
 	for server, want := range map[string]string{"https://192.168.5.2:7443": "192.168.5.2", "https://localhost:7443": "127.0.0.1", "unix:///run/overlane/server.sock": ""} {
-		got, err := addressesOf(server)
+		got, err := addressesOf(t.Context(), server)
 		if err != nil || len(got) > 0 != (want != "") || want != "" && !slices.Contains(got, netip.MustParseAddr(want)) {
 			t.Errorf("%s: %v, %v", server, got, err)
 		}
 	}
-	if _, err := addressesOf("https://nobody.invalid:7443"); err == nil || !strings.Contains(err.Error(), "find the server") {
+	if _, err := addressesOf(t.Context(), "https://nobody.invalid:7443"); err == nil || !strings.Contains(err.Error(), "find the server") {
 		t.Error(err)
+	}
+}
+
+// A look that waits for a name holds up the table, and after a start the switch's flows as well.
+func TestNobodyWaitsLongForTheServersName(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	was := net.DefaultResolver
+	defer func() { net.DefaultResolver = was }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp4", silent.LocalAddr().String())
+	}}
+	began := time.Now()
+	if _, err := addressesOf(t.Context(), "https://overlane.example:7443"); err == nil {
+		t.Error("nobody has told it")
+	}
+	if took := time.Since(began); took > resolveTimeout+time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

@@ -117,14 +117,30 @@ func (z *zones) translations(from netip.Prefix) map[model.VNI]dataplane.Translat
 	return all
 }
 
-// rezone follows the gateways of the view. Flows of a VPC that is gone are out of the switch before its zone is flushed.
-func (a *Agent) rezone() {
-	want := map[model.VNI]bool{}
+// translated are the VPCs that something of this host is translated for.
+func (a *Agent) translated() map[model.VNI]bool {
+	vpcs := map[model.VNI]bool{}
 	for _, s := range a.view.Segments {
-		if _, ok := a.view.Gateways[s.VPC]; ok {
-			want[s.VPC] = true
+		if a.view.Gateways[s.VPC].SNAT {
+			vpcs[s.VPC] = true
 		}
 	}
+	for _, p := range a.view.Publics {
+		if p.Host == a.config.Host {
+			vpcs[p.VPC] = true
+		}
+	}
+	for _, f := range a.view.Forwards {
+		if f.Host == a.config.Host {
+			vpcs[f.VPC] = true
+		}
+	}
+	return vpcs
+}
+
+// rezone follows the gateways of the view. Flows of a VPC that is gone are out of the switch before its zone is flushed.
+func (a *Agent) rezone() {
+	want := a.translated()
 	changed, err := a.zones.give(want, a.complete)
 	if changed {
 		err = errors.Join(err, a.zones.save())

@@ -112,7 +112,7 @@ func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]fl
 func quotedToAgent() (flows []flow.Flow) {
 	for _, icmpType := range []uint32{icmpUnreachable, icmpExceeded, icmpParameter} {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
-			Actions: []flow.Action{flow.UseMeter{ID: meterICMP}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
+			Actions: []flow.Action{flow.UseMeter{ID: meterQuoted}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
 	}
 	return flows
 }

@@ -21,6 +21,7 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 	}
 	flows := []flow.Flow{
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
+		drop(tableUpstream, prioSpecial, dropProtocol, tagged), // or an endpoint would get it with its tag
 		drop(tableUpstream, prioMiss, dropUpstream),
 		drop(tableOutbound, prioMiss, dropStranger),
 		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
@@ -72,7 +73,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
 			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
-			Actions: []flow.Action{flow.UseMeter{ID: meterARP}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
+			Actions: []flow.Action{flow.UseMeter{ID: meterRouter}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
 	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "Host " + n.Host

@@ -147,6 +147,11 @@ const (
 	meterDHCP  uint32 = 0x4f03
 
 	meterUnknown uint32 = 0x4f04
+
+	// What others than endpoints send has its own, so that neither takes the other's.
+	meterQuoted  uint32 = 0x4f05
+	meterPassing uint32 = 0x4f06
+	meterRouter  uint32 = 0x4f07
 )
 
 // Meters are those of every switch.
@@ -157,6 +162,9 @@ func Meters() []flow.Meter {
 		{ID: meterICMP, Rate: 200, Burst: 200},
 		{ID: meterDHCP, Rate: 200, Burst: 200},
 		{ID: meterUnknown, Rate: 50, Burst: 50},
+		{ID: meterQuoted, Rate: 200, Burst: 200},
+		{ID: meterPassing, Rate: 200, Burst: 200},
+		{ID: meterRouter, Rate: 100, Burst: 100},
 	}
 }
 
@@ -227,8 +235,11 @@ func drop(table uint8, priority uint16, why Drop, match ...flow.Part) flow.Flow 
 
 // dropTelling drops, counts, and has the agent tell the sender why.
 func dropTelling(table uint8, priority uint16, why Drop, what byte, match ...flow.Part) flow.Flow {
-	f := drop(table, priority, why, match...)
-	f.Actions = []flow.Action{flow.UseMeter{ID: meterICMP}, flow.Controller{Userdata: []byte{what}, MaxLen: toldLen}}
+	f, meter := drop(table, priority, why, match...), meterICMP
+	if what == ForAgentPassing {
+		meter = meterPassing
+	}
+	f.Actions = []flow.Action{flow.UseMeter{ID: meter}, flow.Controller{Userdata: []byte{what}, MaxLen: toldLen}}
 	return f
 }
 
