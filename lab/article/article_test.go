@@ -1,12 +1,15 @@
 package article_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/overlane/overlane/examples"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/article"
+	"github.com/overlane/overlane/lab/drill"
 	"github.com/overlane/overlane/lab/labtest"
 )
 
@@ -68,4 +71,28 @@ func named(t *testing.T, l *lab.Lab, words string) article.Check {
 	}
 	t.Fatalf("no check has %q in its name", words)
 	return article.Check{}
+}
+
+// The second act is a test as well, and its checks notice what is broken.
+func TestInternet(t *testing.T) {
+	f, err := drill.File(examples.Files, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := labtest.UpFile(t, f)
+	for _, c := range article.InternetChecks(l) {
+		t.Run(c.Name, func(t *testing.T) {
+			var seen article.Evidence
+			if err := c.Run(t.Context(), &seen); err != nil {
+				t.Errorf("%v\n%s", err, &seen)
+			}
+		})
+	}
+	labtest.Exec(t, l.Host("host1"), "sh", "-ec", "echo '{kind: InternetGateway, name: blue, spec: {design: central}}' | overlane apply -f -")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	checks := article.InternetChecks(l)
+	if err := checks[len(checks)-1].Run(ctx, new(article.Evidence)); err == nil {
+		t.Error("without SNAT, an endpoint without a public address reaches the internet")
+	}
 }

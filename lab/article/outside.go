@@ -42,12 +42,14 @@ func (a article) outside(ctx context.Context, e *Evidence) error {
 	return nil
 }
 
-// tells has a machine answer HTTP with the address of whoever asks, until stop.
-func (a article) tells(ctx context.Context, m *lab.Machine, address string) (stop func(), err error) {
-	const script = `mkdir -p /run/www/cgi-bin
+// whoScript makes a page that says who asks for it.
+const whoScript = `mkdir -p /run/www/cgi-bin
 printf '#!/bin/sh\necho\necho "you are $REMOTE_ADDR"\n' >/run/www/cgi-bin/who
 chmod +x /run/www/cgi-bin/who`
-	if _, err := m.Exec(ctx, "sh", "-ec", script); err != nil {
+
+// tells has a machine answer HTTP with the address of whoever asks, until stop.
+func (a article) tells(ctx context.Context, m *lab.Machine, address string) (stop func(), err error) {
+	if _, err := m.Exec(ctx, "sh", "-ec", whoScript); err != nil {
 		return nil, err
 	}
 	httpd := m.Command(ctx, "busybox", "httpd", "-f", "-p", address+":80", "-h", "/run/www")
@@ -62,9 +64,13 @@ chmod +x /run/www/cgi-bin/who`
 
 // answered asks until there is an answer: a host may still be opening its way, and a server starting.
 func (a article) answered(ctx context.Context, e *Evidence, container, url string) (answer string, err error) {
+	return e.answered(ctx, a.hostOf(container).Machine, "docker", "exec", container, "timeout", "3", "wget", "-q", "-O", "-", url)
+}
+
+func (e *Evidence) answered(ctx context.Context, m *lab.Machine, argv ...string) (answer string, err error) {
 	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		seen := new(Evidence)
-		answer, err = a.in(ctx, seen, container, "timeout", "3", "wget", "-q", "-O", "-", url)
+		answer, err = seen.run(ctx, m, argv...)
 		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
 			e.Lines = append(e.Lines, seen.Lines...)
 			return answer, err
