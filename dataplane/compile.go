@@ -228,7 +228,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 		if g.SNAT && w.Outside != 0 {
 			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))
 		}
-		e.Groups = append(e.Groups, passageGroup(v, w, g))
+		e.Groups = append(e.Groups, passageGroups(v, w, g)...)
 	}
 	for i := range e.Flows {
 		e.Flows[i].Owner = "InternetGateway " + g.Name

@@ -33,7 +33,7 @@ func forwardFlood(s view.Segment) flow.Flow {
 		Actions: []flow.Action{flow.ToGroup{ID: floodGroupID(s.VNI)}}}
 }
 
-// floodGroupID lies in the range that Overlane claims for itself: 0x4f in the top byte.
+// floodGroupID lies in the range that Overlane claims for itself: 0x4c to 0x4f in the top byte.
 func floodGroupID(vni model.VNI) uint32 { return 0x4f000000 | uint32(vni) }
 
 // floodGroup has a bucket for every copy. One group serves packets of both directions: a switch sends nothing back out of

@@ -76,31 +76,54 @@ func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
 
 // passageGroupID is of the range of floods, for a transit VNI is no segment's.
 func passageGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
+func spreadGroupID(vpc model.VNI) uint32  { return 0x4d000000 | uint32(vpc) }
 
-// passageGroup spreads what leaves a VPC over its passages that are alive, which OVS sees by the watched tunnels; with none alive it is dropped.
-func passageGroup(v *view.View, w Wiring, g view.Gateway) flow.Group {
-	group := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupSelect}
-	for _, host := range g.Passages {
-		if watch, actions := toPassage(v, w, g, host); watch != 0 {
-			group.Buckets = append(group.Buckets, flow.Bucket{Weight: 100, WatchPort: watch, Actions: actions})
-		}
-	}
-	return group
+// wayOut leads to a passage.
+type wayOut struct {
+	watch   uint32 // the port that tells whether the passage is alive
+	out     uint32 // the one that the way leaves by
+	actions []flow.Action
 }
 
-// toPassage is the port that tells whether a passage is alive, and the way there; 0 where there is none.
-func toPassage(v *view.View, w Wiring, g view.Gateway, host string) (watch uint32, actions []flow.Action) {
+// passageGroups spread what leaves a VPC over its passages that are alive, which OVS sees by the watched tunnels. With none alive, as a switch that is too busy for
+// BFD finds them, all of it takes one way, which differs by VPC.
+func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
+	spread := flow.Group{ID: spreadGroupID(g.VPC), Type: flow.GroupSelect}
+	leave := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupFastFailover}
+	ways := waysOut(v, w, g)
+	for _, way := range ways {
+		spread.Buckets = append(spread.Buckets, flow.Bucket{Weight: 100, WatchPort: way.watch, Actions: way.actions})
+		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.watch, Actions: []flow.Action{flow.ToGroup{ID: spread.ID}}})
+	}
+	for i := range ways {
+		way := ways[(int(g.VPC)+i)%len(ways)]
+		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.out, Actions: way.actions})
+	}
+	return []flow.Group{spread, leave}
+}
+
+func waysOut(v *view.View, w Wiring, g view.Gateway) (ways []wayOut) {
+	for _, host := range g.Passages {
+		if way := wayTo(v, w, g, host); way.watch != 0 {
+			ways = append(ways, way)
+		}
+	}
+	return ways
+}
+
+// wayTo watches no port if there is no way.
+func wayTo(v *view.View, w Wiring, g view.Gateway, host string) wayOut {
 	peer, isPeer := v.Peers[host]
 	toEdge := w.Edges[host]
 	switch {
 	case host == v.Host && w.External != 0:
-		return w.External, Pass()
+		return wayOut{w.External, w.External, Pass()}
 	case g.Design == model.Central && isPeer:
-		return w.Watched[host], toTransit(w, g.VPC, peer)
+		return wayOut{w.Watched[host], w.Tunnel, toTransit(w, g.VPC, peer)}
 	case g.Design == model.Distributed && toEdge != 0:
-		return w.Watched[host], []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: toEdge}}
+		return wayOut{w.Watched[host], toEdge, []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: toEdge}}}
 	}
-	return 0, nil
+	return wayOut{}
 }
 
 func toTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {

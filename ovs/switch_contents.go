@@ -10,8 +10,8 @@ import (
 
 // Groups and meters have no cookie to say whose they are: ours have IDs of a reserved range.
 const (
-	groupRange     uint32 = 0x4e000000
-	groupRangeMask uint32 = 0xfe000000
+	groupRange     uint32 = 0x4c000000
+	groupRangeMask uint32 = 0xfc000000
 	meterRange     uint32 = 0x4f00
 	meterRangeMask uint32 = 0xffffff00
 )

@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,6 +238,40 @@ func TestGroupGoesAfterItsFlows(t *testing.T) {
 	}
 	b.apply(Change{Add: []flow.Flow{now}, DelGroups: []uint32{group.ID}})
 	b.wantFlows("table=0,priority=1,ip actions=output:1")
+}
+
+// A group may name one that comes after it, becomes of another type in place, and outlives the one it names.
+func TestGroupsThatNameGroups(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	spread := flow.Group{ID: 0x4d000001, Type: flow.GroupSelect, Buckets: []flow.Bucket{{Weight: 100, WatchPort: 1, Actions: []flow.Action{flow.Output{Port: 1}}}}}
+	was := spread
+	was.ID = 0x4f000001
+	leave := flow.Group{ID: was.ID, Type: flow.GroupFastFailover, Buckets: []flow.Bucket{
+		{WatchPort: 1, Actions: []flow.Action{flow.ToGroup{ID: spread.ID}}}, {WatchPort: 2, Actions: []flow.Action{flow.Output{Port: 1}}},
+	}}
+	const named = "table=0,priority=1,ip actions=group:1325400065"
+	has := func(want ...flow.Group) {
+		t.Helper()
+		b.wantFlows(named)
+		got := b.read().Groups
+		slices.SortFunc(got, func(x, y flow.Group) int { return cmp.Compare(x.ID, y.ID) })
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("groups %v, want %v", got, want)
+		}
+	}
+	b.apply(Change{AddGroups: []flow.Group{leave, spread}, Add: parse(t, named)})
+	has(spread, leave)
+	b.apply(Change{ModGroups: []flow.Group{was}, DelGroups: []uint32{spread.ID}})
+	has(was)
+	b.apply(Change{AddGroups: []flow.Group{spread}, ModGroups: []flow.Group{leave}})
+	has(spread, leave)
+	b.apply(Change{DelGroups: []uint32{spread.ID}})
+	has(leave)
+	b.apply(Change{Del: installed(parse(t, named)...), DelGroups: []uint32{leave.ID}})
+	if c := b.read(); len(c.Flows)+len(c.Groups) > 0 {
+		t.Errorf("left over: %+v", c)
+	}
 }
 
 // What does not carry our cookie or an ID of our range is neither read nor removed.
