@@ -20,7 +20,11 @@ func newExchange(p *path, network string) (e exchange, err error) {
 		serve = e.serveUDP
 	}
 	at := netip.AddrPortFrom(p.address, echoPort).String()
-	if err := within(p.to, p.netns, func() error { return serve(at) }); err != nil {
+	own := at
+	if p.own.IsValid() {
+		own = netip.AddrPortFrom(p.own, echoPort).String()
+	}
+	if err := within(p.to, p.netns, func() error { return serve(own) }); err != nil {
 		return e, err
 	}
 	err = within(p.from, p.netns, func() error {

@@ -26,6 +26,7 @@ var figures = []struct {
 	{"first-ping", measureFirstPing},
 	{"traffic", measureTraffic},
 	{"snat", measureSNAT},
+	{"internet", measureInternet},
 	{"scale", measureScale},
 	{"idle", measureIdle},
 	{"restart", measureRestart},

@@ -69,6 +69,7 @@ type path struct {
 	from, to *lab.Machine
 	netns    string // of the same name on both
 	address  netip.Addr
+	own      netip.Addr                  // of the far end, where address is translated on the way
 	choose   func(context.Context) error // has packets take this way
 
 	samples [4][]float64

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -101,7 +102,7 @@ func TestForwardPathMTU(t *testing.T) {
 		_ = c.SetDeadline(time.Now().Add(3 * time.Second))
 		got, err := io.ReadAll(c)
 		if err != nil || len(got) != size {
-			return fmt.Errorf("%d of %d bytes: %v", len(got), size, err)
+			return errors.Join(fmt.Errorf("%d of %d bytes", len(got), size), err)
 		}
 		return nil
 	})

@@ -87,7 +87,7 @@ func TestSNAT(t *testing.T) {
 						err = (&talk{Conn: c}).echo(1)
 					}
 					if err == nil || !strings.Contains(err.Error(), "refused") {
-						return fmt.Errorf("it says %v", err)
+						return errors.Join(errors.New("it is not"), err)
 					}
 					return nil
 				})

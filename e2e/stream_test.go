@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -214,7 +215,7 @@ func (x *transfer) receive(c net.Conn) {
 func (x *transfer) end(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.err == nil && err != io.EOF {
+	if x.err == nil && !errors.Is(err, io.EOF) {
 		x.err = err
 	}
 }
