@@ -121,7 +121,7 @@ func (z *zones) translations(from netip.Prefix) map[model.VNI]dataplane.Translat
 func (a *Agent) rezone() {
 	want := map[model.VNI]bool{}
 	for _, s := range a.view.Segments {
-		if _, ok := a.view.Gateways[s.VPC]; ok {
+		if g, ok := a.view.Gateways[s.VPC]; ok && (g.SNAT || len(g.Passages) > 0) {
 			want[s.VPC] = true
 		}
 	}
