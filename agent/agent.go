@@ -106,6 +106,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		zones:     newZones(c),
 		dynamic:   newDynamic(),
 		passage:   newPassage(c),
+		guarded:   newGuarded(c),
 
 		routerAnswers: make(chan model.MAC, 1),
 	}
@@ -127,6 +128,9 @@ func (a *Agent) Run(stop context.Context) error {
 		return err
 	}
 	if err := a.passage.load(); err != nil {
+		return err
+	}
+	if err := a.guarded.load(); err != nil {
 		return err
 	}
 	a.rezone()
