@@ -106,6 +106,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		zones:     newZones(c),
 		dynamic:   newDynamic(),
 		passage:   newPassage(c),
+		guarded:   newGuarded(c),
 
 		routerAnswers: make(chan model.MAC, 1),
 	}
@@ -129,13 +130,16 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.passage.load(); err != nil {
 		return err
 	}
+	if err := a.guarded.load(); err != nil {
+		return err
+	}
 	a.rezone()
 	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
 		a.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)
 	} else if restored {
 		a.log.Warn("a move of the uplink was interrupted; put back")
 	}
-	a.unguard()
+	a.unguard(ctx)
 	gone, err := attach.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)

@@ -31,7 +31,7 @@ type Config struct {
 	NATRange netip.Prefix `json:"natRange,omitzero"` // 100.64.0.0/10 (RFC 6598)
 
 	// Connections is how many to the outside this host remembers for each VPC.
-	Connections int `json:"connections,omitempty"` // 65536
+	Connections int `json:"connections,omitempty"` // 16384
 
 	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after three that did not come, it takes others.
 	BFDInterval wire.Duration `json:"bfdInterval,omitzero"` // 75ms
@@ -75,7 +75,7 @@ func (c *Config) fill() {
 		c.UDPPort = 4789
 	}
 	if c.Connections == 0 {
-		c.Connections = 65536
+		c.Connections = 16384
 	}
 	if c.BFDInterval == 0 {
 		c.BFDInterval = wire.Duration(75 * time.Millisecond)

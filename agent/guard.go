@@ -2,12 +2,16 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"time"
@@ -30,7 +34,11 @@ type guarded struct {
 	looked  bool              // somebody has since the start
 	native  outside.Native    // that the last look was for
 	carried outside.Carried   // of it
+	path    string            // of what is kept:
+	Opened  []string          `json:"opened"` // interfaces that forward because of a way outside, or public traffic
 }
+
+func newGuarded(c Config) guarded { return guarded{path: filepath.Join(c.State, "forwarding.json")} }
 
 // dropForged is the name of tunnel packets that the table drops, beside the reasons of the switch.
 const dropForged = "forged-tunnel"
@@ -60,8 +68,8 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		return
 	}
 	g.busy, g.due, g.asked, g.native = true, now.Add(countEvery), copyOf(want), native
-	look := hostLook{was: g.set, first: !g.looked, server: a.config.Server, way: outside.Way{Port: outsidePort, Range: a.config.NATRange, MAC: model.GatewayMAC},
-		masquerades: a.masquerades(), native: native}
+	look := hostLook{was: g.set, first: !g.looked, server: a.config.Server, way: a.ownWay(),
+		masquerades: a.masquerades(), native: native, opened: slices.Clone(g.Opened)}
 	go func() { // which completes what was asked for
 		look.at(ctx, want)
 		a.do(ctx, func() { a.noteGuard(ctx, look) })
@@ -98,7 +106,8 @@ type hostLook struct {
 	way    outside.Way
 	native outside.Native
 
-	masquerades bool // the way is for SNAT, too
+	masquerades bool     // the way is for SNAT, too
+	opened      []string // interfaces that were made to forward; with those of this look
 
 	carried   outside.Carried
 	uncarried error          // why not all public traffic is
@@ -125,8 +134,22 @@ func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
 	if want.Native != nil {
 		l.carry(&want)
 	}
+	if want.Outside == nil && want.Native == nil { // before the table opens them to everybody
+		l.closeForwarding()
+	}
 	l.table(want)
+	if l.failed != nil && l.was.Outside == nil && l.was.Native == nil { // nobody guards what was opened
+		l.closeForwarding()
+	}
 	l.letPass(ctx, want)
+}
+
+func (l *hostLook) closeForwarding() {
+	err := outside.CloseForwarding(l.opened)
+	if err == nil {
+		l.opened = nil
+	}
+	l.noWay = errors.Join(l.noWay, err)
 }
 
 // prepare has the kernel route and forward, and completes what the table is to be.
@@ -160,7 +183,9 @@ func (l *hostLook) open(o *firewall.Outside) (err error) {
 	if len(o.Exits) == 0 {
 		return errors.New("this host has no default route, and so no way to the outside itself")
 	}
-	o.Closed, err = outside.OpenForwarding(o.Exits)
+	var opened []string
+	o.Closed, opened, err = outside.OpenForwarding(o.Exits)
+	l.opened = append(l.opened, opened...)
 	return err
 }
 
@@ -233,6 +258,10 @@ func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
 		a.drift.Last = time.Now()
 	}
 	g.set = l.set
+	if opened := slices.Compact(slices.Sorted(slices.Values(l.opened))); !slices.Equal(opened, g.Opened) {
+		g.Opened = opened
+		a.note(inDisk, g.save())
+	}
 	if l.replaced && l.failed == nil {
 		g.before = g.dropped
 	}
@@ -261,12 +290,43 @@ func (a *Agent) openWay(ctx context.Context) {
 	a.openNative()
 }
 
+func (g *guarded) load() error {
+	data, err := os.ReadFile(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, g)
+	}
+	if err != nil {
+		return fmt.Errorf("read which interfaces forward because of Overlane %s: %w", g.path, err)
+	}
+	return nil
+}
+
+func (g *guarded) save() error {
+	data, err := json.Marshal(g)
+	if err == nil {
+		err = replace(g.path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("keep which interfaces forward because of Overlane: %w", err)
+	}
+	return nil
+}
+
 // unguard takes away what an agent with another configuration has left.
-func (a *Agent) unguard() {
+func (a *Agent) unguard(ctx context.Context) {
 	if !a.config.NoFirewall {
 		return
 	}
-	if err := firewall.Remove(); err != nil {
-		a.log.Warn("the nftables table of an agent before is still there", "err", err)
+	err := errors.Join(outside.RemoveNative(), outside.RemoveWay(a.ownWay()), outside.ForgetDocker(ctx), outside.CloseForwarding(a.guarded.Opened), firewall.Remove())
+	if err != nil {
+		a.log.Warn("something of an agent with a firewall is still there", "err", err)
 	}
+}
+
+// ownWay is the way outside that this host has, or would have.
+func (a *Agent) ownWay() outside.Way {
+	return outside.Way{Port: outsidePort, Range: a.config.NATRange, MAC: model.GatewayMAC}
 }

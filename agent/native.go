@@ -123,6 +123,7 @@ func (l *hostLook) carry(want *firewall.Guard) {
 		want.Native.Reserved = want.Outside.Reserved
 	}
 	l.carried, l.uncarried = outside.EnsureNative(l.native)
+	l.opened = append(l.opened, l.carried.Opened...)
 	switch {
 	case l.carried.Underlay != "":
 		want.Native.Underlay, want.Native.Closed = l.carried.Underlay, l.carried.Closed

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
 )
 
 func vpcs(all ...model.VNI) map[model.VNI]bool {
@@ -110,5 +111,28 @@ func TestZonesThatCannotBeRead(t *testing.T) {
 	}
 	if err := z.load(); err == nil || !strings.Contains(err.Error(), z.path) {
 		t.Error(err)
+	}
+}
+
+// A gateway that leads nowhere, since SNAT was turned off and nothing else was on, keeps no zone: its connections are to be forgotten.
+func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
+	const vpc = 1000
+	for _, c := range []struct {
+		gateway view.Gateway
+		has     bool
+	}{
+		{view.Gateway{VPC: vpc, SNAT: true}, true},
+		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, true},
+		{view.Gateway{VPC: vpc}, false},
+	} {
+		a := New(Config{Host: "h1", State: t.TempDir(), NATRange: netip.MustParsePrefix("100.64.0.0/10")}, nil, nil)
+		a.complete = true
+		a.view.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, VPC: vpc}}, Gateways: []view.Gateway{{VPC: vpc, SNAT: true}}})
+		a.rezone()
+		a.view.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}})
+		a.rezone()
+		if _, has := a.zones.Number[vpc]; has != c.has || len(a.zones.Gone) > 0 == c.has {
+			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, a.zones.Gone)
+		}
 	}
 }

@@ -508,6 +508,7 @@ func (n *network) wayOutside(host string) string {
 ip -o link show | grep -o 'ovl-outside' || true
 ip route show table all | grep '^[a-z ]*100\.64' || true
 nft list table ip overlane | grep chain || true
+grep . /proc/sys/net/ipv4/conf/*/forwarding | grep -v ovl || true
 iptables -S | grep -e DOCKER-USER -e OVERLANE | grep -v RETURN || true`)
 }
 

@@ -97,24 +97,46 @@ func Exits() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// OpenForwarding has the host forward what comes in by the exits. opened are those of a host that forwards nothing else: the firewall is to close them to
-// others. Whether its administrator had opened such an exit himself cannot be told.
-func OpenForwarding(exits []string) (opened []string, err error) {
-	all, err := readSysctl("ipv4/conf/all/forwarding")
+// OpenForwarding has the host forward what comes in by the exits. closed are those of a host that forwards nothing else: the firewall is to close them to
+// others. opened are those that did not forward before, for [CloseForwarding].
+func OpenForwarding(exits []string) (closed, opened []string, err error) {
+	all, err := readSysctl(forwardingOf("all"))
 	if err != nil {
-		return nil, fmt.Errorf("open forwarding: %w", err)
+		return nil, nil, fmt.Errorf("open forwarding: %w", err)
 	}
 	for _, name := range exits {
-		_, err := setSysctl("ipv4/conf/"+name+"/forwarding", "1")
+		set, err := setSysctl(forwardingOf(name), "1")
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // gone meanwhile
 		}
 		if err != nil {
-			return opened, fmt.Errorf("open forwarding from %s: %w", name, err)
+			return closed, opened, fmt.Errorf("open forwarding from %s: %w", name, err)
 		}
-		if all == "0" {
+		if set {
 			opened = append(opened, name)
 		}
+		if all == "0" {
+			closed = append(closed, name)
+		}
 	}
-	return opened, nil
+	return closed, opened, nil
 }
+
+// CloseForwarding has the host forward nothing any more of what comes in by those, unless it forwards all by now.
+func CloseForwarding(opened []string) error {
+	all, err := readSysctl(forwardingOf("all"))
+	if err != nil {
+		return fmt.Errorf("close forwarding: %w", err)
+	}
+	if all != "0" {
+		return nil
+	}
+	for _, name := range opened {
+		if _, err := setSysctl(forwardingOf(name), "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("close forwarding from %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func forwardingOf(name string) string { return "ipv4/conf/" + name + "/forwarding" }

@@ -54,6 +54,7 @@ type Carried struct {
 	Changed  bool
 	Underlay string   // interface of the VTEP
 	Closed   bool     // it forwards for this only: the firewall is to close it to others
+	Opened   []string // it, if it has not forwarded before
 	Edges    []string // hosts that are led to
 	Passage  bool
 }
@@ -226,11 +227,11 @@ func (c *carrying) findUnderlay() error {
 
 // openUnderlay has the underlay's interface forward, and take in what has come from anywhere: the way back is by another one.
 func (c *carrying) openUnderlay() error {
-	opened, err := OpenForwarding([]string{c.done.Underlay})
+	closed, opened, err := OpenForwarding([]string{c.done.Underlay})
 	if err != nil {
 		return err
 	}
-	c.done.Closed = len(opened) > 0
+	c.done.Closed, c.done.Opened = len(closed) > 0, opened
 	all, err := readSysctl("ipv4/conf/all/rp_filter")
 	if err != nil {
 		return err

@@ -233,9 +233,9 @@ ip route add default dev wg0 table 77
 	if err != nil || !slices.Equal(exits, []string{"eth0", "eth0.100", "eth1"}) {
 		t.Errorf("%v, %v", exits, err)
 	}
-	opened, err := OpenForwarding(append(exits, "gone"))
-	if err != nil || !slices.Equal(opened, exits) {
-		t.Errorf("%v, %v", opened, err)
+	closed, opened, err := OpenForwarding(append(exits, "gone"))
+	if err != nil || !slices.Equal(closed, exits) || !slices.Equal(opened, exits) {
+		t.Errorf("%v, %v, %v", closed, opened, err)
 	}
 	for _, name := range []string{"eth0", "eth1", "eth0/100"} {
 		if got := run(t, "sysctl", "-n", "net.ipv4.conf."+name+".forwarding"); got != "1" {
@@ -245,9 +245,23 @@ ip route add default dev wg0 table 77
 	if got := run(t, "sysctl", "-n", "net.ipv4.conf.wg0.forwarding"); got != "0" {
 		t.Errorf("forwarding of wg0 is %s", got)
 	}
+	if closed, opened, err := OpenForwarding(exits); err != nil || !slices.Equal(closed, exits) || opened != nil {
+		t.Errorf("once more: %v, %v, %v", closed, opened, err)
+	}
+	if err := CloseForwarding([]string{"eth0", "gone"}); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{"eth0": "0", "eth1": "1"} {
+		if got := run(t, "sysctl", "-n", "net.ipv4.conf."+name+".forwarding"); got != want {
+			t.Errorf("forwarding of %s is %s, want %s", name, got, want)
+		}
+	}
 	runAll(t, "sysctl -w net.ipv4.ip_forward=1\nsysctl -w net.ipv4.conf.eth1.forwarding=0\n")
-	if opened, err := OpenForwarding(exits); err != nil || opened != nil {
-		t.Errorf("of a host that forwards: %v, %v", opened, err)
+	if closed, opened, err := OpenForwarding(exits); err != nil || closed != nil || !slices.Equal(opened, []string{"eth1"}) {
+		t.Errorf("of a host that forwards: %v, %v, %v", closed, opened, err)
+	}
+	if err := CloseForwarding(exits); err != nil {
+		t.Error(err)
 	}
 	if got := run(t, "sysctl", "-n", "net.ipv4.conf.eth1.forwarding"); got != "1" {
 		t.Errorf("forwarding of eth1 is %s", got)
@@ -294,7 +308,7 @@ ip -n outside-in route add default via 100.64.0.1 dev sw onlink
 			ensure(t, way(), true)
 			exits, err := Exits()
 			if err == nil {
-				_, err = OpenForwarding(exits)
+				_, _, err = OpenForwarding(exits)
 			}
 			if err != nil {
 				t.Fatal(err)
