@@ -119,17 +119,20 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 	const vpc = 1000
 	for _, c := range []struct {
 		gateway view.Gateway
+		publics []view.Public
 		has     bool
 	}{
-		{view.Gateway{VPC: vpc, SNAT: true}, true},
-		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, true},
-		{view.Gateway{VPC: vpc}, false},
+		{view.Gateway{VPC: vpc, SNAT: true}, nil, true},
+		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, nil, false},
+		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h2"}}, false},
+		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h1"}}, true},
+		{view.Gateway{VPC: vpc}, nil, false},
 	} {
 		a := New(Config{Host: "h1", State: t.TempDir(), NATRange: netip.MustParsePrefix("100.64.0.0/10")}, nil, nil)
 		a.complete = true
 		a.view.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, VPC: vpc}}, Gateways: []view.Gateway{{VPC: vpc, SNAT: true}}})
 		a.rezone()
-		a.view.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}})
+		a.view.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}, Publics: c.publics})
 		a.rezone()
 		if _, has := a.zones.Number[vpc]; has != c.has || len(a.zones.Gone) > 0 == c.has {
 			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, a.zones.Gone)
