@@ -81,11 +81,11 @@ func (a *Agent) answerLease(ctx context.Context, p ovs.PacketIn, q answer.Questi
 
 // leadQuoted sends an ICMP error on to the host whose packet it quotes, where conntrack translates that.
 func (a *Agent) leadQuoted(p ovs.PacketIn) {
-	sender, ok := answer.Quoted(p.Frame)
+	protocol, sender, ok := answer.Quoted(p.Frame)
 	if !ok {
 		return
 	}
-	if way, ok := dataplane.ToOwner(&a.view, a.wiring, sender); ok {
+	if way, ok := dataplane.ToOwner(&a.view, a.wiring, protocol, sender); ok {
 		a.sendOut(way, p.Frame)
 	}
 }

@@ -28,22 +28,22 @@ func TestQuoted(t *testing.T) {
 		frame []byte
 		want  string
 	}{
-		{"TCP", quoting(3, 6, 20), "1.22.3.7:1500"},
-		{"UDP, its TTL used up", quoting(11, 17, 8), "1.22.3.7:1500"},
+		{"TCP", quoting(3, 6, 20), "tcp 1.22.3.7:1500"},
+		{"UDP, its TTL used up", quoting(11, 17, 8), "udp 1.22.3.7:1500"},
 		{"TCP cut to 8 bytes", quoting(3, 6, 8), ""},
 		{"UDP cut short", quoting(3, 17, 7), ""},
 		{"another protocol", quoting(3, 47, 20), ""},
 		{"an echo", quoting(8, 6, 20), ""},
 		{"nothing", nil, ""},
 	} {
-		got, ok := Quoted(tt.frame)
-		if ok != (tt.want != "") || ok && got.String() != tt.want {
-			t.Errorf("%s: got %v, %v", tt.name, got, ok)
+		protocol, got, ok := Quoted(tt.frame)
+		if ok != (tt.want != "") || ok && protocol+" "+got.String() != tt.want {
+			t.Errorf("%s: got %s %v, %v", tt.name, protocol, got, ok)
 		}
 	}
 	later := quoting(3, 6, 20)
 	later[14+28+7] = 1 // the quoted packet is a later fragment, without ports
-	if got, ok := Quoted(later); ok {
+	if _, got, ok := Quoted(later); ok {
 		t.Errorf("took the ports of a later fragment: %v", got)
 	}
 }
@@ -53,7 +53,7 @@ func FuzzQuoted(f *testing.F) {
 	f.Add(quoting(11, 17, 8))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		if sender, ok := Quoted(frame); ok && !sender.IsValid() {
+		if _, sender, ok := Quoted(frame); ok && !sender.IsValid() {
 			t.Errorf("%x: ok without a sender", frame)
 		}
 	})

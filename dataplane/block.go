@@ -96,32 +96,26 @@ func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 }
 
 // ToOwner is the way from a passage to the host that has a port of a shared public address; false if none has.
-func ToOwner(v *view.View, w Wiring, port netip.AddrPort) ([]flow.Action, bool) {
+func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
 	for key, b := range v.Blocks {
 		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
 			return toHost(v, w, b.VPC, b.Host)
 		}
 	}
-	for key, f := range v.Forwards {
-		if key.Address == port.Addr() && key.Port == port.Port() {
-			return toHost(v, w, f.VPC, f.Host)
-		}
+	if f, ok := v.Forwards[view.ForwardKey{Address: port.Addr(), Protocol: protocol, Port: port.Port()}]; ok {
+		return toHost(v, w, f.VPC, f.Host)
 	}
 	return nil, false
 }
 
 // quotedToAgent takes the ICMP errors for an address that has blocks.
 func quotedToAgent() (flows []flow.Flow) {
-	for _, icmpType := range []uint32{icmpUnreachable, icmpExceeded, icmpParameter} {
+	for _, icmpType := range icmpErrors {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
 			Actions: []flow.Action{flow.UseMeter{ID: meterICMP}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
 	}
 	return flows
 }
 
-// Types of ICMP errors (RFC 792).
-const (
-	icmpUnreachable = 3
-	icmpExceeded    = 11
-	icmpParameter   = 12
-)
+// icmpErrors are the types of ICMP errors (RFC 792): unreachable, time exceeded, parameter problem.
+var icmpErrors = []uint32{3, 11, 12}
