@@ -26,8 +26,17 @@ type zones struct {
 	Number map[model.VNI]int `json:"number"` // by transit VNI
 	Gone   map[int]bool      `json:"gone"`   // to be flushed
 
+	Sources map[model.VNI]source `json:"sources"` // by which connections of SNAT may be known, by transit VNI
+
 	limited  map[uint16]bool // since the switch is connected
 	limiting bool            // a call is under way
+}
+
+// source is what the endpoints of a VPC without a public address are known by: this host's port block, or the VPC's address towards the host's kernel.
+type source struct {
+	Address netip.Addr `json:"address"`
+	First   uint16     `json:"first,omitempty"`
+	Last    uint16     `json:"last,omitempty"`
 }
 
 // firstZone keeps clear of the low zones that people choose. A number is from 1 to maxZones.
@@ -40,7 +49,7 @@ const (
 const natOffset = 15
 
 func newZones(c Config) zones {
-	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, limited: map[uint16]bool{}}
+	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI]source{}, limited: map[uint16]bool{}}
 }
 
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
@@ -193,4 +202,40 @@ func (a *Agent) flushZones(ctx context.Context) {
 		delete(a.zones.Gone, n)
 	}
 	a.note(inDisk, a.zones.save())
+}
+
+// flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep them there, and passages drop them.
+func (a *Agent) flushSources(ctx context.Context) {
+	z := &a.zones
+	now := a.sources()
+	if maps.Equal(z.Sources, now) || !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	for vpc, was := range z.Sources {
+		if n := z.Number[vpc]; n != 0 && was != now[vpc] {
+			if err := a.sw.FlushTranslated(ctx, zoneOf(n), was.Address); err != nil {
+				a.log.Warn("flush connections by SNAT", "vpc", a.view.Gateways[vpc].Name, "err", err)
+				return
+			}
+		}
+	}
+	z.Sources = now
+	a.note(inDisk, z.save())
+}
+
+func (a *Agent) sources() map[model.VNI]source {
+	all := map[model.VNI]source{}
+	for vpc, t := range a.wiring.Translations {
+		if g := a.view.Gateways[vpc]; g.SNAT && g.Design == model.Distributed {
+			all[vpc] = source{Address: t.Address}
+		}
+	}
+	for _, b := range a.view.Blocks {
+		if b.Host == a.view.Host && a.view.Gateways[b.VPC].SNAT {
+			all[b.VPC] = source{b.Address, b.First, b.Last}
+		}
+	}
+	return all
 }
