@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
@@ -26,7 +27,7 @@ type zones struct {
 	Number map[model.VNI]int `json:"number"` // by transit VNI
 	Gone   map[int]bool      `json:"gone"`   // to be flushed
 
-	Sources map[model.VNI]source `json:"sources"` // by which connections of SNAT may be known, by transit VNI
+	Sources map[model.VNI][]source `json:"sources"` // by which connections of SNAT may be known, by transit VNI
 
 	limited  map[uint16]bool // since the switch is connected
 	limiting bool            // a call is under way
@@ -49,7 +50,7 @@ const (
 const natOffset = 15
 
 func newZones(c Config) zones {
-	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI]source{}, limited: map[uint16]bool{}}
+	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
 
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
@@ -153,6 +154,9 @@ func (a *Agent) rezone() {
 		a.touched[dataplane.Subject{}] = true
 	}
 	a.wiring.Translations = now
+	if a.zones.noteSources(a.sources()) {
+		a.note(inDisk, a.zones.save())
+	}
 }
 
 // limitZones keeps one VPC from filling what the datapath remembers for all. It works beside the loop.
@@ -204,27 +208,52 @@ func (a *Agent) flushZones(ctx context.Context) {
 	a.note(inDisk, a.zones.save())
 }
 
+// noteSources remembers what VPCs are known by from now on.
+func (z *zones) noteSources(now map[model.VNI]source) (changed bool) {
+	for vpc, s := range now {
+		if !slices.Contains(z.Sources[vpc], s) {
+			z.Sources[vpc] = append(z.Sources[vpc], s)
+			changed = true
+		}
+	}
+	return changed
+}
+
 // flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep them there, and passages drop them.
 func (a *Agent) flushSources(ctx context.Context) {
-	z := &a.zones
-	now := a.sources()
-	if maps.Equal(z.Sources, now) || !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+	if !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	for vpc, was := range z.Sources {
-		if n := z.Number[vpc]; n != 0 && was != now[vpc] {
-			if err := a.sw.FlushTranslated(ctx, zoneOf(n), was.Address); err != nil {
-				a.log.Warn("flush connections by SNAT", "vpc", a.view.Gateways[vpc].Name, "err", err)
-				return
+	now, changed := a.sources(), false
+	for vpc, all := range a.zones.Sources {
+		var left []source
+		for _, s := range all {
+			if s == now[vpc] {
+				left = append(left, s)
+			} else if n := a.zones.Number[vpc]; n != 0 {
+				if err := a.sw.FlushTranslated(ctx, zoneOf(n), s.Address); err != nil {
+					a.log.Warn("flush connections by SNAT", "vpc", a.view.Gateways[vpc].Name, "err", err)
+					return
+				}
 			}
 		}
+		if len(left) == len(all) {
+			continue
+		}
+		if changed = true; len(left) > 0 {
+			a.zones.Sources[vpc] = left
+		} else {
+			delete(a.zones.Sources, vpc)
+		}
 	}
-	z.Sources = now
-	a.note(inDisk, z.save())
+	if changed {
+		a.note(inDisk, a.zones.save())
+	}
 }
 
+// sources are what VPCs are known by now.
 func (a *Agent) sources() map[model.VNI]source {
 	all := map[model.VNI]source{}
 	for vpc, t := range a.wiring.Translations {
