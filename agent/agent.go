@@ -322,6 +322,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.guard(ctx, time.Now())
 	a.limitZones(ctx)
 	a.flushZones(ctx)
+	a.flushSources(ctx)
 	a.followGateways(ctx)
 	a.probe(ctx)
 	a.report(ctx)

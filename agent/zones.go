@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
@@ -26,8 +27,17 @@ type zones struct {
 	Number map[model.VNI]int `json:"number"` // by transit VNI
 	Gone   map[int]bool      `json:"gone"`   // to be flushed
 
+	Sources map[model.VNI][]source `json:"sources"` // by which connections of SNAT may be known, by transit VNI
+
 	limited  map[uint16]bool // since the switch is connected
 	limiting bool            // a call is under way
+}
+
+// source is what the endpoints of a VPC without a public address are known by: this host's port block, or the VPC's address towards the host's kernel.
+type source struct {
+	Address netip.Addr `json:"address"`
+	First   uint16     `json:"first,omitempty"`
+	Last    uint16     `json:"last,omitempty"`
 }
 
 // firstZone keeps clear of the low zones that people choose. A number is from 1 to maxZones.
@@ -40,7 +50,7 @@ const (
 const natOffset = 15
 
 func newZones(c Config) zones {
-	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, limited: map[uint16]bool{}}
+	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
 
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
@@ -160,6 +170,9 @@ func (a *Agent) rezone() {
 		a.touched[dataplane.Subject{}] = true
 	}
 	a.wiring.Translations = now
+	if a.zones.noteSources(a.sources()) {
+		a.note(inDisk, a.zones.save())
+	}
 }
 
 // limitZones keeps one VPC from filling what the datapath remembers for all. It works beside the loop.
@@ -209,4 +222,65 @@ func (a *Agent) flushZones(ctx context.Context) {
 		delete(a.zones.Gone, n)
 	}
 	a.note(inDisk, a.zones.save())
+}
+
+// noteSources remembers what VPCs are known by from now on.
+func (z *zones) noteSources(now map[model.VNI]source) (changed bool) {
+	for vpc, s := range now {
+		if !slices.Contains(z.Sources[vpc], s) {
+			z.Sources[vpc] = append(z.Sources[vpc], s)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep them there, and passages drop them.
+func (a *Agent) flushSources(ctx context.Context) {
+	if !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	now, changed := a.sources(), false
+	for vpc, all := range a.zones.Sources {
+		var left []source
+		for _, s := range all {
+			if s == now[vpc] {
+				left = append(left, s)
+			} else if n := a.zones.Number[vpc]; n != 0 {
+				if err := a.sw.FlushTranslated(ctx, zoneOf(n), s.Address); err != nil {
+					a.log.Warn("flush connections by SNAT", "vpc", a.view.Gateways[vpc].Name, "err", err)
+					return
+				}
+			}
+		}
+		if len(left) == len(all) {
+			continue
+		}
+		if changed = true; len(left) > 0 {
+			a.zones.Sources[vpc] = left
+		} else {
+			delete(a.zones.Sources, vpc)
+		}
+	}
+	if changed {
+		a.note(inDisk, a.zones.save())
+	}
+}
+
+// sources are what VPCs are known by now.
+func (a *Agent) sources() map[model.VNI]source {
+	all := map[model.VNI]source{}
+	for vpc, t := range a.wiring.Translations {
+		if g := a.view.Gateways[vpc]; g.SNAT && g.Design == model.Distributed {
+			all[vpc] = source{Address: t.Address}
+		}
+	}
+	for _, b := range a.view.Blocks {
+		if b.Host == a.view.Host && a.view.Gateways[b.VPC].SNAT {
+			all[b.VPC] = source{b.Address, b.First, b.Last}
+		}
+	}
+	return all
 }

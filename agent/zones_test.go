@@ -139,3 +139,19 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 		}
 	}
 }
+
+// What a VPC has been known by is on disk until the connections of then are forgotten, even if it was for a moment only.
+func TestZonesRememberSources(t *testing.T) {
+	kernel, block := source{Address: netip.MustParseAddr("100.64.0.16")}, source{netip.MustParseAddr("1.22.3.0"), 1024, 2047}
+	z := newZones(Config{State: t.TempDir()})
+	for _, s := range []source{kernel, block, kernel} {
+		z.noteSources(map[model.VNI]source{1000: s})
+	}
+	z = give(t, z, vpcs(1000), true)
+	if got := z.Sources[1000]; !slices.Equal(got, []source{kernel, block}) {
+		t.Errorf("there are %v", got)
+	}
+	if z.noteSources(map[model.VNI]source{1000: block}) {
+		t.Error("one that it has been known by is taken for a new one")
+	}
+}

@@ -7,26 +7,29 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// Quoted is whose packet an ICMP error in an Ethernet frame is about: protocol, tcp or udp, and source of the packet that it quotes (RFC 792). It wants the whole
+// Quoted is whose packet an ICMP error in an Ethernet frame is about: protocol (tcp or udp) and source of the packet that it quotes (RFC 792). It wants the whole
 // header of that, as RFC 1812 section 4.3.2.3 has it: OVS's userspace conntrack (3.1) writes where a shorter one would go on.
 func Quoted(frame []byte) (protocol string, sender netip.AddrPort, ok bool) {
 	inner, ok := payload(frame, layers.IPProtocolICMPv4)
 	if !ok || len(inner) < icmpHeader || !isError(inner[0]) {
-		return protocol, sender, false
+		return "", sender, false
 	}
 	packet := inner[icmpHeader:]
-	for _, p := range []struct {
-		name   string
-		number layers.IPProtocol
-		least  int
-	}{{"tcp", layers.IPProtocolTCP, tcpHeader}, {"udp", layers.IPProtocolUDP, udpHeader}} {
-		if rest, ok := ipv4(packet, p.number); ok && len(rest) >= p.least {
+	for _, p := range ported {
+		if rest, ok := ipv4(packet, p.number); ok && len(rest) >= p.header {
 			from := netip.AddrFrom4([4]byte(packet[12:16]))
 			return p.name, netip.AddrPortFrom(from, binary.BigEndian.Uint16(rest)), true
 		}
 	}
-	return protocol, sender, false
+	return "", sender, false
 }
+
+// ported are the protocols that have ports, and how long their headers are at least.
+var ported = []struct {
+	name   string
+	number layers.IPProtocol
+	header int
+}{{"tcp", layers.IPProtocolTCP, tcpHeader}, {"udp", layers.IPProtocolUDP, udpHeader}}
 
 // Lengths of headers, in bytes.
 const (

@@ -110,16 +110,12 @@ func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]fl
 
 // quotedToAgent takes the ICMP errors for an address that has blocks.
 func quotedToAgent() (flows []flow.Flow) {
-	for _, icmpType := range []uint32{icmpUnreachable, icmpExceeded, icmpParameter} {
+	for _, icmpType := range icmpErrors {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
 			Actions: []flow.Action{flow.UseMeter{ID: meterQuoted}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
 	}
 	return flows
 }
 
-// Types of ICMP errors (RFC 792).
-const (
-	icmpUnreachable = 3
-	icmpExceeded    = 11
-	icmpParameter   = 12
-)
+// icmpErrors are the types of ICMP errors (RFC 792): unreachable, time exceeded, parameter problem.
+var icmpErrors = []uint32{3, 11, 12}

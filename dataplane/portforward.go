@@ -102,8 +102,8 @@ func affectedForwards(v *view.View, d view.Delta, add func(Subject)) {
 	}
 }
 
-// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack; where the VPC has SNAT or the endpoint a public address, the flow for
-// that does it as well, and comes first.
+// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where the VPC has SNAT or the endpoint a public
+// address, the flow for that does it as well, and comes first.
 func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	t, ok := w.translates(f.VPC)
 	if !ok || f.Host != v.Host {
@@ -116,13 +116,16 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
 		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(slotKey.Field, endpoint), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
 			Actions: toPassages(f.VPC)},
+		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, vpc, flow.Eq(slotKey.Field, endpoint), flow.Eq(flow.IPSrc, public), valid),
+			Actions: toPassages(f.VPC)},
 		arrivedFor(f.VPC, f.Address, f.Endpoint.IP),
 		arriveQuoted(f, t),
 	}
 	if answers(v, f) {
-		flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest,
-			Match:   flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPSrc, endpoint), flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))),
-			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
+		for _, answer := range answersOf(f, p) {
+			flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
+				Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
+		}
 	}
 	return flows
 }
@@ -131,6 +134,15 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 func arriveQuoted(f view.Forward, t Translation) flow.Flow {
 	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
 		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+}
+
+// answersOf match what an endpoint may answer to what is forwarded to it.
+func answersOf(f view.Forward, p protocol) [][]flow.Part {
+	answers := [][]flow.Part{{p.is, flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))}}
+	for _, icmpType := range icmpErrors {
+		answers = append(answers, []flow.Part{flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType))})
+	}
+	return answers
 }
 
 // passForward also takes ICMP errors of the host.

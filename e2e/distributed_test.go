@@ -209,14 +209,9 @@ func TestDistributedFailsOver(t *testing.T) {
 	n := distributed(t, map[string]string{"host1": "10.200.1.0/24"})
 	client, server, a := n.Machine("client").Netns(), n.Machine("server"), n.inside("host1", "a")
 	n.reaches("host1", "a", server.Address.String())
-	var many []string // which edge a datagram takes depends on its addresses only
-	for i := range streamFlows {
-		many = append(many, fmt.Sprintf("198.51.100.%d", 31+37*i))
-		n.at("server", "ip", "address", "add", many[i]+"/24", "dev", "eth0")
-	}
 	w := watching{
 		n:         n,
-		streams:   []*stream{n.streaming("UDP in", client, a, 7001, "1.22.4.5"), n.streaming("UDP out", a, server.Netns(), 7002, many...)},
+		streams:   []*stream{n.streaming("UDP in", client, a, 7001, "1.22.4.5"), n.streaming("UDP out", a, server.Netns(), 7002, n.manyServers()...)},
 		transfers: []*transfer{n.transferring("TCP in", client, a, "1.22.4.5", 7003)},
 	}
 	all := []string{"host1", "edge1", "edge2"}

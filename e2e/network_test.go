@@ -97,13 +97,19 @@ func argv(line string) []string { return strings.Fields(line) }
 // apply applies intent, given as YAML.
 func (n *network) apply(yaml string) string {
 	n.t.Helper()
+	return n.give("apply", yaml)
+}
+
+// give gives YAML to a command.
+func (n *network) give(command, yaml string) string {
+	n.t.Helper()
 	h := n.Host(n.File.Server)
-	cmd := h.Command(n.t.Context(), "overlane", "apply", "-f", "-")
+	cmd := h.Command(n.t.Context(), "overlane", command, "-f", "-")
 	cmd.Stdin = strings.NewReader(yaml)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := errors.Join(h.Start(cmd), cmd.Wait()); err != nil {
-		n.t.Fatalf("apply: %v\n%s", err, &out)
+		n.t.Fatalf("%s: %v\n%s", command, err, &out)
 	}
 	return out.String()
 }

@@ -31,6 +31,16 @@ const (
 	streamEvery = 10 * time.Millisecond
 )
 
+// manyServers are more addresses of the server, one for each flow: which passage a datagram takes depends on its addresses only.
+func (n *network) manyServers() (addresses []string) {
+	n.t.Helper()
+	for i := range streamFlows {
+		addresses = append(addresses, fmt.Sprintf("198.51.100.%d", 31+37*i))
+		n.at("server", "ip", "address", "replace", addresses[i]+"/24", "dev", "eth0")
+	}
+	return addresses
+}
+
 // streaming sends for the rest of the test; places are paths of network namespaces, and flows go to the addresses in turn.
 func (n *network) streaming(name, from, to string, port int, addresses ...string) *stream {
 	n.t.Helper()

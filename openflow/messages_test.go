@@ -1,6 +1,7 @@
 package openflow
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/overlane/overlane/dataplane/flow"
@@ -66,6 +67,7 @@ var messages = []Message{
 	SetAsync{FlowRemoved: 3, PortStatus: AllPortStatus, PacketIn: AllPacketIn, RequestForward: AllRequestForward},
 	SetPacketInFormat{},
 	FlushZone{0x1234},
+	FlushTranslated{0x1234, netip.MustParseAddr("1.22.3.5")},
 	BarrierRequest{},
 	BarrierReply{},
 	addReq,

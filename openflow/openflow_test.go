@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -65,7 +66,7 @@ func TestWeReadWhatWeWrite(t *testing.T) {
 }
 
 func compare(a, b Message) string {
-	return cmp.Diff(a, b, cmpopts.EquateEmpty(),
+	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}),
 		cmpopts.IgnoreFields(GroupDesc{}, "Err"), cmpopts.IgnoreFields(MeterDesc{}, "Err"), cmp.AllowUnexported(FlowRequest{}, TablesRequest{}, GroupsRequest{}, MetersRequest{},
 			PortsRequest{}, MonitorRequest{}, AggregateRequest{}, request{}), cmp.Comparer(func(a, b *flow.Field) bool { return a == b }))
 }

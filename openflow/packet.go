@@ -2,6 +2,7 @@ package openflow
 
 import (
 	"github.com/overlane/overlane/dataplane/flow"
+	"net/netip"
 )
 
 // PacketOut has the switch run a packet through actions (OpenFlow 1.5.1 section 7.3.6). Metadata must name the in_port, which may be
@@ -130,11 +131,55 @@ func (m FlushZone) encode(w *buffer) {
 	w.u16(m.Zone)
 }
 
+// FlushTranslated has the switch forget the connections of a zone whose source it has translated to an address (NXT_CT_FLUSH, Open vSwitch 3.1): their answers
+// are for that.
+type FlushTranslated struct {
+	Zone uint16
+	To   netip.Addr
+}
+
+func (FlushTranslated) kind() kind { return kindExperimenter }
+
+func (m FlushTranslated) encode(w *buffer) {
+	to := m.To.As16()
+	w.nicira(niciraFlush)
+	w.zero(8) // any protocol
+	w.u16(flushReply)
+	w.u16(32)
+	w.zero(4)
+	w.u16(flushDst)
+	w.u16(20)
+	w.bytes(to[:])
+	w.zero(4)
+	w.u16(flushZone)
+	w.u16(8)
+	w.u16(m.Zone)
+	w.zero(2)
+}
+
+// decodeFlush reads what [FlushTranslated] writes, and nothing else of the kind.
+func decodeFlush(c *cursor) Message {
+	c.skip(20)
+	to, _ := netip.AddrFromSlice(c.take(16))
+	c.skip(8)
+	m := FlushTranslated{Zone: c.u16(), To: to.Unmap()}
+	c.skip(2)
+	return m
+}
+
+// Properties of NXT_CT_FLUSH (enum nx_ct_flush_tlv_type, nx_ct_flush_tuple_tlv_type).
+const (
+	flushReply = 1
+	flushZone  = 2
+	flushDst   = 1
+)
+
 // Nicira's messages that we know (enum ofpraw in Open vSwitch's ofp-msgs.h).
 const (
 	niciraPacketInFormat = 16
 	niciraFlushZone      = 29
 	niciraPacketIn       = 30
+	niciraFlush          = 32
 )
 
 func (w *buffer) nicira(subtype uint32) {
@@ -151,6 +196,8 @@ func decodeExperimenter(c *cursor) Message {
 		case niciraFlushZone:
 			c.skip(6)
 			return FlushZone{c.u16()}
+		case niciraFlush:
+			return decodeFlush(c)
 		case niciraPacketInFormat:
 			if c.u32() == packetIn2 {
 				return SetPacketInFormat{}

@@ -2,7 +2,9 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/openflow"
@@ -45,6 +47,19 @@ func (s *Switch) PacketOutDone(ctx context.Context, inPort uint32, actions []flo
 func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 	if _, err := s.ask(ctx, openflow.FlushZone{Zone: zone}); err != nil {
 		return fmt.Errorf("forget connections of zone %d: %w", zone, err)
+	}
+	return nil
+}
+
+// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns when it has. Open vSwitch before 3.1 knows no
+// such request, and forgets all of the zone.
+func (s *Switch) FlushTranslated(ctx context.Context, zone uint16, to netip.Addr) error {
+	_, err := s.ask(ctx, openflow.FlushTranslated{Zone: zone, To: to})
+	if errors.As(err, new(openflow.Error)) {
+		return s.FlushZone(ctx, zone)
+	}
+	if err != nil {
+		return fmt.Errorf("forget connections of zone %d that are translated to %s: %w", zone, to, err)
 	}
 	return nil
 }

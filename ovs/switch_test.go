@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -411,6 +412,27 @@ func TestFlushZone(t *testing.T) {
 	}
 	if got := b.Appctl("dpctl/dump-conntrack"); strings.Contains(got, "zone=5") || !strings.Contains(got, "zone=6") {
 		t.Errorf("after the flush of zone 5:\n%s", got)
+	}
+}
+
+// Of a zone, those connections are forgotten that are known by an address.
+func TestFlushTranslated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	b.AddDummyPort("br0", "p1", 1)
+	b.apply(Change{Add: parse(t, "table=0,priority=1,udp,nw_src=10.0.0.1 actions=ct(commit,table=1,zone=5,nat(src=1.22.3.5))",
+		"table=0,priority=1,udp,nw_src=10.0.0.3 actions=ct(commit,table=2,zone=5,nat(src=1.22.3.6))", "table=1,priority=1,udp actions=ct(commit,table=2,zone=6,nat(src=1.22.3.5))")})
+	for _, last := range []byte{1, 3} {
+		datagram := append(append(bytes.Repeat([]byte{2}, 12), 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xd0-last, 10, 0, 0, last, 10, 0, 0, 2), 0, 7, 0, 9, 0, 8, 0, 0)
+		b.Receive("p1", append(datagram, make([]byte, 18)...))
+	}
+	await(t, "three connections", func() bool { return strings.Count(b.Appctl("dpctl/dump-conntrack"), "zone=") == 3 })
+	if err := b.sw.FlushTranslated(t.Context(), 5, netip.MustParseAddr("1.22.3.5")); err != nil {
+		t.Fatal(err)
+	}
+	got := b.Appctl("dpctl/dump-conntrack")
+	if strings.Count(got, "zone=") != 2 || !strings.Contains(got, "zone=6") || !strings.Contains(got, "dst=1.22.3.6") {
+		t.Errorf("after the flush of zone 5 and 1.22.3.5:\n%s", got)
 	}
 }
 
