@@ -13,7 +13,10 @@ import (
 )
 
 func newDemo(e *env) *cobra.Command {
-	var keep bool
+	var (
+		keep bool
+		act  int
+	)
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show it all: two tenants with the same addresses, the internet, and gateways that die",
@@ -21,8 +24,14 @@ func newDemo(e *env) *cobra.Command {
 			"they must and nowhere else. Then bring up another one with gateways, edges and an internet, and kill a gateway and an edge while\n" +
 			"connections run over them. It exits with 0 only if everything held, and leaves nothing behind.",
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return e.demo(c.Context(), keep) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if act < 0 || act > 2 {
+				return usagef("--act %d: there are two; leave it out for both", act)
+			}
+			return e.demo(c.Context(), keep, act)
+		},
 	}
+	c.Flags().IntVar(&act, "act", 0, "show act `N` only, 1 or 2")
 	c.Flags().BoolVar(&keep, "keep", false, "leave the lab running, to play with")
 	return c
 }
@@ -40,38 +49,50 @@ const demoPicture = `
                              server, client  outside
 `
 
-// demo ends its lab whatever happens: should even this program be killed, the hosts die with it.
-func (e *env) demo(ctx context.Context, keep bool) (err error) {
+// demo shows the acts, and ends their labs whatever happens.
+func (e *env) demo(ctx context.Context, keep bool, act int) error {
+	var results []checkResult
+	for i, show := range []func(context.Context) ([]checkResult, error){
+		func(ctx context.Context) ([]checkResult, error) { return e.articleAct(ctx, keep) },
+		e.internetAct,
+	} {
+		if act != 0 && act != i+1 || ctx.Err() != nil {
+			continue
+		}
+		shown, err := show(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		results = append(results, shown...)
+	}
+	return interrupted(ctx, e.verdict(results))
+}
+
+// articleAct is the first one: what the article builds. Should even this program be killed, the hosts die with it.
+func (e *env) articleAct(ctx context.Context, keep bool) ([]checkResult, error) {
 	began := time.Now()
 	f, remove, err := labFile("")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer remove()
 	f.Name = "demo"
 	if err := e.clear(ctx, f.Name); err != nil {
-		return err
+		return nil, err
 	}
 	e.headline("Two hosts, two tenants, the same addresses")
 	fmt.Fprintln(e.out, e.ink.dim(demoPicture))
 	l, err := lab.Up(ctx, f, lab.Options{Tied: !keep, Progress: e.steps()})
 	if err != nil {
-		return interrupted(ctx, err)
+		return nil, err
 	}
 	results := e.runChecks(ctx, article.Checks(l), began)
-	if ctx.Err() == nil {
-		internet, err := e.internetAct(ctx)
-		if err != nil {
-			return interrupted(ctx, err)
-		}
-		results = append(results, internet...)
-	}
 	if keep {
 		fmt.Fprintf(e.out, "\nThe lab runs on. overlane lab exec host1 -- overlane status; overlane lab down %s\n", f.Name)
 	} else {
 		results = append(results, e.endDemo(context.WithoutCancel(ctx), l))
 	}
-	return interrupted(ctx, e.verdict(results))
+	return results, nil
 }
 
 // clear removes what a demonstration or drill that was killed has left, but not one that runs.

@@ -140,7 +140,7 @@ func (d *direction) stop() (err error) {
 }
 
 // patience is how long a path has to begin to work.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // await waits until something is so, and says why it is not.
 func await(ctx context.Context, patience time.Duration, so func() bool, why func() error) error {
