@@ -312,7 +312,12 @@ func affectedOutside(v *view.View, d view.Delta, add func(Subject)) {
 	for _, address := range d.GonePublics {
 		add(Subject{Public: address})
 	}
-	affectedForwards(v, d, add)
+	for _, f := range d.Forwards {
+		add(Subject{Public: f.Address})
+	}
+	for _, key := range d.GoneForwards {
+		add(Subject{Public: key.Address})
+	}
 	for _, b := range d.Blocks {
 		add(Subject{Block: b.BlockKey})
 	}

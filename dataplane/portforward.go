@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/dataplane/flow"
-	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
@@ -44,62 +43,10 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b view.Forward) int { return compareForwards(a.ForwardKey, b.ForwardKey) })
+	slices.SortFunc(list, func(a, b view.Forward) int {
+		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
 	return list
-}
-
-func compareForwards(a, b view.ForwardKey) int {
-	return cmp.Or(a.Address.Compare(b.Address), strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
-}
-
-// target is a port of an endpoint here that ports may be forwarded to.
-type target struct {
-	vpc      model.VNI
-	endpoint netip.Addr
-	protocol string
-	port     uint16
-}
-
-func targetOf(v *view.View, f view.Forward) (t target, here bool) {
-	return target{f.VPC, f.Endpoint.IP, f.Protocol, f.TargetPort}, f.Host == v.Host
-}
-
-// answers tells whether a forward is the one, of those to the same target, that has the flow for what the target answers.
-func answers(v *view.View, f view.Forward) bool {
-	to, _ := targetOf(v, f)
-	for key, other := range v.Forwards {
-		if t, here := targetOf(v, other); here && t == to && compareForwards(key, f.ForwardKey) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// affectedForwards are those that a delta is about, and those that share a target with one.
-func affectedForwards(v *view.View, d view.Delta, add func(Subject)) {
-	targets := map[target]bool{}
-	touch := func(f view.Forward) {
-		if t, here := targetOf(v, f); here {
-			targets[t] = true
-		}
-	}
-	for _, f := range d.Forwards {
-		add(Subject{Public: f.Address})
-		touch(v.Forwards[f.ForwardKey])
-		touch(f)
-	}
-	for _, key := range d.GoneForwards {
-		add(Subject{Public: key.Address})
-		touch(v.Forwards[key])
-	}
-	if len(targets) == 0 {
-		return
-	}
-	for key, f := range v.Forwards {
-		if t, here := targetOf(v, f); here && targets[t] {
-			add(Subject{Public: key.Address})
-		}
-	}
 }
 
 // forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where the VPC has SNAT or the endpoint a public
@@ -121,11 +68,9 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 		arrivedFor(f.VPC, f.Address, f.Endpoint.IP),
 		arriveQuoted(f, t),
 	}
-	if answers(v, f) {
-		for _, answer := range answersOf(f, p) {
-			flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
-				Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
-		}
+	for _, answer := range answersOf(f, p) {
+		flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
+			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
 	}
 	return flows
 }
