@@ -33,8 +33,8 @@ type Config struct {
 	// Connections is how many to the outside this host remembers for each VPC.
 	Connections int `json:"connections,omitempty"` // 16384
 
-	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after three that did not come, it takes others.
-	BFDInterval wire.Duration `json:"bfdInterval,omitzero"` // 75ms
+	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after seven that did not come, it takes others.
+	BFDInterval wire.Duration `json:"bfdInterval,omitzero"` // 32ms
 
 	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
 	NoFirewall bool `json:"noFirewall,omitempty"`
@@ -78,7 +78,7 @@ func (c *Config) fill() {
 		c.Connections = 16384
 	}
 	if c.BFDInterval == 0 {
-		c.BFDInterval = wire.Duration(75 * time.Millisecond)
+		c.BFDInterval = wire.Duration(32 * time.Millisecond)
 	}
 	if !c.NATRange.IsValid() {
 		c.NATRange = netip.MustParsePrefix("100.64.0.0/10")
@@ -98,7 +98,7 @@ func (c *Config) check(path string) error {
 	case !c.NATRange.Addr().Is4() || c.NATRange.Bits() > maxNATBits || c.NATRange != c.NATRange.Masked():
 		return fmt.Errorf("agent configuration %s: natRange %s is not an IPv4 network of /%d or wider; leave it out, or choose one that nothing else of this host uses", path, c.NATRange, maxNATBits)
 	case c.BFDInterval < minBFD || c.BFDInterval > maxBFD || c.BFDInterval%wire.Duration(time.Millisecond) != 0:
-		return fmt.Errorf("agent configuration %s: bfdInterval %s is not whole milliseconds from %s to %s; leave it out for 75ms", path,
+		return fmt.Errorf("agent configuration %s: bfdInterval %s is not whole milliseconds from %s to %s; leave it out for 32ms", path,
 			time.Duration(c.BFDInterval), time.Duration(minBFD), time.Duration(maxBFD))
 	}
 	return nil

@@ -23,6 +23,9 @@ const (
 	lookAtLink      = 100 * time.Millisecond
 )
 
+// announceEvery is how many BFD intervals are between announcements.
+const announceEvery = 2
+
 // routerSeen is what is known of the upstream router since the switch was connected.
 type routerSeen struct {
 	answers, silent bool
@@ -54,7 +57,7 @@ func (a *Agent) hail(ctx context.Context) {
 	if speaks && (a.resync != "" || len(a.touched) > 0) {
 		return
 	}
-	e := errand{a.sw, a.wiring.External, own, a.view.NextHops, p.nic, time.Duration(a.config.BFDInterval)}
+	e := errand{a.sw, a.wiring.External, own, a.view.NextHops, p.nic, announceEvery * time.Duration(a.config.BFDInterval)}
 	if p.herald != nil && (!speaks || !reflect.DeepEqual(p.herald.errand, e)) {
 		p.herald.stop()
 		p.herald = nil

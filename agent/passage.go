@@ -97,6 +97,10 @@ func watchedPort(peer string) string {
 	return "ovl-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:10]
 }
 
+// bfdMultiplier is how many packets in a row must be lost for a tunnel to be taken for dead (RFC 5880 section 6.8.4). A switch that is busy loses single ones: with 3 of 75 ms
+// there were ten false alarms a minute on a tunnel under full load, with 7 of 32 ms one in five minutes on twelve tunnels.
+const bfdMultiplier = 7
+
 // watchedPorts are the tunnels whose other end OVS watches. That this passage is shut is said in them, too: OVS tells the other end.
 func (a *Agent) watchedPorts() (ports []ovs.BridgePort) {
 	_, passage := a.ownHop()
@@ -109,7 +113,7 @@ func (a *Agent) watchedPorts() (ports []ovs.BridgePort) {
 		ports = append(ports, ovs.BridgePort{
 			Name: watchedPort(host), Type: "vxlan",
 			Options: map[string]string{"key": "flow", "remote_ip": peer.VTEP.String(), "local_ip": a.view.VTEP.String(), "dst_port": strconv.Itoa(int(a.config.UDPPort))},
-			BFD: map[string]string{"enable": "true", "min_tx": interval, "min_rx": interval,
+			BFD: map[string]string{"enable": "true", "min_tx": interval, "min_rx": interval, "mult": strconv.Itoa(bfdMultiplier),
 				"cpath_down": strconv.FormatBool(passage && !a.passage.open)},
 		})
 	}
