@@ -181,7 +181,7 @@ func (n *network) seesAt(want, protocol, from, to, address, port string) {
 	}
 }
 
-// echo sends the first five bytes back, and says who they are from.
+// echo sends the first five bytes back, and says who they are from once the port is free again.
 func echo(t testing.TB, protocol, port string, who chan<- string) error {
 	host := func(a net.Addr) string {
 		h, _, _ := net.SplitHostPort(a.String())
@@ -197,6 +197,7 @@ func echo(t testing.TB, protocol, port string, who chan<- string) error {
 			defer socket.Close()
 			if _, from, err := socket.ReadFrom(b); err == nil {
 				_, _ = socket.WriteTo(b, from)
+				socket.Close()
 				who <- host(from)
 			}
 		}()
@@ -216,6 +217,7 @@ func echo(t testing.TB, protocol, port string, who chan<- string) error {
 		defer c.Close()
 		_, _ = io.ReadFull(c, b)
 		_, _ = c.Write(b)
+		listener.Close()
 		who <- host(c.RemoteAddr())
 	}()
 	t.Cleanup(func() { listener.Close() })
