@@ -251,7 +251,7 @@ func TestShared(t *testing.T) {
 			fmt.Fprint(c, "one of many")
 		}
 		n.eventually("what is too many is counted", func() error {
-			if got := n.drops("host1", "untranslated") - before; got < 36 {
+			if got := n.drops("host1", "untranslated") - before; got < 30 { // of 36; a busy machine loses some before
 				return fmt.Errorf("%d are", got)
 			}
 			return nil
