@@ -1,6 +1,7 @@
 package view
 
 import (
+	"iter"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -67,79 +68,110 @@ func (t *Tracker) tellGateway(host, vpc string, d *Delta) bool {
 	return true
 }
 
-// tellPublics is about the VPC's public addresses: those that were touched, or all that the host sees if it sees others than before.
+// told is one of what a VPC is reached by from outside: a Public, a Forward or a Block.
+type told[K comparable] interface {
+	comparable
+	key() K
+	onHost() string
+}
+
+func (p Public) key() netip.Addr  { return p.Address }
+func (f Forward) key() ForwardKey { return f.ForwardKey }
+func (b Block) key() BlockKey     { return b.BlockKey }
+func (p Public) onHost() string   { return p.Host }
+func (f Forward) onHost() string  { return f.Host }
+func (b Block) onHost() string    { return b.Host }
+
+// teller is how a host is told of one kind of them, of one VPC.
+type teller[K comparable, V told[K]] struct {
+	touched map[string]bool         // names
+	known   map[string]map[string]V // what it has been told, by VPC and name
+	now     func(name string) (V, bool)
+	own     iter.Seq[string] // names of those of the host and of its endpoints
+	all     iter.Seq[*model.Object]
+	tell    *[]V
+	gone    *[]K
+}
+
 func (t *Tracker) tellPublics(host, vpc string, touched *touchedVPC, d *Delta) {
-	k := t.hosts[host]
-	was, now := k.sights[vpc], t.sight(host, vpc)
-	if was == blind && now == blind {
-		return
-	}
-	names := touched.publics
-	if was != now || touched.whole {
-		names = t.seen(host, vpc, now)
-	}
-	if k.publics[vpc] == nil {
-		k.publics[vpc] = map[string]Public{}
-	}
-	for name := range names {
-		t.tellPublic(host, name, now, k.publics[vpc], d)
-	}
-	if now == blind {
-		delete(k.publics, vpc)
-	}
+	tellOutside(t, host, vpc, touched.whole, teller[netip.Addr, Public]{touched.publics, t.hosts[host].publics, t.public,
+		func(yield func(string) bool) {
+			for endpoint := range t.state.EndpointsOnOf(host, vpc) {
+				if o := t.state.PublicIPOf(endpoint.Name); o != nil && !yield(o.Name) {
+					return
+				}
+			}
+		}, t.state.PublicIPsOf(vpc), &d.Publics, &d.GonePublics})
 }
 
-// tellBlocks is about the VPC's port blocks, like tellPublics.
+func (t *Tracker) tellForwards(host, vpc string, touched *touchedVPC, d *Delta) {
+	tellOutside(t, host, vpc, touched.whole, teller[ForwardKey, Forward]{touched.forwards, t.hosts[host].forwards, t.forward,
+		func(yield func(string) bool) {
+			for endpoint := range t.state.EndpointsOnOf(host, vpc) {
+				for o := range t.state.ForwardsTo(endpoint.Name) {
+					if !yield(o.Name) {
+						return
+					}
+				}
+			}
+		}, t.state.ForwardsOf(vpc), &d.Forwards, &d.GoneForwards})
+}
+
 func (t *Tracker) tellBlocks(host, vpc string, touched *touchedVPC, d *Delta) {
-	k := t.hosts[host]
-	was, now := k.sights[vpc], t.sight(host, vpc)
+	tellOutside(t, host, vpc, touched.whole, teller[BlockKey, Block]{touched.blocks, t.hosts[host].blocks, t.block,
+		func(yield func(string) bool) { yield(vpc + "/" + host) }, t.state.PortBlocksOf(vpc), &d.Blocks, &d.GoneBlocks})
+}
+
+// tellOutside is about those that were touched, or about all that the host sees or has been told of if it sees others than before.
+func tellOutside[K comparable, V told[K]](t *Tracker, host, vpc string, whole bool, o teller[K, V]) {
+	was, now := t.hosts[host].sights[vpc], t.sight(host, vpc)
 	if was == blind && now == blind {
 		return
 	}
-	names := touched.blocks
-	if was != now || touched.whole {
-		names = t.seenBlocks(host, vpc, now)
+	known := o.known[vpc]
+	if known == nil {
+		known = map[string]V{}
+		o.known[vpc] = known
 	}
-	if k.blocks[vpc] == nil {
-		k.blocks[vpc] = map[string]Block{}
+	names := o.touched
+	if was != now || whole {
+		names = o.seen(known, now)
 	}
 	for name := range names {
-		t.tellBlock(host, name, now, k.blocks[vpc], d)
+		old, had := known[name]
+		v, has := o.now(name)
+		has = has && (now == all || now == own && v.onHost() == host)
+		if had && (!has || old.key() != v.key()) {
+			delete(known, name)
+			*o.gone = append(*o.gone, old.key())
+		}
+		if has && (!had || old != v) {
+			known[name] = v
+			*o.tell = append(*o.tell, v)
+		}
 	}
 	if now == blind {
-		delete(k.blocks, vpc)
+		delete(o.known, vpc)
 	}
 }
 
-// seenBlocks names the port blocks of a VPC that a host sees, and those that it has been told of.
-func (t *Tracker) seenBlocks(host, vpc string, sight sight) map[string]bool {
+// seen names those that a host sees, and those that it has been told of.
+func (o teller[K, V]) seen(known map[string]V, sight sight) map[string]bool {
 	names := map[string]bool{}
-	for name := range t.hosts[host].blocks[vpc] {
+	for name := range known {
 		names[name] = true
 	}
 	switch sight {
 	case own:
-		names[vpc+"/"+host] = true
+		for name := range o.own {
+			names[name] = true
+		}
 	case all:
-		for o := range t.state.PortBlocksOf(vpc) {
-			names[o.Name] = true
+		for object := range o.all {
+			names[object.Name] = true
 		}
 	}
 	return names
-}
-
-func (t *Tracker) tellBlock(host, name string, sight sight, known map[string]Block, d *Delta) {
-	old, had := known[name]
-	now, has := t.block(name)
-	has = has && (sight == all || sight == own && now.Host == host)
-	if had && (!has || old.BlockKey != now.BlockKey) {
-		delete(known, name)
-		d.GoneBlocks = append(d.GoneBlocks, old.BlockKey)
-	}
-	if has && (!had || old != now) {
-		known[name] = now
-		d.Blocks = append(d.Blocks, now)
-	}
 }
 
 func (t *Tracker) block(name string) (Block, bool) {
@@ -160,56 +192,21 @@ func (t *Tracker) look(host, vpc string) {
 	}
 }
 
-// seen names the public addresses of a VPC that a host sees, and those that it has been told of.
-func (t *Tracker) seen(host, vpc string, sight sight) map[string]bool {
-	names := map[string]bool{}
-	for name := range t.hosts[host].publics[vpc] {
-		names[name] = true
-	}
-	switch sight {
-	case own:
-		for o := range t.state.EndpointsOnOf(host, vpc) {
-			if o := t.state.PublicIPOf(o.Name); o != nil {
-				names[o.Name] = true
-			}
-		}
-	case all:
-		for o := range t.state.PublicIPsOf(vpc) {
-			names[o.Name] = true
-		}
-	}
-	return names
-}
-
-func (t *Tracker) tellPublic(host, name string, sight sight, known map[string]Public, d *Delta) {
-	old, had := known[name]
-	now, has := t.public(name)
-	has = has && (sight == all || sight == own && now.Host == host)
-	if had && (!has || old.Address != now.Address) {
-		delete(known, name)
-		d.GonePublics = append(d.GonePublics, old.Address)
-	}
-	if has && (!had || old != now) {
-		known[name] = now
-		d.Publics = append(d.Publics, now)
-	}
-}
-
 // keepHandedOn takes what one public IP, forward or port block has lost and another one has now out of what is gone.
 func (d *Delta) keepHandedOn() {
-	d.GonePublics = without(d.GonePublics, d.Publics, func(p Public) netip.Addr { return p.Address })
-	d.GoneForwards = without(d.GoneForwards, d.Forwards, func(f Forward) ForwardKey { return f.ForwardKey })
-	d.GoneBlocks = without(d.GoneBlocks, d.Blocks, func(b Block) BlockKey { return b.BlockKey })
+	d.GonePublics = without(d.GonePublics, d.Publics)
+	d.GoneForwards = without(d.GoneForwards, d.Forwards)
+	d.GoneBlocks = without(d.GoneBlocks, d.Blocks)
 }
 
 // without is the keys of what is gone but for those that are told.
-func without[K comparable, V any](gone []K, told []V, keyOf func(V) K) []K {
-	if len(gone) == 0 || len(told) == 0 {
+func without[K comparable, V told[K]](gone []K, news []V) []K {
+	if len(gone) == 0 || len(news) == 0 {
 		return gone
 	}
 	kept := map[K]bool{}
-	for _, v := range told {
-		kept[keyOf(v)] = true
+	for _, v := range news {
+		kept[v.key()] = true
 	}
 	return slices.DeleteFunc(gone, func(key K) bool { return kept[key] })
 }

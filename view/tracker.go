@@ -232,28 +232,15 @@ func (r *touched) subnet(name string) map[AddressKey]bool {
 	return vpc.subnets[name]
 }
 
-func (r *touched) public(name string) {
-	vpc := r.vpc(model.Parent(name))
-	if vpc.publics == nil {
-		vpc.publics = map[string]bool{}
-	}
-	vpc.publics[name] = true
-}
+func (r *touched) public(name string)  { mark(&r.vpc(model.Parent(name)).publics, name) }
+func (r *touched) forward(name string) { mark(&r.vpc(model.Parent(name)).forwards, name) }
+func (r *touched) block(name string)   { mark(&r.vpc(model.Parent(name)).blocks, name) }
 
-func (r *touched) forward(name string) {
-	vpc := r.vpc(model.Parent(name))
-	if vpc.forwards == nil {
-		vpc.forwards = map[string]bool{}
+func mark(names *map[string]bool, name string) {
+	if *names == nil {
+		*names = map[string]bool{}
 	}
-	vpc.forwards[name] = true
-}
-
-func (r *touched) block(name string) {
-	vpc := r.vpc(model.Parent(name))
-	if vpc.blocks == nil {
-		vpc.blocks = map[string]bool{}
-	}
-	vpc.blocks[name] = true
+	(*names)[name] = true
 }
 
 // vpcOf is the VPC of an endpoint.
