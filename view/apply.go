@@ -3,6 +3,7 @@ package view
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/overlane/overlane/model"
 )
@@ -20,59 +21,41 @@ func (v *View) Apply(d Delta) {
 		delete(v.Segments, vni)
 		maps.DeleteFunc(v.Addresses, func(key AddressKey, _ Address) bool { return key.VNI == vni })
 	}
-	for _, host := range d.GonePeers {
-		delete(v.Peers, host)
-	}
-	for _, key := range d.GoneAddresses {
-		delete(v.Addresses, key)
-	}
-	for _, vpc := range d.GoneGateways {
-		delete(v.Gateways, vpc)
-	}
-	for _, address := range d.GonePublics {
-		delete(v.Publics, address)
-	}
-	for _, key := range d.GoneForwards {
-		delete(v.Forwards, key)
-	}
-	for _, key := range d.GoneBlocks {
-		delete(v.Blocks, key)
-	}
-	for _, host := range d.GoneNextHops {
-		delete(v.NextHops, host)
-	}
-	for _, host := range d.GoneHosts {
-		delete(v.Hosts, host)
-	}
+	deleteAll(v.Peers, d.GonePeers)
+	deleteAll(v.Addresses, d.GoneAddresses)
+	deleteAll(v.Gateways, d.GoneGateways)
+	deleteAll(v.Publics, d.GonePublics)
+	deleteAll(v.Forwards, d.GoneForwards)
+	deleteAll(v.Blocks, d.GoneBlocks)
+	deleteAll(v.NextHops, d.GoneNextHops)
+	deleteAll(v.Hosts, d.GoneHosts)
 	for _, s := range d.Segments {
 		if s.VPC == 0 { // of an older server, or on disk since: it is not routed, for 0 would be every VPC's
 			s.VPC = s.VNI
 		}
 		v.Segments[s.VNI] = s
 	}
-	for _, p := range d.Peers {
-		v.Peers[p.Host] = p
-	}
-	for _, a := range d.Addresses {
-		v.Addresses[a.AddressKey] = a
-	}
-	for _, g := range d.Gateways {
-		v.Gateways[g.VPC] = g
-	}
-	for _, p := range d.Publics {
-		v.Publics[p.Address] = p
-	}
-	for _, f := range d.Forwards {
-		v.Forwards[f.ForwardKey] = f
-	}
-	for _, b := range d.Blocks {
-		v.Blocks[b.BlockKey] = b
-	}
-	for _, n := range d.NextHops {
-		v.NextHops[n.Host] = n
-	}
+	putAll(v.Peers, d.Peers, func(p Peer) string { return p.Host })
+	putAll(v.Addresses, d.Addresses, func(a Address) AddressKey { return a.AddressKey })
+	putAll(v.Gateways, d.Gateways, func(g Gateway) model.VNI { return g.VPC })
+	putAll(v.Publics, d.Publics, Public.key)
+	putAll(v.Forwards, d.Forwards, Forward.key)
+	putAll(v.Blocks, d.Blocks, Block.key)
+	putAll(v.NextHops, d.NextHops, func(n NextHop) string { return n.Host })
 	for _, h := range d.Hosts {
 		v.Hosts[h.Host] = h.VTEP
+	}
+}
+
+func deleteAll[K comparable, V any](m map[K]V, keys []K) {
+	for _, key := range keys {
+		delete(m, key)
+	}
+}
+
+func putAll[K comparable, V any](m map[K]V, values []V, key func(V) K) {
+	for _, v := range values {
+		m[key(v)] = v
 	}
 }
 
@@ -93,30 +76,14 @@ func (v *View) init() {
 // Delta is the view as a complete delta, for the wire and for the disk.
 func (v *View) Delta(revision int64) Delta {
 	d := Delta{Revision: revision, Complete: true, VTEP: v.VTEP}
-	for _, s := range v.Segments {
-		d.Segments = append(d.Segments, s)
-	}
-	for _, p := range v.Peers {
-		d.Peers = append(d.Peers, p)
-	}
-	for _, a := range v.Addresses {
-		d.Addresses = append(d.Addresses, a)
-	}
-	for _, g := range v.Gateways {
-		d.Gateways = append(d.Gateways, g)
-	}
-	for _, p := range v.Publics {
-		d.Publics = append(d.Publics, p)
-	}
-	for _, f := range v.Forwards {
-		d.Forwards = append(d.Forwards, f)
-	}
-	for _, b := range v.Blocks {
-		d.Blocks = append(d.Blocks, b)
-	}
-	for _, n := range v.NextHops {
-		d.NextHops = append(d.NextHops, n)
-	}
+	d.Segments = slices.Collect(maps.Values(v.Segments))
+	d.Peers = slices.Collect(maps.Values(v.Peers))
+	d.Addresses = slices.Collect(maps.Values(v.Addresses))
+	d.Gateways = slices.Collect(maps.Values(v.Gateways))
+	d.Publics = slices.Collect(maps.Values(v.Publics))
+	d.Forwards = slices.Collect(maps.Values(v.Forwards))
+	d.Blocks = slices.Collect(maps.Values(v.Blocks))
+	d.NextHops = slices.Collect(maps.Values(v.NextHops))
 	for host, vtep := range v.Hosts {
 		d.Hosts = append(d.Hosts, Peer{Host: host, VTEP: vtep})
 	}
