@@ -2,15 +2,12 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -290,30 +287,14 @@ func (a *Agent) openWay(ctx context.Context) {
 	a.openNative()
 }
 
+const inGuardFile = "which interfaces forward because of Overlane"
+
 func (g *guarded) load() error {
-	data, err := os.ReadFile(g.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, g)
-	}
-	if err != nil {
-		return fmt.Errorf("read which interfaces forward because of Overlane %s: %w", g.path, err)
-	}
-	return nil
+	_, err := readState(g.path, inGuardFile, g)
+	return err
 }
 
-func (g *guarded) save() error {
-	data, err := json.Marshal(g)
-	if err == nil {
-		err = replace(g.path, data)
-	}
-	if err != nil {
-		return fmt.Errorf("keep which interfaces forward because of Overlane: %w", err)
-	}
-	return nil
-}
+func (g *guarded) save() error { return writeState(g.path, inGuardFile, g) }
 
 // unguard takes away what an agent with another configuration has left.
 func (a *Agent) unguard(ctx context.Context) {

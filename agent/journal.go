@@ -107,26 +107,6 @@ func (j *journal) rewrite(host string, whole view.Delta) error {
 	return nil
 }
 
-// replace has the content on the disk before the name leads to it, and the name before it returns.
-func replace(path string, content []byte) error {
-	next, err := os.OpenFile(path+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(content)
-	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".next", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // append does not wait for the disk: what a crash of the machine costs, the server tells again.
 func (j *journal) append() error {
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o600)

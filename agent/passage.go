@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -60,30 +57,14 @@ func newPassage(c Config) passage {
 	return passage{path: filepath.Join(c.State, "passage.json")}
 }
 
+const inPassageFile = "what is known of the upstream network"
+
 func (p *passage) load() error {
-	data, err := os.ReadFile(p.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &p.kept)
-	}
-	if err != nil {
-		return fmt.Errorf("read what is kept of the upstream network %s: %w", p.path, err)
-	}
-	return nil
+	_, err := readState(p.path, inPassageFile, &p.kept)
+	return err
 }
 
-func (p *passage) save() error {
-	data, err := json.Marshal(p.kept)
-	if err == nil {
-		err = replace(p.path, data)
-	}
-	if err != nil {
-		return fmt.Errorf("keep what is known of the upstream network: %w", err)
-	}
-	return nil
-}
+func (p *passage) save() error { return writeState(p.path, inPassageFile, p.kept) }
 
 // ownHop is this host's next hop; ok is false if it is no passage.
 func (a *Agent) ownHop() (own view.NextHop, ok bool) {

@@ -2,14 +2,11 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -53,33 +50,19 @@ func newZones(c Config) zones {
 	return zones{path: filepath.Join(c.State, "zones.json"), Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
 
+const inZonesFile = "the numbers of conntrack zones"
+
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
 // given to another VPC while it has connections.
 func (z *zones) load() error {
-	data, err := os.ReadFile(z.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	found, err := readState(z.path, inZonesFile, z)
+	if err == nil && !found {
 		z.Last = rand.IntN(maxZones)
-		return nil
 	}
-	if err == nil {
-		err = json.Unmarshal(data, z)
-	}
-	if err != nil {
-		return fmt.Errorf("read the numbers of conntrack zones %s: %w", z.path, err)
-	}
-	return nil
+	return err
 }
 
-func (z *zones) save() error {
-	data, err := json.Marshal(z)
-	if err == nil {
-		err = replace(z.path, data)
-	}
-	if err != nil {
-		return fmt.Errorf("keep the numbers of conntrack zones: %w", err)
-	}
-	return nil
-}
+func (z *zones) save() error { return writeState(z.path, inZonesFile, z) }
 
 // give makes sure that those VPCs have a number. With take, all others lose theirs.
 func (z *zones) give(vpcs map[model.VNI]bool, take bool) (changed bool, err error) {
