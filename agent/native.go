@@ -2,14 +2,12 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/outside"
@@ -27,11 +25,7 @@ const (
 // passedMark is in the byte that neither Tailscale, Kubernetes nor AWS mark.
 const passedMark, passedMask = 0x4f000000, 0xff000000
 
-// edgePort is always the same for the same edge.
-func edgePort(edge string) string {
-	sum := sha256.Sum256([]byte(edge))
-	return edgePorts + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:9]
-}
+func edgePort(edge string) string { return attach.HashedIf(edgePorts, edge, 15) }
 
 // distributed tells whether a public address is reached over the underlay as it is.
 func (a *Agent) distributed(p view.Public) bool {

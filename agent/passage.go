@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/overlane/overlane/attach"
@@ -72,11 +69,8 @@ func (a *Agent) ownHop() (own view.NextHop, ok bool) {
 	return own, ok && own.Interface != ""
 }
 
-// watchedPort names the tunnel of its own that a peer has: always the same for the same peer, and no endpoint's.
-func watchedPort(peer string) string {
-	sum := sha256.Sum256([]byte(peer))
-	return "ovl-" + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:10]
-}
+// watchedPort names the tunnel of its own that a peer has. It is shorter than an endpoint's.
+func watchedPort(peer string) string { return attach.HashedIf("ovl-", peer, 14) }
 
 // bfdMultiplier is how many packets in a row must be lost for a tunnel to be taken for dead (RFC 5880 section 6.8.4). A switch that is busy loses single ones: with 3 of 75 ms
 // there were ten false alarms a minute on a tunnel under full load, with 7 of 32 ms one in five minutes on twelve tunnels.

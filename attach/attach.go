@@ -76,11 +76,14 @@ const (
 
 func ours(name string) bool { return len(name) == nameLength && strings.HasPrefix(name, prefix) }
 
-// HostIf names the host's end of an endpoint's interface: always the same for the same endpoint, 15 characters, and with 60 bits of
-// a hash as good as unique.
-func HostIf(endpoint string) string {
-	sum := sha256.Sum256([]byte(endpoint))
-	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:nameLength-len(prefix)]
+// HostIf names the host's end of an endpoint's interface: 15 characters, and with 60 bits of a hash as good as unique.
+func HostIf(endpoint string) string { return HashedIf(prefix, endpoint, nameLength) }
+
+// HashedIf names an interface after what it is for: always the same for the same thing. What the prefix leaves of the length, in characters, has 5 bits of
+// a hash each.
+func HashedIf(prefix, of string, length int) string {
+	sum := sha256.Sum256([]byte(of))
+	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:length-len(prefix)]
 }
 
 // Exists tells whether the host has an interface of this name.
