@@ -1,13 +1,14 @@
 package attach
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that was killed may
@@ -25,7 +26,7 @@ func (p *plumbing) compare() error {
 	if p.DHCP {
 		return conflict(differs)
 	}
-	addresses, err := list(func() ([]netlink.Addr, error) { return p.inside.AddrList(p.inner, unix.AF_INET) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return p.inside.AddrList(p.inner, unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -57,22 +58,11 @@ func conflict(differs []string) error {
 
 // defaultRoutes gives those for IPv4 of the main table.
 func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
-	routes, err := list(func() ([]netlink.Route, error) {
+	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	return routes, nil
-}
-
-// list asks again when something changed while the kernel was telling, which makes an answer incomplete.
-func list[T any](ask func() ([]T, error)) (answer []T, err error) {
-	for range 100 {
-		answer, err = ask()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return answer, err
 }

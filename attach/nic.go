@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/netdump"
 	"github.com/overlane/overlane/offload"
 )
 
@@ -36,7 +37,7 @@ func FreeNIC(name string) error {
 	if err != nil {
 		return err
 	}
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
@@ -45,7 +46,7 @@ func FreeNIC(name string) error {
 			return fmt.Errorf("%w: interface %s has the address %s of this host; take that away, or name another interface", ErrConflict, name, a.IPNet)
 		}
 	}
-	routes, err := list(func() ([]netlink.Route, error) { return netlink.RouteList(l, netlink.FAMILY_V4) })
+	routes, err := netdump.List(func() ([]netlink.Route, error) { return netlink.RouteList(l, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("list routes by %s: %w", name, err)
 	}

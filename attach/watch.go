@@ -7,6 +7,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or somebody
@@ -57,7 +59,7 @@ func drain(updates <-chan netlink.LinkUpdate) {
 }
 
 func (w *watch) look(ctx context.Context) error {
-	links, err := list(netlink.LinkList)
+	links, err := netdump.List(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list network interfaces: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // Conflict says whether something else of the host uses the range: an address or a route. Tailscale does so with its default, 100.64.0.0/10, and so do
@@ -18,7 +20,7 @@ func Conflict(w Way) error {
 	if err := w.check(); err != nil {
 		return w.wrap(err)
 	}
-	links, err := list(netlink.LinkList)
+	links, err := netdump.List(netlink.LinkList)
 	if err != nil {
 		return w.wrap(fmt.Errorf("list interfaces: %w", err))
 	}
@@ -26,7 +28,7 @@ func Conflict(w Way) error {
 	for _, l := range links {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_INET) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_INET) })
 	if err != nil {
 		return w.wrap(fmt.Errorf("list addresses: %w", err))
 	}
@@ -74,7 +76,7 @@ func exitsOf(r netlink.Route) (indexes []int) {
 
 // Exits gives the interfaces that carry a default route of the main table, sorted.
 func Exits() ([]string, error) {
-	routes, err := list(func() ([]netlink.Route, error) {
+	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	})
 	if err != nil {

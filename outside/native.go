@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // Native is the kernel's part in carrying public traffic over the underlay as it is, without a tunnel, between edges and the hosts of endpoints. Each
@@ -156,7 +158,7 @@ func newHandle() (*netlink.Handle, error) {
 
 // forget empties tables, with or without a rule.
 func forget(h *netlink.Handle) error {
-	routes, err := list(func() ([]netlink.Route, error) {
+	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return h.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
@@ -205,7 +207,7 @@ func (c *carrying) ensure() error {
 
 // findUnderlay finds the interface that has the VTEP.
 func (c *carrying) findUnderlay() error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_INET) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -425,7 +427,7 @@ func (c *carrying) setRoutes(table int, want []route) error {
 }
 
 func (c *carrying) routesIn(table int) ([]netlink.Route, error) {
-	routes, err := list(func() ([]netlink.Route, error) {
+	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return c.handle.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
 	})
 	if errors.Is(err, unix.ENOENT) { // there is no such table yet
@@ -460,7 +462,7 @@ func ruleOf(n netlink.Rule) rule {
 
 // setRules comes last: what they lead to is there. Those that are gone take their tables with them.
 func (c *carrying) setRules(want []rule) error {
-	has, err := list(func() ([]netlink.Rule, error) { return netlink.RuleList(unix.AF_INET) })
+	has, err := netdump.List(func() ([]netlink.Rule, error) { return netlink.RuleList(unix.AF_INET) })
 	if err != nil {
 		return fmt.Errorf("list rules: %w", err)
 	}

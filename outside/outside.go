@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // Way is where translated packets come out of the switch, and where answers go back into it.
@@ -112,7 +114,7 @@ func (e *ensuring) routed() (bool, error) {
 
 // routes gives those of the main table that lead to the port.
 func (e *ensuring) routes() ([]netlink.Route, error) {
-	return list(func() ([]netlink.Route, error) {
+	return netdump.List(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{LinkIndex: e.link.Attrs().Index, Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
 	})
 }
@@ -145,15 +147,4 @@ func prefix(n *net.IPNet) netip.Prefix {
 	a, _ := netip.AddrFromSlice(n.IP)
 	bits, _ := n.Mask.Size()
 	return netip.PrefixFrom(a.Unmap(), bits)
-}
-
-// list asks again when something changed while the kernel was telling, which makes an answer incomplete.
-func list[T any](ask func() ([]T, error)) (answer []T, err error) {
-	for range 100 {
-		answer, err = ask()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return answer, err
 }

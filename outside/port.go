@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // port is one of the switch's, by which the kernel is sent packets or sends some.
@@ -101,7 +103,7 @@ func (p *port) setUp() error {
 
 // setAddress gives the port one that the kernel uses nowhere else, by its scope.
 func (p *port) setAddress() error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (p *port) setNeighbour() error {
 	if !p.gateway.IsValid() {
 		return nil
 	}
-	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	neighbours, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
 	if err != nil {
 		return err
 	}
@@ -148,11 +150,11 @@ func (p *port) setNeighbour() error {
 
 // strip takes addresses and neighbours away.
 func (p *port) strip() error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
 	if err != nil {
 		return err
 	}
-	neighbours, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	neighbours, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
 	if err != nil {
 		return err
 	}

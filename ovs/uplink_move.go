@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // inventory is what makes an interface the host's: its addresses and the routes that lead out of it. Link-local addresses and what the kernel
@@ -70,7 +72,7 @@ func takeInventory(names ...string) (inventory, error) {
 }
 
 func (i *inventory) take(link netlink.Link, family int) error {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(link, family) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(link, family) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -79,7 +81,7 @@ func (i *inventory) take(link netlink.Link, family int) error {
 			i.Addresses = append(i.Addresses, got)
 		}
 	}
-	routes, err := list(func() ([]netlink.Route, error) {
+	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(family, &netlink.Route{LinkIndex: link.Attrs().Index}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
 	})
 	if err != nil {
@@ -94,17 +96,6 @@ func (i *inventory) take(link netlink.Link, family int) error {
 		}
 	}
 	return nil
-}
-
-// list asks again when something changed while the kernel was telling, which makes an answer incomplete.
-func list[T any](ask func() ([]T, error)) (answer []T, err error) {
-	for range 100 {
-		answer, err = ask()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return answer, err
 }
 
 func addressOf(a netlink.Addr) address {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // neighbours are machines on the NIC's link that answered ARP before the move. They prove that the wire still leads somewhere, which a server on the
@@ -57,7 +59,7 @@ func kernelNeighbours(nic string) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", nic, err)
 	}
-	found, err := list(func() ([]netlink.Neigh, error) { return netlink.NeighList(link.Attrs().Index, unix.AF_INET) })
+	found, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(link.Attrs().Index, unix.AF_INET) })
 	if err != nil {
 		return nil, fmt.Errorf("list the neighbours on %s: %w", nic, err)
 	}

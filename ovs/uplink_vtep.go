@@ -6,6 +6,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/netdump"
 )
 
 // CheckVTEP tells whether tunnels can leave from the address of this host, and what to do if not. It asks nothing of the kernel datapath, where
@@ -37,7 +39,7 @@ func (db *DB) CheckVTEP(vtep netip.Addr, datapath string) error {
 
 // interfaceOf gives "" where no interface has the address.
 func interfaceOf(ip netip.Addr) (string, error) {
-	addresses, err := list(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_UNSPEC) })
+	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_UNSPEC) })
 	if err != nil {
 		return "", err
 	}
