@@ -19,7 +19,7 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 		return Entries{}
 	}
 	var flows []flow.Flow
-	if t, ok := w.translates(b.VPC); ok && b.Host == v.Host {
+	if t, ok := w.Translations[b.VPC]; ok && b.Host == v.Host {
 		flows = append(flows, arriveBlock(b, t), departBlock(b))
 		for _, p := range ported {
 			flows = append(flows, translateBlock(b, t, p))

@@ -199,7 +199,7 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 			e.Flows = append(e.Flows, forwardFlood(s))
 		}
 	}
-	if _, ok := w.translates(s.VPC); ok {
+	if _, ok := w.Translations[s.VPC]; ok {
 		e.Flows = append(e.Flows, locateUnknown(s))
 	}
 	for i := range e.Flows {
@@ -223,7 +223,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if g.Design == model.Central {
 		e.Flows = append(e.Flows, admitTransit(v, w, g)...)
 	}
-	if t, ok := w.translates(g.VPC); ok {
+	if t, ok := w.Translations[g.VPC]; ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		if g.SNAT && w.Outside != 0 {
 			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))

@@ -52,7 +52,7 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 // forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where the VPC has SNAT or the endpoint a public
 // address, the flow for that does it as well, and comes first.
 func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
-	t, ok := w.translates(f.VPC)
+	t, ok := w.Translations[f.VPC]
 	if !ok || f.Host != v.Host {
 		return nil
 	}

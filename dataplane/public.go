@@ -28,7 +28,7 @@ func compilePublic(v *view.View, w Wiring, address netip.Addr) Entries {
 func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
-	if t, ok := w.translates(p.VPC); ok && p.Host == v.Host {
+	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
 		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
 	}
 	if isPassage(v, w, g) {
@@ -143,7 +143,7 @@ func isPassage(v *view.View, w Wiring, g view.Gateway) bool {
 
 // admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC those of passages.
 func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
-	_, hasEndpoints := w.translates(g.VPC)
+	_, hasEndpoints := w.Translations[g.VPC]
 	if !isPassage(v, w, g) {
 		if !hasEndpoints {
 			return nil
@@ -193,7 +193,7 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 
 // toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if there is none.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
-	if _, hasEndpoints := w.translates(vpc); host == v.Host && hasEndpoints {
+	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
 		return onward(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
 	}
 	peer, ok := v.Peers[host]

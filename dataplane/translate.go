@@ -35,11 +35,6 @@ func outsideStatic(w Wiring) []flow.Flow {
 // hasOutside tells whether there is any.
 func (w Wiring) hasOutside() bool { return w.Outside != 0 || len(w.Translations) > 0 }
 
-func (w Wiring) translates(vpc model.VNI) (t Translation, ok bool) {
-	t, ok = w.Translations[vpc]
-	return t, ok
-}
-
 // What [slotArrived] holds of a packet from outside.
 const (
 	arrivedAnswer uint32 = 1
