@@ -165,7 +165,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 		a.drift.Last = time.Now()
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
-	a.openWay(ctx)
+	a.openWay()
 	a.wirePassage()
 	a.giveBack()
 	if a.wiring.Tunnel != layout.TunnelOFPort {

@@ -69,7 +69,7 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		masquerades: a.masquerades(), native: native, opened: slices.Clone(g.Opened)}
 	go func() { // which completes what was asked for
 		look.at(ctx, want)
-		a.do(ctx, func() { a.noteGuard(ctx, look) })
+		a.do(ctx, func() { a.noteGuard(look) })
 	}()
 }
 
@@ -235,7 +235,7 @@ func (l *hostLook) table(want firewall.Guard) {
 	}
 }
 
-func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
+func (a *Agent) noteGuard(l hostLook) {
 	g := &a.guarded
 	g.busy, g.looked = false, true
 	if l.counted == nil {
@@ -271,11 +271,11 @@ func (a *Agent) noteGuard(ctx context.Context, l hostLook) {
 	if l.carried.Underlay != "" || l.set.Native == nil {
 		g.carried = l.carried
 	}
-	a.openWay(ctx)
+	a.openWay()
 }
 
 // openWay leads the switch's flows outside once the host guards that way, and away from there when no VPC wants it any more.
-func (a *Agent) openWay(ctx context.Context) {
+func (a *Agent) openWay() {
 	var port uint32
 	if a.guarded.set.Outside != nil {
 		port = a.layout.Ports[outsidePort]

@@ -85,7 +85,7 @@ func TestTheSwitchSendsOnlyToAGuardedHost(t *testing.T) {
 		{"no VPC wants it any more", nil, 0, true},
 	} {
 		a.guarded.set.Outside, a.resync = step.outside, ""
-		a.openWay(t.Context())
+		a.openWay()
 		if a.wiring.Outside != step.port || (a.resync != "") != step.changes {
 			t.Errorf("%s: the port is %d, read back: %q", step.what, a.wiring.Outside, a.resync)
 		}
