@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,7 @@ type Agent struct {
 	foreign   int                        // flows of others in our bridge
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
 	mtuAt     time.Time                  // when it was measured
+	addresses []netip.Addr               // by which others may reach this host, besides its VTEP, as last found
 	applied   int64                      // revision that the switch has
 	pipelined bool                       // the switch has had this version's pipeline since the start
 	stranger  bool                       // it was found to have another version's

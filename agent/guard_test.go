@@ -23,7 +23,7 @@ func guarding(t *testing.T) *Agent {
 	a.view.Apply(view.Delta{Complete: true,
 		Segments: []view.Segment{{VNI: 100, VPC: 1000, MTU: 1450}, {VNI: 101, VPC: 1000, MTU: 1400}, {VNI: 200, VPC: 2000, MTU: 1300}},
 		Gateways: []view.Gateway{{Name: "blue", VPC: 1000, SNAT: true, Allow: []netip.Prefix{netip.MustParsePrefix("192.168.5.9/32"), netip.MustParsePrefix("10.0.0.0/8")}}},
-		Hosts:    []view.Peer{{Host: "h2", VTEP: netip.MustParseAddr("192.168.5.3")}, {Host: "h1", VTEP: netip.MustParseAddr("192.168.5.2")}},
+		Hosts:    []view.Machine{{Host: "h2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.1.1.3")}}, {Host: "h1", VTEP: netip.MustParseAddr("192.168.5.2")}},
 	})
 	a.complete = true
 	a.wiring.Translations = map[model.VNI]dataplane.Translation{1000: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}
@@ -37,7 +37,7 @@ func TestTheWayIsGuarded(t *testing.T) {
 	if way == nil || way.Port != outsidePort || way.Copied != "eth0" {
 		t.Fatalf("the way is %+v", way)
 	}
-	if want := []netip.Addr{netip.MustParseAddr("192.168.5.2"), netip.MustParseAddr("192.168.5.3")}; !slices.Equal(way.Reserved, want) {
+	if want := []netip.Addr{netip.MustParseAddr("10.1.1.3"), netip.MustParseAddr("192.168.5.2"), netip.MustParseAddr("192.168.5.3")}; !slices.Equal(way.Reserved, want) {
 		t.Errorf("reserved are %v, want %v", way.Reserved, want)
 	}
 	source := netip.MustParseAddr("100.64.0.16")

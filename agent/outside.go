@@ -73,10 +73,11 @@ func (a *Agent) way() *firewall.Outside {
 	if a.layout.Datapath == ovs.Userspace {
 		o.Copied = a.config.Uplink
 	}
-	for _, vtep := range a.view.Hosts {
-		o.Reserved = append(o.Reserved, vtep)
+	for _, m := range a.view.Hosts {
+		o.Reserved = append(append(o.Reserved, m.VTEP), m.Others...)
 	}
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
+	o.Reserved = slices.Compact(o.Reserved)
 	for vpc, t := range a.wiring.Translations {
 		for _, to := range a.view.Gateways[vpc].Allow {
 			o.Allow = append(o.Allow, firewall.Allowance{Source: t.Address, To: to})

@@ -65,6 +65,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		AgentVersion: a.config.Version,
 		UnderlayMTU:  a.mtu,
 		Passage:      a.passageStatus(),
+		Addresses:    a.addresses,
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,

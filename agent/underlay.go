@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/outside"
+	"github.com/overlane/overlane/ovs"
 )
 
 // Underlay is the interface that holds the VTEP's address.
@@ -29,7 +32,16 @@ func Underlay(address netip.Addr) (net.Interface, error) {
 	return net.Interface{}, fmt.Errorf("no interface of this machine has the address %s; give one that it has with --address", address)
 }
 
-// measureUnderlay looks how long a packet the underlay takes. Where that is not known it is 0.
+// underlayNIC is the one that tunnel packets leave by.
+func (a *Agent) underlayNIC() (string, error) {
+	if a.config.Uplink != "" && a.layout.Datapath == ovs.Userspace {
+		return a.config.Uplink, nil
+	}
+	i, err := Underlay(a.view.VTEP)
+	return i.Name, err
+}
+
+// measureUnderlay looks how long a packet the underlay takes, and by what addresses others may reach this host. Where the former is not known it is 0.
 func (a *Agent) measureUnderlay(now time.Time) {
 	if now.Sub(a.mtuAt) < countEvery {
 		return
@@ -38,6 +50,21 @@ func (a *Agent) measureUnderlay(now time.Time) {
 	if i, err := Underlay(a.view.VTEP); err == nil {
 		a.mtu = i.MTU
 	}
+	a.note(inAddresses, a.lookForAddresses())
+}
+
+// lookForAddresses keeps those that were found last if it fails.
+func (a *Agent) lookForAddresses() error {
+	found, err := outside.Addresses()
+	if err != nil {
+		return err
+	}
+	found = slices.DeleteFunc(found, func(ip netip.Addr) bool { return ip == a.view.VTEP })
+	if n := len(found); n > model.MaxAddresses {
+		found, err = found[:model.MaxAddresses], fmt.Errorf("this host has %d addresses, and only %d are told; allow it no more, or keep endpoints away by the firewall of the network", n, model.MaxAddresses)
+	}
+	a.addresses = found
+	return err
 }
 
 // tooLong says which segment's packets the underlay cannot carry; the switch would drop them without a word.

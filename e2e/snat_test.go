@@ -365,6 +365,17 @@ func TestSNATGuardsHosts(t *testing.T) {
 			n.eventually("it is counted", func() error { return errIf(n.drops(tt.host, tt.counter) == before) })
 		})
 	}
+	n.on("host2", argv("ip addr add 192.168.5.203/32 dev lo")...)
+	n.run("another address of another host is out of reach, once that has told of it", func(n *network) {
+		n.at("router", argv("ping -c1 -W5 192.168.5.203")...)
+		before := n.drops("host1", "guarded-host")
+		n.eventually("it is counted", func() error {
+			if out, err := n.in("host1", "a", argv("ping -c1 -W1 192.168.5.203")...); err == nil {
+				return errors.New(out)
+			}
+			return errIf(n.drops("host1", "guarded-host") == before)
+		})
+	})
 	n.run("and status says so", func(n *network) {
 		n.eventually("the server has been told", func() error {
 			out := n.on("host1", "overlane", "status")

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -16,6 +17,7 @@ type HostStatus struct {
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
 	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a VPC, by name."`
 	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a host that public traffic passes finds of its upstream network."`
+	Addresses    []netip.Addr      `json:"addresses,omitempty" doc:"IPv4 addresses by which it may be reached besides that of its VTEP, sorted: endpoints do not get to any of them by SNAT, unless their gateway allows it."`
 	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
 	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
 	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
@@ -24,6 +26,9 @@ type HostStatus struct {
 	Revision     int64             `json:"revision" doc:"Store revision that the switch has applied."`
 	Time         time.Time         `json:"time" doc:"When the server was told this; of an agent that is asked itself, when it was measured."`
 }
+
+// MaxAddresses is how many a host may report.
+const MaxAddresses = 256
 
 // TunnelStatus is a peer host as seen through the tunnel.
 type TunnelStatus struct {

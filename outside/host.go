@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -54,6 +55,21 @@ func Conflict(w Way) error {
 		return w.wrap(fmt.Errorf("list routes: %w", err))
 	}
 	return w.wrap(found)
+}
+
+// Addresses are those of IPv4 by which others may reach this host, sorted: neither loopback's nor link-local, and none of the switch's ports for the kernel.
+func Addresses() (found []netip.Addr, err error) {
+	all, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_INET) })
+	if err != nil {
+		return nil, fmt.Errorf("list this host's addresses: %w", err)
+	}
+	for _, a := range all {
+		if ip := prefix(a.IPNet).Addr(); a.Scope == unix.RT_SCOPE_UNIVERSE && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && !ours(a.Label) {
+			found = append(found, ip)
+		}
+	}
+	slices.SortFunc(found, netip.Addr.Compare)
+	return slices.Compact(found), nil
 }
 
 // ours tells whether an interface is one of the switch's for the kernel.

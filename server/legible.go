@@ -67,6 +67,14 @@ func legibleHost(s *model.HostStatus) error {
 			clean(&p.Holds[i])
 		}
 	}
+	if len(s.Addresses) > model.MaxAddresses {
+		return fmt.Errorf("addresses has %d, and %d at most are allowed", len(s.Addresses), model.MaxAddresses)
+	}
+	for _, a := range s.Addresses {
+		if !a.Is4() {
+			return fmt.Errorf("address %.40q is none of IPv4", a)
+		}
+	}
 	if len(s.Warnings) > maxWarnings {
 		return fmt.Errorf("warnings has %d, and %d at most are allowed", len(s.Warnings), maxWarnings)
 	}

@@ -39,4 +39,6 @@ func TestStatesThatAreNone(t *testing.T) {
 		`400 invalid: body: the status of Endpoint blue/web/a: state "\x1b[2JReady" is not Pending, Attached or Ready`)
 	expect(t, told(api.send(t, "host1", "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"tunnels": [{"state": "up"}]}}]`)),
 		`400 invalid: body: the status of Host host1: tunnel state "up" is not Up, Down or Unknown`)
+	expect(t, told(api.send(t, "host1", "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"addresses": ["::1"]}}]`)),
+		`400 invalid: body: the status of Host host1: address "::1" is none of IPv4`)
 }

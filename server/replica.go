@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +62,9 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 	}
 	r.revision = snapshot.Revision
 	r.tracker = view.NewTracker(r.state)
+	for key := range r.statuses {
+		r.find(key)
+	}
 	return r, nil
 }
 
@@ -231,13 +236,33 @@ func (r *replica) enter(u update) {
 		}
 	}
 	r.miss(u)
+	found := false
+	for key := range u.statuses {
+		found = r.find(key) || found
+	}
 	if u.head != 0 {
 		r.state = r.state.With(u.head, u.changes)
+	}
+	if u.head != 0 || found {
 		r.tellViews(r.tracker.Apply(r.state, u.changes))
 	}
 	r.tellWatchers(u)
 	close(r.moved)
 	r.moved = make(chan struct{})
+}
+
+// find has the tracker know by which addresses a host has found that it may be reached. It reports whether they were others. What a silent host has said
+// counts until it is gone.
+func (r *replica) find(key model.Key) bool {
+	if key.Kind != "Host" {
+		return false
+	}
+	var found []netip.Addr
+	if status, ok := r.statuses[key].status.(*model.HostStatus); ok {
+		found = slices.Clone(status.Addresses)
+		slices.SortFunc(found, netip.Addr.Compare)
+	}
+	return r.tracker.Found(key.Name, found)
 }
 
 // miss takes down which objects of the store are not in the state as they are. Those that were changed once more, or deleted,

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,6 +306,34 @@ func TestView(t *testing.T) {
 		}
 		f.apply(d)
 		same(t, f.View, viewAt(api, "host1"))
+	}
+}
+
+// TestFoundAddresses: what a host reports of its own addresses goes to those who must not lead there, although no intent has changed; a server that starts
+// later knows it, too.
+func TestFoundAddresses(t *testing.T) {
+	kept := store.NewMemory(0)
+	api := newAPI(t, kept)
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
+	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	first, _ := s.delta()
+	for range 2 { // the second says nothing new
+		api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["10.9.9.2", "10.9.9.1"], "flows": 3}}]`)
+	}
+	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	d, _ := s.delta()
+	want := []view.Machine{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
+	if d.Complete || d.Revision != first.Revision || !reflect.DeepEqual(d.Hosts, want) {
+		t.Errorf("told %+v, want the hosts %+v", d, want)
+	}
+	if d, _ := s.delta(); len(d.Hosts) > 0 {
+		t.Errorf("told again: %+v", d)
+	}
+	later := newAPI(t, kept)
+	first, _ = later.open(t, "host1", "/v1/hosts/host1/view").delta()
+	if !slices.ContainsFunc(first.Hosts, func(m view.Machine) bool { return len(m.Others) == 2 }) {
+		t.Errorf("a later server tells %+v", first.Hosts)
 	}
 }
 

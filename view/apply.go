@@ -42,9 +42,7 @@ func (v *View) Apply(d Delta) {
 	putAll(v.Forwards, d.Forwards, Forward.key)
 	putAll(v.Blocks, d.Blocks, Block.key)
 	putAll(v.NextHops, d.NextHops, func(n NextHop) string { return n.Host })
-	for _, h := range d.Hosts {
-		v.Hosts[h.Host] = h.VTEP
-	}
+	putAll(v.Hosts, d.Hosts, func(m Machine) string { return m.Host })
 }
 
 func deleteAll[K comparable, V any](m map[K]V, keys []K) {
@@ -69,7 +67,7 @@ func (v *View) init() {
 		v.Forwards = map[ForwardKey]Forward{}
 		v.Blocks = map[BlockKey]Block{}
 		v.NextHops = map[string]NextHop{}
-		v.Hosts = map[string]netip.Addr{}
+		v.Hosts = map[string]Machine{}
 	}
 }
 
@@ -84,9 +82,7 @@ func (v *View) Delta(revision int64) Delta {
 	d.Forwards = slices.Collect(maps.Values(v.Forwards))
 	d.Blocks = slices.Collect(maps.Values(v.Blocks))
 	d.NextHops = slices.Collect(maps.Values(v.NextHops))
-	for host, vtep := range v.Hosts {
-		d.Hosts = append(d.Hosts, Peer{Host: host, VTEP: vtep})
-	}
+	d.Hosts = slices.Collect(maps.Values(v.Hosts))
 	d.sort()
 	return d
 }

@@ -143,6 +143,21 @@ func TestHostsAreToldToWhoeverLeadsOut(t *testing.T) {
 	}
 }
 
+// What a host has found of its own addresses is told to whoever must not lead there, and to nobody else.
+func TestFoundAddressesAreTold(t *testing.T) {
+	n := smallNetwork(t)
+	for _, host := range []string{"host1", "host3"} {
+		n.tracker.Subscribe(host)
+	}
+	others := []netip.Addr{ip("10.9.9.9"), ip("172.16.0.4")}
+	if !n.tracker.Found("gateway1", others) || n.tracker.Found("gateway1", others) {
+		t.Error("it is news once")
+	}
+	told := n.tracker.Apply(n.state, nil)
+	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(), Hosts: []view.Machine{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
+	want(t, "told again", map[string]view.Delta{}, n.tracker.Apply(n.state, nil))
+}
+
 func TestAStrangerKnowsNothing(t *testing.T) {
 	n := smallNetwork(t)
 	for _, host := range []string{"host3", "edge3", "gateway1"} {

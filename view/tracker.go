@@ -24,6 +24,8 @@ type Tracker struct {
 	members  map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
 	places   map[string]place          // endpoint -> where it was when last looked at
 	gateways map[string]Gateway        // by VPC
+	others   map[string][]netip.Addr   // by host: what it has found besides its VTEP
+	found    map[string]bool           // of which hosts that is news since the last commit
 	hosts    map[string]*known         // the subscribed
 }
 
@@ -44,13 +46,13 @@ type known struct {
 	blocks   map[string]map[string]Block   // by VPC and PortBlock
 	peers    map[string]Peer
 	nextHops map[string]NextHop
-	hosts    map[string]Peer
+	hosts    map[string]Machine
 	leads    bool // a gateway translates there, so it knows the hosts
 }
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, hosts: map[string]*known{}}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}}
 	for o := range state.List("Endpoint") {
 		t.move(o.Name)
 	}
@@ -88,6 +90,7 @@ func (t *Tracker) Unsubscribe(host string) { delete(t.hosts, host) }
 func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
 	t.state = next
 	touched := t.touch(changes)
+	touched.found, t.found = t.found, map[string]bool{}
 	deltas := map[string]Delta{}
 	for host := range t.hosts {
 		d := Delta{Revision: next.Revision()}
@@ -99,10 +102,24 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 	return deltas
 }
 
+// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports whether they were others; the
+// next Apply tells of them.
+func (t *Tracker) Found(host string, others []netip.Addr) bool {
+	if slices.Equal(t.others[host], others) {
+		return false
+	}
+	t.found[host] = true
+	if t.others[host] = others; len(others) == 0 {
+		delete(t.others, host)
+	}
+	return true
+}
+
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts bool // a host came, went or changed
-	led   bool // which hosts a VPC's public traffic passes has changed
+	hosts bool            // a host came, went or changed
+	led   bool            // which hosts a VPC's public traffic passes has changed
+	found map[string]bool // hosts that have found other addresses of theirs
 	vpcs  map[string]*touchedVPC
 }
 
@@ -279,6 +296,7 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 		t.tellPeers(host, d)
 		t.tellHosts(host, touched.hosts, d)
 	}
+	t.tellFound(host, touched.found, d)
 	d.keepHandedOn()
 	return !d.empty()
 }
@@ -398,7 +416,7 @@ func (t *Tracker) tellPeers(host string, d *Delta) {
 	for passage := range k.nextHops {
 		t.meet(now, host, passage, true)
 	}
-	d.Peers, d.GonePeers = differ(k.peers, now)
+	d.Peers, d.GonePeers = differ(k.peers, now, func(a, b Peer) bool { return a == b })
 	k.peers = now
 }
 
@@ -426,20 +444,41 @@ func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
 		return
 	}
 	k.leads = leads
-	now := peers{}
+	now := map[string]Machine{}
 	if leads {
 		for o := range t.state.List("Host") {
-			now[o.Name] = Peer{Host: o.Name, VTEP: o.Spec.(*model.HostSpec).Address}
+			now[o.Name] = t.machine(o.Name, o.Spec.(*model.HostSpec))
 		}
 	}
-	d.Hosts, d.GoneHosts = differ(k.hosts, now)
+	d.Hosts, d.GoneHosts = differ(k.hosts, now, sameMachine)
 	k.hosts = now
 }
 
+// tellFound is for what has not been told with all hosts.
+func (t *Tracker) tellFound(host string, found map[string]bool, d *Delta) {
+	k := t.hosts[host]
+	for other := range found {
+		was, known := k.hosts[other]
+		if spec := t.state.Host(other); known && spec != nil {
+			if now := t.machine(other, spec); !sameMachine(was, now) {
+				k.hosts[other], d.Hosts = now, append(d.Hosts, now)
+			}
+		}
+	}
+}
+
+func (t *Tracker) machine(host string, spec *model.HostSpec) Machine {
+	return Machine{Host: host, VTEP: spec.Address, Others: t.others[host]}
+}
+
+func sameMachine(a, b Machine) bool {
+	return a.Host == b.Host && a.VTEP == b.VTEP && slices.Equal(a.Others, b.Others)
+}
+
 // differ gives what is new or another, and the keys of what is gone.
-func differ[K, V comparable](was, now map[K]V) (changed []V, gone []K) {
+func differ[K comparable, V any](was, now map[K]V, same func(a, b V) bool) (changed []V, gone []K) {
 	for key, v := range now {
-		if old, had := was[key]; !had || old != v {
+		if old, had := was[key]; !had || !same(old, v) {
 			changed = append(changed, v)
 		}
 	}
@@ -483,7 +522,7 @@ func (d *Delta) sort() {
 	slices.SortFunc(d.Forwards, func(a, b Forward) int { return compareForwardKeys(a.ForwardKey, b.ForwardKey) })
 	slices.SortFunc(d.Blocks, func(a, b Block) int { return compareBlocks(a.BlockKey, b.BlockKey) })
 	slices.SortFunc(d.NextHops, func(a, b NextHop) int { return cmp.Compare(a.Host, b.Host) })
-	slices.SortFunc(d.Hosts, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(d.Hosts, func(a, b Machine) int { return cmp.Compare(a.Host, b.Host) })
 	slices.Sort(d.GoneSegments)
 	slices.Sort(d.GonePeers)
 	slices.Sort(d.GoneGateways)

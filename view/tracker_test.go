@@ -28,6 +28,7 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 		w := newWorld()
 		tracker := view.NewTracker(w.state)
 		views := map[string]*view.View{}
+		found := map[string][]netip.Addr{} // by hosts, there or not
 		for step := range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			if host := fmt.Sprintf("h%d", step%4); views[host] == nil && rapid.Bool().Draw(rt, "subscribe") {
 				views[host] = &view.View{Host: host}
@@ -37,12 +38,17 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 			if rapid.Bool().Draw(rt, "two at once") {
 				changes = append(changes, w.change(rt)...)
 			}
+			if rapid.Bool().Draw(rt, "found") {
+				host, others := fmt.Sprintf("h%d", step%5), rapid.SampledFrom([][]netip.Addr{nil, {ip("172.16.0.1")}, {ip("172.16.0.1"), ip("172.16.0.2")}}).Draw(rt, "others")
+				found[host] = others
+				tracker.Found(host, others)
+			}
 			for host, d := range tracker.Apply(w.state, changes) {
 				needed(rt, views[host], d)
 				views[host].Apply(overTheWire(rt, d))
 			}
 			for host, got := range views {
-				want := view.New(w.state, host)
+				want := newcomer(w.state, host, found)
 				if diff := cmp.Diff(want, *got, addresses); diff != "" {
 					rt.Fatalf("view of %s (-whole +followed):\n%s", host, diff)
 				}
@@ -59,6 +65,16 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 			}
 		}
 	})
+}
+
+func newcomer(state *model.State, host string, found map[string][]netip.Addr) view.View {
+	tracker := view.NewTracker(state)
+	for h, others := range found {
+		tracker.Found(h, others)
+	}
+	v := view.View{Host: host}
+	v.Apply(tracker.Subscribe(host))
+	return v
 }
 
 // needed fails for what a delta tells of the outside although the view has it so.
@@ -98,6 +114,11 @@ func needed(t *rapid.T, v *view.View, d view.Delta) {
 	for _, key := range d.GoneBlocks {
 		if _, had := v.Blocks[key]; !had {
 			t.Fatalf("%s never knew of %+v, which is gone", v.Host, key)
+		}
+	}
+	for _, m := range d.Hosts {
+		if reflect.DeepEqual(v.Hosts[m.Host], m) {
+			t.Fatalf("%s is told of %+v again", v.Host, m)
 		}
 	}
 	for _, n := range d.NextHops {

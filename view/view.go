@@ -20,7 +20,7 @@ type View struct {
 	Forwards  map[ForwardKey]Forward // those whose endpoint is here, or whose traffic passes here
 	Blocks    map[BlockKey]Block     // those of this host, and those whose traffic passes here
 	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
-	Hosts     map[string]netip.Addr  // every host's VTEP, if one of those gateways leads packets outside by its kernel: what that must not lead to
+	Hosts     map[string]Machine     // every host, if one of those gateways leads packets outside by its kernel: what that must not lead to
 }
 
 // AddressKey finds an address: unique within a segment, and only there.
@@ -46,6 +46,13 @@ type Peer struct {
 	Host    string     `json:"host"`
 	VTEP    netip.Addr `json:"vtep"`
 	Watched bool       `json:"watched,omitempty"` // one of the two passes the other's traffic to the outside, or both share an upstream network
+}
+
+// Machine is what the underlay may reach a host by.
+type Machine struct {
+	Host   string       `json:"host"`
+	VTEP   netip.Addr   `json:"vtep"`
+	Others []netip.Addr `json:"others,omitempty"` // that the host has found of its own, sorted
 }
 
 // Gateway is a VPC's way to what is outside of it.
@@ -138,7 +145,7 @@ type Delta struct {
 	Forwards  []Forward  `json:"forwards,omitempty"`
 	Blocks    []Block    `json:"blocks,omitempty"`
 	NextHops  []NextHop  `json:"nextHops,omitempty"`
-	Hosts     []Peer     `json:"hosts,omitempty"`
+	Hosts     []Machine  `json:"hosts,omitempty"`
 
 	GoneSegments  []model.VNI  `json:"goneSegments,omitempty"`
 	GonePeers     []string     `json:"gonePeers,omitempty"`
