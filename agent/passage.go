@@ -209,6 +209,9 @@ func (a *Agent) wirePassage() {
 		for host := range a.view.NextHops {
 			a.touched[dataplane.Subject{NextHop: host}] = true
 		}
+		for vpc := range a.view.Gateways {
+			a.touched[dataplane.Subject{VPC: vpc}] = true
+		}
 	}
 }
 
@@ -281,8 +284,8 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 		wrong = fmt.Errorf("interface %s has no link", p.nic)
 	case p.router.silent:
 		wrong = fmt.Errorf("the router %s does not answer ARP", own.Router)
-	case p.loaded && len(a.wiring.Watched) > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(a.wiring.Watched)), a.bfdAlive):
-		wrong = errors.New("the tunnels to all hosts are dead")
+	case p.loaded && a.cutOff() != nil:
+		wrong = a.cutOff()
 	case a.troubles[inNIC] != "":
 		missing = errors.New(a.troubles[inNIC])
 	case a.sw == nil || !p.loaded || a.resync != "" || len(a.touched) > 0:
@@ -293,6 +296,30 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 		missing = fmt.Errorf("the router %s has not answered ARP yet", own.Router)
 	}
 	return wrong, missing
+}
+
+// cutOff tells why this host is taken for cut off from all others. Of two hosts alone, each would take the death of the other for that; so there it takes a dead link as well.
+// Passages that want no traffic are there all the same.
+func (a *Agent) cutOff() error {
+	for host := range a.wiring.Watched {
+		if a.bfd(host)["state"] == "up" {
+			return nil
+		}
+	}
+	switch len(a.wiring.Watched) {
+	case 0:
+		return nil
+	case 1:
+		nic, err := a.underlayNIC()
+		if err != nil {
+			return err
+		}
+		if has, err := attach.HasLink(nic); err == nil && has {
+			return nil
+		}
+		return fmt.Errorf("the tunnel to the only other host is dead, and interface %s has no link", nic)
+	}
+	return errors.New("the tunnels to all hosts are dead")
 }
 
 // othersOpen tells whether another passage of the upstream network takes the traffic.
@@ -306,12 +333,15 @@ func (a *Agent) othersOpen() bool {
 }
 
 // bfdAlive tells what OVS finds of a watched tunnel: the peer is there and, if it is a passage, open.
-func (a *Agent) bfdAlive(host string) bool {
+func (a *Agent) bfdAlive(host string) bool { return a.bfd(host)["forwarding"] == "true" }
+
+// bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).
+func (a *Agent) bfd(host string) map[string]string {
 	if a.db == nil {
-		return false
+		return nil
 	}
 	_, says := a.db.BFD(watchedPort(host))
-	return says["forwarding"] == "true"
+	return says
 }
 
 // setOpen says it in all watched tunnels at once, and holds next hops or not.

@@ -15,10 +15,10 @@ func arriveTranslated(w Wiring, g view.Gateway, t Translation) flow.Flow {
 		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
 }
 
-// arrivePublic opens the endpoint to whatever is sent to its public address.
-func arrivePublic(p view.Public, t Translation) flow.Flow {
-	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Known()))),
-		Actions: append(renamed(flow.IPDst, p.Known(), p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
+// arrivePublic opens the endpoint to whatever is sent to its public address, as which it comes, or as what stands for it.
+func arrivePublic(p view.Public, t Translation, as netip.Addr) flow.Flow {
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(as))),
+		Actions: append(renamed(flow.IPDst, as, p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
 			flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}})}
 }
 

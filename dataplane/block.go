@@ -27,7 +27,7 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	}
 	if isPassage(v, w, g) {
 		flows = append(flows, passBlock(v, w, b)...)
-		flows = append(flows, ownUpstream(v, w, g, b.Address)...)
+		flows = append(flows, ownUpstream(v, w, g, b.Address, "")...)
 	}
 	for i := range flows {
 		flows[i].Owner = "PortBlock " + b.Name

@@ -92,8 +92,8 @@ func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 }
 
 // ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to the next hop of one of the VPC's
-// passages.
-func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr) []flow.Flow {
+// passages: of the only host that the address may lead to, if that is one.
+func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, only string) []flow.Flow {
 	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
 		return nil
 	}
@@ -106,7 +106,11 @@ func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr) []f
 	if len(hops) == 0 {
 		return nil
 	}
-	return []flow.Flow{answerUpstream(w, hops[int(address.As4()[3])%len(hops)], address)}
+	hop := hops[int(address.As4()[3])%len(hops)]
+	if i := slices.IndexFunc(hops, func(n view.NextHop) bool { return n.Host == only }); i >= 0 {
+		hop = hops[i]
+	}
+	return []flow.Flow{answerUpstream(w, hop, address)}
 }
 
 // Next hops' groups are told apart by the part of the address that differs within an upstream network.
@@ -137,8 +141,8 @@ func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (
 	return buckets
 }
 
-// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off.
-// For its own next hop another passage will do, too.
+// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off: hosts that are no
+// passages, if there are any. For its own next hop another passage will do then, too. Where all are passages, agents find out who is cut off.
 func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
 	var others []string
 	for _, host := range w.watchedHosts() {
@@ -148,7 +152,11 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 			hosts = append(hosts, host)
 		}
 	}
-	if n.Host == v.Host {
+	switch {
+	case n.Host != v.Host:
+	case len(hosts) == 0: // passages that want no traffic seem dead
+		return nil, nil
+	default:
 		return nil, append(hosts, others...)
 	}
 	for _, host := range n.Heirs[:max(0, slices.Index(n.Heirs, v.Host))] {

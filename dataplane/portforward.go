@@ -24,7 +24,7 @@ func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.F
 		own := forwardHere(v, w, f, p)
 		if isPassage(v, w, v.Gateways[f.VPC]) {
 			own = append(own, passForward(v, w, f, p)...)
-			own = append(own, ownUpstream(v, w, v.Gateways[f.VPC], f.Address)...)
+			own = append(own, ownUpstream(v, w, v.Gateways[f.VPC], f.Address, "")...)
 		}
 		for _, one := range own {
 			if !seen[one.Key()] {

@@ -28,12 +28,16 @@ func compilePublic(v *view.View, w Wiring, address netip.Addr) Entries {
 func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
-	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
-		flows = append(flows, translatePublic(p, t), arrivePublic(p, t), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
+	t, ok := w.Translations[p.VPC]
+	if ok && p.Host == v.Host {
+		flows = append(flows, translatePublic(p, t), arrivePublic(p, t, p.Known()), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
 	}
 	if isPassage(v, w, g) {
+		if ok && p.Host == v.Host && p.NATIP.IsValid() { // it comes from upstream, too
+			flows = append(flows, arrivePublic(p, t, p.Address))
+		}
 		flows = append(flows, passPublic(v, w, g, p)...)
-		flows = append(flows, ownUpstream(v, w, g, p.Address)...)
+		flows = append(flows, ownUpstream(v, w, g, p.Address, p.Host)...)
 	}
 	for i := range flows {
 		flows[i].Owner = "PublicIP " + p.Name
@@ -58,7 +62,7 @@ func departPublic(g view.Gateway, p view.Public) flow.Flow {
 func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
 	for _, p := range v.Publics {
 		if p.Host == v.Host && p.Known() == to {
-			return p.Address, toPassages(p.VPC, renamed(flow.IPSrc, p.Address, p.Known())...), true
+			return p.Address, append([]flow.Action{set(slotVPC, uint32(p.VPC))}, toPassages(p.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)...), true
 		}
 	}
 	for key, f := range v.Forwards {
@@ -85,11 +89,18 @@ type wayOut struct {
 	actions []flow.Action
 }
 
-// passageGroups spread what leaves a VPC over its passages that are alive, which OVS sees by the watched tunnels. With none alive, as a switch that is too busy for
-// BFD finds them, all of it takes one way, which differs by VPC.
+// passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread it over the passages that are alive, which OVS
+// sees by the watched tunnels. With none alive, as a switch that is too busy for BFD finds them, all of it takes one way, which differs by VPC.
 func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 	spread := flow.Group{ID: spreadGroupID(g.VPC), Type: flow.GroupSelect}
 	leave := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupFastFailover}
+	var own []flow.Bucket
+	if isPassage(v, w, g) {
+		own = []flow.Bucket{{WatchPort: w.External, Actions: ownWay(g)}}
+	}
+	if !w.Shut {
+		leave.Buckets = append(leave.Buckets, own...)
+	}
 	ways := waysOut(v, w, g)
 	for _, way := range ways {
 		spread.Buckets = append(spread.Buckets, flow.Bucket{Weight: 100, WatchPort: way.watch, Actions: way.actions})
@@ -99,9 +110,21 @@ func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 		way := ways[(int(g.VPC)+i)%len(ways)]
 		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.out, Actions: way.actions})
 	}
+	if w.Shut {
+		leave.Buckets = append(leave.Buckets, own...)
+	}
 	return []flow.Group{spread, leave}
 }
 
+// ownWay leads out by this host. A NAT-IP is taken off as what comes from other hosts has it taken off.
+func ownWay(g view.Gateway) []flow.Action {
+	if g.Design == model.Distributed {
+		return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableOutbound}}
+	}
+	return Pass()
+}
+
+// waysOut lead to the other passages.
 func waysOut(v *view.View, w Wiring, g view.Gateway) (ways []wayOut) {
 	for _, host := range g.Passages {
 		if way := wayTo(v, w, g, host); way.watch != 0 {
@@ -116,8 +139,6 @@ func wayTo(v *view.View, w Wiring, g view.Gateway, host string) wayOut {
 	peer, isPeer := v.Peers[host]
 	toEdge := w.Edges[host]
 	switch {
-	case host == v.Host && w.External != 0:
-		return wayOut{w.External, w.External, Pass()}
 	case g.Design == model.Central && isPeer:
 		return wayOut{w.Watched[host], w.Tunnel, toTransit(w, g.VPC, peer)}
 	case g.Design == model.Distributed && toEdge != 0:
@@ -179,7 +200,11 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 	way, ok := toHost(v, w, p.VPC, p.Host)
 	switch {
 	case ok && p.Host == v.Host:
-		return []flow.Flow{inbound(p, way...)}
+		flows := []flow.Flow{inbound(p, way...)}
+		if g.Design == model.Distributed { // what comes from elsewhere is of no VPC there
+			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...))
+		}
+		return flows
 	case ok && g.Design == model.Central:
 		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
 	case g.Design == model.Distributed && w.Underlay != 0:
