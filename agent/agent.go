@@ -6,9 +6,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +45,7 @@ type Agent struct {
 	complete bool  // a complete delta has come since the start: from now on what is not in the view may be removed
 	journal  journal
 	mine     map[view.AddressKey]view.Address // those of the view that are on this host
+	leavers  []leaver                         // whose connections are to be forgotten
 	away     string                           // why the server is not reached; empty: it is
 
 	db      *ovs.DB
@@ -281,23 +282,33 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 
 // take is what a delta does to what the agent remembers.
 func (a *Agent) take(d view.Delta) {
-	a.view.Apply(d)
-	a.revision = d.Revision
-	if d.Complete {
-		clear(a.mine)
-	}
-	for _, vni := range d.GoneSegments {
-		maps.DeleteFunc(a.mine, func(key view.AddressKey, _ view.Address) bool { return key.VNI == vni })
+	left := map[view.AddressKey]view.Address{}
+	for key, address := range a.mine {
+		if d.Complete || slices.Contains(d.GoneSegments, key.VNI) {
+			left[key] = address
+		}
 	}
 	for _, key := range d.GoneAddresses {
+		left[key] = a.mine[key]
+	}
+	for _, address := range d.Addresses {
+		left[address.AddressKey] = a.mine[address.AddressKey]
+	}
+	for key := range left {
 		delete(a.mine, key)
 	}
 	for _, address := range d.Addresses {
-		delete(a.mine, address.AddressKey)
 		if address.Host == a.config.Host {
 			a.mine[address.AddressKey] = address
 		}
 	}
+	for key, address := range left {
+		if address.Endpoint != "" && a.mine[key].Endpoint != address.Endpoint {
+			a.leavers = append(a.leavers, leaver{a.view.Segments[key.VNI].VPC, key.IP})
+		}
+	}
+	a.view.Apply(d)
+	a.revision = d.Revision
 }
 
 func (a *Agent) lostServer(err error) {
@@ -325,6 +336,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.limitZones(ctx)
 	a.flushZones(ctx)
 	a.flushSources(ctx)
+	a.forgetLeavers(ctx)
 	a.followGateways(ctx)
 	a.probe(ctx)
 	a.report(ctx)

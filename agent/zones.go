@@ -232,7 +232,11 @@ func (a *Agent) flushSources(ctx context.Context) {
 			if s == now[vpc] {
 				left = append(left, s)
 			} else if n := a.zones.Number[vpc]; n != 0 {
-				if err := a.sw.FlushTranslated(ctx, zoneOf(n), s.Address); err != nil {
+				err := a.sw.FlushTranslated(ctx, zoneOf(n), s.Address)
+				if errors.Is(err, ovs.ErrNoFlush) { // passages would drop them for good
+					err = a.sw.FlushZone(ctx, zoneOf(n))
+				}
+				if err != nil {
 					a.log.Warn("flush connections by SNAT", "vpc", a.view.Gateways[vpc].Name, "err", err)
 					return
 				}
@@ -251,6 +255,37 @@ func (a *Agent) flushSources(ctx context.Context) {
 		a.note(inDisk, a.zones.save())
 	}
 }
+
+// forgetLeavers has conntrack forget the connections of endpoints that are gone: answers to them would reach whoever gets the address next.
+func (a *Agent) forgetLeavers(ctx context.Context) {
+	if !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	for done := 0; len(a.leavers) > 0 && done < leaversAtOnce; done++ {
+		l := a.leavers[0]
+		if n := a.zones.Number[l.vpc]; n != 0 {
+			err := a.sw.FlushEndpoint(ctx, zoneOf(n), l.address)
+			if errors.Is(err, ovs.ErrNoFlush) {
+				a.log.Debug("connections of an endpoint that is gone are left to time out", "err", err)
+			} else if err != nil {
+				a.log.Warn("flush connections of an endpoint that is gone", "err", err)
+				return
+			}
+		}
+		a.leavers = a.leavers[1:]
+	}
+}
+
+// leaver is an address that an endpoint of this host had.
+type leaver struct {
+	vpc     model.VNI // transit VNI
+	address netip.Addr
+}
+
+// leaversAtOnce is how many the loop may take care of each second: Open vSwitch looks at all connections for each.
+const leaversAtOnce = 16
 
 // sources are what VPCs are known by now.
 func (a *Agent) sources() map[model.VNI]source {

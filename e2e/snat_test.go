@@ -107,11 +107,30 @@ func TestSNAT(t *testing.T) {
 		}
 	})
 	n.run("an endpoint that moves opens new connections from there", func(n *network) {
+		if zones := n.zonesWith("host1", "172.17.42.2"); len(zones) != 2 {
+			n.t.Errorf("connections are in the zones %v, want blue's and red's", zones)
+		}
 		n.on("host1", "overlane", "detach", "--netns", "a")
+		n.eventually("its connections are forgotten, and red's are not", func() error {
+			return errIf(len(n.zonesWith("host1", "172.17.42.2")) != 1)
+		})
 		n.endpoint("host2 a blue/web --ip 172.17.42.2")
 		n.reaches("host2", "a", server)
 		n.sideBySide(map[string]string{"blue, moved": n.inside("host2", "a"), "red on host1": n.inside("host1", "ra")})
 	})
+}
+
+// zonesWith are the conntrack zones of a host with connections that an address has opened.
+func (n *network) zonesWith(host, address string) map[string]bool {
+	n.t.Helper()
+	zones := map[string]bool{}
+	for line := range strings.Lines(n.on(host, "ovs-appctl", "dpctl/dump-conntrack")) {
+		if _, after, ok := strings.Cut(line, "zone="); ok && strings.Contains(line, "orig=(src="+address+",") {
+			zone, _, _ := strings.Cut(after, ",")
+			zones[strings.TrimSpace(zone)] = true
+		}
+	}
+	return zones
 }
 
 // sideBySide has namespaces talk with the server by TCP and UDP at the same time, from the same ports, and each hear its own answers.

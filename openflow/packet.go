@@ -131,25 +131,32 @@ func (m FlushZone) encode(w *buffer) {
 	w.u16(m.Zone)
 }
 
-// FlushTranslated has the switch forget the connections of a zone whose source it has translated to an address (NXT_CT_FLUSH, Open vSwitch 3.1): their answers
-// are for that.
-type FlushTranslated struct {
-	Zone uint16
-	To   netip.Addr
+// FlushConnections has the switch forget the connections of a zone that have an address in one of their four places (NXT_CT_FLUSH, Open vSwitch 3.1).
+type FlushConnections struct {
+	Zone    uint16
+	Answers bool // as answers have it, and not as the first packet has it, before any translation
+	To      bool // as their destination, and not as their source
+	Address netip.Addr
 }
 
-func (FlushTranslated) kind() kind { return kindExperimenter }
+func (FlushConnections) kind() kind { return kindExperimenter }
 
-func (m FlushTranslated) encode(w *buffer) {
-	to := m.To.As16()
+func (m FlushConnections) encode(w *buffer) {
+	tuple, field, address := uint16(flushOriginal), uint16(flushSrc), m.Address.As16()
+	if m.Answers {
+		tuple = flushReply
+	}
+	if m.To {
+		field = flushDst
+	}
 	w.nicira(niciraFlush)
 	w.zero(8) // any protocol
-	w.u16(flushReply)
+	w.u16(tuple)
 	w.u16(32)
 	w.zero(4)
-	w.u16(flushDst)
+	w.u16(field)
 	w.u16(20)
-	w.bytes(to[:])
+	w.bytes(address[:])
 	w.zero(4)
 	w.u16(flushZone)
 	w.u16(8)
@@ -157,21 +164,28 @@ func (m FlushTranslated) encode(w *buffer) {
 	w.zero(2)
 }
 
-// decodeFlush reads what [FlushTranslated] writes, and nothing else of the kind.
+// decodeFlush reads what [FlushConnections] writes, and nothing else of the kind.
 func decodeFlush(c *cursor) Message {
-	c.skip(20)
-	to, _ := netip.AddrFromSlice(c.take(16))
 	c.skip(8)
-	m := FlushTranslated{Zone: c.u16(), To: to.Unmap()}
+	tuple := c.u16()
+	c.skip(6)
+	field := c.u16()
+	c.skip(2)
+	address, _ := netip.AddrFromSlice(c.take(16))
+	c.skip(8)
+	m := FlushConnections{Zone: c.u16(), Answers: tuple == flushReply, To: field == flushDst, Address: address.Unmap()}
 	c.skip(2)
 	return m
 }
 
 // Properties of NXT_CT_FLUSH (enum nx_ct_flush_tlv_type, nx_ct_flush_tuple_tlv_type).
 const (
-	flushReply = 1
-	flushZone  = 2
-	flushDst   = 1
+	flushOriginal = 0
+	flushReply    = 1
+	flushZone     = 2
+
+	flushSrc = 0
+	flushDst = 1
 )
 
 // Nicira's messages that we know (enum ofpraw in Open vSwitch's ofp-msgs.h).

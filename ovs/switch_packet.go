@@ -51,15 +51,30 @@ func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 	return nil
 }
 
-// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns when it has. Open vSwitch before 3.1 knows no
-// such request, and forgets all of the zone.
+// ErrNoFlush says that Open vSwitch, before 3.1, can forget the connections of a zone only all at once.
+var ErrNoFlush = errors.New("this Open vSwitch can forget a zone's connections only all at once; those before 3.1 cannot do better")
+
+// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns when it has.
 func (s *Switch) FlushTranslated(ctx context.Context, zone uint16, to netip.Addr) error {
-	_, err := s.ask(ctx, openflow.FlushTranslated{Zone: zone, To: to})
+	return s.flush(ctx, openflow.FlushConnections{Zone: zone, Answers: true, To: true, Address: to})
+}
+
+// FlushEndpoint has the switch forget the connections of a zone that an endpoint has opened, or that were opened to it, by whatever address, and returns when it has.
+func (s *Switch) FlushEndpoint(ctx context.Context, zone uint16, endpoint netip.Addr) error {
+	err := s.flush(ctx, openflow.FlushConnections{Zone: zone, Address: endpoint})
+	if err == nil {
+		err = s.flush(ctx, openflow.FlushConnections{Zone: zone, Answers: true, Address: endpoint})
+	}
+	return err
+}
+
+func (s *Switch) flush(ctx context.Context, m openflow.FlushConnections) error {
+	_, err := s.ask(ctx, m)
 	if errors.As(err, new(openflow.Error)) {
-		return s.FlushZone(ctx, zone)
+		err = fmt.Errorf("%w: %w", ErrNoFlush, err)
 	}
 	if err != nil {
-		return fmt.Errorf("forget connections of zone %d that are translated to %s: %w", zone, to, err)
+		return fmt.Errorf("forget connections of zone %d with %s: %w", m.Zone, m.Address, err)
 	}
 	return nil
 }

@@ -436,6 +436,29 @@ func TestFlushTranslated(t *testing.T) {
 	}
 }
 
+// Of a zone, those connections are forgotten that an endpoint has opened, and those that were opened to it.
+func TestFlushEndpoint(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, SwitchConfig{})
+	b.AddDummyPort("br0", "p1", 1)
+	b.apply(Change{Add: parse(t, "table=0,priority=1,udp,nw_src=10.0.0.1 actions=ct(commit,table=1,zone=5,nat(src=1.22.3.5))", // opened by it
+		"table=0,priority=1,udp,nw_src=10.0.0.3 actions=ct(commit,table=1,zone=5,nat(src=1.22.3.6))",
+		"table=0,priority=1,udp,nw_src=10.0.0.4 actions=ct(commit,table=2,zone=5,nat(dst=10.0.0.1))", // to it
+		"table=1,priority=1,udp actions=ct(commit,table=2,zone=6)")})
+	for _, last := range []byte{1, 3, 4} {
+		datagram := append(append(bytes.Repeat([]byte{2}, 12), 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0xd0-last, 10, 0, 0, last, 10, 0, 0, 2), 0, 7, 0, 9, 0, 8, 0, 0)
+		b.Receive("p1", append(datagram, make([]byte, 18)...))
+	}
+	await(t, "five connections", func() bool { return strings.Count(b.Appctl("dpctl/dump-conntrack"), "zone=") == 5 })
+	if err := b.sw.FlushEndpoint(t.Context(), 5, netip.MustParseAddr("10.0.0.1")); err != nil {
+		t.Fatal(err)
+	}
+	got := b.Appctl("dpctl/dump-conntrack")
+	if strings.Count(got, "zone=5") != 1 || !strings.Contains(got, "src=10.0.0.3") || strings.Count(got, "zone=6") != 2 {
+		t.Errorf("after the flush of zone 5 and 10.0.0.1:\n%s", got)
+	}
+}
+
 // More than fits into one bundle or one reply goes in, is found complete, and goes out, and none of it looks like drift.
 func TestLargeChange(t *testing.T) {
 	t.Parallel()
