@@ -10,8 +10,8 @@ import (
 
 // Arrive takes what comes from outside: the other direction of translate.
 
-func arriveTranslated(w Wiring, g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, inPort(w.Outside), flow.Eq(flow.IPDst, flow.Addr(t.Address))),
+func arriveTranslated(g view.Gateway, t Translation) flow.Flow {
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address))),
 		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
 }
 

@@ -226,7 +226,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if t, ok := w.Translations[g.VPC]; ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(w, g, t), translateSource(w, g, t), departToKernel(w, g, t))
+			e.Flows = append(e.Flows, arriveTranslated(g, t), translateSource(w, g, t), departToKernel(g, t), departNearby(t))
 		}
 		e.Groups = append(e.Groups, passageGroups(v, w, g)...)
 	}

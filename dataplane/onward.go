@@ -39,7 +39,7 @@ func onwardStatic(w Wiring) []flow.Flow {
 			flow.Output{Port: w.Underlay}))
 	}
 	if w.hasOutside() {
-		flows = append(flows, by(0, flow.Goto{Table: tableArrive}))
+		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tableArrive})) // it may have left by conntrack here
 	}
 	return flows
 }

@@ -50,6 +50,7 @@ const (
 	tableRoute
 	tableTranslate
 	tableDepart
+	tableNearby
 	tableDeliver
 	tableProbe
 	tableLocate
@@ -76,6 +77,7 @@ var Tables = []Table{
 	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, by way of the gateway, which counts its TTL down, or out of the VPC.", "drop: beyond the segment, and not by way of the gateway"},
 	{tableTranslate, "translate", "By which address a packet that leaves its VPC is known outside (ct).", "drop: the VPC has no way outside"},
 	{tableDepart, "depart", "Out, by the way that the address stands for, if the packet has got it.", "drop: it could not be translated"},
+	{tableNearby, "nearby", "Whether what would leave by the host's kernel is for a public address of this very host, to which that could not lead.", "out to the kernel"},
 	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
 	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
 	{tableLocate, "locate", "Subroutine: where an address of a VPC lives. One flow for each address.", "found nothing"},

@@ -28,14 +28,16 @@ func compilePublic(v *view.View, w Wiring, address netip.Addr) Entries {
 func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
-	t, ok := w.Translations[p.VPC]
-	if ok && p.Host == v.Host {
+	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
 		flows = append(flows, translatePublic(p, t), arrivePublic(p, t, p.Known()), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
-	}
-	if isPassage(v, w, g) {
-		if ok && p.Host == v.Host && p.NATIP.IsValid() { // it comes from upstream, too
+		if p.NATIP.IsValid() { // from upstream, or nearby, it comes without
 			flows = append(flows, arrivePublic(p, t, p.Address))
 		}
+		if w.Outside != 0 {
+			flows = append(flows, nearby(p))
+		}
+	}
+	if isPassage(v, w, g) {
 		flows = append(flows, passPublic(v, w, g, p)...)
 		flows = append(flows, ownUpstream(v, w, g, p.Address, p.Host)...)
 	}

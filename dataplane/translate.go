@@ -27,6 +27,12 @@ func outsideStatic(w Wiring) []flow.Flow {
 		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
 	}
 	if w.Outside != 0 {
+		flows = append(flows, drop(tableNearby, prioMiss, dropUntranslated), flow.Flow{Table: tableNearby, Priority: prioRest, Match: flow.On(flow.IP), Actions: []flow.Action{
+			flow.DecTTL{},
+			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
+			flow.Output{Port: w.Outside},
+		}})
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{flow.Goto{Table: tableArrive}}})
 	}
 	return flows
@@ -64,12 +70,19 @@ func translateSource(w Wiring, g view.Gateway, t Translation) flow.Flow {
 }
 
 // departToKernel names the VPC, too: an endpoint may have the address as its own.
-func departToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
-		Actions: []flow.Action{
-			flow.DecTTL{},
-			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
-			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
-			flow.Output{Port: w.Outside},
-		}}
+func departToKernel(g view.Gateway, t Translation) flow.Flow {
+	return flow.Flow{Table: tableDepart, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
+		Actions: []flow.Action{flow.Goto{Table: tableNearby}}}
+}
+
+// departNearby takes what an endpoint with a public address answers to one that leaves by the same kernel.
+func departNearby(t Translation) flow.Flow {
+	return flow.Flow{Table: tableDepart, Priority: prioSpecial - 5, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address)), valid),
+		Actions: []flow.Action{flow.CTClear{}, flow.Resubmit{Table: tableArrive}}}
+}
+
+// nearby leads to an endpoint of this host by its public address.
+func nearby(p view.Public) flow.Flow {
+	return flow.Flow{Table: tableNearby, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))),
+		Actions: []flow.Action{flow.CTClear{}, flow.Resubmit{Table: tableArrive}}}
 }

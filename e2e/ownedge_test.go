@@ -77,9 +77,9 @@ func TestHostsThatAreEdges(t *testing.T) {
 		n.refusal(client, "1.22.4.5")
 		n.refusal(a, server.Address.String())
 		n.refusal(a, "1.22.4.6")
-		for _, address := range []string{"1.22.4.5", "1.22.4.6"} { // the host is a hop once more if a packet comes by the other one
+		for _, address := range []string{"1.22.4.5", "1.22.4.6"} { // by the other edge there are that one's kernel and the host's between
 			out := n.at("client", append(argv("busybox traceroute -n -w5 -q1"), address)...)
-			if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) < 4 || len(lines) > 5 || !strings.Contains(lines[2], " 203.0.113.2") || !strings.Contains(lines[len(lines)-1], " "+address+" ") {
+			if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) < 4 || !strings.Contains(lines[2], " 203.0.113.2") || !strings.Contains(lines[len(lines)-1], " "+address+" ") {
 				n.t.Errorf("to %s:\n%s", address, out)
 			}
 		}

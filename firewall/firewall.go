@@ -275,7 +275,7 @@ func count() (map[string]uint64, error) {
 	return counted, nil
 }
 
-// Intact says whether the table has as many rules as were set; [ErrGone] if somebody has removed some.
+// Intact says whether the table has as many rules as were set, and in its sets what was put there; [ErrGone] if somebody has removed some, or added to a set.
 func Intact(g Guard) error {
 	c, err := nftables.New()
 	for _, h := range g.chains() {
@@ -285,6 +285,18 @@ func Intact(g Guard) error {
 		var rules []*nftables.Rule
 		rules, err = c.GetRules(table(), &h.Chain)
 		if err == nil && len(rules) != len(h.rules) {
+			err = ErrGone
+		}
+	}
+	for _, s := range g.sets() {
+		if err != nil {
+			break
+		}
+		var elements []nftables.SetElement
+		elements, err = c.GetSetElements(s.Set)
+		slices.SortFunc(elements, func(a, b nftables.SetElement) int { return compareElements(&a, &b) })
+		same := func(a, b nftables.SetElement) bool { return compareElements(&a, &b) == 0 }
+		if err == nil && !slices.EqualFunc(elements, s.elements, same) {
 			err = ErrGone
 		}
 	}

@@ -548,16 +548,18 @@ ip -n fw-out route add 172.17.0.0/24 via 192.168.5.2
 
 func TestRulesThatAreGoneAreMissed(t *testing.T) {
 	inNamespace(t)
-	for _, g := range []Guard{guard("192.168.5.3"), outsideGuard()} {
-		if err := Set(g); err != nil {
-			t.Fatal(err)
-		}
-		if err := Intact(g); err != nil {
-			t.Error(err)
-		}
-		run(t, "nft", "flush", "chain", "ip", "overlane", "forward")
-		if err := Intact(g); !errors.Is(err, ErrGone) {
-			t.Errorf("without the rules of a chain: %v", err)
+	for _, g := range []Guard{guard("192.168.5.2", "192.168.5.3", "192.168.5.12"), outsideGuard(), nativeGuard()} {
+		for _, harm := range []string{"flush chain ip overlane forward", "flush set ip overlane peers", "add element ip overlane peers { 9.9.9.9 }"} {
+			if err := Set(g); err != nil {
+				t.Fatal(err)
+			}
+			if err := Intact(g); err != nil {
+				t.Error(err)
+			}
+			run(t, "nft", harm)
+			if err := Intact(g); !errors.Is(err, ErrGone) {
+				t.Errorf("%s: %v", harm, err)
+			}
 		}
 	}
 }

@@ -183,6 +183,7 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 	pool := a.draft.PublicPool(spec.Pool)
 	at := place{spec.Pool, spec.Address}
 	other, taken := a.draft.public.get(at)
+	network, end := a.draft.upstreamEnd(spec.Address)
 	switch {
 	case !pool.contains(spec.Address):
 		a.refuse(p, "spec.address", spec.Address, fmt.Sprintf("is not in PublicPool %s (%s)", spec.Pool, prefixes(pool.CIDRs)),
@@ -191,6 +192,8 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 		a.refuse(p, "spec.address", spec.Address, "has ports that are leased to PortBlock "+a.draft.lesseeOf(at), "choose a free address of the pool, or leave it out")
 	case taken:
 		a.refuse(p, "spec.address", spec.Address, "is the address of PublicIP "+other, "choose a free address of the pool, or leave it out")
+	case end && p.before == nil:
+		a.refuse(p, "spec.address", spec.Address, "is the network or broadcast address of the upstream network "+network.String(), "choose a free address of the pool, or leave it out")
 	default:
 		a.draft.public.put(a.draft.edit, at, p.after.Name)
 	}
@@ -215,6 +218,26 @@ func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 // nextPublic is the address of a pool that is given next. False: there is none.
 func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool) {
 	return d.nextFree(Key{"PublicPool", name}, pool.CIDRs, func(from, to uint32) uint32 {
-		return firstFree(d.public, func(a netip.Addr) place { return place{name, a} }, from, to)
+		for {
+			free := firstFree(d.public, func(a netip.Addr) place { return place{name, a} }, from, to)
+			if _, end := d.upstreamEnd(addressOf(free)); !end || free > to {
+				return free
+			}
+			from = free + 1
+		}
 	})
+}
+
+// upstreamEnd is the upstream network of which an address is the first or the last one, which nobody in it can have. False: there is none.
+func (d *draft) upstreamEnd(address netip.Addr) (network netip.Prefix, ok bool) {
+	i := d.nextHops.rank(address)
+	for _, near := range []int{i - 1, i} {
+		if _, host, ok := d.nextHops.at(near); ok {
+			network = d.Host(host).Outside.Address.Masked()
+			if address == network.Addr() || address == Broadcast(network) {
+				return network, true
+			}
+		}
+	}
+	return network, false
 }

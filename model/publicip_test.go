@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -53,6 +54,33 @@ func TestPublicIPStatus(t *testing.T) {
 		m := Measured{Endpoint: func(Key) *EndpointStatus { return c.endpoint }, Host: func(string) *HostStatus { return c.edge }}
 		if got := Summarise(state, Key{"PublicIP", "v/i"}, m); !reflect.DeepEqual(got, &c.want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", c.put, got, c.want)
+		}
+	}
+}
+
+// The ends of an upstream network are nobody's, although a pool may have them.
+func TestEndsOfTheUpstreamNetwork(t *testing.T) {
+	host := &HostSpec{Address: netip.MustParseAddr("192.168.5.2"), Roles: []string{"edge"},
+		Outside: &HostOutside{Interface: "eth1", Address: netip.MustParsePrefix("203.0.113.10/28"), Router: netip.MustParseAddr("203.0.113.1")}}
+	pool := &PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.14/31"), netip.MustParsePrefix("203.0.113.16/31")}}
+	base := stateOf(t, Request{Put: []Object{{Kind: "Host", Name: "e", Spec: host}, {Kind: "VPC", Name: "v", Spec: &VPCSpec{}}, {Kind: "InternetGateway", Name: "v", Spec: &InternetGatewaySpec{}},
+		{Kind: "PublicPool", Name: "p", Spec: pool}}})
+	var got []string
+	state := base
+	for _, name := range []string{"v/a", "v/b", "v/c"} {
+		changes, err := Admit(state, Request{Put: []Object{{Kind: "PublicIP", Name: name, Spec: &PublicIPSpec{}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = commit(state, changes)
+		got = append(got, state.PublicIP(name).Address.String())
+	}
+	if want := []string{"203.0.113.14", "203.0.113.16", "203.0.113.17"}; !slices.Equal(got, want) {
+		t.Errorf("given are %v, want %v", got, want)
+	}
+	for _, more := range []PublicIPSpec{{}, {Address: netip.MustParseAddr("203.0.113.15")}} {
+		if _, err := Admit(state, Request{Put: []Object{{Kind: "PublicIP", Name: "v/d", Spec: &more}}}); err == nil {
+			t.Errorf("%+v is admitted", more)
 		}
 	}
 }
