@@ -96,6 +96,12 @@ func TestCentral(t *testing.T) {
 			n.sees(publicA, protocol, a, a, publicA)
 		}
 	})
+	n.run("protocols without ports: ESP, GRE, and one for experiments", func(n *network) {
+		for _, protocol := range []string{"50", "47", "253"} {
+			n.carries(protocol, client.Netns(), client.Address.String(), a, publicA)
+			n.carries(protocol, a, publicA, server.Netns(), outside)
+		}
+	})
 	n.run("an endpoint without one has no way out", func(n *network) {
 		n.says("host1", "c", "Destination Net Unreachable", "ping", "-c1", "-W5", outside)
 	})

@@ -175,6 +175,12 @@ func testDistributed(t *testing.T, prefixes map[string]string, on1, on2 string) 
 		n.refusal(a, server.Address.String())
 		n.refusal(a, "1.22.4.6")
 	})
+	n.run("protocols without ports: ESP, GRE, and one for experiments", func(n *network) {
+		for _, protocol := range []string{"50", "47", "253"} {
+			n.carries(protocol, client.Netns(), client.Address.String(), a, "1.22.4.5")
+			n.carries(protocol, a, "1.22.4.5", server.Netns(), server.Address.String())
+		}
+	})
 	n.run("the outside learns how long a packet may be here", func(n *network) { n.learnsMTU("host1", "a", "1.22.4.5", "edge1", "edge2") })
 	n.run("traceroute shows the endpoint's host", func(n *network) {
 		n.showsHost("1.22.4.5")

@@ -106,6 +106,16 @@ func TestSNAT(t *testing.T) {
 			}
 		}
 	})
+	n.run("protocols without ports: ESP, and one for experiments", func(n *network) {
+		for _, protocol := range []string{"50", "253"} {
+			n.carries(protocol, n.inside("host1", "a"), "198.51.100.1", n.Machine("server").Netns(), server)
+		}
+		for _, other := range []string{n.inside("host1", "ra"), container} { // nothing tells their answers from a's
+			if n.asks("253", other, server) {
+				n.t.Errorf("%s sends to the same server", other)
+			}
+		}
+	})
 	n.run("an endpoint that moves opens new connections from there", func(n *network) {
 		if zones := n.zonesWith("host1", "172.17.42.2"); len(zones) != 2 {
 			n.t.Errorf("connections are in the zones %v, want blue's and red's", zones)

@@ -1,0 +1,60 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// carries sends a datagram of a protocol without ports from one place to an address of another one, which answers, and wants each to see the other by the right address.
+func (n *network) carries(protocol, from, seenAs, to, address string) {
+	n.t.Helper()
+	var there, here net.PacketConn
+	for path, socket := range map[string]*net.PacketConn{to: &there, from: &here} {
+		inNetns(n.t, path, func() (err error) {
+			*socket, err = net.ListenPacket("ip4:"+protocol, "0.0.0.0")
+			return err
+		})
+		defer (*socket).Close()
+	}
+	hears := func(socket net.PacketConn, text, sender string) error {
+		_ = socket.SetReadDeadline(time.Now().Add(2 * time.Second))
+		b := make([]byte, 100)
+		size, who, err := socket.ReadFrom(b)
+		if err == nil && (string(b[:size]) != text || who.String() != sender) {
+			err = fmt.Errorf("%q comes from %s", b[:size], who)
+		}
+		return err
+	}
+	n.eventually("protocol "+protocol+" to "+address, func() error {
+		if _, err := here.WriteTo([]byte("question"), &net.IPAddr{IP: addr(address)}); err != nil {
+			return err
+		}
+		return hears(there, "question", seenAs)
+	})
+	if _, err := there.WriteTo([]byte("answer"), &net.IPAddr{IP: addr(seenAs)}); err != nil {
+		n.t.Error(err)
+	}
+	if err := hears(here, "answer", address); err != nil {
+		n.t.Errorf("protocol %s, answered by %s: %v", protocol, address, err)
+	}
+}
+
+// asks tells whether a datagram of a protocol arrives at the server.
+func (n *network) asks(protocol, from, server string) (heard bool) {
+	n.t.Helper()
+	var there, here net.PacketConn
+	for path, socket := range map[string]*net.PacketConn{n.Machine("server").Netns(): &there, from: &here} {
+		inNetns(n.t, path, func() (err error) {
+			*socket, err = net.ListenPacket("ip4:"+protocol, "0.0.0.0")
+			return err
+		})
+		defer (*socket).Close()
+	}
+	if _, err := here.WriteTo([]byte("question"), &net.IPAddr{IP: addr(server)}); err != nil {
+		n.t.Error(err)
+	}
+	_ = there.SetReadDeadline(time.Now().Add(time.Second))
+	_, _, err := there.ReadFrom(make([]byte, 100))
+	return err == nil
+}
