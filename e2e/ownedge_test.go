@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -90,6 +91,12 @@ func TestHostsThatAreEdges(t *testing.T) {
 		streams:   []*stream{n.streaming("UDP in", client, a, 7301, "1.22.4.5"), n.streaming("UDP out", a, server.Netns(), 7302, n.manyServers()...)},
 		transfers: []*transfer{n.transferring("TCP in", client, a, "1.22.4.5", 7303)},
 	}
+	w.during("host1's agent is killed and started", true, func() {
+		n.killAgent("host1")
+		time.Sleep(time.Second)
+		n.startAgent("host1")
+		n.awaitOpen("host1", "host2")
+	})
 	w.during("host1 is drained", true, func() {
 		n.on("host1", argv("overlane host drain host1")...)
 		n.eventually("all leaves by host2", func() error {
