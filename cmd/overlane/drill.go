@@ -108,6 +108,11 @@ func (e *env) drill(ctx context.Context, labName string, o drill.Options, design
 	} else {
 		e.headline("What was lost")
 		drillTable(results).print(e.out, e.ink)
+		for _, r := range results {
+			if r.Alarms != nil {
+				fmt.Fprintf(e.out, "\n%s, %s: of %d ends of watched tunnels, one took its tunnel for dead %d times\n", r.Drill, r.Design, r.Alarms.Ends, r.Alarms.Deaths)
+			}
+		}
 	}
 	return e.judgeDrills(results)
 }
@@ -252,7 +257,7 @@ func newDrillPeer(e *env) *cobra.Command {
 		connections int
 	)
 	c := &cobra.Command{
-		Use:    "peer answer PORT | probe ADDRESS:PORT | talk ADDRESS:PORT",
+		Use:    "peer answer PORT | probe ADDRESS:PORT | talk ADDRESS:PORT | flood ADDRESS:PORT",
 		Short:  "Load a path of a lab, and report as JSON, until the standard input ends",
 		Hidden: true,
 		Args:   cobra.ExactArgs(2),
@@ -279,8 +284,10 @@ func newDrillPeer(e *env) *cobra.Command {
 				return drill.Probe(ctx, from, to, e.out)
 			case "talk":
 				return drill.Talk(ctx, to, connections, e.out)
+			case "flood":
+				return drill.Flood(ctx, to, connections)
 			}
-			return usagef("a peer does answer, probe or talk, not %q", args[0])
+			return usagef("a peer does answer, probe, talk or flood, not %q", args[0])
 		},
 	}
 	c.Flags().Uint16Var(&from, "from", 0, "`PORT` that probes come from")

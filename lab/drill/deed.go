@@ -19,6 +19,7 @@ type Kind struct {
 	Designs []string // that it is for
 	Hows    []string // by which it may come, the default first; none: there is but one
 	passage bool     // it strikes the passage of the probe
+	alarms  bool     // tunnels that are taken for dead are counted, for none is
 	plan    func(target) deed
 }
 
@@ -33,14 +34,15 @@ var hows = []string{Process, Link, Power}
 
 // Kinds are all.
 var Kinds = []Kind{
-	{"gateway", "the gateway that carries the probe dies", []string{model.Central}, hows, true, loseHost},
-	{"edge", "the edge that carries the probe dies", []string{model.Distributed}, hows, true, loseHost},
-	{"uplink", "that gateway's or edge's cable to the upstream network is pulled", []string{model.Central, model.Distributed}, nil, true, loseUplink},
-	{"underlay", "that gateway's or edge's cable to the underlay is pulled", []string{model.Central, model.Distributed}, nil, true, loseUnderlay},
-	{"drain", "that gateway or edge is drained, for maintenance", []string{model.Central, model.Distributed}, nil, true, drain},
-	{"agent", "the agent of the endpoint's host is killed", Designs, nil, false, loseAgent},
-	{"server", "the overlane server is killed", Designs, nil, false, loseServer},
-	{"ovs", "Open vSwitch restarts on the endpoint's host", Designs, nil, false, restartOVS},
+	{"gateway", "the gateway that carries the probe dies", []string{model.Central}, hows, true, false, loseHost},
+	{"edge", "the edge that carries the probe dies", []string{model.Distributed}, hows, true, false, loseHost},
+	{"uplink", "that gateway's or edge's cable to the upstream network is pulled", []string{model.Central, model.Distributed}, nil, true, false, loseUplink},
+	{"underlay", "that gateway's or edge's cable to the underlay is pulled", []string{model.Central, model.Distributed}, nil, true, false, loseUnderlay},
+	{"drain", "that gateway or edge is drained, for maintenance", []string{model.Central, model.Distributed}, nil, true, false, drain},
+	{"agent", "the agent of the endpoint's host is killed", Designs, nil, false, false, loseAgent},
+	{"server", "the overlane server is killed", Designs, nil, false, false, loseServer},
+	{"ovs", "Open vSwitch restarts on the endpoint's host", Designs, nil, false, false, restartOVS},
+	{"load", "nothing fails, but all is sent that can be; tunnels that are taken for dead are counted", []string{model.Central, model.Distributed}, nil, false, true, fullLoad},
 }
 
 // KindNamed finds one by its name.
@@ -75,6 +77,8 @@ type target struct {
 	host    *lab.Host // the endpoint's
 	passage passage
 	how     string
+
+	directions []*direction
 }
 
 // deed is a failure, and its end.

@@ -54,6 +54,7 @@ type Result struct {
 	Design     string   `json:"design"`
 	NotWorking string   `json:"notWorking,omitempty"` // why the drill could not begin
 	Phases     []Phase  `json:"phases,omitempty"`
+	Alarms     *Alarms  `json:"alarms,omitempty"` // nil: they were not counted
 	Moments    []Moment `json:"-"`
 }
 
@@ -153,7 +154,7 @@ func (r *run) do(ctx context.Context) (err error) {
 	if err != nil {
 		return &notWorking{errors.Join(err, intent.saidOf(p))}
 	}
-	return r.measure(ctx, r.Kind.plan(target{r.lab, p.host, struck, r.How}))
+	return r.measure(ctx, r.Kind.plan(target{r.lab, p.host, struck, r.How, r.directions()}))
 }
 
 func (p path) answerers() []place {
@@ -182,7 +183,13 @@ func (r *run) measure(ctx context.Context, d deed) (err error) {
 	showing, stopShowing := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() { defer close(shown); r.show(showing) }()
-	err = r.play(ctx, d)
+	before, err := r.flaps(ctx)
+	if err == nil {
+		err = r.play(ctx, d)
+	}
+	if err == nil && r.Kind.alarms {
+		r.result.Alarms, err = r.alarms(ctx, before)
+	}
 	end := time.Now().Add(-lastTime)
 	stopShowing()
 	<-shown

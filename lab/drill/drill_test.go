@@ -86,6 +86,13 @@ func TestDrills(t *testing.T) {
 			t.Errorf("a gateway died, and what was lost is %+v", both)
 		}
 	})
+	t.Run("load", func(t *testing.T) {
+		for _, r := range overlaneDrill(t, l, true, "load") {
+			if full := r.Phases[1].Both(); r.Alarms == nil || r.Alarms.Ends != 24 || full.Kept < full.Connections {
+				t.Errorf("%s: %+v, %+v", r.Design, r.Alarms, full)
+			}
+		}
+	})
 	t.Run("a way that does not work is told of", func(t *testing.T) {
 		if err := l.SetLink("server", false); err != nil {
 			t.Fatal(err)

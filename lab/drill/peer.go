@@ -209,6 +209,33 @@ func Talk(ctx context.Context, to netip.AddrPort, connections int, out io.Writer
 	return nil
 }
 
+// Flood keeps connections to a port that answers, which send all that they can, until ctx ends.
+func Flood(ctx context.Context, to netip.AddrPort, connections int) error {
+	failed := make(chan error, connections)
+	for range connections {
+		go func() { failed <- flood(ctx, to) }()
+	}
+	var err error
+	for range connections {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+func flood(ctx context.Context, to netip.AddrPort) error {
+	c, err := dial(ctx, to, modeSink)
+	if err == nil {
+		defer c.Close()
+	}
+	for buffer := make([]byte, 64<<10); err == nil; {
+		_, err = c.Write(buffer)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("flood %s: %w", to, err)
+}
+
 // dial connects, and ends the connection with ctx.
 func dial(ctx context.Context, to netip.AddrPort, mode byte) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: 5 * time.Second}
