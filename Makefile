@@ -16,7 +16,7 @@ test: deps-test ## everything, on real switches and real Docker, with the race d
 test-kernel: deps-kernel build ## the overlay on the kernel datapath, in a small VM
 	scripts/test-kernel.sh
 
-bench: deps-test build ## measures ours beside others, in turns
+bench: deps-bench build ## measures ours beside others, in turns
 	$(GO) run ./bench
 
 lint: ## formatting, vet, staticcheck, golangci-lint

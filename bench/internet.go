@@ -15,117 +15,249 @@ import (
 
 const internetRounds = 5
 
-// measureInternet compares the ways between an endpoint and the internet, in both designs, with the way to another host, in turns and from the same endpoint.
-func measureInternet(ctx context.Context, w *world) (err error) {
-	l, err := upInternet(ctx, w.overlane)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
-	server, err := client.New(client.Config{Address: "unix://" + l.Host("host1").Root() + lab.ServerSocket})
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	for _, d := range []struct{ design, vpc, pool, netns string }{
-		{model.Central, "blue", "central", "t"},
-		{model.Distributed, "green", "distributed", "u"},
-	} {
-		i := internet{world: w, lab: l, server: server}
-		if err := i.measure(ctx, d.design, d.vpc, d.pool, d.netns); err != nil {
-			return fmt.Errorf("%s: %w", d.design, err)
+// measureInternet compares the ways between an endpoint and the internet, in all designs, with the way to another host, in turns and from the same endpoint.
+func measureInternet(ctx context.Context, w *world) error { return w.eachSite(ctx, w.compare) }
+
+// site is one way of being connected to the internet.
+type site struct {
+	design  string
+	between *path // across hosts
+	ways    []*path
+}
+
+// The kinds of ways.
+const (
+	outbound = "outbound, 1:1"
+	inbound  = "inbound, 1:1"
+	shared   = "outbound, SNAT"
+)
+
+func (s *site) add(kind, more string, p *path) {
+	p.kind, p.name, p.choose = kind, kind+", "+s.design+more, always
+	s.ways = append(s.ways, p)
+}
+
+// internetUnits are what is measured on each way.
+var internetUnits = []struct{ name, unit string }{{"throughput", "Mb/s"}, {"TCP round trips", "/s"}, {"UDP round trips", "/s"}, {"pings", "/s"}}
+
+func always(context.Context) error { return nil }
+
+// eachSite measures ours, a lab after the other.
+func (w *world) eachSite(ctx context.Context, measure func(context.Context, site) error) error {
+	for _, up := range []func(context.Context, string) (*lab.Lab, []setting, error){upInternet, upEdges} {
+		if err := w.eachSiteOf(ctx, up, measure); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// setting is what of a lab a site is made of.
+type setting struct {
+	design, vpc, pool, netns string
+}
+
+const hostsAreEdges = model.Distributed + ", hosts are edges"
+
+func (w *world) eachSiteOf(ctx context.Context, up func(context.Context, string) (*lab.Lab, []setting, error), measure func(context.Context, site) error) error {
+	l, settings, err := up(ctx, w.overlane)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
+	server, err := serverOf(l)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	for _, s := range settings {
+		made, err := internet{setting: s, lab: l, server: server}.site(ctx)
+		if err == nil {
+			err = measure(ctx, made)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.design, err)
+		}
+	}
+	return nil
+}
+
+func serverOf(l *lab.Lab) (*client.Client, error) {
+	return client.New(client.Config{Address: "unix://" + l.Host("host1").Root() + lab.ServerSocket})
+}
+
 // upInternet is the drills' lab without its endpoints.
-func upInternet(ctx context.Context, binary string) (*lab.Lab, error) {
+func upInternet(ctx context.Context, binary string) (*lab.Lab, []setting, error) {
 	dir, err := os.MkdirTemp("", "overlane-bench")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
 	f, err := drill.File(examples.Files, dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := endAbandoned(ctx, "benchi"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f.Name, f.Endpoints = fmt.Sprintf("benchi-%d", os.Getpid()), nil
-	return lab.Up(ctx, f, lab.Options{Tied: true, Binary: binary})
+	l, err := lab.Up(ctx, f, lab.Options{Tied: true, Binary: binary})
+	return l, []setting{
+		{model.Central, "blue", "central", "t"},
+		{model.Distributed, "green", "distributed", "u"},
+	}, err
+}
+
+// edgesLab is of hosts that are edges as well. The router knows one of the two, so that it is known by which a packet comes in. One host is no edge: edges that have none but
+// each other behind them wait for each other and never open.
+const edgesLab = `
+outside:
+  machines: [{name: client}, {name: server}]
+  routes: [{to: 1.22.4.0/24, via: [203.0.113.21]}]
+hosts: [{name: host1, uplink: true}, {name: host2, uplink: true}, {name: host3}]
+server: host1
+`
+
+func upEdges(ctx context.Context, binary string) (*lab.Lab, []setting, error) {
+	l, err := upLab(ctx, "benche", edgesLab, lab.Options{Tied: true, Binary: binary})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := applyEdges(ctx, l); err != nil {
+		_ = l.Down(context.WithoutCancel(ctx))
+		return nil, nil, err
+	}
+	return l, []setting{{hostsAreEdges, "green", "distributed", "t"}}, nil
+}
+
+func applyEdges(ctx context.Context, l *lab.Lab) error {
+	server, err := serverOf(l)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	objects := []model.Object{
+		{Kind: "PublicPool", Name: "distributed", Spec: &model.PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("1.22.4.0/24")}}},
+		{Kind: "VPC", Name: "green", Spec: &model.VPCSpec{}},
+		{Kind: "Subnet", Name: "green/web", Spec: &model.SubnetSpec{CIDR: netip.MustParsePrefix("10.0.1.0/24")}},
+		{Kind: "InternetGateway", Name: "green", Spec: &model.InternetGatewaySpec{Design: model.Distributed}},
+	}
+	for i, h := range l.Hosts()[:2] {
+		nextHop := netip.PrefixFrom(addr(203, 0, 113, byte(21+i)), 24)
+		objects = append(objects, model.Object{Kind: "Host", Name: h.Name, Spec: &model.HostSpec{Address: h.Address, Roles: []string{model.RoleCompute, model.RoleEdge},
+			Outside: &model.HostOutside{Interface: "eth1", Address: nextHop, Router: addr(203, 0, 113, 1)}}})
+	}
+	return apply(ctx, server, objects)
 }
 
 type internet struct {
-	*world
+	setting
 	lab    *lab.Lab
 	server *client.Client
 }
 
-// measure gives an endpoint on host1 a public address. The one on host2 has none, and in the central design a block of ports.
-func (i internet) measure(ctx context.Context, design, vpc, pool, netns string) error {
+// site gives an endpoint on host1 a public address. The one on host2 has none, and in the central design a block of ports.
+func (i internet) site(ctx context.Context) (s site, err error) {
 	host1, host2 := i.lab.Host("host1"), i.lab.Host("host2")
-	always := func(context.Context) error { return nil }
-	between := &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: netns, choose: always}
-	var own netip.Addr // of the endpoint on host1
-	for _, h := range []*lab.Host{host1, host2} {
-		if err := addNetns(ctx, h, netns); err != nil {
-			return err
-		}
-		reply, err := attach(ctx, h, netns, vpc+"/web")
-		if err != nil {
-			return err
-		}
-		own, between.address = between.address, reply.Address.Addr()
-	}
-	spec := &model.PublicIPSpec{Pool: pool, Endpoint: vpc + "/web/host1-" + netns}
-	if err := apply(ctx, i.server, []model.Object{{Kind: "PublicIP", Name: vpc + "/bench", Spec: spec}}); err != nil {
-		return err
-	}
-	public, err := i.server.Get(ctx, model.Key{Kind: "PublicIP", Name: vpc + "/bench"})
+	client, server := i.lab.Machine("client"), i.lab.Machine("server")
+	s.design = i.design
+	own, err := i.endpoint(ctx, host1)
 	if err != nil {
-		return err
+		return s, err
 	}
-	for _, name := range []string{"client", "server"} {
-		if _, err := i.lab.Machine(name).Exec(ctx, "sh", "-ec", "mkdir -p /run/netns; [ -e /run/netns/"+netns+" ] || ip netns attach "+netns+" $$"); err != nil {
-			return err
+	other, err := i.endpoint(ctx, host2)
+	if err != nil {
+		return s, err
+	}
+	public, err := i.publish(ctx, host1)
+	if err != nil {
+		return s, err
+	}
+	if err := enterable(ctx, i.netns, client, server); err != nil {
+		return s, err
+	}
+	s.between = &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: i.netns, address: other, choose: always}
+	s.add(outbound, "", &path{from: host1.Machine, to: server, netns: i.netns, address: server.Address})
+	s.add(inbound, "", &path{from: client, to: host1.Machine, netns: i.netns, address: public, own: own})
+	if i.design == model.Central {
+		s.add(shared, "", &path{from: host2.Machine, to: server, netns: i.netns, address: server.Address})
+	}
+	if i.design == hostsAreEdges {
+		if _, err := i.endpoint(ctx, i.lab.Host("host3")); err != nil {
+			return s, err
 		}
+		if public, err = i.publish(ctx, host2); err != nil {
+			return s, err
+		}
+		s.add(inbound, ", by another host", &path{from: client, to: host2.Machine, netns: i.netns, address: public, own: other})
 	}
-	ways := []*path{
-		{name: "outbound, 1:1, " + design, from: host1.Machine, to: i.lab.Machine("server"), netns: netns, address: i.lab.Machine("server").Address, choose: always},
-		{name: "inbound, 1:1, " + design, from: i.lab.Machine("client"), to: host1.Machine, netns: netns, address: public.Spec.(*model.PublicIPSpec).Address, own: own, choose: always},
-	}
-	if design == model.Central {
-		ways = append(ways, &path{name: "outbound, SNAT, " + design, from: host2.Machine, to: i.lab.Machine("server"), netns: netns, address: i.lab.Machine("server").Address, choose: always})
-	}
-	return i.compare(ctx, between, ways)
+	return s, nil
 }
 
-func (i internet) compare(ctx context.Context, between *path, ways []*path) error {
-	for _, p := range ways {
+func (i internet) endpoint(ctx context.Context, h *lab.Host) (netip.Addr, error) {
+	if err := addNetns(ctx, h, i.netns); err != nil {
+		return netip.Addr{}, err
+	}
+	reply, err := attach(ctx, h, i.netns, i.vpc+"/web")
+	return reply.Address.Addr(), err
+}
+
+// publish gives the endpoint on a host a public address.
+func (i internet) publish(ctx context.Context, h *lab.Host) (netip.Addr, error) {
+	name := i.vpc + "/bench-" + h.Name
+	spec := &model.PublicIPSpec{Pool: i.pool, Endpoint: i.vpc + "/web/" + h.Name + "-" + i.netns}
+	if err := apply(ctx, i.server, []model.Object{{Kind: "PublicIP", Name: name, Spec: spec}}); err != nil {
+		return netip.Addr{}, err
+	}
+	public, err := i.server.Get(ctx, model.Key{Kind: "PublicIP", Name: name})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return public.Spec.(*model.PublicIPSpec).Address, nil
+}
+
+// enterable gives the namespaces of whole machines a name there.
+func enterable(ctx context.Context, netns string, machines ...*lab.Machine) error {
+	for _, m := range machines {
+		if _, err := m.Exec(ctx, "sh", "-ec", "mkdir -p /run/netns; [ -e /run/netns/"+netns+" ] || ip netns attach "+netns+" $$"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) compare(ctx context.Context, s site) error {
+	if err := takeTurns(ctx, append([]*path{s.between}, s.ways...)); err != nil {
+		return err
+	}
+	for _, p := range s.ways {
+		goal := 1.4
+		if p.kind == shared {
+			goal = 1
+		}
+		for k, what := range internetUnits {
+			r := median(what.name+" "+p.name, what.unit, p.samples[k]).inTurns(s.between.name, p.samples[k], s.between.samples[k])
+			if k == 0 {
+				r = r.wants(ratioAtLeast(goal))
+			}
+			w.report(r)
+		}
+	}
+	return nil
+}
+
+// takeTurns measures each path in every round.
+func takeTurns(ctx context.Context, paths []*path) error {
+	for _, p := range paths {
 		if err := p.opens(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	for range internetRounds {
-		for _, p := range append([]*path{between}, ways...) {
+		for _, p := range paths {
 			if err := p.measure(ctx); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-		}
-	}
-	for n, p := range ways {
-		goal := 1.4
-		if n == 2 {
-			goal = 1
-		}
-		for k, what := range []struct{ name, unit string }{{"throughput", "Mb/s"}, {"TCP round trips", "/s"}, {"UDP round trips", "/s"}, {"pings", "/s"}} {
-			r := median(what.name+" "+p.name, what.unit, p.samples[k]).inTurns(between.name, p.samples[k], between.samples[k])
-			if k == 0 {
-				r = r.wants(ratioAtLeast(goal))
-			}
-			i.report(r)
 		}
 	}
 	return nil

@@ -1,5 +1,5 @@
 // Command bench measures Overlane side by side with its peers, in turns: the article's shell script, plain Open vSwitch, the kernel's
-// VXLAN with a Linux bridge. It prints one line for each figure and judges no run by its timing: a goal that is missed is said to be
+// VXLAN with a Linux bridge, OVN. It prints one line for each figure and judges no run by its timing: a goal that is missed is said to be
 // missed. Everything happens in labs of its own; it never touches the machine's network.
 package main
 
@@ -27,6 +27,7 @@ var figures = []struct {
 	{"traffic", measureTraffic},
 	{"snat", measureSNAT},
 	{"internet", measureInternet},
+	{"ovn", measureOVN},
 	{"scale", measureScale},
 	{"idle", measureIdle},
 	{"restart", measureRestart},

@@ -56,17 +56,21 @@ func (r result) against(peer string, theirs float64) result {
 	return r
 }
 
-// inTurns compares each run with the peer's run right after it, and takes the median of their ratios: what else the machine does changes
-// slowly, and so weighs on both.
+// inTurns compares each run with the peer's run right after it: what else the machine does changes slowly, and so weighs on both.
 func (r result) inTurns(peer string, ours, theirs []float64) result {
+	r = r.against(peer, at(theirs, 0.5))
+	ratio := ratioInTurns(ours, theirs)
+	r.Ratio = &ratio
+	return r
+}
+
+// ratioInTurns is the median of the ratios of neighbouring runs.
+func ratioInTurns(ours, theirs []float64) float64 {
 	var ratios []float64
 	for i := range min(len(ours), len(theirs)) {
 		ratios = append(ratios, ours[i]/theirs[i])
 	}
-	r = r.against(peer, at(theirs, 0.5))
-	ratio := at(ratios, 0.5)
-	r.Ratio = &ratio
-	return r
+	return at(ratios, 0.5)
 }
 
 func (r result) wants(g goal) result {

@@ -57,7 +57,7 @@ func (w *world) setSNAT(ctx context.Context, on bool) error {
 
 // twoEndpoints attaches one on each host.
 func (w *world) twoEndpoints(ctx context.Context) (between *path, down func(), err error) {
-	between = &path{name: "across hosts", from: w.host1.Machine, to: w.host2.Machine, netns: "t", choose: func(context.Context) error { return nil }}
+	between = &path{name: "across hosts", from: w.host1.Machine, to: w.host2.Machine, netns: "t", choose: always}
 	for _, h := range []*lab.Host{w.host1, w.host2} {
 		if err := addNetns(ctx, h, "t"); err != nil {
 			return nil, nil, err

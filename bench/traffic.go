@@ -66,6 +66,7 @@ var trafficUnits = []struct{ name, unit string }{
 // path is a way between two namespaces on two machines.
 type path struct {
 	name     string
+	kind     string // of a way to the internet
 	from, to *lab.Machine
 	netns    string // of the same name on both
 	address  netip.Addr
@@ -246,6 +247,5 @@ func kernelPath(ctx context.Context) (p *path, down func(), err error) {
 		down()
 		return nil, nil, err
 	}
-	always := func(context.Context) error { return nil }
 	return &path{name: "kernel VXLAN", from: one.Machine, to: two.Machine, netns: "t", address: to, choose: always}, down, nil
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what is missing of what Overlane's demonstration (no argument), its tests ("test") or the tests in a small VM
-# ("kernel") need. It says what before it does. What is installed is left as it is. No daemon is started, now or at the next boot.
+# Installs what is missing of what Overlane's demonstration (no argument), its tests ("test"), the tests in a small VM
+# ("kernel") or the comparison with others ("bench") need. It says what before it does. What is installed is left as it is. No daemon is started, now or at the next boot.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -73,6 +73,12 @@ kernel() {
 	need kmod depmod
 }
 
+bench() {
+	tests
+	need ovn-central ovn-northd
+	need ovn-host ovn-controller
+}
+
 # hold_daemons keeps packages from starting what they bring (see /usr/share/doc/init-system-helpers). The machine's own policy, if it
 # has one, is moved aside as it is, and moved back whatever happens.
 hold_daemons() {
@@ -98,6 +104,8 @@ disable_new_units() {
 		case $package in
 		docker.io) systemctl disable --quiet docker.service docker.socket containerd.service 2>/dev/null || true ;;
 		openvswitch-switch) systemctl disable --quiet openvswitch-switch.service ovs-record-hostname.service 2>/dev/null || true ;;
+		ovn-central) systemctl disable --quiet ovn-central.service ovn-northd.service ovn-ovsdb-server-nb.service ovn-ovsdb-server-sb.service 2>/dev/null || true ;;
+		ovn-host) systemctl disable --quiet ovn-host.service ovn-controller.service 2>/dev/null || true ;;
 		esac
 	done
 }
@@ -139,7 +147,8 @@ case ${1:-demo} in
 demo) demo ;;
 test) tests ;;
 kernel) kernel ;;
-*) echo "usage: $0 [demo|test|kernel]" >&2; exit 2 ;;
+bench) bench ;;
+*) echo "usage: $0 [demo|test|kernel|bench]" >&2; exit 2 ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then
