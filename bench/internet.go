@@ -20,6 +20,7 @@ func measureInternet(ctx context.Context, w *world) error { return w.eachSite(ct
 
 // site is one way of being connected to the internet.
 type site struct {
+	lab     *lab.Lab
 	design  string
 	between *path // across hosts
 	ways    []*path
@@ -160,7 +161,7 @@ type internet struct {
 func (i internet) site(ctx context.Context) (s site, err error) {
 	host1, host2 := i.lab.Host("host1"), i.lab.Host("host2")
 	client, server := i.lab.Machine("client"), i.lab.Machine("server")
-	s.design = i.design
+	s.lab, s.design = i.lab, i.design
 	own, err := i.endpoint(ctx, host1)
 	if err != nil {
 		return s, err
@@ -227,8 +228,13 @@ func enterable(ctx context.Context, netns string, machines ...*lab.Machine) erro
 }
 
 func (w *world) compare(ctx context.Context, s site) error {
-	if err := takeTurns(ctx, append([]*path{s.between}, s.ways...)); err != nil {
+	if err := s.open(ctx); err != nil {
 		return err
+	}
+	for range internetRounds {
+		if err := s.measure(ctx); err != nil {
+			return err
+		}
 	}
 	for _, p := range s.ways {
 		goal := 1.4
@@ -246,19 +252,25 @@ func (w *world) compare(ctx context.Context, s site) error {
 	return nil
 }
 
-// takeTurns measures each path in every round.
-func takeTurns(ctx context.Context, paths []*path) error {
-	for _, p := range paths {
+// open waits until all paths are, of which nothing has been measured then.
+func (s site) open(ctx context.Context) error {
+	for _, p := range s.paths() {
+		p.samples = [4][]float64{}
 		if err := p.opens(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	for range internetRounds {
-		for _, p := range paths {
-			if err := p.measure(ctx); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
+	return nil
+}
+
+// measure is a round.
+func (s site) measure(ctx context.Context) error {
+	for _, p := range s.paths() {
+		if err := p.measure(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return nil
 }
+
+func (s site) paths() []*path { return append([]*path{s.between}, s.ways...) }

@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"syscall"
+	"time"
 
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
@@ -37,8 +41,9 @@ func measureOVN(ctx context.Context, w *world) error {
 	if err := o.start(ctx); err != nil {
 		return fmt.Errorf("OVN: %w", err)
 	}
-	central, distributed, err := o.sites(ctx)
-	if err != nil {
+	central, err1 := o.site(ctx, model.Central, "t", 2, 3)
+	distributed, err2 := o.site(ctx, model.Distributed, "u", 4, 5)
+	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("OVN: %w", err)
 	}
 	return w.eachSite(ctx, func(ctx context.Context, ours site) error {
@@ -77,67 +82,78 @@ func (o ovn) start(ctx context.Context) error {
 	return o.do(ctx, host1, "network")
 }
 
-// sites are made of two endpoints each. Of an address of their own and how it is translated the script decides.
-func (o ovn) sites(ctx context.Context) (central, distributed site, err error) {
+// site is made of two endpoints. How they are translated the script decides by their numbers.
+func (o ovn) site(ctx context.Context, design, netns string, one, two byte) (site, error) {
 	host1, host2 := o.lab.Host("host1"), o.lab.Host("host2")
 	client, server := o.lab.Machine("client"), o.lab.Machine("server")
-	make := func(design, netns string, one, two byte) (s site, err error) {
-		for _, e := range []struct {
-			host   *lab.Host
-			number byte
-		}{{host1, one}, {host2, two}} {
-			if err := o.do(ctx, e.host, "endpoint", netns, strconv.Itoa(int(e.number))); err != nil {
-				return s, err
-			}
-		}
-		s.design = design
-		s.between = &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: netns, address: addr(10, 0, 1, two), choose: always}
-		s.add(outbound, "", &path{from: host1.Machine, to: server, netns: netns, address: server.Address})
-		s.add(inbound, "", &path{from: client, to: host1.Machine, netns: netns, address: addr(203, 0, 113, 100+one), own: addr(10, 0, 1, one)})
+	s := site{lab: o.lab, design: design}
+	s.between = &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: netns, address: addr(10, 0, 1, two), choose: always}
+	s.add(outbound, "", &path{from: host1.Machine, to: server, netns: netns, address: server.Address})
+	s.add(inbound, "", &path{from: client, to: host1.Machine, netns: netns, address: addr(203, 0, 113, 100+one), own: addr(10, 0, 1, one)})
+	if design == model.Central {
 		s.add(shared, "", &path{from: host2.Machine, to: server, netns: netns, address: server.Address})
-		return s, enterable(ctx, netns, client, server)
 	}
-	if central, err = make(model.Central, "t", 2, 3); err != nil {
-		return central, distributed, err
-	}
-	distributed, err = make(model.Distributed, "u", 4, 5)
-	return central, distributed, err
+	return s, errors.Join(
+		o.do(ctx, host1, "endpoint", netns, strconv.Itoa(int(one))),
+		o.do(ctx, host2, "endpoint", netns, strconv.Itoa(int(two))),
+		enterable(ctx, netns, client, server))
 }
 
-// beside measures each of our ways, and that of its kind by OVN right after it.
+// beside measures ours and OVN's, a round each in turn. Ours stand still while OVN's are measured: their passages watch each other every 32 ms, which takes a fifth of a core,
+// and OVN is not to pay for that.
 func (w *world) beside(ctx context.Context, ours, theirs site) error {
-	turns := []*path{ours.between, theirs.between.again()}
-	for _, p := range ours.ways {
-		turns = append(turns, p, theirs.way(p.kind).again())
-	}
-	if err := takeTurns(ctx, turns); err != nil {
+	if err := errors.Join(ours.open(ctx), theirs.open(ctx)); err != nil {
 		return err
 	}
-	turns[0].name += ", beside " + ours.design
-	for i := 0; i < len(turns); i += 2 {
-		for k, what := range internetUnits {
-			mine, ovn := turns[i].samples[k], turns[i+1].samples[k]
-			r := median(what.name+" "+turns[i].name, what.unit, mine).inTurns("OVN", mine, ovn)
-			if i > 0 {
-				r = r.noting("of the way across hosts: ours %.3f, OVN %.3f", ratioInTurns(mine, turns[0].samples[k]), ratioInTurns(ovn, turns[1].samples[k]))
+	for range internetRounds {
+		if err := ours.measure(ctx); err != nil {
+			return err
+		}
+		if err := ours.signal(ctx, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		if err := theirs.measure(ctx); err != nil {
+			return fmt.Errorf("OVN: %w", err)
+		}
+		if err := ours.signal(ctx, syscall.SIGCONT); err != nil {
+			return err
+		}
+		time.Sleep(reopenTime)
+	}
+	w.reportBeside(ours, theirs)
+	return nil
+}
+
+// reopenTime is more than passages take to find each other dead and alive again, and to have been so for long enough.
+const reopenTime = 8 * time.Second
+
+// signal is sent to all daemons of the hosts.
+func (s site) signal(ctx context.Context, to syscall.Signal) error {
+	for _, h := range s.lab.Hosts() {
+		for _, d := range h.Daemons() {
+			if err := d.Kill(ctx, to); err != nil {
+				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
-			w.report(r)
 		}
 	}
 	return nil
+}
+
+func (w *world) reportBeside(ours, theirs site) {
+	for k, what := range internetUnits {
+		r := median(what.name+" across hosts, beside "+ours.design, what.unit, ours.between.samples[k])
+		w.report(r.inTurns("OVN", ours.between.samples[k], theirs.between.samples[k]))
+	}
+	for _, p := range ours.ways {
+		like := theirs.way(p.kind)
+		for k, what := range internetUnits {
+			w.report(median(what.name+" "+p.name, what.unit, p.samples[k]).inTurns("OVN", p.samples[k], like.samples[k]).noting("of the way across hosts: ours %.3f, OVN %.3f",
+				ratioInTurns(p.samples[k], ours.between.samples[k]), ratioInTurns(like.samples[k], theirs.between.samples[k])))
+		}
+	}
 }
 
 func (s site) way(kind string) *path {
-	for _, p := range s.ways {
-		if p.kind == kind {
-			return p
-		}
-	}
-	return nil
-}
-
-// again is a path that has not been measured yet.
-func (p path) again() *path {
-	p.samples = [4][]float64{}
-	return &p
+	i := slices.IndexFunc(s.ways, func(p *path) bool { return p.kind == kind })
+	return s.ways[i]
 }
