@@ -45,7 +45,6 @@ type Agent struct {
 	complete bool  // a complete delta has come since the start: from now on what is not in the view may be removed
 	journal  journal
 	mine     map[view.AddressKey]view.Address // those of the view that are on this host
-	leavers  []leaver                         // whose connections are to be forgotten
 	away     string                           // why the server is not reached; empty: it is
 
 	db      *ovs.DB
@@ -61,7 +60,7 @@ type Agent struct {
 	troubles  troubles                   // for status
 	foreign   int                        // flows of others in our bridge
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
-	mtuAt     time.Time                  // when it was measured
+	lookedAt  time.Time                  // when it was measured
 	addresses []netip.Addr               // by which others may reach this host, besides its VTEP, as last found
 	applied   int64                      // revision that the switch has
 	pipelined bool                       // the switch has had this version's pipeline since the start
@@ -204,6 +203,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 	for ctx.Err() == nil {
 		a.connect(ctx)
 		a.flush(ctx)
+		a.forgetLeavers(ctx)
 		a.keepPassage(ctx, time.Now())
 		a.hurryUp(ctx)
 		select {
@@ -302,10 +302,14 @@ func (a *Agent) take(d view.Delta) {
 			a.mine[address.AddressKey] = address
 		}
 	}
+	noted := false
 	for key, address := range left {
 		if address.Endpoint != "" && a.mine[key].Endpoint != address.Endpoint {
-			a.leavers = append(a.leavers, leaver{a.view.Segments[key.VNI].VPC, key.IP})
+			noted = a.zones.leaves(leaver{a.view.Segments[key.VNI].VPC, key.IP}) || noted
 		}
+	}
+	if noted {
+		a.note(inDisk, a.zones.save())
 	}
 	a.view.Apply(d)
 	a.revision = d.Revision
@@ -336,7 +340,6 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.limitZones(ctx)
 	a.flushZones(ctx)
 	a.flushSources(ctx)
-	a.forgetLeavers(ctx)
 	a.followGateways(ctx)
 	a.probe(ctx)
 	a.report(ctx)

@@ -45,11 +45,18 @@ func (a *Agent) tellPassing(p ovs.PacketIn, why answer.Trouble) {
 	}
 }
 
+// tellTooLong answers what has passed here, or comes from an endpoint of this host that leaves in its name.
 func (a *Agent) tellTooLong(p ovs.PacketIn) {
-	if _, to, ok := answer.Addresses(p.Frame); ok {
-		if mtu := mtuTowards(&a.view, to); mtu != 0 {
-			a.tellPassing(p, answer.TooLong(mtu))
+	from, to, ok := answer.Addresses(p.Frame)
+	mtu := mtuTowards(&a.view, to)
+	switch {
+	case !ok || mtu == 0:
+	case a.config.NATRange.Contains(from):
+		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
+			a.sendOut(dataplane.Nearby(), reply)
 		}
+	default:
+		a.tellPassing(p, answer.TooLong(mtu))
 	}
 }
 

@@ -29,14 +29,15 @@ func TestLeavers(t *testing.T) {
 		"all of the view anew": {view.Delta{Complete: true, Segments: first.Segments, Addresses: first.Addresses[1:]}, []string{"10.0.0.2"}},
 	} {
 		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
+		a.zones.Number[900] = 1
 		a.take(first)
 		a.take(tt.then)
 		var got []string
-		for _, l := range a.leavers {
-			if l.vpc != 900 {
-				t.Errorf("%s: %s is of VPC %d", what, l.address, l.vpc)
+		for _, l := range a.zones.Leavers {
+			if l.VPC != 900 {
+				t.Errorf("%s: %s is of VPC %d", what, l.Address, l.VPC)
 			}
-			got = append(got, l.address.String())
+			got = append(got, l.Address.String())
 		}
 		if slices.Sort(got); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", what, got, tt.want)

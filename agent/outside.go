@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -19,6 +20,7 @@ const outsidePort = "ovl-outside"
 // followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
+	a.followReserved()
 	a.followPassage(time.Now())
 	if a.db != nil && !reflect.DeepEqual(a.wanted(), a.ensured) {
 		a.databaseChanged(ctx)
@@ -64,6 +66,28 @@ func (a *Agent) masquerades() bool {
 	return false
 }
 
+// hostAddresses are those of all hosts that the view has, sorted.
+func (a *Agent) hostAddresses() (all []netip.Addr) {
+	for _, m := range a.view.Hosts {
+		all = append(append(all, m.VTEP), m.Others...)
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// followReserved has the switch guard what the host's table guards, and this host itself.
+func (a *Agent) followReserved() {
+	all := append(a.hostAddresses(), a.addresses...)
+	if o := a.guarded.set.Outside; o != nil { // with servers
+		all = append(all, o.Reserved...)
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	if all = slices.Compact(all); !slices.Equal(all, a.wiring.Reserved) {
+		a.wiring.Reserved = all
+		a.touched[dataplane.Subject{}] = true
+	}
+}
+
 // way is the way out that the host's kernel is to be; nil if there is none.
 func (a *Agent) way() *firewall.Outside {
 	if len(a.wiring.Translations) == 0 || a.layout.Ports[outsidePort] == 0 {
@@ -73,11 +97,7 @@ func (a *Agent) way() *firewall.Outside {
 	if a.layout.Datapath == ovs.Userspace {
 		o.Copied = a.config.Uplink
 	}
-	for _, m := range a.view.Hosts {
-		o.Reserved = append(append(o.Reserved, m.VTEP), m.Others...)
-	}
-	slices.SortFunc(o.Reserved, netip.Addr.Compare)
-	o.Reserved = slices.Compact(o.Reserved)
+	o.Reserved = a.hostAddresses()
 	for vpc, t := range a.wiring.Translations {
 		for _, to := range a.view.Gateways[vpc].Allow {
 			o.Allow = append(o.Allow, firewall.Allowance{Source: t.Address, To: to})

@@ -277,6 +277,7 @@ func (a *Agent) keepPassage(ctx context.Context, now time.Time) {
 func (a *Agent) wrongWithPassage() (wrong, missing error) {
 	p := &a.passage
 	own, _ := a.ownHop()
+	cutOff := a.cutOff()
 	switch {
 	case own.Drain:
 		wrong = errors.New("it is drained (overlane host drain --undo)")
@@ -284,8 +285,8 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 		wrong = fmt.Errorf("interface %s has no link", p.nic)
 	case p.router.silent:
 		wrong = fmt.Errorf("the router %s does not answer ARP", own.Router)
-	case p.loaded && a.cutOff() != nil:
-		wrong = a.cutOff()
+	case p.loaded && cutOff != nil:
+		wrong = cutOff
 	case a.troubles[inNIC] != "":
 		missing = errors.New(a.troubles[inNIC])
 	case a.sw == nil || !p.loaded || a.resync != "" || len(a.touched) > 0:
@@ -311,10 +312,10 @@ func (a *Agent) cutOff() error {
 		return nil
 	case 1:
 		nic, err := a.underlayNIC()
-		if err != nil {
-			return err
+		if err != nil { // the host's address is gone, perhaps; what of it matters is said elsewhere
+			return nil
 		}
-		if has, err := attach.HasLink(nic); err == nil && has {
+		if has, err := attach.HasLink(nic); err != nil || has {
 			return nil
 		}
 		return fmt.Errorf("the tunnel to the only other host is dead, and interface %s has no link", nic)

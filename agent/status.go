@@ -94,12 +94,15 @@ const dropBusy = "agent-busy"
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
 	all := map[string]uint64{dropBusy: a.missed.Load()}
-	maps.Copy(all, a.guarded.dropped)
+	for _, counted := range []map[string]uint64{a.guarded.dropped, a.reports.drops} { // both guard hosts
+		for name, n := range counted {
+			all[name] += n
+		}
+	}
 	if a.sw != nil {
 		all[dropBusy] += a.sw.Dropped()
 	}
 	maps.DeleteFunc(all, func(_ string, n uint64) bool { return n == 0 })
-	maps.Copy(all, a.reports.drops)
 	return all
 }
 
@@ -165,7 +168,7 @@ func (a *Agent) report(ctx context.Context) {
 		return
 	}
 	now := time.Now()
-	a.measureUnderlay(now)
+	a.lookAtHost(now)
 	if now.Sub(a.reports.counted) >= countEvery {
 		a.countDrops(ctx)
 	}

@@ -41,12 +41,12 @@ func (a *Agent) underlayNIC() (string, error) {
 	return i.Name, err
 }
 
-// measureUnderlay looks how long a packet the underlay takes, and by what addresses others may reach this host. Where the former is not known it is 0.
-func (a *Agent) measureUnderlay(now time.Time) {
-	if now.Sub(a.mtuAt) < countEvery {
+// lookAtHost looks how long a packet the underlay takes, and by what addresses others may reach this host. Where the former is not known it is 0.
+func (a *Agent) lookAtHost(now time.Time) {
+	if now.Sub(a.lookedAt) < countEvery {
 		return
 	}
-	a.mtu, a.mtuAt = 0, now
+	a.mtu, a.lookedAt = 0, now
 	if i, err := Underlay(a.view.VTEP); err == nil {
 		a.mtu = i.MTU
 	}
@@ -61,7 +61,7 @@ func (a *Agent) lookForAddresses() error {
 	}
 	found = slices.DeleteFunc(found, func(ip netip.Addr) bool { return ip == a.view.VTEP })
 	if n := len(found); n > model.MaxAddresses {
-		found, err = found[:model.MaxAddresses], fmt.Errorf("this host has %d addresses, and only %d are told; allow it no more, or keep endpoints away by the firewall of the network", n, model.MaxAddresses)
+		found, err = found[:model.MaxAddresses], fmt.Errorf("this host has %d addresses, and %d at most are told to the others; guard the rest by the host's own firewall", n, model.MaxAddresses)
 	}
 	a.addresses = found
 	return err

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
@@ -24,8 +25,10 @@ type zones struct {
 	Number map[model.VNI]int `json:"number"` // by transit VNI
 	Gone   map[int]bool      `json:"gone"`   // to be flushed
 
-	Sources map[model.VNI][]source `json:"sources"` // by which connections of SNAT may be known, by transit VNI
+	Sources map[model.VNI][]source `json:"sources"`           // by which connections of SNAT may be known, by transit VNI
+	Leavers []leaver               `json:"leavers,omitempty"` // whose connections are to be forgotten
 
+	retry    time.Time       // of forgetting leavers
 	limited  map[uint16]bool // since the switch is connected
 	limiting bool            // a call is under way
 }
@@ -256,35 +259,46 @@ func (a *Agent) flushSources(ctx context.Context) {
 	}
 }
 
-// forgetLeavers has conntrack forget the connections of endpoints that are gone: answers to them would reach whoever gets the address next.
+// leaver is an address that an endpoint of this host had.
+type leaver struct {
+	VPC     model.VNI  `json:"vpc"` // transit VNI
+	Address netip.Addr `json:"address"`
+}
+
+// leaves notes that an endpoint is gone, if its VPC is translated: answers to its connections would reach whoever gets the address next.
+func (z *zones) leaves(l leaver) (noted bool) {
+	if z.Number[l.VPC] == 0 || slices.Contains(z.Leavers, l) {
+		return false
+	}
+	z.Leavers = append(z.Leavers, l)
+	return true
+}
+
+// forgetLeavers has conntrack forget the connections of endpoints that are gone, as soon as the switch has no flows of theirs.
 func (a *Agent) forgetLeavers(ctx context.Context) {
-	if !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+	if len(a.zones.Leavers) == 0 || time.Now().Before(a.zones.retry) || !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	for done := 0; len(a.leavers) > 0 && done < leaversAtOnce; done++ {
-		l := a.leavers[0]
-		if n := a.zones.Number[l.vpc]; n != 0 {
-			err := a.sw.FlushEndpoint(ctx, zoneOf(n), l.address)
+	for done := 0; len(a.zones.Leavers) > 0 && done < leaversAtOnce; done++ {
+		l := a.zones.Leavers[0]
+		if n := a.zones.Number[l.VPC]; n != 0 {
+			err := a.sw.FlushEndpoint(ctx, zoneOf(n), l.Address)
 			if errors.Is(err, ovs.ErrNoFlush) {
-				a.log.Debug("connections of an endpoint that is gone are left to time out", "err", err)
+				a.log.Warn("connections of an endpoint that is gone are left to time out; whoever gets its address meanwhile hears their answers", "address", l.Address, "err", err)
 			} else if err != nil {
-				a.log.Warn("flush connections of an endpoint that is gone", "err", err)
+				a.log.Warn("flush connections of an endpoint that is gone; will try again", "err", err)
+				a.zones.retry = time.Now().Add(retryAfter)
 				return
 			}
 		}
-		a.leavers = a.leavers[1:]
+		a.zones.Leavers = a.zones.Leavers[1:]
 	}
+	a.note(inDisk, a.zones.save())
 }
 
-// leaver is an address that an endpoint of this host had.
-type leaver struct {
-	vpc     model.VNI // transit VNI
-	address netip.Addr
-}
-
-// leaversAtOnce is how many the loop may take care of each second: Open vSwitch looks at all connections for each.
+// leaversAtOnce is how many the loop may take care of before it looks what else there is: Open vSwitch looks at all connections for each.
 const leaversAtOnce = 16
 
 // sources are what VPCs are known by now.

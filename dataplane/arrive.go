@@ -11,7 +11,7 @@ import (
 // Arrive takes what comes from outside: the other direction of translate.
 
 func arriveTranslated(g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address))),
+	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, is(slotArrived, arrivedHome), flow.Eq(flow.IPDst, flow.Addr(t.Address))),
 		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
 }
 

@@ -20,6 +20,7 @@ type Wiring struct {
 
 	Outside      uint32                    // the host's kernel, by which translated packets leave and come back; 0: they do not
 	Translations map[model.VNI]Translation // by transit VNI, of the VPCs that this host translates for
+	Reserved     []netip.Addr              // of hosts and servers: what leaves a VPC is for none of them, unless its gateway allows it
 
 	Watched  map[string]uint32 // tunnel ports with BFD (RFC 5880), by the peer host at their end
 	External uint32            // the interface on the upstream network; 0: this host is no passage
@@ -173,6 +174,9 @@ func compileStatic(v *view.View, w Wiring) Entries {
 		parts = append(parts, outsideStatic(w))
 	}
 	parts = append(parts, passageStatic(v, w))
+	if w.External != 0 || w.Outside != 0 {
+		parts = append(parts, onwardStatic(w))
+	}
 	for _, part := range parts {
 		e.Flows = append(e.Flows, part...)
 	}
@@ -225,6 +229,9 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	}
 	if t, ok := w.Translations[g.VPC]; ok {
 		e.Flows = append(e.Flows, locateOutside(g))
+		for _, to := range g.Allow {
+			e.Flows = append(e.Flows, allow(g, to))
+		}
 		if g.SNAT && w.Outside != 0 {
 			e.Flows = append(e.Flows, arriveTranslated(g, t), translateSource(w, g, t), departToKernel(g, t), departNearby(t))
 		}

@@ -20,17 +20,20 @@ func onward(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 
 const ethernetHeader = 14
 
+// onwardStatic is for passages, and for what is nearby.
 func onwardStatic(w Wiring) []flow.Flow {
 	by := func(port uint32, actions ...flow.Action) flow.Flow {
 		return flow.Flow{Table: tableOnward, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
 	}
 	flows := []flow.Flow{
 		{Table: tableOnward, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableTooLong}}},
-		by(w.Tunnel, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.Tunnel}),
 		drop(tableOnward, prioMiss, dropUnassigned),
 		dropTelling(tableTooLong, prioMiss, dropTooLong, ForAgentTooLong),
 	}
-	if w.Underlay != 0 {
+	if w.External != 0 {
+		flows = append(flows, by(w.Tunnel, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.Tunnel}))
+	}
+	if w.External != 0 && w.Underlay != 0 {
 		flows = append(flows, by(w.Underlay,
 			flow.DecTTL{},
 			copyAll(slotKey.Field, flow.IPDst),

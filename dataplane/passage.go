@@ -10,7 +10,7 @@ import (
 )
 
 // A passage is where public traffic meets the upstream network: an edge or a gateway. Upstream's routes lead to next hops, one for each passage, of a
-// fixed address and MAC. A passage answers and announces its own while a tunnel to any host is alive, and another one's while that is dead and those
+// fixed address and MAC. A passage answers and announces its own while a tunnel to any host is alive, or it leads to endpoints here, and another one's while that is dead and those
 // before it in the order are, too. OVS decides it by fast-failover groups over watched tunnels, so that no agent is asked when a passage dies. The agent only
 // goes on announcing.
 
@@ -28,7 +28,6 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 		drop(tableInbound, prioMiss, dropUnassigned),
 	}
 	flows = append(flows, quotedToAgent()...)
-	flows = append(flows, onwardStatic(w)...)
 	if w.Underlay != 0 {
 		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
@@ -135,7 +134,7 @@ func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (
 	for _, host := range hosts {
 		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
 	}
-	if len(hosts) == 0 { // nobody can show it
+	if len(hosts) == 0 || w.keepsOwn(v, n) { // nobody can show it
 		buckets = append(buckets, flow.Bucket{WatchPort: w.External, Actions: actions})
 	}
 	return buckets
@@ -152,11 +151,10 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 			hosts = append(hosts, host)
 		}
 	}
-	switch {
-	case n.Host != v.Host:
-	case len(hosts) == 0: // passages that want no traffic seem dead
-		return nil, nil
-	default:
+	if n.Host == v.Host {
+		if len(hosts) == 0 { // passages that want no traffic seem dead
+			return nil, nil
+		}
 		return nil, append(hosts, others...)
 	}
 	for _, host := range n.Heirs[:max(0, slices.Index(n.Heirs, v.Host))] {
@@ -170,7 +168,13 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 // Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
 func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	passages, hosts := deciders(v, w, n)
-	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) && (len(hosts) == 0 || slices.ContainsFunc(hosts, alive))
+	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) &&
+		(len(hosts) == 0 || w.keepsOwn(v, n) || slices.ContainsFunc(hosts, alive))
+}
+
+// keepsOwn tells that this passage's next hop leads to endpoints of this very host, be it cut off or not.
+func (w Wiring) keepsOwn(v *view.View, n view.NextHop) bool {
+	return n.Host == v.Host && len(w.Translations) > 0
 }
 
 // nextHopReply answers that the address in slotKey is at the next hop's MAC.

@@ -48,6 +48,7 @@ const (
 	tableReply
 	tableForward
 	tableRoute
+	tableGuard
 	tableTranslate
 	tableDepart
 	tableNearby
@@ -65,7 +66,7 @@ var Tables = []Table{
 	{tableUpstream, "upstream", "On a passage: what its upstream network sends to one of the next hops.", "drop: for none of them"},
 	{tableOutbound, "outbound", "On a passage: whether a host's packet for the outside comes from the host that has its public source.", "drop: it does not"},
 	{tableInbound, "inbound", "On a passage: to which host a public address leads; what leads to none goes out, if it comes from a host.", "drop: nobody has the address"},
-	{tableOnward, "onward", "On a passage: out by the way that inbound has found, unless the packet is too long for the endpoint's VPC.", "drop: inbound has found none"},
+	{tableOnward, "onward", "Out by the way that inbound or nearby has found, unless the packet is too long for the endpoint's VPC.", "drop: they have found none"},
 	{tableTooLong, "toolong", "What is too long (ct, so that nothing else is counted here): the agent tells the sender how long it may be.", "drop: that is its purpose"},
 	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
 	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
@@ -75,9 +76,10 @@ var Tables = []Table{
 	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
 	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
 	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, by way of the gateway, which counts its TTL down, or out of the VPC.", "drop: beyond the segment, and not by way of the gateway"},
+	{tableGuard, "guard", "Whether the packet may leave: for a host, a server, or what is nobody's outside only if the VPC's gateway allows it.", "on to translate"},
 	{tableTranslate, "translate", "By which address a packet that leaves its VPC is known outside (ct).", "drop: the VPC has no way outside"},
 	{tableDepart, "depart", "Out, by the way that the address stands for, if the packet has got it.", "drop: it could not be translated"},
-	{tableNearby, "nearby", "Whether what would leave by the host's kernel is for a public address of this very host, to which that could not lead.", "out to the kernel"},
+	{tableNearby, "nearby", "Whether what is to leave by the host's kernel is for a public address of this very host, to which that could not lead.", "out to the kernel"},
 	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
 	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
 	{tableLocate, "locate", "Subroutine: where an address of a VPC lives. One flow for each address.", "found nothing"},
@@ -115,7 +117,7 @@ var (
 	foundVNI  = Slot{flow.Reg10, "found vni", "the segment of the address that was found"}
 	slotSame  = Slot{flow.Reg11, "same", "1 if that is the packet's own"}
 
-	slotArrived = Slot{flow.Reg12, "arrived", "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it"}
+	slotArrived = Slot{flow.Reg12, "arrived", "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it, 3 while it is not known whose it is"}
 	slotLeaving = Slot{flow.Reg13, "leaving", "1 of a packet of a host that passes here on its way outside"}
 	slotTooLong = Slot{flow.Reg14, "too long", "1 of a packet that is longer than the MTU of the VPC that it is for"}
 )
@@ -216,6 +218,7 @@ var (
 	dropExpired      = Drop{"ttl", "routed, and its TTL is used up; the sender is told, but for what answers a connection by SNAT"}
 	dropBeyond       = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
 	dropMisdirected  = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
+	dropGuarded      = Drop{"guarded-host", "for a host, a server, or an address that is nobody's outside, and its VPC's gateway does not allow it"}
 	dropNoOutside    = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
 	dropUntranslated = Drop{"untranslated", "for the outside, but its source could not be translated: no port is free, or conntrack takes it for invalid"}
 	dropMoved        = Drop{"moved", "tunnel packet or answer from outside for an endpoint that has moved away"}
@@ -226,7 +229,7 @@ var (
 
 // Drops are all reasons.
 var Drops = []Drop{dropPort, dropVNI, dropUpstream, dropUnassigned, dropTooLong, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
-	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
+	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropGuarded, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.
 const dropOwner = "drop "

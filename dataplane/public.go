@@ -34,7 +34,7 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 			flows = append(flows, arrivePublic(p, t, p.Address))
 		}
 		if w.Outside != 0 {
-			flows = append(flows, nearby(p))
+			flows = append(flows, nearby(g, p))
 		}
 	}
 	if isPassage(v, w, g) {
@@ -108,12 +108,12 @@ func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 		spread.Buckets = append(spread.Buckets, flow.Bucket{Weight: 100, WatchPort: way.watch, Actions: way.actions})
 		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.watch, Actions: []flow.Action{flow.ToGroup{ID: spread.ID}}})
 	}
+	if w.Shut { // a drained one still passes what comes
+		leave.Buckets = append(leave.Buckets, own...)
+	}
 	for i := range ways {
 		way := ways[(int(g.VPC)+i)%len(ways)]
 		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.out, Actions: way.actions})
-	}
-	if w.Shut {
-		leave.Buckets = append(leave.Buckets, own...)
 	}
 	return []flow.Group{spread, leave}
 }

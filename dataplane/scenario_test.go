@@ -157,6 +157,10 @@ func (h *host) wireOutside(ports map[uint32]string) {
 			w.Outside, ports[outsidePort] = outsidePort, "outside"
 		}
 	}
+	for _, m := range v.Hosts {
+		w.Reserved = append(w.Reserved, m.VTEP)
+	}
+	slices.SortFunc(w.Reserved, netip.Addr.Compare)
 	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
 		if v.Peers[host].Watched {
 			w.Watched[host] = firstWatchedPort + uint32(len(w.Watched))

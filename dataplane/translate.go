@@ -19,21 +19,17 @@ func outsideStatic(w Wiring) []flow.Flow {
 		drop(tableArrive, prioMiss, dropUnasked),
 		arrivedOf(prioNormal, known, is(slotArrived, arrivedAnswer)),
 		drop(tableArrived, prioMiss, dropUnasked),
-		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), flow.Goto{Table: tableTranslate}}},
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), flow.Goto{Table: tableGuard}}},
 		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
 		drop(tableDepart, prioMiss, dropUntranslated),
 	}
 	for _, arrived := range []uint32{arrivedAnswer, arrivedOpen} {
 		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
 	}
+	flows = append(flows, guard(w)...)
 	if w.Outside != 0 {
-		flows = append(flows, drop(tableNearby, prioMiss, dropUntranslated), flow.Flow{Table: tableNearby, Priority: prioRest, Match: flow.On(flow.IP), Actions: []flow.Action{
-			flow.DecTTL{},
-			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
-			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
-			flow.Output{Port: w.Outside},
-		}})
-		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{flow.Goto{Table: tableArrive}}})
+		flows = append(flows, nearbyStatic(w)...)
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{set(slotArrived, arrivedHome), flow.Goto{Table: tableArrive}}})
 	}
 	return flows
 }
@@ -45,6 +41,7 @@ func (w Wiring) hasOutside() bool { return w.Outside != 0 || len(w.Translations)
 const (
 	arrivedAnswer uint32 = 1
 	arrivedOpen   uint32 = 2
+	arrivedHome   uint32 = 3 // by the host's kernel, or from nearby, until arrive has found whose it is
 )
 
 // translatedPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
@@ -73,16 +70,4 @@ func translateSource(w Wiring, g view.Gateway, t Translation) flow.Flow {
 func departToKernel(g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableDepart, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
 		Actions: []flow.Action{flow.Goto{Table: tableNearby}}}
-}
-
-// departNearby takes what an endpoint with a public address answers to one that leaves by the same kernel.
-func departNearby(t Translation) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioSpecial - 5, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address)), valid),
-		Actions: []flow.Action{flow.CTClear{}, flow.Resubmit{Table: tableArrive}}}
-}
-
-// nearby leads to an endpoint of this host by its public address.
-func nearby(p view.Public) flow.Flow {
-	return flow.Flow{Table: tableNearby, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))),
-		Actions: []flow.Action{flow.CTClear{}, flow.Resubmit{Table: tableArrive}}}
 }

@@ -11,13 +11,13 @@ import (
 )
 
 // Native is public traffic that passes this host over the underlay as it is, without a tunnel, between edges and the hosts of endpoints. The kernel
-// keeps nothing of its connections, whose two directions need not pass the same edges; but of those that come in another host's name, which are of its endpoints with SNAT. With a way outside ([Outside]), endpoints of this host may have
+// keeps nothing of its connections, whose two directions need not pass the same hosts. With a way outside ([Outside]), endpoints of this host may have
 // public addresses, and are reached by that way's port.
 type Native struct {
 	Underlay string       // interface that leads to the other hosts
 	Edges    string       // what the names of the ports begin with by which endpoints' packets come from the switch, for edges
 	Hosted   []netip.Addr // of this host's endpoints, as they are known on the underlay, sorted
-	Reserved []netip.Addr // addresses of hosts and servers, sorted, which endpoints do not reach in a public name: they only answer
+	Reserved []netip.Addr // addresses of hosts and servers, sorted, which endpoints do not reach in a public name
 
 	Passage string       // on an edge, the switch's port to the underlay; "": this host is none
 	Passed  []netip.Addr // of other hosts' endpoints, as they are known on the underlay, sorted; on an edge
@@ -65,13 +65,13 @@ const (
 
 // judges are the chains that say which packets are carried. Those are tracked by nobody, and so led elsewhere by nobody.
 func (n Native) judges(hosting bool) (chains []chain) {
-	carried := rule{&expr.Notrack{}, accepted}
+	carried := rule{&expr.Notrack{}, &expr.Verdict{Kind: expr.VerdictAccept}}
 	if hosting {
 		chains = append(chains, regular(endpointsChain,
 			drop(GuardedHost, isNotIn(hostedSet, address(ipSource))),
+			drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
 			drop(GuardedHost, within(linkLocal, ipDestination)),
 			drop(GuardedHost, notUnicast),
-			append(isIn(reservedSet, address(ipDestination)), accepted), // forward looks whether it is an answer
 			carried,
 		))
 	}
@@ -88,8 +88,7 @@ func (n Native) judges(hosting bool) (chains []chain) {
 func (n Native) prerouting(hosting bool) (rules []rule) {
 	if hosting {
 		rules = append(rules,
-			slices.Concat(from(n.Underlay), isIn(hostedSet, address(ipDestination)), isIn(reservedSet, address(ipSource)), rule{accepted}),
-			slices.Concat(from(n.Underlay), isIn(hostedSet, address(ipDestination)), rule{&expr.Notrack{}, accepted}),
+			slices.Concat(from(n.Underlay), isIn(hostedSet, address(ipDestination)), rule{&expr.Notrack{}, &expr.Verdict{Kind: expr.VerdictAccept}}),
 			slices.Concat(n.fromSwitch(), jumpTo(endpointsChain)),
 		)
 	}
@@ -104,18 +103,11 @@ func (n Native) prerouting(hosting bool) (rules []rule) {
 
 // forward goes by what prerouting has let pass. In the name of an endpoint, nobody else sends to the underlay.
 func (n Native) forward(o *Outside) (rules []rule) {
-	const noAnswer = expr.CtStateBitINVALID | expr.CtStateBitUNTRACKED | expr.CtStateBitNEW
-	accept := rule{accepted}
+	accept := rule{&expr.Verdict{Kind: expr.VerdictAccept}}
 	if o != nil {
 		rules = append(rules,
 			slices.Concat(from(n.Underlay), to(o.Port), isIn(hostedSet, address(ipDestination)), accept),
 			drop(NoExit, n.fromSwitch(), notTo(n.Underlay)),
-		)
-		for _, icmpType := range []byte{3, 11, 12} { // conntrack of the switch has found what they quote; this kernel knows that by a NAT-IP
-			rules = append(rules, slices.Concat(n.fromSwitch(), isICMP(icmpType), accept))
-		}
-		rules = append(rules,
-			drop(GuardedHost, n.fromSwitch(), isIn(reservedSet, address(ipDestination)), state(noAnswer)),
 			slices.Concat(n.fromSwitch(), accept),
 		)
 	}
@@ -149,14 +141,6 @@ func bits(keep, turn uint32) rule {
 }
 
 func native32(n uint32) []byte { return binaryutil.NativeEndian.PutUint32(n) }
-
-// isICMP matches a type (RFC 792).
-func isICMP(icmpType byte) rule {
-	return slices.Concat(rule{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}}, is([]byte{unix.IPPROTO_ICMP}),
-		rule{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1}}, is([]byte{icmpType}))
-}
-
-var accepted = &expr.Verdict{Kind: expr.VerdictAccept}
 
 var (
 	cameBy = rule{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}

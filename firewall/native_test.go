@@ -41,9 +41,9 @@ func TestNativeReadsAsMeant(t *testing.T) {
 
 	chain endpoints {
 		ip saddr != @hosted counter name "guarded-host" drop
+		ip daddr @reserved counter name "guarded-host" drop
 		ip daddr 169.254.0.0/16 counter name "guarded-host" drop
 		fib daddr type != unicast counter name "guarded-host" drop
-		ip daddr @reserved accept
 		notrack accept
 	}
 
@@ -60,7 +60,6 @@ func TestNativeReadsAsMeant(t *testing.T) {
 `
 	prerouting := `	chain prerouting {
 		type filter hook prerouting priority raw; policy accept;
-		iifname "eth0" ip daddr @hosted ip saddr @reserved accept
 		iifname "eth0" ip daddr @hosted notrack accept
 		iifname "ovl-e-*" jump endpoints
 		iifname "eth0" ip saddr @passed jump arriving
@@ -71,10 +70,6 @@ func TestNativeReadsAsMeant(t *testing.T) {
 	forward := `		udp dport 4789 ip daddr @peers fib saddr . iif oif 0 counter name "forged" drop
 		iifname "eth0" oifname "ovl-nat" ip daddr @hosted accept
 		iifname "ovl-e-*" oifname != "eth0" counter name "no-exit" drop
-		iifname "ovl-e-*" icmp type destination-unreachable accept
-		iifname "ovl-e-*" icmp type time-exceeded accept
-		iifname "ovl-e-*" icmp type parameter-problem accept
-		iifname "ovl-e-*" ip daddr @reserved ct state invalid,new,untracked counter name "guarded-host" drop
 		iifname "ovl-e-*" accept
 		iifname "eth0" oifname "ovl-underlay" meta mark 0x4f000000/8 accept
 		oifname "ovl-underlay" counter name "unsolicited" drop

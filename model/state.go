@@ -319,6 +319,12 @@ func (s *State) holderOf(address netip.Addr) (Key, bool) {
 	return at.of, cidr.IsValid() && cidr.Contains(address)
 }
 
+// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for them on the underlay: no host has it.
+func (s *State) Outer(address netip.Addr) bool {
+	_, held := s.holderOf(address)
+	return held
+}
+
 // HostsWithRole goes over the hosts that have a role, by name.
 func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return paired(s.roles, role) }
 

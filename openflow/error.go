@@ -12,6 +12,9 @@ type Error struct {
 	Data []byte // the beginning of the refused message, or text; after the experimenter's number if Type is 0xffff
 }
 
+// BadRequest is the type of errors about a message that the switch does not know, or not so (OFPET_BAD_REQUEST).
+const BadRequest = 1
+
 const errorExperimenter = 0xffff
 
 func (Error) kind() kind { return kindError }

@@ -64,7 +64,7 @@ func Addresses() (found []netip.Addr, err error) {
 		return nil, fmt.Errorf("list this host's addresses: %w", err)
 	}
 	for _, a := range all {
-		if ip := prefix(a.IPNet).Addr(); a.Scope == unix.RT_SCOPE_UNIVERSE && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && !ours(a.Label) {
+		if ip := prefix(a.IPNet).Addr(); ip.IsGlobalUnicast() && !ours(a.Label) { // whatever its scope: the kernel answers for it
 			found = append(found, ip)
 		}
 	}

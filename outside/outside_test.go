@@ -211,6 +211,26 @@ ip route add 100.0.0.0/8 via 192.168.5.1
 	}
 }
 
+func TestAddresses(t *testing.T) {
+	inNamespace(t, `ip link add nic type veth peer name other
+ip link add ovl-outside type veth peer name outside
+ip addr add 192.168.5.2/24 dev nic
+ip addr add 10.1.1.1/32 dev lo
+ip addr add 10.1.1.2/32 dev nic scope link
+ip addr add 169.254.7.7/16 dev nic
+ip addr add 100.64.0.0/10 dev ovl-outside
+ip addr add 2001:db8::1/64 dev nic
+`)
+	got, err := Addresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []netip.Addr{netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("10.1.1.2"), netip.MustParseAddr("192.168.5.2")}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestExits(t *testing.T) {
 	inNamespace(t, aPort)
 	if got, err := Exits(); err != nil || len(got) != 0 {

@@ -70,7 +70,7 @@ func (s *Switch) FlushEndpoint(ctx context.Context, zone uint16, endpoint netip.
 
 func (s *Switch) flush(ctx context.Context, m openflow.FlushConnections) error {
 	_, err := s.ask(ctx, m)
-	if errors.As(err, new(openflow.Error)) {
+	if refused := new(openflow.Error); errors.As(err, refused) && refused.Type == openflow.BadRequest {
 		err = fmt.Errorf("%w: %w", ErrNoFlush, err)
 	}
 	if err != nil {

@@ -71,8 +71,8 @@ func legibleHost(s *model.HostStatus) error {
 		return fmt.Errorf("addresses has %d, and %d at most are allowed", len(s.Addresses), model.MaxAddresses)
 	}
 	for _, a := range s.Addresses {
-		if !a.Is4() {
-			return fmt.Errorf("address %.40q is none of IPv4", a)
+		if !a.Is4() || !a.IsGlobalUnicast() {
+			return fmt.Errorf("address %.40q is none of IPv4 that a host is reached by", a)
 		}
 	}
 	if len(s.Warnings) > maxWarnings {

@@ -39,6 +39,8 @@ func TestStatesThatAreNone(t *testing.T) {
 		`400 invalid: body: the status of Endpoint blue/web/a: state "\x1b[2JReady" is not Pending, Attached or Ready`)
 	expect(t, told(api.send(t, "host1", "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"tunnels": [{"state": "up"}]}}]`)),
 		`400 invalid: body: the status of Host host1: tunnel state "up" is not Up, Down or Unknown`)
-	expect(t, told(api.send(t, "host1", "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"addresses": ["::1"]}}]`)),
-		`400 invalid: body: the status of Host host1: address "::1" is none of IPv4`)
+	for _, address := range []string{"::1", "0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.169.254", "255.255.255.255"} {
+		expect(t, told(api.send(t, "host1", "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"addresses": ["`+address+`"]}}]`)),
+			`400 invalid: body: the status of Host host1: address "`+address+`" is none of IPv4 that a host is reached by`)
+	}
 }

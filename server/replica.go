@@ -27,10 +27,11 @@ type replica struct {
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
 	statuses map[model.Key]measured
-	heard    map[string]hearing  // by host
-	unread   map[model.Key]error // objects in the store that state lacks, or has an older form of
-	revision int64               // of the store
-	moved    chan struct{}       // closed, and replaced, when revision grows
+	heard    map[string]hearing   // by host
+	found    map[string]time.Time // by host: when its addresses were others last
+	unread   map[model.Key]error  // objects in the store that state lacks, or has an older form of
+	revision int64                // of the store
+	moved    chan struct{}        // closed, and replaced, when revision grows
 	tracker  *view.Tracker
 	streams
 }
@@ -48,7 +49,7 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, moved: make(chan struct{}), streams: newStreams()}
+	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, found: map[string]time.Time{}, moved: make(chan struct{}), streams: newStreams()}
 	loaded := r.read(snapshot)
 	for _, err := range loaded.unread {
 		return nil, err // one of them is enough: all are in the log
@@ -252,18 +253,30 @@ func (r *replica) enter(u update) {
 }
 
 // find has the tracker know by which addresses a host has found that it may be reached. It reports whether they were others. What a silent host has said
-// counts until it is gone.
+// counts until it is gone. No host can have others' public addresses, or change its own all the time, which all others would be told.
 func (r *replica) find(key model.Key) bool {
 	if key.Kind != "Host" {
 		return false
 	}
-	var found []netip.Addr
-	if status, ok := r.statuses[key].status.(*model.HostStatus); ok {
-		found = slices.Clone(status.Addresses)
-		slices.SortFunc(found, netip.Addr.Compare)
+	status, ok := r.statuses[key].status.(*model.HostStatus)
+	if !ok {
+		delete(r.found, key.Name)
+		return r.tracker.Found(key.Name, nil)
 	}
-	return r.tracker.Found(key.Name, found)
+	if r.now().Sub(r.found[key.Name]) < findEvery {
+		return false // it reports again
+	}
+	found := slices.DeleteFunc(slices.Clone(status.Addresses), r.state.Outer)
+	slices.SortFunc(found, netip.Addr.Compare)
+	changed := r.tracker.Found(key.Name, slices.Compact(found))
+	if changed {
+		r.found[key.Name] = r.now()
+	}
+	return changed
 }
+
+// findEvery is how often a host's addresses may change for others. Agents look as often.
+const findEvery = 10 * time.Second
 
 // miss takes down which objects of the store are not in the state as they are. Those that were changed once more, or deleted,
 // are not missed any more.

@@ -433,12 +433,12 @@ func (t *Tracker) meet(peers peers, host, other string, watched bool) {
 	}
 }
 
-// tellHosts names all hosts to one whose kernel leads packets of a VPC outside.
+// tellHosts names all hosts to one from which packets of a VPC leave.
 func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
 	k := t.hosts[host]
 	leads := false
-	for vpc, g := range k.gateways {
-		leads = leads || (g.SNAT || g.Design == model.Distributed) && t.members[vpc][host] > 0
+	for vpc := range k.gateways {
+		leads = leads || t.members[vpc][host] > 0
 	}
 	if leads == k.leads && !changed {
 		return

@@ -20,7 +20,7 @@ type View struct {
 	Forwards  map[ForwardKey]Forward // those whose endpoint is here, or whose traffic passes here
 	Blocks    map[BlockKey]Block     // those of this host, and those whose traffic passes here
 	NextHops  map[string]NextHop     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
-	Hosts     map[string]Machine     // every host, if one of those gateways leads packets outside by its kernel: what that must not lead to
+	Hosts     map[string]Machine     // every host, if packets of one of those VPCs leave from here: what they must not get to
 }
 
 // AddressKey finds an address: unique within a segment, and only there.
