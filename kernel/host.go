@@ -30,8 +30,11 @@ const (
 	statusSocket = "3.sock"
 )
 
-// grace is what the guest may take to start and to end beside its command.
-const grace = 3 * time.Minute
+// grace is what the guest may take to start and to end beside its command, and slowest how much longer it may take for all of it than by its own clock.
+const (
+	grace   = 3 * time.Minute
+	slowest = 4
+)
 
 // run boots the guest, and returns when it is gone.
 func (m machine) run() (status int, err error) {
@@ -53,7 +56,7 @@ func (m machine) run() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	hostErr := boot(m.job.Timeout+grace, m.writable(scratch)...)
+	hostErr := boot(slowest*(m.job.Timeout+grace), m.writable(scratch)...)
 	done()
 	if code.Len() == 0 {
 		return 0, errors.Join(errors.New("the guest died; its console ended:\n"+lastLines(filepath.Join(scratch, consoleFile), 60)), hostErr)

@@ -74,7 +74,7 @@ func parse(args []string) (machine, error) {
 	var m machine
 	var wire, load string
 	f := flag.NewFlagSet("kernel", flag.ContinueOnError)
-	f.DurationVar(&m.job.Timeout, "timeout", 5*time.Minute, "for the command; then the exit status is 124")
+	f.DurationVar(&m.job.Timeout, "timeout", 5*time.Minute, "for the command, by the guest's clock; then the exit status is 124")
 	f.DurationVar(&m.job.Uptime, "uptime", switchdUptime, "least uptime of the guest before the command; ovs-vswitchd 3.1.0 needs its ten seconds")
 	f.StringVar(&m.job.Name, "name", "guest", "host name of the guest")
 	f.StringVar(&load, "load", "openvswitch,vport-vxlan,tun", "kernel modules to load first, with commas")

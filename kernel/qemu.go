@@ -24,7 +24,6 @@ func (m machine) qemu(img image, scratch string) []string {
 	argv := []string{
 		"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35,smm=off,hpet=off,memory-backend=memory", "-vga", "none",
-		"-accel", "tcg,thread=multi,tb-size=512", // not KVM: some machines offer one that does not work
 		"-cpu", "max,-la57", "-smp", strconv.Itoa(m.cpus),
 		"-m", m.memory, "-object", "memory-backend-memfd,id=memory,share=on,size=" + m.memory, // virtiofsd shares it
 		"-kernel", img.vmlinuz, "-initrd", img.initrd, "-append", kernelArguments(scratch),
@@ -32,6 +31,7 @@ func (m machine) qemu(img image, scratch string) []string {
 		"-chardev", "socket,id=files,path=" + at(fsSocket), "-device", "vhost-user-fs-pci,chardev=files,tag=" + rootTag,
 		"-device", "virtio-serial-pci",
 	}
+	argv = append(argv, m.clock()...)
 	for i, socket := range []string{stdoutSocket, stderrSocket, statusSocket} {
 		id := fmt.Sprintf("out%d", i+1)
 		argv = append(argv, "-chardev", fmt.Sprintf("socket,id=%s,path=%s", id, at(socket)), "-device", fmt.Sprintf("virtserialport,nr=%d,chardev=%s", i+1, id))
@@ -41,6 +41,15 @@ func (m machine) qemu(img image, scratch string) []string {
 			"-device", "virtio-net-pci,netdev=wire,mac="+mac(m.job.Name))
 	}
 	return argv
+}
+
+// clock has the guest's time go by the instructions that it has executed, a billion in a second: where the machine is busy, the guest is slow, but nothing in it has less
+// time. Guests with a wire between them have the machine's time in common instead. Not KVM: some machines offer one that does not work.
+func (m machine) clock() []string {
+	if m.wire != [2]string{} {
+		return []string{"-accel", "tcg,thread=multi,tb-size=512"}
+	}
+	return []string{"-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0"}
 }
 
 // kernelArguments leave out what costs time under emulation. What has no meaning for the kernel is in init's environment.
