@@ -13,6 +13,8 @@ import (
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/outside"
+	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
 )
@@ -30,6 +32,7 @@ type reports struct {
 	at      time.Time // when it was told of the host
 	drops   map[string]uint64
 	counted time.Time                       // when drops were read
+	before  *uint64                         // what the kernel had not tracked when this agent first looked
 	since   map[string]model.EndpointStatus // by endpoint: the last that was measured
 }
 
@@ -90,6 +93,10 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 
 // dropBusy is the name of packets that the switch has handed to the agent, which was too busy to take them: answers to its probes, say.
 const dropBusy = "agent-busy"
+
+// dropUntracked is the name of packets that the kernel's conntrack drops because it cannot remember their connections. On its datapath so ends what finds no port: no
+// flow gets to see it. The kernel counts for the host as a whole.
+const dropUntracked = "untracked"
 
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
@@ -261,6 +268,26 @@ func (a *Agent) countDrops(ctx context.Context) {
 			a.reports.drops[names[cookie]] += n
 		}
 	}
+	if err := a.countUntracked(); err != nil {
+		a.log.Warn("count what conntrack drops", "err", err)
+	}
+}
+
+func (a *Agent) countUntracked() error {
+	if a.layout.Datapath != ovs.Kernel || len(a.wiring.Translations) == 0 {
+		return nil
+	}
+	n, err := outside.Untracked()
+	if err != nil {
+		return err
+	}
+	if a.reports.before == nil {
+		a.reports.before = &n
+	}
+	if n > *a.reports.before {
+		a.reports.drops[dropUntracked] = n - *a.reports.before
+	}
+	return nil
 }
 
 // news are the statuses that the server has not been told.
