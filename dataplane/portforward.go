@@ -75,10 +75,11 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 	return flows
 }
 
-// arriveQuoted takes what a passage has found to be an ICMP error about one of the address's connections here.
+// arriveQuoted takes what a passage has found to be an ICMP error about one of the address's connections here. The kernel translates an error in the direction in
+// which the connection was opened only where it commits, and then as that connection is translated, whatever the flow says.
 func arriveQuoted(f view.Forward, t Translation) flow.Flow {
 	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
 }
 
 // answersOf match what an endpoint may answer to what is forwarded to it.
