@@ -45,13 +45,20 @@ func always(context.Context) error { return nil }
 
 // eachSite measures ours, a lab after the other.
 func (w *world) eachSite(ctx context.Context, measure func(context.Context, site) error) error {
-	for _, up := range []func(context.Context, string) (*lab.Lab, []setting, error){upInternet, upEdges} {
+	ups := []up{w.upInternet, w.upEdges}
+	if w.passage != "" {
+		ups = ups[:1]
+	}
+	for _, up := range ups {
 		if err := w.eachSiteOf(ctx, up, measure); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// up brings up a lab.
+type up func(context.Context) (*lab.Lab, []setting, error)
 
 // setting is what of a lab a site is made of.
 type setting struct {
@@ -60,8 +67,8 @@ type setting struct {
 
 const hostsAreEdges = model.Distributed + ", hosts are edges"
 
-func (w *world) eachSiteOf(ctx context.Context, up func(context.Context, string) (*lab.Lab, []setting, error), measure func(context.Context, site) error) error {
-	l, settings, err := up(ctx, w.overlane)
+func (w *world) eachSiteOf(ctx context.Context, up up, measure func(context.Context, site) error) error {
+	l, settings, err := up(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,14 +94,17 @@ func serverOf(l *lab.Lab) (*client.Client, error) {
 	return client.New(client.Config{Address: "unix://" + l.Host("host1").Root() + lab.ServerSocket})
 }
 
-// upInternet is the drills' lab without its endpoints.
-func upInternet(ctx context.Context, binary string) (*lab.Lab, []setting, error) {
+// upInternet is the drills' lab without its endpoints, or one with one passage only.
+func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	dir, err := os.MkdirTemp("", "overlane-bench")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
 	f, err := drill.File(examples.Files, dir)
+	if err == nil && w.passage != "" {
+		f, err = onePassage(dir, w.passage)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -102,7 +112,7 @@ func upInternet(ctx context.Context, binary string) (*lab.Lab, []setting, error)
 		return nil, nil, err
 	}
 	f.Name, f.Endpoints = fmt.Sprintf("benchi-%d", os.Getpid()), nil
-	l, err := lab.Up(ctx, f, lab.Options{Tied: true, Binary: binary})
+	l, err := lab.Up(ctx, f, lab.Options{Tied: true, Binary: w.overlane})
 	return l, []setting{
 		{model.Central, "blue", "central", "t"},
 		{model.Distributed, "green", "distributed", "u"},
@@ -118,8 +128,8 @@ hosts: [{name: host1, uplink: true}, {name: host2, uplink: true}]
 server: host1
 `
 
-func upEdges(ctx context.Context, binary string) (*lab.Lab, []setting, error) {
-	l, err := upLab(ctx, "benche", edgesLab, lab.Options{Tied: true, Binary: binary})
+func (w *world) upEdges(ctx context.Context) (*lab.Lab, []setting, error) {
+	l, err := upLab(ctx, "benche", edgesLab, lab.Options{Tied: true, Binary: w.overlane})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -40,9 +40,10 @@ func main() {
 	only := flag.String("only", "", "`NAMES` of the figures to measure, separated by commas: "+strings.Join(names(), ", "))
 	file := flag.String("json", "", "write the results to `FILE` too, as JSON lines")
 	binary := flag.String("overlane", "bin/overlane", "`PATH` of the overlane binary")
+	passage := flag.String("passage", "", "gateway1 or host1: `HOST` is the one passage of both designs in the internet figures, where there would be two of each; for a slow machine")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *only, *file, *binary)
+	err := run(ctx, *only, *file, *binary, *passage)
 	stop()
 	exit(err)
 }
@@ -64,7 +65,7 @@ func names() []string {
 }
 
 // run measures the figures. One that breaks off does not keep the others from being measured.
-func run(ctx context.Context, only, file, binary string) error {
+func run(ctx context.Context, only, file, binary, passage string) error {
 	chosen := names()
 	if only != "" {
 		chosen = strings.Split(only, ",")
@@ -87,6 +88,7 @@ func run(ctx context.Context, only, file, binary string) error {
 	if err != nil {
 		return err
 	}
+	w.passage = passage
 	err = w.measure(ctx, chosen)
 	return errors.Join(err, w.close())
 }

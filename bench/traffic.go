@@ -151,7 +151,7 @@ func (p *path) trips(network string) func(context.Context) (float64, error) {
 
 // pings is one by the median round-trip time of ping.
 func (p *path) pings(ctx context.Context) (float64, error) {
-	out, err := p.from.Exec(ctx, "ip", "netns", "exec", p.netns, "ping", "-n", "-i", "0.002", "-c", "200", "-w", "5", p.address.String())
+	out, err := p.from.Exec(ctx, "ip", "netns", "exec", p.netns, "ping", "-n", "-i", "0.002", "-c", "200", "-w", "30", p.address.String())
 	if err != nil {
 		return 0, err
 	}

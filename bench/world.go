@@ -34,6 +34,7 @@ type world struct {
 	dir          string // of this run's own files
 	crowd        *crowd // of simulated hosts
 	overlane     string // the binary
+	passage      string // the only one of the internet figures; empty: two of each design
 }
 
 func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
