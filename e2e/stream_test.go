@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// stream is numbered datagrams, every 10 ms on each of several flows, from one place to another.
+// stream is numbered datagrams, on each of several flows, from one place to another.
 type stream struct {
 	n    *network
 	name string
@@ -28,7 +28,7 @@ type stream struct {
 
 const (
 	streamFlows = 6
-	streamEvery = 10 * time.Millisecond
+	streamEvery = pace * 10 * time.Millisecond
 )
 
 // manyServers are more addresses of the server, one for each flow: which passage a datagram takes depends on its addresses only.
@@ -179,7 +179,7 @@ func (n *network) transferring(name, from, to, address string, port int) *transf
 	return x
 }
 
-// send writes a byte stream that counts, at 200 kB/s.
+// send writes a byte stream that counts.
 func (x *transfer) send(c net.Conn) {
 	var next byte
 	chunk := make([]byte, 1000)
@@ -192,7 +192,7 @@ func (x *transfer) send(c net.Conn) {
 			x.end(err)
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(pace * 5 * time.Millisecond)
 	}
 }
 

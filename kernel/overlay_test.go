@@ -19,9 +19,20 @@ func TestScenarios(t *testing.T) {
 	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestTunnelPacketsFromStrangers|TestAgentKilled|TestRouting|TestDHCP)$")
 }
 
+// The ways outside, on the kernel datapath: SNAT by the host; public addresses in both designs, and shared ones.
+func TestOutside(t *testing.T) {
+	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestSNATGoesOn|TestCentral|TestShared|TestForwards|TestDistributedByNATIP)$")
+}
+
+// Gateways and edges die while connections run over them.
+func TestFailOver(t *testing.T) {
+	inGuest(t, "../e2e", "-test.v", "-test.parallel=1", "-test.run=^(TestSharedFailsOver|TestDistributedFailsOver)$")
+}
+
 // inGuest runs a package's tests, those with the build tag kernel too, in a guest.
 func inGuest(t *testing.T, pkg string, flags ...string) {
 	t.Helper()
+	t.Parallel() // a guest has the time that it needs, whatever else runs
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")
 	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")

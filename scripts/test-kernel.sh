@@ -9,4 +9,4 @@ CGO_ENABLED=0 scripts/go build -o bin/kernel ./kernel
 # What a guest writes is in its memory, and it sees /run, /tmp and so on of its own.
 bin/kernel -timeout 900s -memory 3G bin/overlane demo --act 1 | tee "$out"
 grep -qE '^ *host[12] +yes +system ' "$out" || { echo "the hosts were not on the kernel datapath" >&2; exit 1; }
-scripts/go test -tags qemu -count=1 -timeout 15m ./kernel
+scripts/go test -tags qemu -count=1 -timeout 40m ./kernel
