@@ -123,7 +123,7 @@ func ownWay(g view.Gateway) []flow.Action {
 	if g.Design == model.Distributed {
 		return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableOutbound}}
 	}
-	return Pass()
+	return append([]flow.Action{unreceived}, Pass()...) // it may be for an endpoint behind the port that it came in by
 }
 
 // waysOut lead to the other passages.

@@ -13,11 +13,13 @@ import (
 
 // File describes a lab. Only Hosts is required.
 type File struct {
-	Name      string     `json:"name,omitempty"` // "lab"
-	Underlay  Underlay   `json:"underlay,omitzero"`
-	Outside   *Outside   `json:"outside,omitempty"` // absent: there is nothing but the underlay
-	Hosts     []HostSpec `json:"hosts"`
-	Server    string     `json:"server,omitempty"`    // host that runs the overlane server; absent: no server and no agents
+	Name     string         `json:"name,omitempty"` // "lab"
+	Underlay Underlay       `json:"underlay,omitzero"`
+	Outside  *Outside       `json:"outside,omitempty"` // absent: there is nothing but the underlay
+	Hosts    []HostSpec     `json:"hosts"`
+	Server   string         `json:"server,omitempty"` // host that runs the overlane server; absent: no server and no agents
+	Agent    map[string]any `json:"agent,omitempty"`  // what every agent's configuration has besides what joining writes, as in agent.yaml
+
 	Intent    []string   `json:"intent,omitempty"`    // files and folders to apply, relative to this file
 	Endpoints []Endpoint `json:"endpoints,omitempty"` // attached when intent is applied
 }

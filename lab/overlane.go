@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"sigs.k8s.io/yaml"
 )
 
 // Where the server and the agents are, as on any machine.
@@ -92,8 +93,24 @@ func (l *Lab) join(ctx context.Context, h *Host) error {
 		"--address", h.Address.String(), "--uplink", firstNIC, "--no-start"); err != nil {
 		return errors.New(strings.ReplaceAll(err.Error(), strings.TrimSpace(token), "TOKEN"))
 	}
+	if err := h.configureAgent(ctx); err != nil {
+		return err
+	}
 	l.done(h.Name, "joined", began)
 	return nil
+}
+
+// configureAgent adds to the configuration that joining has written.
+func (h *Host) configureAgent(ctx context.Context) error {
+	if len(h.lab.File.Agent) == 0 {
+		return nil
+	}
+	more, err := yaml.Marshal(h.lab.File.Agent)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	_, err = h.Exec(ctx, "sh", "-ec", `printf %s "$1" >>/etc/overlane/agent.yaml`, "sh", string(more))
+	return err
 }
 
 // StartAgent starts the host's agent and returns when it takes calls.

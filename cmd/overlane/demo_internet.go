@@ -23,7 +23,7 @@ const internetPicture = `
 func (e *env) internetAct(ctx context.Context) ([]checkResult, error) {
 	e.headline("Second act: the internet, by gateways and by edges")
 	fmt.Fprintln(e.out, e.ink.dim(internetPicture))
-	l, down, err := e.drillLab(ctx, "", false)
+	l, down, err := e.drillLab(ctx, drillLab{}, false)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ func newDrill(e *env) *cobra.Command {
 		o       drill.Options
 		name    string
 		designs []string
+		bfd     time.Duration
 		asJSON  bool
 	)
 	c := &cobra.Command{
@@ -45,7 +46,10 @@ func newDrill(e *env) *cobra.Command {
 					return usageError{err}
 				}
 			}
-			return e.drill(c.Context(), name, o, designs, asJSON)
+			if bfd != 0 && name != "" {
+				return usagef("--bfd-interval is for the drill's own lab; in the file of lab %s, write agent: {bfdInterval: %s}", name, bfd)
+			}
+			return e.drill(c.Context(), drillLab{name, bfd}, o, designs, asJSON)
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
 			for _, k := range drill.Kinds {
@@ -59,6 +63,7 @@ func newDrill(e *env) *cobra.Command {
 	c.Flags().StringSliceVar(&designs, "design", nil, "`DESIGN`s of internet gateways to do it in, one after another: "+strings.Join(drill.Designs, ", ")+"; default: all that it is for")
 	c.Flags().StringVar(&o.How, "how", "", "`HOW` a gateway or edge dies: process (its Open vSwitch and agent), link (its cables) or power; default process")
 	c.Flags().DurationVar(&o.Phase, "for", 8*time.Second, "`TIME` to measure after the failure, and again after its end")
+	c.Flags().DurationVar(&bfd, "bfd-interval", 0, "`TIME` between the packets by which hosts watch each other, in the drill's own lab; default: the agents'")
 	c.Flags().BoolVar(&asJSON, "json", false, "print figures as JSON, and no picture")
 	_ = c.RegisterFlagCompletionFunc("design", cobra.FixedCompletions(drill.Designs, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("how", cobra.FixedCompletions([]string{drill.Process, drill.Link, drill.Power}, cobra.ShellCompDirectiveNoFileComp))
@@ -75,8 +80,8 @@ func drillKinds() string {
 }
 
 // drill does a drill in one design after the other, all of them whatever becomes of one.
-func (e *env) drill(ctx context.Context, labName string, o drill.Options, designs []string, asJSON bool) (err error) {
-	l, down, err := e.drillLab(ctx, labName, asJSON)
+func (e *env) drill(ctx context.Context, in drillLab, o drill.Options, designs []string, asJSON bool) (err error) {
+	l, down, err := e.drillLab(ctx, in, asJSON)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -130,10 +135,16 @@ func (e *env) judgeDrills(results []drill.Result) (err error) {
 // drillName is that of the lab that a drill brings up itself.
 const drillName = "drill"
 
+// drillLab is the lab of a drill.
+type drillLab struct {
+	name string        // empty: the drill's own
+	bfd  time.Duration // of its agents; 0: as they have it
+}
+
 // drillLab is a lab that is up, or one that dies with this process.
-func (e *env) drillLab(ctx context.Context, name string, quiet bool) (l *lab.Lab, down func() error, err error) {
-	if name != "" {
-		l, err = lab.Open(name, lab.Options{})
+func (e *env) drillLab(ctx context.Context, in drillLab, quiet bool) (l *lab.Lab, down func() error, err error) {
+	if in.name != "" {
+		l, err = lab.Open(in.name, lab.Options{})
 		return l, func() error { return nil }, err
 	}
 	if err := e.clear(ctx, drillName); err != nil {
@@ -149,6 +160,9 @@ func (e *env) drillLab(ctx context.Context, name string, quiet bool) (l *lab.Lab
 		return nil, nil, err
 	}
 	f.Name = drillName
+	if in.bfd != 0 {
+		f.Agent = map[string]any{"bfdInterval": in.bfd.String()}
+	}
 	began := time.Now()
 	if l, err = lab.Up(ctx, f, lab.Options{Tied: true}); err != nil {
 		return nil, nil, err
