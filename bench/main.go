@@ -28,6 +28,7 @@ var figures = []struct {
 	{"snat", measureSNAT},
 	{"internet", measureInternet},
 	{"ovn", measureOVN},
+	{"public", measurePublic},
 	{"scale", measureScale},
 	{"idle", measureIdle},
 	{"restart", measureRestart},
