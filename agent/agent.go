@@ -62,6 +62,7 @@ type Agent struct {
 	mtu       int                        // of the underlay, bytes of IP; 0: not known
 	lookedAt  time.Time                  // when it was measured
 	addresses []netip.Addr               // by which others may reach this host, besides its VTEP, as last found
+	servers   []netip.Addr               // as last found
 	applied   int64                      // revision that the switch has
 	pipelined bool                       // the switch has had this version's pipeline since the start
 	stranger  bool                       // it was found to have another version's
@@ -196,6 +197,7 @@ const auditEvery = 5 * time.Minute
 
 // loop takes what has happened, all of it, and then brings the switch up to date in one step.
 func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
+	a.lookAtHost(time.Now()) // before the first flows, which guard this host
 	ticker := time.NewTicker(a.tick)
 	defer ticker.Stop()
 	audit := time.NewTicker(auditEvery)

@@ -48,10 +48,19 @@ func (a *Agent) tellPassing(p ovs.PacketIn, why answer.Trouble) {
 // tellTooLong answers what has passed here, or comes from an endpoint of this host that leaves in its name.
 func (a *Agent) tellTooLong(p ovs.PacketIn) {
 	from, to, ok := answer.Addresses(p.Frame)
-	mtu := mtuTowards(&a.view, to)
+	if !ok {
+		return
+	}
+	mtu, nearby := mtuTowards(&a.view, to), false
+	for vpc, t := range a.wiring.Translations {
+		if t.Address == to {
+			mtu, nearby = a.view.Gateways[vpc].MTU, true
+		}
+		nearby = nearby || t.Address == from
+	}
 	switch {
-	case !ok || mtu == 0:
-	case a.config.NATRange.Contains(from):
+	case mtu == 0:
+	case nearby:
 		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
 			a.sendOut(dataplane.Nearby(), reply)
 		}

@@ -45,8 +45,8 @@ const dropForged = "forged-tunnel"
 func (a *Agent) guard(ctx context.Context, now time.Time) {
 	g := &a.guarded
 	if a.config.NoFirewall {
-		g.looked = true
 		a.note(inOutside, a.unguardedWay())
+		a.findServers(ctx, now)
 		return
 	}
 	if a.sw == nil || !a.complete && a.revision == 0 { // or nothing is known: what another run has set is better
@@ -71,6 +71,30 @@ func (a *Agent) guard(ctx context.Context, now time.Time) {
 		look.at(ctx, want)
 		a.do(ctx, func() { a.noteGuard(look) })
 	}()
+}
+
+// findServers is for hosts without a table, whose switch guards all the same.
+func (a *Agent) findServers(ctx context.Context, now time.Time) {
+	g := &a.guarded
+	if g.busy || now.Before(g.due) {
+		return
+	}
+	g.busy, g.due = true, now.Add(countEvery)
+	go func() {
+		servers, err := addressesOf(ctx, a.config.Server)
+		a.do(ctx, func() {
+			g.busy, g.looked = false, true
+			a.noteServers(servers, err)
+		})
+	}()
+}
+
+// noteServers keeps those that were found last where the server's name leads nowhere just now.
+func (a *Agent) noteServers(servers []netip.Addr, err error) {
+	if err == nil {
+		a.servers = servers
+	}
+	a.followReserved()
 }
 
 // copyOf is one that nothing is added to.
@@ -106,6 +130,8 @@ type hostLook struct {
 	masquerades bool     // the way is for SNAT, too
 	opened      []string // interfaces that were made to forward; with those of this look
 
+	servers   []netip.Addr
+	unknown   error // why not all servers are known
 	carried   outside.Carried
 	uncarried error          // why not all public traffic is
 	set       firewall.Guard // what the table has now
@@ -118,16 +144,16 @@ type hostLook struct {
 
 // at makes the host as wanted. The table is there before the switch sends anything that it is to guard.
 func (l *hostLook) at(ctx context.Context, want firewall.Guard) {
-	var unknown error
+	l.servers, l.unknown = addressesOf(ctx, l.server)
 	if want.Outside != nil {
-		unknown = l.reserve(ctx, want.Outside)
+		l.reserve(want.Outside)
 		if l.noWay = l.prepare(want.Outside); l.noWay != nil && l.was.Outside == nil {
 			want.Outside = nil
 		} else if l.noWay != nil { // what works stays as it was
 			want.Outside.Exits, want.Outside.Closed = l.was.Outside.Exits, l.was.Outside.Closed
 		}
 	}
-	l.noWay = errors.Join(l.noWay, unknown)
+	l.noWay = errors.Join(l.noWay, l.unknown)
 	if want.Native != nil {
 		l.carry(&want)
 	}
@@ -164,12 +190,10 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 }
 
 // reserve adds to what endpoints are not to reach. Where a server's name leads nowhere just now, the way goes on without it: who gets that far is asked for a certificate.
-func (l *hostLook) reserve(ctx context.Context, o *firewall.Outside) error {
-	servers, err := addressesOf(ctx, l.server)
-	o.Reserved = append(append(o.Reserved, servers...), azureMetadata)
+func (l *hostLook) reserve(o *firewall.Outside) {
+	o.Reserved = append(append(o.Reserved, l.servers...), azureMetadata)
 	slices.SortFunc(o.Reserved, netip.Addr.Compare)
 	o.Reserved = slices.Compact(o.Reserved)
-	return err
 }
 
 // open finds the interfaces that lead outside.
@@ -271,6 +295,7 @@ func (a *Agent) noteGuard(l hostLook) {
 	if l.carried.Underlay != "" || l.set.Native == nil {
 		g.carried = l.carried
 	}
+	a.noteServers(l.servers, l.unknown) // before flows lead anywhere
 	a.openWay()
 }
 

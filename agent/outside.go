@@ -75,12 +75,9 @@ func (a *Agent) hostAddresses() (all []netip.Addr) {
 	return slices.Compact(all)
 }
 
-// followReserved has the switch guard what the host's table guards, and this host itself.
+// followReserved has the switch guard all hosts, this one included, and servers, whether the host's table does or not.
 func (a *Agent) followReserved() {
-	all := append(a.hostAddresses(), a.addresses...)
-	if o := a.guarded.set.Outside; o != nil { // with servers
-		all = append(all, o.Reserved...)
-	}
+	all := append(slices.Concat(a.hostAddresses(), a.addresses, a.servers), azureMetadata)
 	slices.SortFunc(all, netip.Addr.Compare)
 	if all = slices.Compact(all); !slices.Equal(all, a.wiring.Reserved) {
 		a.wiring.Reserved = all

@@ -296,6 +296,9 @@ func (a *Agent) forgetLeavers(ctx context.Context) {
 		a.zones.Leavers = a.zones.Leavers[1:]
 	}
 	a.note(inDisk, a.zones.save())
+	if len(a.zones.Leavers) > 0 {
+		a.offer(func() {}) // the loop goes on at once
+	}
 }
 
 // leaversAtOnce is how many the loop may take care of before it looks what else there is: Open vSwitch looks at all connections for each.

@@ -233,7 +233,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 			e.Flows = append(e.Flows, allow(g, to))
 		}
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(g, t), translateSource(w, g, t), departToKernel(g, t), departNearby(t))
+			e.Flows = append(e.Flows, arriveTranslated(g, t), translateSource(w, g, t), departToKernel(g, t), departNearby(g, t))
 		}
 		e.Groups = append(e.Groups, passageGroups(v, w, g)...)
 	}
@@ -351,6 +351,9 @@ func affectedByGateway(v *view.View, vpc model.VNI, add func(Subject)) {
 // OfVPC are the subjects that a VPC's way outside concerns.
 func OfVPC(v *view.View, vpc model.VNI) []Subject {
 	subjects := []Subject{{VPC: vpc}}
+	if _, passage := v.NextHops[v.Host]; passage {
+		subjects = append(subjects, Subject{NextHop: v.Host})
+	}
 	for vni, s := range v.Segments {
 		if s.VPC == vpc {
 			subjects = append(subjects, Subject{Segment: vni})

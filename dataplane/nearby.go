@@ -28,9 +28,9 @@ func nearby(g view.Gateway, p view.Public) flow.Flow {
 }
 
 // departNearby takes what that endpoint answers.
-func departNearby(t Translation) flow.Flow {
+func departNearby(g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableDepart, Priority: prioSpecial - 5, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address)), valid),
-		Actions: append([]flow.Action{unreceived}, Nearby()...)}
+		Actions: append([]flow.Action{unreceived, set(slotArrived, arrivedHome)}, onward(g, 0)...)}
 }
 
 // Nearby is what the agent asks of the switch to send a packet of its own to an endpoint of this host that has left in its name.

@@ -172,9 +172,14 @@ func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool)
 		(len(hosts) == 0 || w.keepsOwn(v, n) || slices.ContainsFunc(hosts, alive))
 }
 
-// keepsOwn tells that this passage's next hop leads to endpoints of this very host, be it cut off or not.
+// keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the host cut off.
 func (w Wiring) keepsOwn(v *view.View, n view.NextHop) bool {
-	return n.Host == v.Host && len(w.Translations) > 0
+	for vpc := range w.Translations {
+		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].Passages, v.Host) {
+			return true
+		}
+	}
+	return false
 }
 
 // nextHopReply answers that the address in slotKey is at the next hop's MAC.

@@ -189,7 +189,7 @@ const (
 
 	ForAgentUnknown byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
 
-	ForAgentTooLong byte = 11 // public traffic's, on a passage, and longer than the MTU of the VPC that it is for
+	ForAgentTooLong byte = 11 // for a public address, on a passage or nearby, and longer than the MTU of the VPC that it is for
 	ForAgentArrived byte = 12 // from outside, on an endpoint's host, and its TTL is used up
 )
 
@@ -205,7 +205,7 @@ var (
 	dropVNI          = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
 	dropUpstream     = Drop{"upstream", "from the upstream network, and for none of the next hops that lead here"}
 	dropUnassigned   = Drop{"unassigned", "from outside, for a public address that no endpoint has"}
-	dropTooLong      = Drop{"too-long", "from outside or of another VPC, and longer than the MTU of the VPC that it is for; the sender is told, if it forbids fragments"}
+	dropTooLong      = Drop{"too-long", "for a public address, or an answer nearby, and longer than the MTU of the VPC that it is for; the sender is told, if it forbids fragments"}
 	dropUnasked      = Drop{"unasked", "from outside, and no endpoint has asked for it"}
 	dropTunnelARP    = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
 	dropDHCP         = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}

@@ -16,7 +16,7 @@ type InternetGatewaySpec struct {
 	SNAT   bool           `json:"snat,omitempty" doc:"Endpoints without a public address may open connections to the outside; default false."`
 	Hosts  []string       `json:"hosts,omitempty" doc:"Hosts that public traffic passes, of the role edge (distributed) or gateway (central); default: all of that role."`
 	Pool   string         `json:"pool,omitempty" doc:"PublicPool that SNAT takes ports of, in the central design; default: the only one there is."`
-	Allow  []netip.Prefix `json:"allow,omitempty" doc:"Addresses of Overlane's own hosts and servers that SNATed traffic may reach all the same; default none."`
+	Allow  []netip.Prefix `json:"allow,omitempty" doc:"Addresses of Overlane's own hosts and servers that endpoints may reach all the same, by SNAT and by gateways, but not by edges; default none."`
 
 	PortsPerHost int `json:"portsPerHost,omitempty" doc:"Ports of a public address that SNAT has for the VPC's endpoints on one host, in the central design: a power of two, 64 to 32768; default 1024. All connections by SNAT break when it changes."`
 }

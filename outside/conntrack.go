@@ -14,7 +14,7 @@ import (
 // translate them to, or its table is full.
 func Untracked() (uint64, error) {
 	text, err := os.ReadFile("/proc/net/stat/nf_conntrack")
-	if errors.Is(err, fs.ErrNotExist) { // it is not loaded
+	if errors.Is(err, fs.ErrNotExist) { // it is not loaded, or the kernel does not tell
 		return 0, nil
 	}
 	if err != nil {

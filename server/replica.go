@@ -29,6 +29,7 @@ type replica struct {
 	statuses map[model.Key]measured
 	heard    map[string]hearing   // by host
 	found    map[string]time.Time // by host: when its addresses were others last
+	unfound  map[string]bool      // hosts that have changed them too soon after that
 	unread   map[model.Key]error  // objects in the store that state lacks, or has an older form of
 	revision int64                // of the store
 	moved    chan struct{}        // closed, and replaced, when revision grows
@@ -49,7 +50,7 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, found: map[string]time.Time{}, moved: make(chan struct{}), streams: newStreams()}
+	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, found: map[string]time.Time{}, unfound: map[string]bool{}, moved: make(chan struct{}), streams: newStreams()}
 	loaded := r.read(snapshot)
 	for _, err := range loaded.unread {
 		return nil, err // one of them is enough: all are in the log
@@ -261,18 +262,34 @@ func (r *replica) find(key model.Key) bool {
 	status, ok := r.statuses[key].status.(*model.HostStatus)
 	if !ok {
 		delete(r.found, key.Name)
+		delete(r.unfound, key.Name)
 		return r.tracker.Found(key.Name, nil)
 	}
 	if r.now().Sub(r.found[key.Name]) < findEvery {
-		return false // it reports again
+		r.unfound[key.Name] = true
+		return false
 	}
-	found := slices.DeleteFunc(slices.Clone(status.Addresses), r.state.Outer)
+	delete(r.unfound, key.Name)
+	found := slices.Clone(status.Addresses)
 	slices.SortFunc(found, netip.Addr.Compare)
 	changed := r.tracker.Found(key.Name, slices.Compact(found))
 	if changed {
 		r.found[key.Name] = r.now()
 	}
 	return changed
+}
+
+// findLater is for those that were too soon.
+func (r *replica) findLater() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := false
+	for host := range maps.Clone(r.unfound) {
+		found = r.find(model.Key{Kind: "Host", Name: host}) || found
+	}
+	if found {
+		r.tellViews(r.tracker.Apply(r.state, nil))
+	}
 }
 
 // findEvery is how often a host's addresses may change for others. Agents look as often.

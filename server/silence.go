@@ -67,6 +67,7 @@ func (r *replica) listen(ctx context.Context) {
 			return
 		case <-tick.C:
 			r.tellSilent()
+			r.findLater()
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -335,6 +336,35 @@ func TestFoundAddresses(t *testing.T) {
 	if !slices.ContainsFunc(first.Hosts, func(m view.Machine) bool { return len(m.Others) == 2 }) {
 		t.Errorf("a later server tells %+v", first.Hosts)
 	}
+}
+
+// TestFoundTooOften: others hear of what a host finds every ten seconds at most, and of the last of it in the end.
+func TestFoundTooOften(t *testing.T) {
+	var passed atomic.Int64
+	api := newAPIOf(t, Config{Store: store.NewMemory(0), now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+	api.must(t, "POST", "/v1/apply", network)
+	api.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
+	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	s.delta()
+	found := func(address string) {
+		api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["`+address+`"]}}]`)
+	}
+	others := func() netip.Addr {
+		t.Helper()
+		for {
+			d, ok := s.delta()
+			if !ok || len(d.Hosts) > 0 {
+				return d.Hosts[0].Others[0]
+			}
+		}
+	}
+	found("10.9.9.1")
+	expect(t, others().String(), "10.9.9.1")
+	for _, address := range []string{"10.9.9.2", "10.9.9.1", "10.9.9.3"} {
+		found(address)
+	}
+	passed.Store(int64(findEvery))
+	expect(t, others().String(), "10.9.9.3") // within a tick
 }
 
 // TestTwoViewers has an agent that reconnects while its old connection still lingers.

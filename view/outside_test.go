@@ -156,6 +156,8 @@ func TestFoundAddressesAreTold(t *testing.T) {
 	told := n.tracker.Apply(n.state, nil)
 	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(), Hosts: []view.Machine{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
 	want(t, "told again", map[string]view.Delta{}, n.tracker.Apply(n.state, nil))
+	told = n.put("{kind: PublicPool, name: later, spec: {cidrs: [10.9.9.0/24]}}")
+	want(t, "told once they are public", []view.Machine{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others[1:]}}, told["host1"].Hosts)
 }
 
 func TestAStrangerKnowsNothing(t *testing.T) {

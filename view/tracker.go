@@ -139,7 +139,7 @@ func (t *Tracker) touch(changes []model.Change) touched {
 	for _, c := range changes {
 		name := c.Key().Name
 		switch c.Key().Kind {
-		case "Host":
+		case "Host", "PublicPool":
 			r.hosts = true
 		case "VPC":
 			r.vpc(name).whole = true
@@ -468,7 +468,13 @@ func (t *Tracker) tellFound(host string, found map[string]bool, d *Delta) {
 }
 
 func (t *Tracker) machine(host string, spec *model.HostSpec) Machine {
-	return Machine{Host: host, VTEP: spec.Address, Others: t.others[host]}
+	m := Machine{Host: host, VTEP: spec.Address}
+	for _, other := range t.others[host] {
+		if !t.state.Outer(other) { // which no host can have
+			m.Others = append(m.Others, other)
+		}
+	}
+	return m
 }
 
 func sameMachine(a, b Machine) bool {
