@@ -239,7 +239,11 @@ func (r *run) play(ctx context.Context, d deed) (err error) {
 	}
 	if d.undo != nil {
 		r.begin(d.undone, false)
-		if err := errors.Join(d.undo(ctx), pause(ctx, r.Phase)); err != nil {
+		after := r.Phase
+		if r.Kind.alarms { // nothing has failed that could come back
+			after = min(after, settleTime)
+		}
+		if err := errors.Join(d.undo(ctx), pause(ctx, after)); err != nil {
 			return err
 		}
 		broken = false
