@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// A datagram begins as GRE does (RFC 2784), for the kernel translates no other of that protocol.
+const question, reply = "\x00\x00\x08\x00question", "\x00\x00\x08\x00answer"
+
 // carries sends a datagram of a protocol without ports from one place to an address of another one, which answers, and wants each to see the other by the right address.
 func (n *network) carries(protocol, from, seenAs, to, address string) {
 	n.t.Helper()
@@ -27,15 +30,15 @@ func (n *network) carries(protocol, from, seenAs, to, address string) {
 		return err
 	}
 	n.eventually("protocol "+protocol+" to "+address, func() error {
-		if _, err := here.WriteTo([]byte("question"), &net.IPAddr{IP: addr(address)}); err != nil {
+		if _, err := here.WriteTo([]byte(question), &net.IPAddr{IP: addr(address)}); err != nil {
 			return err
 		}
-		return hears(there, "question", seenAs)
+		return hears(there, question, seenAs)
 	})
-	if _, err := there.WriteTo([]byte("answer"), &net.IPAddr{IP: addr(seenAs)}); err != nil {
+	if _, err := there.WriteTo([]byte(reply), &net.IPAddr{IP: addr(seenAs)}); err != nil {
 		n.t.Error(err)
 	}
-	if err := hears(here, "answer", address); err != nil {
+	if err := hears(here, reply, address); err != nil {
 		n.t.Errorf("protocol %s, answered by %s: %v", protocol, address, err)
 	}
 }
@@ -51,7 +54,7 @@ func (n *network) asks(protocol, from, server string) (heard bool) {
 		})
 		defer (*socket).Close()
 	}
-	if _, err := here.WriteTo([]byte("question"), &net.IPAddr{IP: addr(server)}); err != nil {
+	if _, err := here.WriteTo([]byte(question), &net.IPAddr{IP: addr(server)}); err != nil {
 		n.t.Error(err)
 	}
 	_ = there.SetReadDeadline(time.Now().Add(time.Second))

@@ -106,8 +106,8 @@ func TestSNAT(t *testing.T) {
 			}
 		}
 	})
-	n.run("protocols without ports: ESP, and one for experiments", func(n *network) {
-		for _, protocol := range []string{"50", "253"} {
+	n.run("protocols without ports: ESP, GRE, and one for experiments", func(n *network) {
+		for _, protocol := range []string{"50", "47", "253"} {
 			n.carries(protocol, n.inside("host1", "a"), "198.51.100.1", n.Machine("server").Netns(), server)
 		}
 		for _, other := range []string{n.inside("host1", "ra"), container} { // nothing tells their answers from a's
