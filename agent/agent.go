@@ -275,6 +275,9 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.databaseChanged(ctx)
 		a.ensureUnderlay(ctx)
 	}
+	if d.Complete || len(d.Hosts)+len(d.GoneHosts) > 0 {
+		a.followReserved()
+	}
 	a.followGateways(ctx)
 	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		a.guard(ctx, time.Now())

@@ -191,9 +191,7 @@ func (l *hostLook) prepare(o *firewall.Outside) (err error) {
 
 // reserve adds to what endpoints are not to reach. Where a server's name leads nowhere just now, the way goes on without it: who gets that far is asked for a certificate.
 func (l *hostLook) reserve(o *firewall.Outside) {
-	o.Reserved = append(append(o.Reserved, l.servers...), azureMetadata)
-	slices.SortFunc(o.Reserved, netip.Addr.Compare)
-	o.Reserved = slices.Compact(o.Reserved)
+	o.Reserved = distinct(append(append(o.Reserved, l.servers...), azureMetadata))
 }
 
 // open finds the interfaces that lead outside.

@@ -20,7 +20,6 @@ const outsidePort = "ovl-outside"
 // followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
-	a.followReserved()
 	a.followPassage(time.Now())
 	if a.db != nil && !reflect.DeepEqual(a.wanted(), a.ensured) {
 		a.databaseChanged(ctx)
@@ -71,15 +70,19 @@ func (a *Agent) hostAddresses() (all []netip.Addr) {
 	for _, m := range a.view.Hosts {
 		all = append(append(all, m.VTEP), m.Others...)
 	}
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
+	return distinct(all)
+}
+
+// distinct sorts addresses, and has each of them once.
+func distinct(addresses []netip.Addr) []netip.Addr {
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return slices.Compact(addresses)
 }
 
 // followReserved has the switch guard all hosts, this one included, and servers, whether the host's table does or not.
 func (a *Agent) followReserved() {
-	all := append(slices.Concat(a.hostAddresses(), a.addresses, a.servers), azureMetadata)
-	slices.SortFunc(all, netip.Addr.Compare)
-	if all = slices.Compact(all); !slices.Equal(all, a.wiring.Reserved) {
+	all := distinct(append(slices.Concat(a.hostAddresses(), a.addresses, a.servers), azureMetadata))
+	if !slices.Equal(all, a.wiring.Reserved) {
 		a.wiring.Reserved = all
 		a.touched[dataplane.Subject{}] = true
 	}

@@ -289,7 +289,7 @@ func (a *Agent) wrongWithPassage() (wrong, missing error) {
 		wrong = cutOff
 	case a.troubles[inNIC] != "":
 		missing = errors.New(a.troubles[inNIC])
-	case a.sw == nil || !p.loaded || a.resync != "" || len(a.touched) > 0:
+	case !p.loaded || !a.upToDate():
 		missing = errors.New("the switch has not confirmed its flows")
 	case a.wiring.External == 0:
 		missing = fmt.Errorf("the switch does not have interface %s", own.Interface)

@@ -25,6 +25,9 @@ func (a *Agent) wantResync(why string) {
 	}
 }
 
+// upToDate tells that the switch has what view and wiring ask for.
+func (a *Agent) upToDate() bool { return a.sw != nil && a.resync == "" && len(a.touched) == 0 }
+
 // flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it back.
 func (a *Agent) flush(ctx context.Context) {
 	if a.sw != nil && !a.handsOff() && a.knowsWay() && !time.Now().Before(a.retryAt) {

@@ -51,6 +51,7 @@ func (a *Agent) lookAtHost(now time.Time) {
 		a.mtu = i.MTU
 	}
 	a.note(inAddresses, a.lookForAddresses())
+	a.followReserved()
 }
 
 // lookForAddresses keeps those that were found last if it fails.

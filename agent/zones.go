@@ -195,7 +195,7 @@ func (a *Agent) limitZones(ctx context.Context) {
 
 // flushZones frees the numbers of VPCs that are gone, once the switch has no flows of theirs.
 func (a *Agent) flushZones(ctx context.Context) {
-	if len(a.zones.Gone) == 0 || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+	if len(a.zones.Gone) == 0 || !a.upToDate() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -223,7 +223,7 @@ func (z *zones) noteSources(now map[model.VNI]source) (changed bool) {
 
 // flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep them there, and passages drop them.
 func (a *Agent) flushSources(ctx context.Context) {
-	if !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+	if !a.complete || !a.upToDate() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -276,7 +276,7 @@ func (z *zones) leaves(l leaver) (noted bool) {
 
 // forgetLeavers has conntrack forget the connections of endpoints that are gone, as soon as the switch has no flows of theirs.
 func (a *Agent) forgetLeavers(ctx context.Context) {
-	if len(a.zones.Leavers) == 0 || time.Now().Before(a.zones.retry) || !a.complete || a.sw == nil || a.resync != "" || len(a.touched) > 0 {
+	if len(a.zones.Leavers) == 0 || time.Now().Before(a.zones.retry) || !a.complete || !a.upToDate() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
