@@ -183,12 +183,10 @@ func (r *run) measure(ctx context.Context, d deed) (err error) {
 	showing, stopShowing := context.WithCancel(ctx)
 	shown := make(chan struct{})
 	go func() { defer close(shown); r.show(showing) }()
-	before, err := r.flaps(ctx)
-	if err == nil {
+	if r.Kind.alarms {
+		r.result.Alarms, err = r.alarms(ctx, func() error { return r.play(ctx, d) })
+	} else {
 		err = r.play(ctx, d)
-	}
-	if err == nil && r.Kind.alarms {
-		r.result.Alarms, err = r.alarms(ctx, before)
 	}
 	end := time.Now().Add(-lastTime)
 	stopShowing()

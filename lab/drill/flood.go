@@ -68,8 +68,15 @@ func (r *run) flaps(ctx context.Context) (map[string]int, error) {
 	return all, nil
 }
 
-// alarms are what has become of the flaps since.
-func (r *run) alarms(ctx context.Context, before map[string]int) (*Alarms, error) {
+// alarms are those that there are while something is done.
+func (r *run) alarms(ctx context.Context, do func() error) (*Alarms, error) {
+	before, err := r.flaps(ctx)
+	if err == nil {
+		err = do()
+	}
+	if err != nil {
+		return nil, err
+	}
 	now, err := r.flaps(ctx)
 	if err != nil {
 		return nil, err
