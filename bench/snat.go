@@ -24,7 +24,7 @@ func measureSNAT(ctx context.Context, w *world) error {
 	}
 	defer down()
 	server := w.lab.Machine("server")
-	if _, err := server.Exec(ctx, "sh", "-ec", "mkdir -p /run/netns; ip netns attach t $$"); err != nil {
+	if err := enterable(ctx, "t", server); err != nil {
 		return err
 	}
 	out := &path{name: "SNAT", from: here.from, to: server, netns: "t", address: server.Address, choose: here.choose}

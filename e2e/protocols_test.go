@@ -12,14 +12,9 @@ const question, reply = "\x00\x00\x08\x00question", "\x00\x00\x08\x00answer"
 // carries sends a datagram of a protocol without ports from one place to an address of another one, which answers, and wants each to see the other by the right address.
 func (n *network) carries(protocol, from, seenAs, to, address string) {
 	n.t.Helper()
-	var there, here net.PacketConn
-	for path, socket := range map[string]*net.PacketConn{to: &there, from: &here} {
-		inNetns(n.t, path, func() (err error) {
-			*socket, err = net.ListenPacket("ip4:"+protocol, "0.0.0.0")
-			return err
-		})
-		defer (*socket).Close()
-	}
+	there, here := n.rawSocket(to, protocol), n.rawSocket(from, protocol)
+	defer there.Close()
+	defer here.Close()
 	hears := func(socket net.PacketConn, text, sender string) error {
 		_ = socket.SetReadDeadline(time.Now().Add(2 * time.Second))
 		b := make([]byte, 100)
@@ -43,17 +38,22 @@ func (n *network) carries(protocol, from, seenAs, to, address string) {
 	}
 }
 
+// rawSocket hears all of a protocol that comes to a place, and sends in it.
+func (n *network) rawSocket(netns, protocol string) (socket net.PacketConn) {
+	n.t.Helper()
+	inNetns(n.t, netns, func() (err error) {
+		socket, err = net.ListenPacket("ip4:"+protocol, "0.0.0.0")
+		return err
+	})
+	return socket
+}
+
 // asks tells whether a datagram of a protocol arrives at the server.
 func (n *network) asks(protocol, from, server string) (heard bool) {
 	n.t.Helper()
-	var there, here net.PacketConn
-	for path, socket := range map[string]*net.PacketConn{n.Machine("server").Netns(): &there, from: &here} {
-		inNetns(n.t, path, func() (err error) {
-			*socket, err = net.ListenPacket("ip4:"+protocol, "0.0.0.0")
-			return err
-		})
-		defer (*socket).Close()
-	}
+	there, here := n.rawSocket(n.Machine("server").Netns(), protocol), n.rawSocket(from, protocol)
+	defer there.Close()
+	defer here.Close()
 	if _, err := here.WriteTo([]byte(question), &net.IPAddr{IP: addr(server)}); err != nil {
 		n.t.Error(err)
 	}
