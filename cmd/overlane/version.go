@@ -8,17 +8,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker for a release: -X main.version=v1.2.3.
+// release is the last version in CHANGELOG.md.
+const release = "0.1.0"
+
+// version is set by the linker for a release: -X main.version=1.2.3.
 var version = ""
 
-// programVersion is the release, or else the commit that the binary was built from.
+// programVersion is the release or, of any other build, the last release and the commit that the program was built from.
 func programVersion() string {
 	if version != "" {
 		return version
 	}
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {
-		return "devel"
+		return release + "-devel"
 	}
 	revision, dirty := "", ""
 	for _, s := range info.Settings {
@@ -29,7 +32,7 @@ func programVersion() string {
 			dirty = "-dirty"
 		}
 	}
-	return "devel" + revision + dirty
+	return release + "-devel" + revision + dirty
 }
 
 func newVersion(e *env) *cobra.Command {
