@@ -75,11 +75,9 @@ type Agent struct {
 	guarded guarded
 	zones   zones
 	dynamic dynamic
-	passage passage
+	border  borderHost
 	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
-
-	routerAnswers chan model.MAC // past the loop, to who has asked
 
 	hurry bool          // somebody has attached or detached, and may look at the status next
 	tick  time.Duration // between looks at what nobody tells of
@@ -108,11 +106,9 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tick:      time.Second,
 		zones:     newZones(c),
 		dynamic:   newDynamic(),
-		passage:   newPassage(c),
 		guarded:   newGuarded(c),
-
-		routerAnswers: make(chan model.MAC, 1),
 	}
+	a.border = newBorderHost(c, borderLoop{do: a.do, note: a.note, routerMoved: a.wireBorder}, log)
 	a.journal.path = a.journalPath()
 	return a
 }
@@ -130,7 +126,7 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.zones.load(); err != nil {
 		return err
 	}
-	if err := a.passage.load(); err != nil {
+	if err := a.border.load(); err != nil {
 		return err
 	}
 	if err := a.guarded.load(); err != nil {
@@ -206,7 +202,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		a.connect(ctx)
 		a.flush(ctx)
 		a.forgetLeavers(ctx)
-		a.keepPassage(ctx, time.Now())
+		a.keepBorder(ctx, time.Now())
 		a.hurryUp(ctx)
 		select {
 		case <-ctx.Done():

@@ -41,7 +41,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 			return err
 		}
 		a.db = db
-		a.inheritPassage()
+		a.inheritBorder()
 	}
 	if err := a.ensure(ctx); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		Socket: filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
 		Log:    a.log,
 		PacketIn: func(p ovs.PacketIn) {
-			if !a.heardRouter(p) {
+			if !a.border.routerAnswered(p) {
 				a.offer(func() { a.packetIn(run, p) })
 			}
 		},
@@ -60,6 +60,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		return err
 	}
 	a.sw, a.stranger = sw, false
+	a.border.connected()
 	a.wantResync("connect")
 	a.rewire()
 	return nil
@@ -150,7 +151,7 @@ func (a *Agent) wanted() ovs.Layout {
 
 // ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
 func (a *Agent) ensure(ctx context.Context) error {
-	a.followPassage(time.Now())
+	a.assignNIC(time.Now())
 	want := a.wanted()
 	layout, err := a.db.Ensure(ctx, want)
 	if err != nil {
@@ -166,8 +167,8 @@ func (a *Agent) ensure(ctx context.Context) error {
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
 	a.openWay()
-	a.wirePassage()
-	a.giveBack()
+	a.wireBorder()
+	a.border.releaseNIC(a.complete)
 	if a.wiring.Tunnel != layout.TunnelOFPort {
 		a.wiring.Tunnel = layout.TunnelOFPort
 		a.wantResync("tunnel port")
@@ -187,7 +188,7 @@ func (a *Agent) disconnect(err error) {
 	a.missed.Add(a.sw.Dropped())
 	a.sw = nil
 	clear(a.zones.limited)
-	a.passageLost()
+	a.borderDisconnected()
 }
 
 // offer hands the loop a function that is lost, and counted, when it is busy.

@@ -65,7 +65,7 @@ func (a *Agent) readBack(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
 	}
-	if err := a.shutBefore(ctx, have); err != nil {
+	if err := a.borderReadBack(ctx, have); err != nil {
 		return err
 	}
 	want := newDesired()
@@ -88,7 +88,7 @@ func (a *Agent) readBack(ctx context.Context) error {
 		a.countRepairs(c)
 	}
 	a.desired, a.resync, a.pipelined = want, "", true
-	a.passage.loaded = true
+	a.border.flowsLoaded()
 	clear(a.touched)
 	return nil
 }
