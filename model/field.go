@@ -88,7 +88,7 @@ func pathsOf(fields []Field) (paths []string) {
 func Described(tag reflect.StructTag) string {
 	f := tagged(tag)
 	var facts []string
-	for _, fact := range []struct{ label, value string }{{"Unit: ", f.Unit}, {"Allowed: ", f.Allowed}, {"Default: ", f.Absent()}} {
+	for _, fact := range []struct{ label, value string }{{"Unit: ", f.Unit}, {"Allowed: ", f.Allowed}, {"Default: ", f.Default}} {
 		if fact.value != "" {
 			facts = append(facts, " "+fact.label+fact.value+".")
 		}
@@ -120,7 +120,7 @@ func treeOf(t reflect.Type) (fields []Field) {
 	for i := range t.NumField() {
 		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		f := tagged(t.Field(i).Tag)
-		f.Name, f.Required = name, options == "" && f.By == ""
+		f.Name, f.Required = name, options == "" && f.Example != ""
 		if f.Type == "" {
 			f.Type = typeInWords(t.Field(i).Type)
 		}

@@ -29,7 +29,7 @@ var protocols = []string{TCP, UDP}
 
 var forwardKind = Kind{
 	Name: "Forward", Plural: "forwards", Short: "fwd", Path: []string{"VPC", "FORWARD"},
-	Doc:       "A port of a public address that leads to a port of an endpoint of the VPC.",
+	Doc:       "Leads a port of a public IP to a port of an endpoint of the VPC.",
 	New:       func() Spec { return new(ForwardSpec) },
 	NewStatus: func() any { return new(ForwardStatus) },
 	Columns: []Column{

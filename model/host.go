@@ -36,7 +36,7 @@ var hostRoles = []string{RoleCompute, RoleEdge, RoleGateway}
 
 var hostKind = Kind{
 	Name: "Host", Plural: "hosts", Short: "h", Path: []string{"HOST"},
-	Doc:       "A machine that carries endpoints.",
+	Doc:       "A machine that carries endpoints, or passes public traffic.",
 	New:       func() Spec { return new(HostSpec) },
 	NewStatus: func() any { return new(HostStatus) },
 	Columns: []Column{

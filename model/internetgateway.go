@@ -31,7 +31,7 @@ var designs = []string{Distributed, Central}
 
 var internetGatewayKind = Kind{
 	Name: "InternetGateway", Plural: "internetgateways", Short: "igw", Path: []string{"VPC"},
-	Doc:       "Joins the VPC of its name to the world outside.",
+	Doc:       "Connects the VPC of the same name to the outside.",
 	New:       func() Spec { return new(InternetGatewaySpec) },
 	NewStatus: func() any { return new(InternetGatewayStatus) },
 	Columns: []Column{

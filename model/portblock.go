@@ -18,7 +18,7 @@ type PortBlockSpec struct {
 
 var portBlockKind = Kind{
 	Name: "PortBlock", Plural: "portblocks", Short: "pb", Path: []string{"VPC", "HOST"},
-	Doc:       "Ports of a public address, which Overlane leases to the endpoints of a VPC on a host for SNAT in the central design.",
+	Doc:       "Ports of a public address that Overlane leases to the endpoints of a VPC on one host, for SNAT in the central design.",
 	New:       func() Spec { return new(PortBlockSpec) },
 	NewStatus: func() any { return new(PortBlockStatus) },
 	Columns: []Column{

@@ -18,7 +18,7 @@ type PublicIPSpec struct {
 
 var publicIPKind = Kind{
 	Name: "PublicIP", Plural: "publicips", Short: "pip", Path: []string{"VPC", "PUBLICIP"},
-	Doc:       "An address of the world outside that an endpoint of the VPC has.",
+	Doc:       "A public address of the VPC, for one endpoint or for forwards.",
 	New:       func() Spec { return new(PublicIPSpec) },
 	NewStatus: func() any { return new(PublicIPStatus) },
 	Columns: []Column{

@@ -15,7 +15,7 @@ type PublicPoolSpec struct {
 
 var publicPoolKind = Kind{
 	Name: "PublicPool", Plural: "publicpools", Short: "pool", Path: []string{"POOL"},
-	Doc:       "Addresses of the world outside, which public IPs and port blocks are given of.",
+	Doc:       "Public addresses, from which public IPs and port blocks are allocated.",
 	New:       func() Spec { return new(PublicPoolSpec) },
 	NewStatus: func() any { return new(PublicPoolStatus) },
 	Columns: []Column{

@@ -86,15 +86,22 @@ func (k Kind) Example() string {
 	return b.String()
 }
 
+// ExampleYAML is the field with its example value, and with the fields inside it; empty if users do not write it.
+func (f Field) ExampleYAML() string {
+	var b strings.Builder
+	exampleOf(&b, "", Field{Fields: []Field{f}})
+	return b.String()
+}
+
 func exampleOf(b *strings.Builder, indent string, of Field) {
 	for _, f := range of.Fields {
+		var inner strings.Builder
+		exampleOf(&inner, indent+"  ", f)
 		switch {
-		case f.By != "":
-		case len(f.Fields) > 0:
-			fmt.Fprintf(b, "%s%s:\n", indent, f.Name)
-			exampleOf(b, indent+"  ", f)
-		default:
+		case f.Example != "":
 			fmt.Fprintf(b, "%s%s: %s\n", indent, f.Name, f.Example)
+		case inner.Len() > 0:
+			fmt.Fprintf(b, "%s%s:\n%s", indent, f.Name, inner.String())
 		}
 	}
 }
