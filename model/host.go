@@ -50,13 +50,13 @@ var hostKind = Kind{
 		{"TUNNELS", statusColumn((*HostStatus).tunnelsUp)},
 		{"FLOWS", statusColumn(func(s *HostStatus) any { return s.Flows })},
 	},
-	settle: settleHosts,
-	users:  []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
+	admit: admitHosts,
+	users: []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
 }
 
 // Check wants a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
 func (s *HostSpec) Check(name string) Problems {
-	f := about(Key{"Host", name})
+	f := findingsOf(Key{"Host", name})
 	f.hostAddress(s.Address)
 	f.identity(s.Identity)
 	if s.NATPrefix.IsValid() {
@@ -66,14 +66,14 @@ func (s *HostSpec) Check(name string) Problems {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to 65535", least), "give the underlay's MTU, mostly 1500")
 	}
 	if s.Outside != nil {
-		s.Outside.check(f)
+		s.Outside.checkFields(f)
 		if s.Outside.Address.IsValid() && s.Outside.Address.Addr() == s.Address {
 			f.add("spec.outside.address", s.Outside.Address, "is the address of the host's VTEP", "choose another one of the upstream network")
 		}
 	}
 	for i, role := range s.Roles {
 		if !slices.Contains(hostRoles, role) {
-			f.add("spec.roles", role, "is not a role", meant(role, hostRoles, "use "+strings.Join(hostRoles, ", ")))
+			f.add("spec.roles", role, "is not a role", suggest(role, hostRoles, "use "+strings.Join(hostRoles, ", ")))
 		} else if slices.Contains(s.Roles[:i], role) {
 			f.add("spec.roles", role, "is given twice", "leave one out")
 		}
@@ -95,7 +95,7 @@ func (f *findings) hostAddress(a netip.Addr) {
 
 func (s *HostSpec) copy() Spec { c := *s; return &c }
 
-func (s *HostSpec) complete(stored Spec) {
+func (s *HostSpec) setDefaults(stored Spec) {
 	was, _ := stored.(*HostSpec)
 	if was == nil {
 		was = &HostSpec{MTU: DefaultUnderlayMTU, Roles: []string{"compute"}}
@@ -111,26 +111,26 @@ func (s *HostSpec) complete(stored Spec) {
 	}
 }
 
-func (s *HostSpec) enter(d *draft, o, _ *Object) {
+func (s *HostSpec) index(d *draft, o, _ *Object) {
 	d.hostAt.put(d.edit, s.Address, o.Name)
 	for _, role := range s.Roles {
-		d.roles.put(d.edit, pair{role, o.Name}, o)
+		d.hostsByRole.put(d.edit, namePair{role, o.Name}, o)
 	}
 	if s.NATPrefix.IsValid() {
-		d.outer.put(d.edit, span{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
+		d.ownedPrefixes.put(d.edit, ownedPrefix{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
 	}
 	if s.Outside != nil {
 		d.nextHops.put(d.edit, s.Outside.Address.Addr(), o.Name)
 	}
 }
 
-func (s *HostSpec) leave(d *draft, o, after *Object) {
+func (s *HostSpec) unindex(d *draft, o, after *Object) {
 	release(d, &d.hostAt, s.Address, o.Name)
 	for _, role := range s.Roles {
-		d.roles.remove(d.edit, pair{role, o.Name})
+		d.hostsByRole.remove(d.edit, namePair{role, o.Name})
 	}
 	if s.NATPrefix.IsValid() {
-		d.outer.remove(d.edit, span{s.NATPrefix.Addr(), o.Key()})
+		d.ownedPrefixes.remove(d.edit, ownedPrefix{s.NATPrefix.Addr(), o.Key()})
 	}
 	if s.Outside != nil {
 		release(d, &d.nextHops, s.Outside.Address.Addr(), o.Name)
@@ -142,10 +142,10 @@ func (s *HostSpec) leave(d *draft, o, after *Object) {
 
 // settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and that public traffic
 // keeps its way.
-func settleHosts(a *admission, puts []*put) {
+func admitHosts(a *admission, puts []*put) {
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -158,15 +158,15 @@ func settleHosts(a *admission, puts []*put) {
 			continue
 		}
 		a.draft.put(p.after)
-		a.later(func() { a.outside(p, spec) })
+		a.afterPuts(func() { a.admitOutside(p, spec) })
 		if p.before != nil && spec.MTU < p.before.Spec.(*HostSpec).MTU {
-			a.later(func() { a.hostCarries(p, spec) })
+			a.afterPuts(func() { a.hostCarries(p, spec) })
 		}
 	}
 }
 
 // outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a gateway leads over it.
-func (a *admission) outside(p *put, spec *HostSpec) {
+func (a *admission) admitOutside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(spec.Address); ok {
 		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")
 	}
@@ -174,9 +174,9 @@ func (a *admission) outside(p *put, spec *HostSpec) {
 		a.refuse(p, "spec.address", spec.Address, "is the next hop that leads to Host "+other, "choose another one, or change that first")
 	}
 	if spec.NATPrefix.IsValid() {
-		a.apart(p, "spec.natPrefix", spec.NATPrefix)
+		a.disjoint(p, "spec.natPrefix", spec.NATPrefix)
 	}
-	a.leadsOutside(p, spec)
+	a.admitUpstream(p, spec)
 	if p.before == nil {
 		return
 	}

@@ -44,15 +44,15 @@ var internetGatewayKind = Kind{
 		{"BLOCKS", statusColumn(func(s *InternetGatewayStatus) any { return s.PortBlocks })},
 		{"REASON", statusColumn(func(s *InternetGatewayStatus) any { return s.Reason })},
 	},
-	settle: settleInternetGateways,
-	users:  []users{{"public IP", (*State).PublicIPsOf}},
+	admit: admitInternetGateways,
+	users: []users{{"public IP", (*State).PublicIPsOf}},
 }
 
 // Check wants a design that there is, hosts that differ, and IPv4 networks.
 func (s *InternetGatewaySpec) Check(name string) Problems {
-	f := about(Key{"InternetGateway", name})
+	f := findingsOf(Key{"InternetGateway", name})
 	if s.Design != "" && !slices.Contains(designs, s.Design) {
-		f.add("spec.design", s.Design, "is not a design", meant(s.Design, designs, "use "+strings.Join(designs, ", ")))
+		f.add("spec.design", s.Design, "is not a design", suggest(s.Design, designs, "use "+strings.Join(designs, ", ")))
 	}
 	for i, host := range s.Hosts {
 		f.part("spec.hosts", host)
@@ -69,7 +69,7 @@ func (s *InternetGatewaySpec) Check(name string) Problems {
 	if s.Pool != "" {
 		f.part("spec.pool", s.Pool)
 	}
-	if s.PortsPerHost != 0 && !sized(s.PortsPerHost) {
+	if s.PortsPerHost != 0 && !validBlockSize(s.PortsPerHost) {
 		f.add("spec.portsPerHost", s.PortsPerHost, fmt.Sprintf("is not a power of two from %d to %d", MinPortsPerHost, MaxPortsPerHost), "leave it out, or double 1024 or halve it")
 	}
 	return f.problems
@@ -85,7 +85,7 @@ func (s *InternetGatewaySpec) Role() string {
 
 func (s *InternetGatewaySpec) copy() Spec { c := *s; return &c }
 
-func (s *InternetGatewaySpec) complete(stored Spec) {
+func (s *InternetGatewaySpec) setDefaults(stored Spec) {
 	was, _ := stored.(*InternetGatewaySpec)
 	if was == nil {
 		was = &InternetGatewaySpec{Design: Distributed}
@@ -105,50 +105,50 @@ func (s *InternetGatewaySpec) complete(stored Spec) {
 	}
 }
 
-func (s *InternetGatewaySpec) enter(d *draft, o, _ *Object) {
+func (s *InternetGatewaySpec) index(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
-		d.passes.put(d.edit, pair{host, o.Name}, o)
+		d.gatewaysByHost.put(d.edit, namePair{host, o.Name}, o)
 	}
 	if s.Pool != "" {
-		d.pools.put(d.edit, pair{s.Pool, o.Name}, o)
+		d.gatewaysByPool.put(d.edit, namePair{s.Pool, o.Name}, o)
 	}
 	if !s.leases() {
 		return
 	}
 	for host := range d.hostsWith(o.Name) {
-		d.await(o.Name, host, d.PortBlock(o.Name+"/"+host) != nil)
+		d.updateRequest(o.Name, host, d.PortBlock(o.Name+"/"+host) != nil)
 	}
 }
 
-func (s *InternetGatewaySpec) leave(d *draft, o, _ *Object) {
+func (s *InternetGatewaySpec) unindex(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
-		d.passes.remove(d.edit, pair{host, o.Name})
+		d.gatewaysByHost.remove(d.edit, namePair{host, o.Name})
 	}
-	d.pools.remove(d.edit, pair{s.Pool, o.Name})
-	for _, host := range slices.Collect(d.waitingOf(o.Name, s)) {
-		d.waiting.remove(d.edit, wanting{s.Pool, s.PortsPerHost, o.Name + "/" + host})
+	d.gatewaysByPool.remove(d.edit, namePair{s.Pool, o.Name})
+	for _, host := range slices.Collect(d.hostsWaiting(o.Name, s)) {
+		d.blockRequests.remove(d.edit, blockRequest{s.Pool, s.PortsPerHost, o.Name + "/" + host})
 	}
 }
 
 // settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
-func settleInternetGateways(a *admission, puts []*put) {
+func admitInternetGateways(a *admission, puts []*put) {
 	for _, p := range a.withAbove(puts, "VPC", vpcOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
 		for _, host := range spec.Hosts {
-			a.leadOver(p, host, spec.Role())
+			a.admitBorderHost(p, host, spec.Role())
 		}
 		if spec.Pool != "" || spec.Design == Central && spec.SNAT {
 			a.choosePool(p, &spec.Pool, netip.Addr{})
 		}
 		if !a.refused[p.key()] {
 			a.draft.put(p.after)
-			a.later(func() { a.keepsCentral(p, spec) })
+			a.afterPuts(func() { a.keepsCentral(p, spec) })
 		}
 	}
 }
 
 // leadOver judges a host that a gateway names.
-func (a *admission) leadOver(p *put, host, role string) {
+func (a *admission) admitBorderHost(p *put, host, role string) {
 	key := Key{"Host", host}
 	if a.refused[key] {
 		a.refused[p.key()] = true

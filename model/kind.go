@@ -18,8 +18,8 @@ type Kind struct {
 	Columns   []Column    // of a table of such objects, the name first
 	Derived   bool        // its objects come, change and go with others, and nobody puts or deletes them
 
-	settle func(*admission, []*put) // judge puts against all else, and fill in the rest
-	users  []users                  // who may refer to an object of the kind, and keeps it from being deleted
+	admit func(*admission, []*put) // judge puts against all else, and fill in the rest
+	users []users                  // who may refer to an object of the kind, and keeps it from being deleted
 }
 
 // users are objects of one kind that refer to the one of that name.
@@ -72,7 +72,7 @@ func KindByName(name string) (Kind, bool) {
 }
 
 // meantKind is the remedy for a kind that does not exist.
-func meantKind(word string) string {
+func suggestKind(word string) string {
 	if k, ok := KindByName(word); ok {
 		return "write it as " + k.Name
 	}
@@ -80,7 +80,7 @@ func meantKind(word string) string {
 	for _, k := range Kinds {
 		names = append(names, k.Name)
 	}
-	return meant(word, names, "use one of "+strings.Join(names, ", "))
+	return suggest(word, names, "use one of "+strings.Join(names, ", "))
 }
 
 // column shows a field of the spec.
@@ -90,7 +90,7 @@ func column[S Spec](value func(S) any) func(Object) string {
 		if !ok {
 			return ""
 		}
-		return shown(value(spec))
+		return display(value(spec))
 	}
 }
 

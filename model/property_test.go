@@ -209,9 +209,9 @@ func judge(s *State, r Request) (wrong []string) {
 		stored := s.Get(o.Key())
 		o.Spec = o.Spec.copy()
 		if stored == nil {
-			o.Spec.complete(nil)
+			o.Spec.setDefaults(nil)
 		} else {
-			o.Spec.complete(stored.Spec)
+			o.Spec.setDefaults(stored.Spec)
 		}
 		after[o.Key()] = o
 	}
@@ -771,9 +771,9 @@ func indexedPublic(t *rapid.T, s *State) {
 			t.Fatalf("%s is not found by address, endpoint and NAT address", o.Name)
 		}
 	}
-	leased := map[place]bool{}
+	leased := map[addressKey]bool{}
 	for o := range s.List("PortBlock") {
-		leased[place{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
+		leased[addressKey{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
 		host, vpc := hostOf(o.Name), vpcOf(o.Name)
 		if got := slices.Collect(s.EndpointsOnOf(host, vpc)); s.CountOnOf(host, vpc) != len(got) || !slices.Contains(slices.Collect(s.hostsWith(vpc)), host) {
 			t.Fatalf("counted %d of %v on %s", s.CountOnOf(host, vpc), got, o.Name)
@@ -822,10 +822,10 @@ func dump(s *State) (lines []string) {
 			lines = append(lines, fmt.Sprint(i, name, o.Kind, o.Name, o.Revision, o.Spec))
 		}
 	}
-	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
-		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat),
-		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports),
-		index(s.forwarded), seats(s.forwardsTo))
+	return slices.Concat(lines, index(s.hostAt), index(s.vniHolder), index(s.cidrs), index(s.endpointAt), index(s.endpointWithMAC), seats(s.onHost),
+		seats(s.hostsByRole), seats(s.gatewaysByHost), index(s.ownedPrefixes), index(s.nextHops), index(s.publicIPAt), index(s.publicIPOf), index(s.publicIPByNAT),
+		seats(s.gatewaysByPool), index(s.blockAt), index(s.freeRoom), index(s.blockRequests), counts(s.usedPorts),
+		index(s.forwardAt), seats(s.forwardsTo))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {
@@ -836,7 +836,7 @@ func index[K, V any](t tree[K, V]) (lines []string) {
 }
 
 // counts is how many blocks have each 1024 ports of an address.
-func counts(t tree[place, *ports]) (lines []string) {
+func counts(t tree[addressKey, *ports]) (lines []string) {
 	for at, p := range t.all() {
 		line := fmt.Sprint(at, " ->")
 		for n := range slices.Chunk(p[:], DefaultPortsPerHost/MinPortsPerHost) {

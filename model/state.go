@@ -15,56 +15,56 @@ type State struct {
 	revision int64
 	kinds    []tree[string, *Object] // by name, in the order of Kinds
 
-	hostAt  tree[netip.Addr, string] // VTEP address -> host
-	ofVNI   tree[VNI, string]        // -> subnet, or VPC whose transit VNI it is
-	ranges  tree[place, cidrOf]      // VPC, first address of the CIDR -> CIDR and subnet
-	on      tree[seat, *Object]      // host, endpoint -> endpoint
-	at      tree[place, string]      // subnet, address -> endpoint
-	withMAC tree[macPlace, string]   // subnet, MAC -> endpoint
-	cursors tree[string, cursor]     // subnet, "PublicPool NAME", "Host NAME" or "PortBlock POOL" -> where allocation goes on
+	hostAt          tree[netip.Addr, string]     // VTEP address -> host
+	vniHolder       tree[VNI, string]            // -> subnet, or VPC whose transit VNI it is
+	cidrs           tree[addressKey, subnetCIDR] // VPC, first address of the CIDR -> CIDR and subnet
+	onHost          tree[hostEndpoint, *Object]  // host, endpoint -> endpoint
+	endpointAt      tree[addressKey, string]     // subnet, address -> endpoint
+	endpointWithMAC tree[macKey, string]         // subnet, MAC -> endpoint
+	cursors         tree[string, cursor]         // subnet, "PublicPool NAME", "Host NAME" or "PortBlock POOL" -> where allocation goes on
 
-	outer    tree[span, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
-	nextHops tree[netip.Addr, string] // address of the outside -> host
-	roles    tree[pair, *Object]      // role, host -> host
-	passes   tree[pair, *Object]      // host, VPC -> InternetGateway that names the host
-	pools    tree[pair, *Object]      // PublicPool, VPC -> InternetGateway that names the pool
-	public   tree[place, string]      // PublicPool, address -> PublicIP; empty: it has port blocks
-	publicOf tree[string, string]     // endpoint, be it there or not -> PublicIP
-	nat      tree[netip.Addr, string] // NAT address -> PublicIP
+	ownedPrefixes  tree[ownedPrefix, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
+	nextHops       tree[netip.Addr, string]        // address of the outside -> host
+	hostsByRole    tree[namePair, *Object]         // role, host -> host
+	gatewaysByHost tree[namePair, *Object]         // host, VPC -> InternetGateway that names the host
+	gatewaysByPool tree[namePair, *Object]         // PublicPool, VPC -> InternetGateway that names the pool
+	publicIPAt     tree[addressKey, string]        // PublicPool, address -> PublicIP; empty: it has port blocks
+	publicIPOf     tree[string, string]            // endpoint, be it there or not -> PublicIP
+	publicIPByNAT  tree[netip.Addr, string]        // NAT address -> PublicIP
 
-	blocks  tree[blockAt, string]   // PublicPool, address, first port -> PortBlock
-	ports   tree[place, *ports]     // PublicPool, address with port blocks -> which ports they have
-	room    tree[roomAt, struct{}]  // PublicPool, length of the longest block that is free, address with port blocks
-	waiting tree[wanting, struct{}] // who is to have a port block and has none
+	blockAt       tree[blockKey, string]       // PublicPool, address, first port -> PortBlock
+	usedPorts     tree[addressKey, *ports]     // PublicPool, address with port blocks -> which ports they have
+	freeRoom      tree[roomKey, struct{}]      // PublicPool, length of the longest block that is free, address with port blocks
+	blockRequests tree[blockRequest, struct{}] // who is to have a port block and has none
 
-	forwarded  tree[socket, string] // PublicIP, protocol, port -> Forward
-	forwardsTo tree[pair, *Object]  // endpoint, Forward -> Forward
+	forwardAt  tree[forwardKey, string] // PublicIP, protocol, port -> Forward
+	forwardsTo tree[namePair, *Object]  // endpoint, Forward -> Forward
 }
 
 // place is an address inside a VPC, a subnet or a PublicPool.
-type place struct {
+type addressKey struct {
 	in      string
 	address netip.Addr
 }
 
-type macPlace struct {
+type macKey struct {
 	in  string
 	mac MAC
 }
 
-type cidrOf struct {
+type subnetCIDR struct {
 	cidr   netip.Prefix
 	subnet string
 }
 
 // seat is an endpoint on a host.
-type seat struct{ host, endpoint string }
+type hostEndpoint struct{ host, endpoint string }
 
 // pair is two names, the second of several that belong to the first.
-type pair struct{ first, second string }
+type namePair struct{ first, second string }
 
 // span is where addresses of the world outside begin that somebody has.
-type span struct {
+type ownedPrefix struct {
 	first netip.Addr
 	of    Key
 }
@@ -81,31 +81,31 @@ type cursor struct {
 // NewState is the state at revision 0, without any object.
 func NewState() *State {
 	s := &State{
-		hostAt:  tree[netip.Addr, string]{compare: netip.Addr.Compare},
-		ofVNI:   tree[VNI, string]{compare: cmp.Compare[VNI]},
-		kinds:   make([]tree[string, *Object], len(Kinds)),
-		ranges:  tree[place, cidrOf]{compare: place.compare},
-		on:      tree[seat, *Object]{compare: seat.compare},
-		at:      tree[place, string]{compare: place.compare},
-		withMAC: tree[macPlace, string]{compare: macPlace.compare},
-		cursors: tree[string, cursor]{compare: strings.Compare},
+		hostAt:          tree[netip.Addr, string]{compare: netip.Addr.Compare},
+		vniHolder:       tree[VNI, string]{compare: cmp.Compare[VNI]},
+		kinds:           make([]tree[string, *Object], len(Kinds)),
+		cidrs:           tree[addressKey, subnetCIDR]{compare: addressKey.compare},
+		onHost:          tree[hostEndpoint, *Object]{compare: hostEndpoint.compare},
+		endpointAt:      tree[addressKey, string]{compare: addressKey.compare},
+		endpointWithMAC: tree[macKey, string]{compare: macKey.compare},
+		cursors:         tree[string, cursor]{compare: strings.Compare},
 
-		outer:    tree[span, netip.Prefix]{compare: span.compare},
-		nextHops: tree[netip.Addr, string]{compare: netip.Addr.Compare},
-		roles:    tree[pair, *Object]{compare: pair.compare},
-		passes:   tree[pair, *Object]{compare: pair.compare},
-		pools:    tree[pair, *Object]{compare: pair.compare},
-		public:   tree[place, string]{compare: place.compare},
-		publicOf: tree[string, string]{compare: strings.Compare},
-		nat:      tree[netip.Addr, string]{compare: netip.Addr.Compare},
+		ownedPrefixes:  tree[ownedPrefix, netip.Prefix]{compare: ownedPrefix.compare},
+		nextHops:       tree[netip.Addr, string]{compare: netip.Addr.Compare},
+		hostsByRole:    tree[namePair, *Object]{compare: namePair.compare},
+		gatewaysByHost: tree[namePair, *Object]{compare: namePair.compare},
+		gatewaysByPool: tree[namePair, *Object]{compare: namePair.compare},
+		publicIPAt:     tree[addressKey, string]{compare: addressKey.compare},
+		publicIPOf:     tree[string, string]{compare: strings.Compare},
+		publicIPByNAT:  tree[netip.Addr, string]{compare: netip.Addr.Compare},
 
-		blocks:  tree[blockAt, string]{compare: blockAt.compare},
-		ports:   tree[place, *ports]{compare: place.compare},
-		room:    tree[roomAt, struct{}]{compare: roomAt.compare},
-		waiting: tree[wanting, struct{}]{compare: wanting.compare},
+		blockAt:       tree[blockKey, string]{compare: blockKey.compare},
+		usedPorts:     tree[addressKey, *ports]{compare: addressKey.compare},
+		freeRoom:      tree[roomKey, struct{}]{compare: roomKey.compare},
+		blockRequests: tree[blockRequest, struct{}]{compare: blockRequest.compare},
 
-		forwarded:  tree[socket, string]{compare: socket.compare},
-		forwardsTo: tree[pair, *Object]{compare: pair.compare},
+		forwardAt:  tree[forwardKey, string]{compare: forwardKey.compare},
+		forwardsTo: tree[namePair, *Object]{compare: namePair.compare},
 	}
 	for i := range s.kinds {
 		s.kinds[i].compare = strings.Compare
@@ -113,23 +113,23 @@ func NewState() *State {
 	return s
 }
 
-func (p place) compare(q place) int {
+func (p addressKey) compare(q addressKey) int {
 	return cmp.Or(strings.Compare(p.in, q.in), p.address.Compare(q.address))
 }
 
-func (p macPlace) compare(q macPlace) int {
+func (p macKey) compare(q macKey) int {
 	return cmp.Or(strings.Compare(p.in, q.in), bytes.Compare(p.mac[:], q.mac[:]))
 }
 
-func (s seat) compare(t seat) int {
+func (s hostEndpoint) compare(t hostEndpoint) int {
 	return cmp.Or(strings.Compare(s.host, t.host), strings.Compare(s.endpoint, t.endpoint))
 }
 
-func (p pair) compare(q pair) int {
+func (p namePair) compare(q namePair) int {
 	return cmp.Or(strings.Compare(p.first, q.first), strings.Compare(p.second, q.second))
 }
 
-func (s span) compare(t span) int {
+func (s ownedPrefix) compare(t ownedPrefix) int {
 	return cmp.Or(s.first.Compare(t.first), strings.Compare(s.of.Kind, t.of.Kind), strings.Compare(s.of.Name, t.of.Name))
 }
 
@@ -230,16 +230,16 @@ func (s *State) Under(kind, parent string) iter.Seq[*Object] {
 }
 
 // EndpointsOn goes over the endpoints of a host, by name.
-func (s *State) EndpointsOn(host string) iter.Seq[*Object] { return s.seated(host, "") }
+func (s *State) EndpointsOn(host string) iter.Seq[*Object] { return s.endpointsOn(host, "") }
 
 // EndpointsOnOf goes over the endpoints of a VPC or of a subnet on a host, by name.
 func (s *State) EndpointsOnOf(host, parent string) iter.Seq[*Object] {
-	return s.seated(host, parent+"/")
+	return s.endpointsOn(host, parent+"/")
 }
 
-func (s *State) seated(host, prefix string) iter.Seq[*Object] {
+func (s *State) endpointsOn(host, prefix string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for at, o := range s.on.from(seat{host, prefix}) {
+		for at, o := range s.onHost.from(hostEndpoint{host, prefix}) {
 			if at.host != host || !strings.HasPrefix(at.endpoint, prefix) || !yield(o) {
 				return
 			}
@@ -259,12 +259,12 @@ func (s *State) CountUnder(kind, parent string) int {
 
 // CountOn is the number of endpoints on a host, in logarithmic time.
 func (s *State) CountOn(host string) int {
-	return s.on.rank(seat{host: host + "\x00"}) - s.on.rank(seat{host: host})
+	return s.onHost.rank(hostEndpoint{host: host + "\x00"}) - s.onHost.rank(hostEndpoint{host: host})
 }
 
 // CountOnOf is the number of endpoints of a VPC on a host, in logarithmic time.
 func (s *State) CountOnOf(host, vpc string) int {
-	return s.on.rank(seat{host, vpc + "0"}) - s.on.rank(seat{host, vpc + "/"}) // '0' follows '/' in ASCII
+	return s.onHost.rank(hostEndpoint{host, vpc + "0"}) - s.onHost.rank(hostEndpoint{host, vpc + "/"}) // '0' follows '/' in ASCII
 }
 
 // HostAt finds the host with that VTEP address; nil if there is none.
@@ -275,38 +275,38 @@ func (s *State) HostAt(address netip.Addr) *Object {
 
 // SubnetOf finds the subnet of a VNI; nil if there is none.
 func (s *State) SubnetOf(vni VNI) *Object {
-	name, _ := s.ofVNI.get(vni)
+	name, _ := s.vniHolder.get(vni)
 	return s.Get(Key{"Subnet", name})
 }
 
 // EndpointAt finds the endpoint that has an address of a subnet; nil if there is none.
 func (s *State) EndpointAt(subnet string, address netip.Addr) *Object {
-	name, _ := s.at.get(place{subnet, address})
+	name, _ := s.endpointAt.get(addressKey{subnet, address})
 	return s.Get(Key{"Endpoint", name})
 }
 
 // EndpointWithMAC finds the endpoint that has a MAC of a subnet; nil if there is none.
 func (s *State) EndpointWithMAC(subnet string, mac MAC) *Object {
-	name, _ := s.withMAC.get(macPlace{subnet, mac})
+	name, _ := s.endpointWithMAC.get(macKey{subnet, mac})
 	return s.Get(Key{"Endpoint", name})
 }
 
 // PublicIPOf finds the public address that names an endpoint, whether that is there or not; nil if there is none.
 func (s *State) PublicIPOf(endpoint string) *Object {
-	name, _ := s.publicOf.get(endpoint)
+	name, _ := s.publicIPOf.get(endpoint)
 	return s.Get(Key{"PublicIP", name})
 }
 
 // PublicIPAt finds who has a public address; nil if nobody has.
 func (s *State) PublicIPAt(address netip.Addr) *Object {
 	pool, _ := s.holderOf(address)
-	name, _ := s.public.get(place{pool.Name, address})
+	name, _ := s.publicIPAt.get(addressKey{pool.Name, address})
 	return s.Get(Key{"PublicIP", name})
 }
 
 // PublicIPWithNAT finds the public address that has a NAT address; nil if there is none.
 func (s *State) PublicIPWithNAT(address netip.Addr) *Object {
-	name, _ := s.nat.get(address)
+	name, _ := s.publicIPByNAT.get(address)
 	return s.Get(Key{"PublicIP", name})
 }
 
@@ -315,7 +315,7 @@ func (s *State) holderOf(address netip.Addr) (Key, bool) {
 	if !address.Is4() {
 		return Key{}, false
 	}
-	at, cidr, _ := s.outer.at(s.outer.rank(span{first: address.Next()}) - 1)
+	at, cidr, _ := s.ownedPrefixes.at(s.ownedPrefixes.rank(ownedPrefix{first: address.Next()}) - 1)
 	return at.of, cidr.IsValid() && cidr.Contains(address)
 }
 
@@ -326,14 +326,14 @@ func (s *State) Outer(address netip.Addr) bool {
 }
 
 // HostsWithRole goes over the hosts that have a role, by name.
-func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return paired(s.roles, role) }
+func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return secondsOf(s.hostsByRole, role) }
 
 // gatewaysOver goes over the InternetGateways that name a host, by VPC.
-func (s *State) gatewaysOver(host string) iter.Seq[*Object] { return paired(s.passes, host) }
+func (s *State) gatewaysOver(host string) iter.Seq[*Object] { return secondsOf(s.gatewaysByHost, host) }
 
-func paired(index tree[pair, *Object], first string) iter.Seq[*Object] {
+func secondsOf(index tree[namePair, *Object], first string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for at, o := range index.from(pair{first: first}) {
+		for at, o := range index.from(namePair{first: first}) {
 			if at.first != first || !yield(o) {
 				return
 			}
@@ -342,7 +342,7 @@ func paired(index tree[pair, *Object], first string) iter.Seq[*Object] {
 }
 
 // gatewaysFrom goes over the InternetGateways that name a pool, by VPC.
-func (s *State) gatewaysFrom(pool string) iter.Seq[*Object] { return paired(s.pools, pool) }
+func (s *State) gatewaysFrom(pool string) iter.Seq[*Object] { return secondsOf(s.gatewaysByPool, pool) }
 
 // gatewayOf is the InternetGateway of a VPC, if it has one.
 func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
@@ -396,7 +396,7 @@ func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
 // publicIn goes over the public addresses that are of a pool, by address.
 func (s *State) publicIn(pool string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for at, name := range s.public.from(place{in: pool}) {
+		for at, name := range s.publicIPAt.from(addressKey{in: pool}) {
 			if at.in != pool || name != "" && !yield(s.Get(Key{"PublicIP", name})) {
 				return
 			}
@@ -406,7 +406,7 @@ func (s *State) publicIn(pool string) iter.Seq[*Object] {
 
 // countPublicIn is the number of addresses of a pool that have a public IP or port blocks, in logarithmic time.
 func (s *State) countPublicIn(pool string) int {
-	return s.public.rank(place{in: pool + "\x00"}) - s.public.rank(place{in: pool})
+	return s.publicIPAt.rank(addressKey{in: pool + "\x00"}) - s.publicIPAt.rank(addressKey{in: pool})
 }
 
 // With is the state at a later revision, after the changes. Objects that a change deletes and that are not there are
