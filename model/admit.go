@@ -27,7 +27,11 @@ func Admit(s *State, r Request) ([]Change, error) {
 	for i, kind := range Kinds {
 		kind.admit(a, changed(a.puts[i]))
 	}
-	puts := a.leaseBlocks(a.assignNATAddresses(a.puts, a.deletes))
+	for _, kind := range Kinds {
+		if kind.derive != nil {
+			kind.derive(a)
+		}
+	}
 	for _, check := range a.checks {
 		check()
 	}
@@ -37,7 +41,7 @@ func Admit(s *State, r Request) ([]Change, error) {
 	if len(a.problems) > 0 {
 		return nil, a.problems
 	}
-	return changes(puts, a.deletes, a.ended), nil
+	return changes(a.puts, a.deletes, a.ended), nil
 }
 
 func checkRevision(s *State, o Object) error {
@@ -109,16 +113,17 @@ func (a *admission) acceptDeletes(r Request) []*Object {
 	var deletes []*Object
 	for _, key := range r.Delete {
 		o := a.stored.Get(key)
+		kind, known := kindNamed(key.Kind)
 		switch {
 		case a.deleted[key]:
 			a.report(key, "", nil, "is deleted twice in the request", "leave one out")
-		case kindIndex(key.Kind) < 0:
+		case !known:
 			a.report(key, "kind", key.Kind, "is not a kind", suggestKind(key.Kind))
 		case o == nil:
 			reason, remedy := a.absent(key)
 			a.report(key, "name", key.Name, strings.TrimPrefix(reason, key.String()+" "), remedy)
-		case Kinds[kindIndex(key.Kind)].Derived:
-			a.report(key, "", nil, notByUsers, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway")
+		case kind.Derived:
+			a.report(key, "", nil, kind.derived.reason, kind.derived.remedy)
 		default:
 			a.draft.remove(key)
 			deletes = append(deletes, o)
@@ -140,8 +145,8 @@ func (a *admission) acceptPuts(r Request) [][]*put {
 		} else {
 			k := kindIndex(o.Kind)
 			puts[k] = append(puts[k], a.withDefaults(o))
-			if s, ok := o.Spec.(*SubnetSpec); ok {
-				a.chosen[s.VNI] = true
+			if reserve := Kinds[k].reserve; reserve != nil {
+				reserve(a, o.Spec)
 			}
 		}
 		seen[o.Key()] = true

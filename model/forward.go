@@ -42,7 +42,8 @@ var forwardKind = Kind{
 		{"STATE", statusColumn(func(s *ForwardStatus) any { return s.State })},
 		{"REASON", statusColumn(func(s *ForwardStatus) any { return s.Reason })},
 	},
-	admit: admitForwards,
+	admit:     admitForwards,
+	summarise: summariseForward,
 }
 
 // socket is a port of a public IP.
@@ -237,7 +238,7 @@ type ForwardStatus struct {
 }
 
 // summariseForward goes along the way of a packet from outside, and stops at what is not there.
-func summariseForward(s *State, name string, m Measured) *ForwardStatus {
+func summariseForward(s *State, name string, m Measured) any {
 	spec, gateway := s.Forward(name), s.InternetGateway(vpcOf(name))
 	status := &ForwardStatus{State: PublicPending}
 	if spec == nil || gateway == nil {

@@ -44,8 +44,9 @@ var internetGatewayKind = Kind{
 		{"BLOCKS", statusColumn(func(s *InternetGatewayStatus) any { return s.PortBlocks })},
 		{"REASON", statusColumn(func(s *InternetGatewayStatus) any { return s.Reason })},
 	},
-	admit: admitInternetGateways,
-	users: []users{{"public IP", (*State).PublicIPsOf}},
+	admit:     admitInternetGateways,
+	summarise: summariseGateway,
+	users:     []users{{"public IP", (*State).PublicIPsOf}},
 }
 
 // Check wants a design that there is, hosts that differ, and IPv4 networks.

@@ -144,9 +144,9 @@ func (a *admission) reclaimBlock(name string) {
 
 // lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when every put is in the draft, and adds the
 // blocks that come or change to the puts.
-func (a *admission) leaseBlocks(puts [][]*put) [][]*put {
+func (a *admission) leaseBlocks() {
 	if len(a.lessors) == 0 {
-		return puts
+		return
 	}
 	for _, pool := range slices.Sorted(maps.Keys(a.lessors)) {
 		for size := MaxPortsPerHost; size >= MinPortsPerHost; size /= 2 {
@@ -157,12 +157,11 @@ func (a *admission) leaseBlocks(puts [][]*put) [][]*put {
 	for _, name := range slices.Sorted(maps.Keys(a.leased)) {
 		before, after := a.stored.Get(Key{"PortBlock", name}), a.draft.Get(Key{"PortBlock", name})
 		if after != nil {
-			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+			a.puts[k] = append(a.puts[k], &put{before: before, after: after, derived: true})
 		} else {
 			a.ended = append(a.ended, before)
 		}
 	}
-	return puts
 }
 
 // leaseOf gives blocks of one length until there are none, or nobody waits.

@@ -22,17 +22,17 @@ func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok 
 
 // translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is asked when every put is in the
 // draft, and adds the public IPs that change to the puts.
-func (a *admission) assignNATAddresses(puts [][]*put, deletes []*Object) [][]*put {
+func (a *admission) assignNATAddresses() {
 	if a.draft.Len("PublicIP") == 0 {
-		return puts
+		return
 	}
 	concerned := map[string]bool{}
-	for _, p := range slices.Concat(puts...) {
+	for _, p := range slices.Concat(a.puts...) {
 		if p.action() != None {
 			a.affected(concerned, p.before, p.after)
 		}
 	}
-	for _, o := range deletes {
+	for _, o := range a.deletes {
 		a.affected(concerned, o, nil)
 	}
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
@@ -42,7 +42,7 @@ func (a *admission) assignNATAddresses(puts [][]*put, deletes []*Object) [][]*pu
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
 		a.allocateNAT(name)
 	}
-	return a.withDerived(puts, concerned)
+	a.addDerived(concerned)
 }
 
 // concern notes the public IPs whose NAT address may be another after a change.
@@ -151,9 +151,9 @@ func (a *admission) setNAT(name string, nat netip.Addr) {
 }
 
 // withDerived is the puts with the public IPs as they are in the draft now, those that nobody asked to change last.
-func (a *admission) withDerived(puts [][]*put, concerned map[string]bool) [][]*put {
+func (a *admission) addDerived(concerned map[string]bool) {
 	k := kindIndex("PublicIP")
-	for _, p := range puts[k] {
+	for _, p := range a.puts[k] {
 		if o := a.draft.Get(p.key()); concerned[p.after.Name] && !a.refused[p.key()] {
 			p.after = o
 		}
@@ -162,10 +162,9 @@ func (a *admission) withDerived(puts [][]*put, concerned map[string]bool) [][]*p
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
 		key := Key{"PublicIP", name}
 		if before, after := a.stored.Get(key), a.draft.Get(key); before != nil && after != nil && after != before {
-			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+			a.puts[k] = append(a.puts[k], &put{before: before, after: after, derived: true})
 		}
 	}
-	return puts
 }
 
 // keepsNAT refuses a NAT prefix that has lost addresses which public IPs have.

@@ -26,16 +26,19 @@ var portBlockKind = Kind{
 		{"ADDRESS", column(func(s *PortBlockSpec) any { return s.Address })},
 		{"PORTS", column(func(s *PortBlockSpec) any { return fmt.Sprintf("%d-%d", s.First, s.Last) })},
 	},
-	Derived: true,
-	admit:   reclaimBlocks,
+	Derived:   true,
+	admit:     reclaimBlocks,
+	derive:    (*admission).leaseBlocks,
+	summarise: summarisePortBlock,
+	derived:   advice{leasedByOverlane, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway"},
 }
 
-const notByUsers = "is leased by Overlane: nobody puts or deletes port blocks"
+const leasedByOverlane = "is leased by Overlane: nobody puts or deletes port blocks"
 
 // Check refuses whatever a user puts.
 func (s *PortBlockSpec) Check(name string) Problems {
 	f := findingsOf(Key{"PortBlock", name})
-	f.add("", nil, notByUsers, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
+	f.add("", nil, leasedByOverlane, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
 	return f.problems
 }
 
@@ -118,4 +121,8 @@ func (s *State) hostsWith(vpc string) iter.Seq[string] {
 			rank = s.onHost.rank(hostEndpoint{host: at.host + "\x00"})
 		}
 	}
+}
+
+func summarisePortBlock(s *State, name string, _ Measured) any {
+	return &PortBlockStatus{Endpoints: s.CountOnOf(hostOf(name), vpcOf(name))}
 }

@@ -30,8 +30,10 @@ var publicIPKind = Kind{
 		{"STATE", statusColumn(func(s *PublicIPStatus) any { return s.State })},
 		{"REASON", statusColumn(func(s *PublicIPStatus) any { return s.Reason })},
 	},
-	admit: admitPublicIPs,
-	users: []users{{"forward", (*State).ForwardsAt}},
+	admit:     admitPublicIPs,
+	derive:    (*admission).assignNATAddresses,
+	summarise: summarisePublicIP,
+	users:     []users{{"forward", (*State).ForwardsAt}},
 }
 
 // Check wants an IPv4 address, if any is given, and names that could be those of a pool and of an endpoint of the VPC.

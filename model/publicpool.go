@@ -26,8 +26,9 @@ var publicPoolKind = Kind{
 		{"SNAT", statusColumn(func(s *PublicPoolStatus) any { return s.SNAT })},
 		{"FREE", statusColumn(func(s *PublicPoolStatus) any { return s.Free })},
 	},
-	admit: admitPublicPools,
-	users: []users{{"public IP", (*State).publicIn}, {"internet gateway", (*State).gatewaysFrom}},
+	admit:     admitPublicPools,
+	summarise: summarisePool,
+	users:     []users{{"public IP", (*State).publicIn}, {"internet gateway", (*State).gatewaysFrom}},
 }
 
 // prefixes are CIDRs as they are written in a list.

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
+func summariseGateway(s *State, vpc string, _ Measured) any {
 	status := &InternetGatewayStatus{PublicIPs: s.CountUnder("PublicIP", vpc)}
 	for o := range s.Passages(vpc) {
 		status.Hosts = append(status.Hosts, o.Name)
@@ -47,7 +47,7 @@ func noBorderHostReason(s *State, vpc string, spec *InternetGatewaySpec) string 
 	}
 }
 
-func summarisePool(s *State, name string) *PublicPoolStatus {
+func summarisePool(s *State, name string, _ Measured) any {
 	status := &PublicPoolStatus{Used: s.countPublicIn(name), SNAT: s.countLeased(name)}
 	if spec := s.PublicPool(name); spec != nil {
 		status.Size = spec.capacity()
@@ -57,7 +57,7 @@ func summarisePool(s *State, name string) *PublicPoolStatus {
 }
 
 // summarisePublicIP goes along the way of a packet from outside, and stops at what is not there.
-func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
+func summarisePublicIP(s *State, name string, m Measured) any {
 	spec, gateway := s.PublicIP(name), s.InternetGateway(vpcOf(name))
 	if spec == nil || gateway == nil {
 		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + vpcOf(name)}

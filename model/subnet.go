@@ -33,8 +33,10 @@ var subnetKind = Kind{
 		{"READY", statusColumn(func(s *SubnetStatus) any { return s.Endpoints.Ready })},
 		{"FREE", statusColumn(func(s *SubnetStatus) any { return s.Free })},
 	},
-	admit: admitSubnets,
-	users: []users{{"endpoint", (*State).EndpointsOf}},
+	reserve:   func(a *admission, spec Spec) { a.chosen[spec.(*SubnetSpec).VNI] = true },
+	admit:     admitSubnets,
+	summarise: summariseSubnet,
+	users:     []users{{"endpoint", (*State).EndpointsOf}},
 }
 
 // Check wants an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
@@ -191,4 +193,12 @@ func (d *draft) overlap(vpc string, cidr netip.Prefix) (subnetCIDR, bool) {
 		}
 	}
 	return subnetCIDR{}, false
+}
+
+func summariseSubnet(s *State, name string, m Measured) any {
+	status := &SubnetStatus{Endpoints: countStates(s, name, m.Endpoint), Hosts: s.hostsOf(name)}
+	if spec := s.Subnet(name); spec != nil {
+		status.Free = spec.capacity() - status.Endpoints.Total
+	}
+	return status
 }

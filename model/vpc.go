@@ -30,8 +30,9 @@ var vpcKind = Kind{
 		{"ENDPOINTS", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Total })},
 		{"READY", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Ready })},
 	},
-	admit: admitVPCs,
-	users: []users{{"subnet", (*State).SubnetsOf}, {"internet gateway", (*State).gatewayOf}},
+	admit:     admitVPCs,
+	summarise: summariseVPC,
+	users:     []users{{"subnet", (*State).SubnetsOf}, {"internet gateway", (*State).gatewayOf}},
 }
 
 // Check wants an MTU from [MinMTU] to [MaxMTU].
@@ -97,6 +98,10 @@ func admitVPCs(a *admission, puts []*put) {
 			a.keepsPlugged(p, "spec.transitVNI", p.before.Spec.(*VPCSpec).TransitVNI, spec.TransitVNI)
 		}
 	}
+}
+
+func summariseVPC(s *State, name string, m Measured) any {
+	return &VPCStatus{Subnets: s.CountUnder("Subnet", name), Endpoints: countStates(s, name, m.Endpoint)}
 }
 
 // leastMTU is the widest that every host can carry.
