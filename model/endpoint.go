@@ -294,7 +294,7 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 		a.refuse(p, "spec.host", spec.Host, reason, remedy)
 		return
 	}
-	vpc := vpcOf(p.after.Name)
+	vpc := VPCOf(p.after.Name)
 	if v := a.draft.VPC(vpc); v != nil && v.MTU+Overhead > host.MTU {
 		a.refuse(p, "spec.host", spec.Host,
 			fmt.Sprintf("has an underlay MTU of %d, and VPC %s with MTU %d takes %d", host.MTU, vpc, v.MTU, v.MTU+Overhead),
@@ -362,4 +362,24 @@ func (a *admission) allocateAddress(p *put, spec *EndpointSpec) {
 	}
 	spec.Address = address
 	a.draft.endpointAt.put(a.draft.edit, addressKey{name, address}, p.after.Name)
+}
+
+// Endpoint is the spec of an endpoint; nil if there is none of that name.
+func (s *State) Endpoint(name string) *EndpointSpec {
+	return specOf[*EndpointSpec](s, "Endpoint", name)
+}
+
+// EndpointsOf goes over the endpoints of a subnet or of a whole VPC, by name.
+func (s *State) EndpointsOf(subnet string) iter.Seq[*Object] { return s.Under("Endpoint", subnet) }
+
+// EndpointAt finds the endpoint that has an address of a subnet; nil if there is none.
+func (s *State) EndpointAt(subnet string, address netip.Addr) *Object {
+	name, _ := s.endpointAt.get(addressKey{subnet, address})
+	return s.Get(Key{"Endpoint", name})
+}
+
+// EndpointWithMAC finds the endpoint that has a MAC of a subnet; nil if there is none.
+func (s *State) EndpointWithMAC(subnet string, mac MAC) *Object {
+	name, _ := s.endpointWithMAC.get(macKey{subnet, mac})
+	return s.Get(Key{"Endpoint", name})
 }

@@ -61,7 +61,7 @@ func (s *ForwardSpec) key() forwardKey { return forwardKey{s.PublicIP, s.Protoco
 // Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
 func (s *ForwardSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Forward", name})
-	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", vpcOf(name))
+	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", VPCOf(name))
 	if s.Protocol != "" && !slices.Contains(protocols, s.Protocol) {
 		f.add("spec.protocol", s.Protocol, "is not a protocol that has ports", suggest(s.Protocol, protocols, "use "+strings.Join(protocols, " or ")))
 	}
@@ -71,7 +71,7 @@ func (s *ForwardSpec) Check(name string) Problems {
 	} else if s.Port < 0 || s.Port > lastPort {
 		f.add("spec.port", s.Port, "is not a port", aPort)
 	}
-	f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the forward", vpcOf(name))
+	f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the forward", VPCOf(name))
 	if s.TargetPort < 0 || s.TargetPort > lastPort {
 		f.add("spec.targetPort", s.TargetPort, "is not a port", aPort+", or leave it out")
 	}
@@ -145,7 +145,7 @@ func (s *State) countForwardsAt(publicIP string) int {
 
 // settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint has.
 func admitForwards(a *admission, puts []*put) {
-	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
 		if p.before != nil {
 			p.before.Spec.unindex(a.draft, p.before, p.after)
@@ -164,7 +164,7 @@ func admitForwards(a *admission, puts []*put) {
 
 // forwardsAtAll judges the design of the gateway.
 func (a *admission) forwardsAtAll(p *put, spec *ForwardSpec) bool {
-	vpc := vpcOf(p.after.Name)
+	vpc := VPCOf(p.after.Name)
 	design := a.draft.InternetGateway(vpc).Design
 	if design != Central {
 		a.refuse(p, "name", p.after.Name, fmt.Sprintf("is of InternetGateway %s, whose design is %s, and ports are forwarded in the design %s", vpc, design, Central),
@@ -239,16 +239,16 @@ type ForwardStatus struct {
 
 // summariseForward goes along the way of a packet from outside, and stops at what is not there.
 func summariseForward(s *State, name string, m Measured) any {
-	spec, gateway := s.Forward(name), s.InternetGateway(vpcOf(name))
+	spec, gateway := s.Forward(name), s.InternetGateway(VPCOf(name))
 	status := &ForwardStatus{State: PublicPending}
 	if spec == nil || gateway == nil {
-		status.Reason = "there is no InternetGateway " + vpcOf(name)
+		status.Reason = "there is no InternetGateway " + VPCOf(name)
 		return status
 	}
 	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
 		status.Host = endpoint.Host
 	}
-	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), noPathReason(s, vpcOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
+	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), noPathReason(s, VPCOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
 	if status.Reason == "" {
 		status.State = PublicReady
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func (a *admission) admitOutside(p *put, spec *HostSpec) {
 func (a *admission) hostCarries(p *put, spec *HostSpec) {
 	var last string
 	for o := range a.draft.EndpointsOn(p.after.Name) {
-		vpc := vpcOf(o.Name)
+		vpc := VPCOf(o.Name)
 		if vpc == last { // they come by name, so those of one VPC are together
 			continue
 		}
@@ -203,6 +204,57 @@ func (a *admission) hostCarries(p *put, spec *HostSpec) {
 			a.refuse(p, "spec.mtu", spec.MTU,
 				fmt.Sprintf("cannot carry the MTU %d of VPC %s, which has endpoints here: that takes %d", v.MTU, vpc, v.MTU+Overhead),
 				fmt.Sprintf("detach its endpoints and lower the VPC's MTU to %d first, or move them to another host", spec.MTU-Overhead))
+		}
+	}
+}
+
+// Host is the spec of a host; nil if there is none of that name.
+func (s *State) Host(name string) *HostSpec { return specOf[*HostSpec](s, "Host", name) }
+
+// EndpointsOn goes over the endpoints of a host, by name.
+func (s *State) EndpointsOn(host string) iter.Seq[*Object] { return s.endpointsOn(host, "") }
+
+// EndpointsOnOf goes over the endpoints of a VPC or of a subnet on a host, by name.
+func (s *State) EndpointsOnOf(host, parent string) iter.Seq[*Object] {
+	return s.endpointsOn(host, parent+"/")
+}
+
+func (s *State) endpointsOn(host, prefix string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, o := range s.onHost.from(hostEndpoint{host, prefix}) {
+			if at.host != host || !strings.HasPrefix(at.endpoint, prefix) || !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// CountOn is the number of endpoints on a host, in logarithmic time.
+func (s *State) CountOn(host string) int {
+	return s.onHost.rank(hostEndpoint{host: host + "\x00"}) - s.onHost.rank(hostEndpoint{host: host})
+}
+
+// CountOnOf is the number of endpoints of a VPC on a host, in logarithmic time.
+func (s *State) CountOnOf(host, vpc string) int {
+	return s.onHost.rank(hostEndpoint{host, vpc + "0"}) - s.onHost.rank(hostEndpoint{host, vpc + "/"}) // '0' follows '/' in ASCII
+}
+
+// HostAt finds the host with that VTEP address; nil if there is none.
+func (s *State) HostAt(address netip.Addr) *Object {
+	name, _ := s.hostAt.get(address)
+	return s.Get(Key{"Host", name})
+}
+
+// HostsWithRole goes over the hosts that have a role, by name.
+func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return secondsOf(s.hostsByRole, role) }
+
+// HostsUpstream goes over the hosts whose outside is of an upstream network, by their next hops.
+func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for address, host := range s.nextHops.from(network.Masked().Addr()) {
+			if !network.Contains(address) || !yield(s.Get(Key{"Host", host})) {
+				return
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -133,7 +134,7 @@ func (s *InternetGatewaySpec) unindex(d *draft, o, _ *Object) {
 
 // settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
 func admitInternetGateways(a *admission, puts []*put) {
-	for _, p := range a.withAbove(puts, "VPC", vpcOf) {
+	for _, p := range a.withAbove(puts, "VPC", VPCOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
 		for _, host := range spec.Hosts {
 			a.admitBorderHost(p, host, spec.Role())
@@ -162,5 +163,54 @@ func (a *admission) admitBorderHost(p *put, host, role string) {
 	} else if !slices.Contains(spec.Roles, role) {
 		a.refuse(p, "spec.hosts", host, fmt.Sprintf("has the roles %s, and a %s gateway leads over hosts of the role %s",
 			strings.Join(spec.Roles, ", "), p.after.Spec.(*InternetGatewaySpec).Design, role), "give the host that role, or name another one")
+	}
+}
+
+// InternetGateway is the spec of a VPC's gateway; nil if it has none.
+func (s *State) InternetGateway(vpc string) *InternetGatewaySpec {
+	return specOf[*InternetGatewaySpec](s, "InternetGateway", vpc)
+}
+
+// gatewaysOver goes over the InternetGateways that name a host, by VPC.
+func (s *State) gatewaysOver(host string) iter.Seq[*Object] { return secondsOf(s.gatewaysByHost, host) }
+
+// gatewaysFrom goes over the InternetGateways that name a pool, by VPC.
+func (s *State) gatewaysFrom(pool string) iter.Seq[*Object] { return secondsOf(s.gatewaysByPool, pool) }
+
+// gatewayOf is the InternetGateway of a VPC, if it has one.
+func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		if o := s.Get(Key{"InternetGateway", vpc}); o != nil {
+			yield(o)
+		}
+	}
+}
+
+// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's spec; nobody if it has no gateway.
+func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
+	spec := s.InternetGateway(vpc)
+	if spec == nil {
+		return func(func(*Object) bool) {}
+	}
+	if len(spec.Hosts) == 0 {
+		return s.HostsWithRole(spec.Role())
+	}
+	return func(yield func(*Object) bool) {
+		for _, name := range spec.Hosts {
+			if o := s.Get(Key{"Host", name}); o != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// Passages goes over those of [State.GatewayHosts] that have an outside.
+func (s *State) Passages(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for o := range s.GatewayHosts(vpc) {
+			if o.Spec.(*HostSpec).Outside != nil && !yield(o) {
+				return
+			}
+		}
 	}
 }

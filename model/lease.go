@@ -42,7 +42,7 @@ func (d *draft) updateRequestOn(endpoint, host string) {
 	if d.gatewaysByPool.len() == 0 {
 		return
 	}
-	if vpc := vpcOf(endpoint); d.InternetGateway(vpc) != nil {
+	if vpc := VPCOf(endpoint); d.InternetGateway(vpc) != nil {
 		d.updateRequest(vpc, host, d.PortBlock(vpc+"/"+host) != nil)
 	}
 }
@@ -51,7 +51,7 @@ func (d *draft) updateRequestOn(endpoint, host string) {
 func (s *State) hostsWaiting(vpc string, gateway *InternetGatewaySpec) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for at := range s.blockRequests.from(blockRequest{gateway.Pool, gateway.PortsPerHost, vpc + "/"}) {
-			if at.pool != gateway.Pool || at.size != gateway.PortsPerHost || vpcOf(at.block) != vpc || !yield(hostOf(at.block)) {
+			if at.pool != gateway.Pool || at.size != gateway.PortsPerHost || VPCOf(at.block) != vpc || !yield(HostOf(at.block)) {
 				return
 			}
 		}
@@ -110,7 +110,7 @@ func gatewayIn(o *Object) *InternetGatewaySpec {
 
 // reclaimOn takes the block of a host that an endpoint has left, if it was the VPC's last one.
 func (a *admission) reclaimOn(endpoint, was, now string) {
-	vpc := vpcOf(endpoint)
+	vpc := VPCOf(endpoint)
 	gateway := a.draft.InternetGateway(vpc)
 	if was == now || gateway == nil || !gateway.leases() {
 		return

@@ -13,7 +13,7 @@ import (
 
 // natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none. False: it is reached in another way.
 func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok bool) {
-	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(vpcOf(spec.Endpoint))
+	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(VPCOf(spec.Endpoint))
 	if endpoint == nil || endpoint.Host == "" || gateway == nil || gateway.Design != Distributed || s.Host(endpoint.Host) == nil {
 		return "", netip.Prefix{}, false
 	}

@@ -48,8 +48,8 @@ func (s *PortBlockSpec) copy() Spec { c := *s; return &c }
 
 func (s *PortBlockSpec) setDefaults(Spec) {}
 
-// hostOf is the host of a port block.
-func hostOf(block string) string {
+// HostOf is the host of a port block.
+func HostOf(block string) string {
 	_, host, _ := strings.Cut(block, "/")
 	return host
 }
@@ -65,7 +65,7 @@ func (s *PortBlockSpec) index(d *draft, o, before *Object) {
 	if before == nil || *before.Spec.(*PortBlockSpec) != *s {
 		d.advanceTo(Key{"PortBlock", s.Pool}.String(), cursor{s.Address, s.Last, o.Revision})
 	}
-	d.updateRequest(vpcOf(o.Name), hostOf(o.Name), true)
+	d.updateRequest(VPCOf(o.Name), HostOf(o.Name), true)
 }
 
 func (s *PortBlockSpec) unindex(d *draft, o, after *Object) {
@@ -76,7 +76,7 @@ func (s *PortBlockSpec) unindex(d *draft, o, after *Object) {
 		release(d, &d.publicIPAt, at, "")
 	}
 	if after == nil {
-		d.updateRequest(vpcOf(o.Name), hostOf(o.Name), false)
+		d.updateRequest(VPCOf(o.Name), HostOf(o.Name), false)
 	}
 }
 
@@ -124,5 +124,13 @@ func (s *State) hostsWith(vpc string) iter.Seq[string] {
 }
 
 func summarisePortBlock(s *State, name string, _ Measured) any {
-	return &PortBlockStatus{Endpoints: s.CountOnOf(hostOf(name), vpcOf(name))}
+	return &PortBlockStatus{Endpoints: s.CountOnOf(HostOf(name), VPCOf(name))}
 }
+
+// PortBlock is the spec of a port block, VPC/HOST; nil if there is none of that name.
+func (s *State) PortBlock(name string) *PortBlockSpec {
+	return specOf[*PortBlockSpec](s, "PortBlock", name)
+}
+
+// PortBlocksOf goes over the port blocks of a VPC, by host.
+func (s *State) PortBlocksOf(vpc string) iter.Seq[*Object] { return s.Under("PortBlock", vpc) }

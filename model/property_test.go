@@ -291,7 +291,7 @@ func dangling(all map[Key]Object, o Object) (wrong []string) {
 	if !ok {
 		return append(wrong, o.Name+" is on no host")
 	}
-	if vpc, ok := all[Key{"VPC", vpcOf(o.Name)}]; ok && vpc.Spec.(*VPCSpec).MTU+50 > host.Spec.(*HostSpec).MTU {
+	if vpc, ok := all[Key{"VPC", VPCOf(o.Name)}]; ok && vpc.Spec.(*VPCSpec).MTU+50 > host.Spec.(*HostSpec).MTU {
 		wrong = append(wrong, o.Name+" does not fit through the underlay of "+e.Host)
 	}
 	return wrong
@@ -471,18 +471,18 @@ func untranslated(s *State) (broken []string) {
 
 // owed tells whether a port block is still what its VPC's gateway leases to its host.
 func owed(all map[Key]Object, block *Object) bool {
-	gateway, ok := all[Key{"InternetGateway", vpcOf(block.Name)}]
+	gateway, ok := all[Key{"InternetGateway", VPCOf(block.Name)}]
 	if !ok {
 		return false
 	}
 	g, b := gateway.Spec.(*InternetGatewaySpec), block.Spec.(*PortBlockSpec)
-	return g.Design == Central && g.SNAT && g.Pool == b.Pool && g.PortsPerHost == b.size() && slices.Contains(hostsOf(all, gateway.Name), hostOf(block.Name))
+	return g.Design == Central && g.SNAT && g.Pool == b.Pool && g.PortsPerHost == b.size() && slices.Contains(hostsOf(all, gateway.Name), HostOf(block.Name))
 }
 
 // hostsOf is the hosts with endpoints of a VPC.
 func hostsOf(all map[Key]Object, vpc string) (hosts []string) {
 	for _, o := range all {
-		if e, ok := o.Spec.(*EndpointSpec); ok && vpcOf(o.Name) == vpc && e.Host != "" && !slices.Contains(hosts, e.Host) {
+		if e, ok := o.Spec.(*EndpointSpec); ok && VPCOf(o.Name) == vpc && e.Host != "" && !slices.Contains(hosts, e.Host) {
 			hosts = append(hosts, e.Host)
 		}
 	}
@@ -757,7 +757,7 @@ func indexed(t *rapid.T, s *State) {
 		}
 		counted(t, s.CountOn(o.Name), s.EndpointsOn(o.Name), s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name })
 		on := s.EndpointsOnOf(o.Name, "v1")
-		counted(t, len(slices.Collect(on)), on, s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name && vpcOf(e.Name) == "v1" })
+		counted(t, len(slices.Collect(on)), on, s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name && VPCOf(e.Name) == "v1" })
 	}
 }
 
@@ -774,7 +774,7 @@ func indexedPublic(t *rapid.T, s *State) {
 	leased := map[addressKey]bool{}
 	for o := range s.List("PortBlock") {
 		leased[addressKey{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
-		host, vpc := hostOf(o.Name), vpcOf(o.Name)
+		host, vpc := HostOf(o.Name), VPCOf(o.Name)
 		if got := slices.Collect(s.EndpointsOnOf(host, vpc)); s.CountOnOf(host, vpc) != len(got) || !slices.Contains(slices.Collect(s.hostsWith(vpc)), host) {
 			t.Fatalf("counted %d of %v on %s", s.CountOnOf(host, vpc), got, o.Name)
 		}

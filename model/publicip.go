@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 )
 
@@ -46,7 +47,7 @@ func (s *PublicIPSpec) Check(name string) Problems {
 		f.add("spec.address", s.Address, "is IPv6, which public pools do not have yet", "give an IPv4 address, or leave it out")
 	}
 	if s.Endpoint != "" {
-		f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the public IP", vpcOf(name))
+		f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the public IP", VPCOf(name))
 	}
 	return f.problems
 }
@@ -97,7 +98,7 @@ func (s *PublicIPSpec) unindex(d *draft, o, _ *Object) {
 // settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has two. All that the
 // request fixes is claimed before anything is allocated.
 func admitPublicIPs(a *admission, puts []*put) {
-	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
 		if p.before != nil {
 			p.before.Spec.unindex(a.draft, p.before, p.after)
@@ -242,4 +243,31 @@ func (d *draft) upstreamEnd(address netip.Addr) (network netip.Prefix, ok bool) 
 		}
 	}
 	return network, false
+}
+
+// PublicIP is the spec of a public address; nil if there is none of that name.
+func (s *State) PublicIP(name string) *PublicIPSpec {
+	return specOf[*PublicIPSpec](s, "PublicIP", name)
+}
+
+// PublicIPsOf goes over the public addresses of a VPC, by name.
+func (s *State) PublicIPsOf(vpc string) iter.Seq[*Object] { return s.Under("PublicIP", vpc) }
+
+// PublicIPOf finds the public address that names an endpoint, whether that is there or not; nil if there is none.
+func (s *State) PublicIPOf(endpoint string) *Object {
+	name, _ := s.publicIPOf.get(endpoint)
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPAt finds who has a public address; nil if nobody has.
+func (s *State) PublicIPAt(address netip.Addr) *Object {
+	pool, _ := s.holderOf(address)
+	name, _ := s.publicIPAt.get(addressKey{pool.Name, address})
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPWithNAT finds the public address that has a NAT address; nil if there is none.
+func (s *State) PublicIPWithNAT(address netip.Addr) *Object {
+	name, _ := s.publicIPByNAT.get(address)
+	return s.Get(Key{"PublicIP", name})
 }

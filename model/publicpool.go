@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -171,4 +172,40 @@ func (a *admission) disjointFrom(p *put, field string, cidr netip.Prefix, hosts 
 		break
 	}
 	return true
+}
+
+// PublicPool is the spec of a pool; nil if there is none of that name.
+func (s *State) PublicPool(name string) *PublicPoolSpec {
+	return specOf[*PublicPoolSpec](s, "PublicPool", name)
+}
+
+// holderOf is the PublicPool or the host, by its NAT prefix, that an address of the world outside belongs to.
+func (s *State) holderOf(address netip.Addr) (Key, bool) {
+	if !address.Is4() {
+		return Key{}, false
+	}
+	at, cidr, _ := s.ownedPrefixes.at(s.ownedPrefixes.rank(ownedPrefix{first: address.Next()}) - 1)
+	return at.of, cidr.IsValid() && cidr.Contains(address)
+}
+
+// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for them on the underlay: no host has it.
+func (s *State) Outer(address netip.Addr) bool {
+	_, held := s.holderOf(address)
+	return held
+}
+
+// publicIn goes over the public addresses that are of a pool, by address.
+func (s *State) publicIn(pool string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, name := range s.publicIPAt.from(addressKey{in: pool}) {
+			if at.in != pool || name != "" && !yield(s.Get(Key{"PublicIP", name})) {
+				return
+			}
+		}
+	}
+}
+
+// countPublicIn is the number of addresses of a pool that have a public IP or port blocks, in logarithmic time.
+func (s *State) countPublicIn(pool string) int {
+	return s.publicIPAt.rank(addressKey{in: pool + "\x00"}) - s.publicIPAt.rank(addressKey{in: pool})
 }

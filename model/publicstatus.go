@@ -58,9 +58,9 @@ func summarisePool(s *State, name string, _ Measured) any {
 
 // summarisePublicIP goes along the way of a packet from outside, and stops at what is not there.
 func summarisePublicIP(s *State, name string, m Measured) any {
-	spec, gateway := s.PublicIP(name), s.InternetGateway(vpcOf(name))
+	spec, gateway := s.PublicIP(name), s.InternetGateway(VPCOf(name))
 	if spec == nil || gateway == nil {
-		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + vpcOf(name)}
+		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + VPCOf(name)}
 	}
 	if spec.Endpoint == "" {
 		return &PublicIPStatus{State: PublicReserved, Reason: reservedReason(s, name)}
@@ -70,7 +70,7 @@ func summarisePublicIP(s *State, name string, m Measured) any {
 		status.Host = endpoint.Host
 		status.Form = form(s, spec, gateway, endpoint.Host)
 	}
-	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), s.noNATReason(spec), noPathReason(s, vpcOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
+	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), s.noNATReason(spec), noPathReason(s, VPCOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
 	if status.Reason == "" {
 		status.State = PublicReady
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 )
 
@@ -145,11 +146,11 @@ func admitSubnets(a *admission, puts []*put) {
 
 // settleSubnet judges a subnet and claims its CIDR and its VNI, if it names one.
 func (a *admission) admitSubnet(p *put, spec *SubnetSpec) {
-	if other, ok := a.draft.overlap(vpcOf(p.after.Name), spec.CIDR); ok {
+	if other, ok := a.draft.overlap(VPCOf(p.after.Name), spec.CIDR); ok {
 		a.refuse(p, "spec.cidr", spec.CIDR, fmt.Sprintf("overlaps %s of Subnet %s", other.cidr, other.subnet),
 			"choose a CIDR outside "+other.cidr.String()+", or another VPC")
 	} else {
-		a.draft.cidrs.put(a.draft.edit, addressKey{vpcOf(p.after.Name), spec.CIDR.Addr()}, subnetCIDR{spec.CIDR, p.after.Name})
+		a.draft.cidrs.put(a.draft.edit, addressKey{VPCOf(p.after.Name), spec.CIDR.Addr()}, subnetCIDR{spec.CIDR, p.after.Name})
 	}
 	a.claimVNI(p, "spec.vni", spec.VNI)
 	if p.before != nil {
@@ -201,4 +202,16 @@ func summariseSubnet(s *State, name string, m Measured) any {
 		status.Free = spec.capacity() - status.Endpoints.Total
 	}
 	return status
+}
+
+// Subnet is the spec of a subnet; nil if there is none of that name.
+func (s *State) Subnet(name string) *SubnetSpec { return specOf[*SubnetSpec](s, "Subnet", name) }
+
+// SubnetsOf goes over the subnets of a VPC, by name.
+func (s *State) SubnetsOf(vpc string) iter.Seq[*Object] { return s.Under("Subnet", vpc) }
+
+// SubnetOf finds the subnet of a VNI; nil if there is none.
+func (s *State) SubnetOf(vni VNI) *Object {
+	name, _ := s.vniHolder.get(vni)
+	return s.Get(Key{"Subnet", name})
 }

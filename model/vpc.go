@@ -116,8 +116,11 @@ func leastMTU(s *State) int {
 	return least
 }
 
-// vpcOf is the VPC of a subnet or an endpoint.
-func vpcOf(name string) string {
+// VPCOf is the VPC of a subnet or an endpoint.
+func VPCOf(name string) string {
 	vpc, _, _ := strings.Cut(name, "/")
 	return vpc
 }
+
+// VPC is the spec of a VPC; nil if there is none of that name.
+func (s *State) VPC(name string) *VPCSpec { return specOf[*VPCSpec](s, "VPC", name) }
