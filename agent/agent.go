@@ -253,20 +253,17 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.log.Info("server reached", "revision", d.Revision)
 		a.away = ""
 	}
-	subjects, ok := dataplane.Affected(&a.view, d)
 	vtep := a.view.VTEP
 	a.outdate(d)
-	a.take(d)
+	undo := a.take(d)
 	if err := a.journal.note(d); err != nil {
 		a.log.Error("keep the view", "err", err)
 	}
 	a.complete = a.complete || d.Complete
-	if !ok {
+	if d.Complete || a.view.VTEP != vtep {
 		a.wantResync("complete view")
 	}
-	for _, s := range subjects {
-		a.touched[s] = true
-	}
+	a.touch(undo, a.wiring)
 	if a.view.VTEP != vtep && a.db != nil {
 		a.databaseChanged(ctx)
 		a.ensureUnderlay(ctx)
@@ -278,11 +275,11 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		a.guard(ctx, time.Now())
 	}
-	a.rewire()
+	a.wirePorts()
 }
 
-// take is what a delta does to what the agent remembers.
-func (a *Agent) take(d view.Delta) {
+// take is what a delta does to what the agent remembers. It returns the delta that undoes what has changed in the view.
+func (a *Agent) take(d view.Delta) (undo view.Delta) {
 	left := map[view.AddressKey]view.Address{}
 	for key, address := range a.mine {
 		if d.Complete || slices.Contains(d.GoneSegments, key.VNI) {
@@ -312,8 +309,8 @@ func (a *Agent) take(d view.Delta) {
 	if noted {
 		a.note(inDisk, a.zones.save())
 	}
-	a.view.Apply(d)
 	a.revision = d.Revision
+	return a.view.Apply(d)
 }
 
 func (a *Agent) lostServer(err error) {

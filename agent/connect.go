@@ -62,7 +62,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 	a.sw, a.stranger = sw, false
 	a.border.connected()
 	a.wantResync("connect")
-	a.rewire()
+	a.wirePorts()
 	return nil
 }
 
@@ -137,7 +137,7 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 		return
 	}
 	a.note(inBridge, a.ensure(ctx))
-	a.rewire()
+	a.wirePorts()
 	a.tidy(ctx)
 }
 
@@ -169,10 +169,9 @@ func (a *Agent) ensure(ctx context.Context) error {
 	a.openWay()
 	a.wireBorder()
 	a.border.releaseNIC(a.complete)
-	if a.wiring.Tunnel != layout.TunnelOFPort {
-		a.wiring.Tunnel = layout.TunnelOFPort
-		a.wantResync("tunnel port")
-	}
+	next := a.wiring
+	next.Tunnel = layout.TunnelOFPort
+	a.rewire(next)
 	return nil
 }
 
