@@ -4,8 +4,8 @@ export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 
 .PHONY: build demo test test-kernel bench lint fuzz clean deps-%
 
-build: ## bin/overlane
-	$(GO) build -o bin/overlane ./cmd/overlane
+build: ## bin/overlane and bin/overlane-server
+	$(GO) build -o bin/ ./cmd/overlane ./cmd/overlane-server
 
 demo: deps-demo build ## two hosts, two tenants, real packets
 	bin/overlane demo

@@ -8,6 +8,6 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 scripts/go vet ./...
-mkdir -p bin
-scripts/go build -race -o bin/overlane.race ./cmd/overlane
-OVERLANE_BINARY=$PWD/bin/overlane.race scripts/go test -race -p 2 -timeout 15m ./...
+mkdir -p bin/race
+scripts/go build -race -o bin/race/ ./cmd/overlane ./cmd/overlane-server
+OVERLANE_BINARY=$PWD/bin/race/overlane scripts/go test -race -p 2 -timeout 15m ./...

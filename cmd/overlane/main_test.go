@@ -15,9 +15,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/overlane/overlane/client"
+	"github.com/overlane/overlane/cmd/internal/program"
+	"github.com/overlane/overlane/cmd/internal/serverd"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"overlane": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"overlane":            main,
+		program.ServerProgram: func() { os.Exit(serverd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
 
 // TestScripts runs the command line against real servers. Besides testscript's own, a script has the commands
 //

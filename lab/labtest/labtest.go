@@ -90,7 +90,7 @@ func down(t testing.TB, l *lab.Lab) {
 	}
 }
 
-// Binary is the overlane binary: that of $OVERLANE_BINARY, or one built once for this test process.
+// Binary is the overlane binary, with overlane-server beside it: that of $OVERLANE_BINARY, or one built once for this test process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("OVERLANE_BINARY"); path != "" {
@@ -109,7 +109,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)
 	}
-	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "overlane.test")
+	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "test", "overlane")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
@@ -121,7 +121,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := syscall.Flock(int(bin.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/overlane")
+	cmd := exec.Command("go", "build", "-o", filepath.Dir(path)+"/", "./cmd/overlane", "./cmd/overlane-server")
 	cmd.Dir = strings.TrimSpace(string(root))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build overlane: %w\n%s", err, out)
