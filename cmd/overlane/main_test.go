@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/overlane/overlane/client"
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"overlane": main}) }
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"overlane": m
 //
 // A server and those that join it are in a network namespace of the script's own, which has the address 198.51.100.1.
 func TestScripts(t *testing.T) {
+	roottest.Need(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
