@@ -10,7 +10,8 @@ help: ## this list
 build: ## the programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
 
-demo: deps-demo build ## two hosts, two tenants, real packets; then gateways that die (root)
+demo: deps-demo ## two hosts, two tenants, real packets; then gateways that die (root)
+	@scripts/step.sh "building Overlane" $(GO) build -o bin/ ./cmd/...
 	@bin/overlane demo
 
 check: ## formatting, vet and every test that needs no root: under a minute
