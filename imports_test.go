@@ -45,7 +45,8 @@ var layers = map[string][]string{
 	"lab":                     {}, // it knows the product as a binary
 	"lab/article":             {"lab", "model"},
 	"lab/drill":               {"lab", "model"},
-	"lab/labtest":             {"lab"},
+	"lab/labtest":             {"internal/roottest", "lab"},
+	"internal/roottest":       {},
 	"cmd/internal/program":    {"client", "server/wire"},
 	"e2e":                     {},
 	"kernel":                  {},

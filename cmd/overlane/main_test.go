@@ -17,6 +17,7 @@ import (
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/cmd/internal/serverd"
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 //
 // A server and those that join it are in a network namespace of the script's own, which has the address 198.51.100.1.
 func TestScripts(t *testing.T) {
+	roottest.Need(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -33,6 +34,7 @@ func Up(t testing.TB, file string, options ...func(*lab.Options)) *lab.Lab {
 // UpFile is Up of a file that is read already.
 func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
+	roottest.Need(t)
 	f.Name = Name(t)
 	o := lab.Options{Tied: true, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, set := range options {
