@@ -2,7 +2,7 @@
 GO := scripts/go
 export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 
-.PHONY: build demo test test-kernel bench lint fuzz clean deps-%
+.PHONY: build demo test test-kernel test-debian13 bench lint fuzz clean deps-%
 
 build: ## bin/overlane
 	$(GO) build -o bin/overlane ./cmd/overlane
@@ -15,6 +15,9 @@ test: deps-test ## everything, on real switches and real Docker, with the race d
 
 test-kernel: deps-kernel build ## the overlay on the kernel datapath, in a small VM
 	scripts/test-kernel.sh
+
+test-debian13: ## demo and tests on Debian 13, which debootstrap makes in .cache/
+	scripts/test-debian13.sh
 
 bench: deps-bench build ## measures ours beside others, in turns
 	$(GO) run ./bench

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/overlane/overlane/lab/labtest"
 	"github.com/overlane/overlane/model"
 )
 
@@ -26,7 +26,8 @@ func pair(t *testing.T) (n *network, running []*pings) {
 
 func (n *network) killAgent(host string) {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "kill agent of", host)
+	n.Log().Info("kill agent", "host", host)
+	labtest.TookPart(n.t, n.Lab, host)
 	if err := n.Host(host).KillAgent(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -34,7 +35,8 @@ func (n *network) killAgent(host string) {
 
 func (n *network) startAgent(host string) {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "start agent of", host)
+	n.Log().Info("start agent", "host", host)
+	labtest.TookPart(n.t, n.Lab, host)
 	if err := n.Host(host).StartAgent(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -42,7 +44,7 @@ func (n *network) startAgent(host string) {
 
 func (n *network) killServer() {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "kill server")
+	n.Log().Info("kill server")
 	if err := n.Server.Kill(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func (n *network) killServer() {
 
 func (n *network) startServer() {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "start server")
+	n.Log().Info("start server")
 	if err := n.Server.Start(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}

@@ -319,13 +319,13 @@ func (w *watching) recover() {
 	for _, x := range w.transfers {
 		x.alive()
 	}
-	w.n.t.Logf("BFD of host1: %s", strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
+	w.n.Log().Info("BFD", "host", "host1", "status", strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
 }
 
 // during does something that loses packets, waits until all flows again, and prints what was lost.
 func (w *watching) during(what string, do func()) {
 	w.n.t.Helper()
-	w.n.t.Log(what, ": ", w.watch().Measure(w.n.t, labtest.Event{What: what, Do: do}))
+	w.n.Log().Info(what, "lost", w.watch().Measure(w.n.t, labtest.Event{What: what, Do: do}))
 }
 
 // lossless does what loses none, and may be done again.

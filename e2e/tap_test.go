@@ -291,7 +291,7 @@ func (n *network) settled() {
 	n.t.Helper()
 	for _, h := range n.Hosts() {
 		n.eventually(h.Name+" has settled", func() error {
-			tentative, err := n.try(h.Name, "ip", "-6", "-o", "addr", "show", "tentative")
+			tentative, err := h.Exec(n.t.Context(), "ip", "-6", "-o", "addr", "show", "tentative")
 			return errors.Join(err, errIf(tentative != ""))
 		})
 	}

@@ -204,11 +204,13 @@ func lastLines(path string, n int) []byte {
 
 // tail copies the last lines of a log under the names of host and daemon.
 func tail(w io.Writer, path string, n int) error {
-	host := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	lines := lastLines(path, n)
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "--- %s %s\n%s\n", host, filepath.Base(path), lines)
+	_, err := fmt.Fprintf(w, "--- %s %s\n%s\n", hostOfLog(path), filepath.Base(path), lines)
 	return err
 }
+
+// hostOfLog is the machine whose folder a log is in; see [Machine.path].
+func hostOfLog(path string) string { return filepath.Base(filepath.Dir(filepath.Dir(path))) }

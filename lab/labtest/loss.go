@@ -147,14 +147,14 @@ func Lossless(t testing.TB, tries int, trial func() []Comparison) {
 	for range tries {
 		now := []Comparison{}
 		for _, c := range trial() {
-			switch c.Verdict() {
-			case LosesNothing:
-				t.Log(c)
-			case Loses:
-				t.Error(c)
-			case Unclear:
-				t.Log(c)
+			verdict := c.Verdict()
+			if verdict == Unclear {
 				now = append(now, c)
+			}
+			if verdict == Loses {
+				t.Error(c)
+			} else if testing.Verbose() {
+				t.Log(c)
 			}
 		}
 		if unclear = now; len(unclear) == 0 || t.Failed() {
@@ -186,7 +186,7 @@ func (w Watch) Measure(t testing.TB, event Event) Window {
 		l.Begin()
 	}
 	before, began := w.overflows(t), time.Now()
-	t.Log(began.Format(clock), event.What)
+	w.Lab.Log().Info("window begins", "event", event.What)
 	time.Sleep(leadTime)
 	event.Do()
 	time.Sleep(trailTime)
