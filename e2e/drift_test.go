@@ -52,7 +52,7 @@ func TestDrift(t *testing.T) {
 				}
 				return nil
 			})
-			n.t.Logf("after %s", time.Since(began).Round(time.Millisecond))
+			n.Log().Info("put right", "after", time.Since(began))
 			n.eventually("it is counted", func() error {
 				if after := tt.counted(n.measured("host2").Host.Drift); after <= before {
 					return fmt.Errorf("%d before, %d after", before, after)

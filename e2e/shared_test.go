@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
 	"github.com/overlane/overlane/model"
 )
 
@@ -86,10 +87,8 @@ func (n *network) upstream() *recording { return n.wireOf("router", "eth1").reco
 // passes counts the packets that each gateway has sent there, and got from there.
 func (r *recording) passes(proto layers.IPProtocol) (out, in map[string]int) {
 	out, in = map[string]int{}, map[string]int{}
-	for _, f := range r.all() {
-		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
-		ethernet, _ := p.LinkLayer().(*layers.Ethernet)
-		if ip, ok := p.NetworkLayer().(*layers.IPv4); !ok || ip.Protocol != proto {
+	for ethernet, ip := range r.ipv4() {
+		if ip.Protocol != proto {
 			continue
 		}
 		for gateway, last := range map[string]string{"g1": "cb:00:71:0b", "g2": "cb:00:71:0c"} {
@@ -106,9 +105,8 @@ func (r *recording) passes(proto layers.IPProtocol) (out, in map[string]int) {
 
 // private counts the packets that have an endpoint's private address.
 func (r *recording) private() (count int) {
-	for _, f := range r.all() {
-		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
-		if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && (strings.HasPrefix(ip.SrcIP.String(), "172.17.") || strings.HasPrefix(ip.DstIP.String(), "172.17.")) {
+	for _, ip := range r.ipv4() {
+		if strings.HasPrefix(ip.SrcIP.String(), "172.17.") || strings.HasPrefix(ip.DstIP.String(), "172.17.") {
 			count++
 		}
 	}
@@ -304,7 +302,7 @@ func TestSharedFailsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.during("agents are killed and started", true, func() {
+	w.lossless(labtest.Event{What: "agents are killed and started", Do: func() {
 		for _, host := range []string{"host1", "g1", "g2"} {
 			n.killAgent(host)
 		}
@@ -313,20 +311,19 @@ func TestSharedFailsOver(t *testing.T) {
 			n.startAgent(host)
 		}
 		n.awaitOpen("g1", "g2")
-	})
-	w.during("g1's ovs-vswitchd is killed", false, func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
-	w.during("it is started again", false, func() {
+	}})
+	w.during("g1's ovs-vswitchd is killed", func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
+	w.during("it is started again", func() {
 		must(vswitchd.Start(ctx))
 		n.awaitOpen("g1", "g2")
 	})
-	w.during("g1 is drained", true, func() {
+	w.lossless(labtest.Event{What: "g1 is drained", Do: func() {
 		n.on("host1", argv("overlane host drain g1")...)
 		n.eventually("g2 holds both next hops", func() error { return errIf(len(n.measured("g2").Host.Passage.Holds) != 2) })
-	})
-	w.during("it is drained no more", true, func() {
+	}}, labtest.Event{What: "it is drained no more", Do: func() {
 		n.on("host1", argv("overlane host drain --undo g1")...)
 		n.awaitOpen("g1", "g2")
-	})
+	}})
 }
 
 // Errors about what has left by a shared address come to the endpoint that sent it, by whichever gateway.

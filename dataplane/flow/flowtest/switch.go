@@ -140,6 +140,20 @@ func (s *Switch) Appctl(method string, params ...string) string {
 	return answer.Result
 }
 
+// Recirculations is how deep the switch allows actions ct with a table to be nested (MAX_RECIRC_DEPTH in lib/dpif-netdev.c).
+func (s *Switch) Recirculations() int {
+	s.t.Helper()
+	text := s.Appctl("version") // ovs-vswitchd (Open vSwitch) 3.1.0
+	var major, minor int
+	if _, err := fmt.Sscanf(text[strings.LastIndex(strings.TrimSpace(text), " ")+1:], "%d.%d", &major, &minor); err != nil {
+		s.t.Fatalf("version of ovs-vswitchd %q: %v", text, err)
+	}
+	if major > 3 || major == 3 && minor >= 3 {
+		return 8
+	}
+	return 6
+}
+
 // AddPort makes a port, 1 to 65279, whose name is "p" and the number.
 func (s *Switch) AddPort(number uint32) {
 	s.t.Helper()
