@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -63,15 +64,15 @@ type upstreamLab struct {
 
 // newUpstreamLab has everything well, and nothing running.
 func newUpstreamLab(t *testing.T) *upstreamLab {
-	hop := func(host, address string) view.NextHop {
-		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: []string{"g1", "g2"}}
+	hop := func(host, address string, order ...string) view.NextHop {
+		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: order}
 		if host == "g1" {
 			n.Interface = "eth1"
 		}
 		return n
 	}
 	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
-	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24"), "g2": hop("g2", "203.0.113.12/24")}}
+	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
 	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
 }
@@ -313,9 +314,11 @@ func TestBorderNICVanishes(t *testing.T) {
 // A question or two that are lost are nothing; three are the router's silence.
 func TestBorderRouterFallsSilent(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		l.outside(func() { l.ignores = routerMisses - 1 })
-		pass(time.Minute)
-		l.stays(true)
+		for range 3 {
+			l.outside(func() { l.ignores = routerMisses - 1 })
+			pass(time.Minute)
+			l.stays(true)
+		}
 		l.outside(func() { l.router = model.MAC{} })
 		pass(time.Minute)
 		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
@@ -502,6 +505,16 @@ func TestBorderAnnounces(t *testing.T) {
 		if said := count(); said["203.0.113.13"] != 1 {
 			t.Errorf("once its flows are there: %v", said)
 		}
+		l.now(func() { l.wires.External = 0 })
+		count()
+		pass(10 * every)
+		if said := count(); len(said) != 0 {
+			t.Errorf("without a port it announces %v", said)
+		}
+		l.now(func() { l.wires.External = 3 })
+		if said := count(); len(said) != 3 {
+			t.Errorf("with the port again it announces %v", said)
+		}
 		l.now(func() { delete(l.view.NextHops, "g1") })
 		count()
 		pass(10 * every)
@@ -520,6 +533,43 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 		go before.tell(l.t.Context(), before, upstreamEvent{arp: border.ARPSilent})
 		pass(time.Second)
 		l.stays(true)
+	})
+}
+
+// The status says what the border host is, and why.
+func TestBorderStatus(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		status := func() (s model.PassageStatus) {
+			l.now(func() { s = *l.host.status(l.facts()) })
+			s.Since = time.Time{}
+			return s
+		}
+		want := model.PassageStatus{Open: true, Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01", Answers: true, Holds: []string{"g1"}}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.dead["g2"] = true })
+		want.Holds = []string{"g1", "g2"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.outside(func() { clear(l.dead); l.router = model.MAC{} })
+		pass(time.Minute)
+		l.now(func() { l.wires.Shut = true })
+		want = model.PassageStatus{Reason: "the router 203.0.113.1 does not answer ARP", Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.router = routerMAC })
+		pass(time.Second)
+		want.Reason, want.Answers = "all is well, but it has not been for long", true
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { delete(l.view.NextHops, "g1") })
+		if got := l.host.status(l.facts()); got != nil {
+			t.Errorf("no border host is %+v", got)
+		}
 	})
 }
 
