@@ -30,8 +30,8 @@ var (
 	otherMAC      = model.MAC{2, 0, 0, 0, 0, 2}
 )
 
-// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network. It runs in the time of a
-// synctest bubble.
+// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network.
+// It runs in the time of a synctest bubble.
 type upstreamLab struct {
 	t     *testing.T
 	calls chan func()
@@ -238,7 +238,8 @@ func (l *upstreamLab) halt() {
 	synctest.Wait()
 }
 
-// within wants that the border host has opened or shut once since the history began, not before after and not after before.
+// within wants that the border host has opened or shut once since the history began, not before after and not after
+// before.
 func (l *upstreamLab) within(what string, after, before time.Duration) {
 	l.t.Helper()
 	if len(l.history) != 1 {
@@ -420,7 +421,8 @@ func TestBorderIsCutOff(t *testing.T) {
 	})
 }
 
-// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open, or has settled.
+// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open,
+// or has settled.
 func TestBorderFalseAlarm(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.now(func() { l.dead["host1"], l.dead["g2"] = true, true })
@@ -450,7 +452,8 @@ func TestBorderSwitchRestarts(t *testing.T) {
 	})
 }
 
-// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing shuts it.
+// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing
+// shuts it.
 func TestBorderAgentRestarts(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.halt()
@@ -484,7 +487,8 @@ func TestBorderAgentAndSwitchRestart(t *testing.T) {
 	})
 }
 
-// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not confirmed delay that.
+// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not
+// confirmed delay that.
 func TestBorderAnnounces(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		const every = 2 * 32 * time.Millisecond
