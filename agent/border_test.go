@@ -49,7 +49,8 @@ func TestMTUTowardsAPublicAddress(t *testing.T) {
 	}
 }
 
-// What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that is to be given back.
+// What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that
+// is to be given back.
 func TestBorderIsKept(t *testing.T) {
 	c := Config{State: t.TempDir()}
 	p := newBorderHost(c, borderLoop{}, nil)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +30,8 @@ var (
 	otherMAC      = model.MAC{2, 0, 0, 0, 0, 2}
 )
 
-// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network. It runs in the time of a
-// synctest bubble.
+// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network.
+// It runs in the time of a synctest bubble.
 type upstreamLab struct {
 	t     *testing.T
 	calls chan func()
@@ -54,6 +55,7 @@ type upstreamLab struct {
 	link     bool          // of the NIC
 	router   model.MAC     // zero: it does not answer
 	delay    time.Duration // of its answers
+	twice    bool          // it answers each question twice
 	ignores  int           // questions that it is yet to ignore
 	broken   bool          // the switch does not send
 	asked    int
@@ -63,15 +65,15 @@ type upstreamLab struct {
 
 // newUpstreamLab has everything well, and nothing running.
 func newUpstreamLab(t *testing.T) *upstreamLab {
-	hop := func(host, address string) view.NextHop {
-		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: []string{"g1", "g2"}}
+	hop := func(host, address string, order ...string) view.NextHop {
+		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: order}
 		if host == "g1" {
 			n.Interface = "eth1"
 		}
 		return n
 	}
 	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
-	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24"), "g2": hop("g2", "203.0.113.12/24")}}
+	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
 	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
 }
@@ -103,12 +105,16 @@ func (l *upstreamLab) PacketOutDone(_ context.Context, _ uint32, _ []flow.Action
 	}
 	if mac := l.router; mac != (model.MAC{}) {
 		answers := l.host.answers
-		time.AfterFunc(l.delay, func() {
+		answer := func() {
 			select {
 			case answers <- mac:
 			default:
 			}
-		})
+		}
+		time.AfterFunc(l.delay, answer)
+		if l.twice {
+			time.AfterFunc(l.delay+time.Millisecond, answer)
+		}
 	}
 	return nil
 }
@@ -232,7 +238,8 @@ func (l *upstreamLab) halt() {
 	synctest.Wait()
 }
 
-// within wants that the border host has opened or shut once since the history began, not before after and not after before.
+// within wants that the border host has opened or shut once since the history began, not before after and not after
+// before.
 func (l *upstreamLab) within(what string, after, before time.Duration) {
 	l.t.Helper()
 	if len(l.history) != 1 {
@@ -313,9 +320,11 @@ func TestBorderNICVanishes(t *testing.T) {
 // A question or two that are lost are nothing; three are the router's silence.
 func TestBorderRouterFallsSilent(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		l.outside(func() { l.ignores = routerMisses - 1 })
-		pass(time.Minute)
-		l.stays(true)
+		for range 3 {
+			l.outside(func() { l.ignores = routerMisses - 1 })
+			pass(time.Minute)
+			l.stays(true)
+		}
 		l.outside(func() { l.router = model.MAC{} })
 		pass(time.Minute)
 		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
@@ -325,11 +334,17 @@ func TestBorderRouterFallsSilent(t *testing.T) {
 		if l.moved != 1 {
 			t.Errorf("the router has moved %d times", l.moved)
 		}
-		l.outside(func() { l.router, l.delay = routerMAC, routerAnswersIn+50*time.Millisecond })
-		pass(20 * time.Second)
-		if len(l.history) != 0 && l.history[0][:4] != "shut" {
-			t.Errorf("answers that are late: %v", l.history)
-		}
+	})
+}
+
+// A second answer to a question is none to the next one.
+func TestBorderRouterAnswersTwice(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.twice = true })
+		pass(time.Minute)
+		l.outside(func() { l.router = model.MAC{} })
+		pass(time.Minute)
+		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
 	})
 }
 
@@ -406,7 +421,8 @@ func TestBorderIsCutOff(t *testing.T) {
 	})
 }
 
-// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open, or has settled.
+// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open,
+// or has settled.
 func TestBorderFalseAlarm(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.now(func() { l.dead["host1"], l.dead["g2"] = true, true })
@@ -436,7 +452,8 @@ func TestBorderSwitchRestarts(t *testing.T) {
 	})
 }
 
-// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing shuts it.
+// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing
+// shuts it.
 func TestBorderAgentRestarts(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.halt()
@@ -470,7 +487,8 @@ func TestBorderAgentAndSwitchRestart(t *testing.T) {
 	})
 }
 
-// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not confirmed delay that.
+// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not
+// confirmed delay that.
 func TestBorderAnnounces(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		const every = 2 * 32 * time.Millisecond
@@ -502,6 +520,16 @@ func TestBorderAnnounces(t *testing.T) {
 		if said := count(); said["203.0.113.13"] != 1 {
 			t.Errorf("once its flows are there: %v", said)
 		}
+		l.now(func() { l.wires.External = 0 })
+		count()
+		pass(10 * every)
+		if said := count(); len(said) != 0 {
+			t.Errorf("without a port it announces %v", said)
+		}
+		l.now(func() { l.wires.External = 3 })
+		if said := count(); len(said) != 3 {
+			t.Errorf("with the port again it announces %v", said)
+		}
 		l.now(func() { delete(l.view.NextHops, "g1") })
 		count()
 		pass(10 * every)
@@ -520,6 +548,43 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 		go before.tell(l.t.Context(), before, upstreamEvent{arp: border.ARPSilent})
 		pass(time.Second)
 		l.stays(true)
+	})
+}
+
+// The status says what the border host is, and why.
+func TestBorderStatus(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		status := func() (s model.PassageStatus) {
+			l.now(func() { s = *l.host.status(l.facts()) })
+			s.Since = time.Time{}
+			return s
+		}
+		want := model.PassageStatus{Open: true, Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01", Answers: true, Holds: []string{"g1"}}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.dead["g2"] = true })
+		want.Holds = []string{"g1", "g2"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.outside(func() { clear(l.dead); l.router = model.MAC{} })
+		pass(time.Minute)
+		l.now(func() { l.wires.Shut = true })
+		want = model.PassageStatus{Reason: "the router 203.0.113.1 does not answer ARP", Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.router = routerMAC })
+		pass(time.Second)
+		want.Reason, want.Answers = "all is well, but it has not been for long", true
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { delete(l.view.NextHops, "g1") })
+		if got := l.host.status(l.facts()); got != nil {
+			t.Errorf("no border host is %+v", got)
+		}
 	})
 }
 

@@ -41,7 +41,8 @@ func (a *Agent) underlayNIC() (string, error) {
 	return i.Name, err
 }
 
-// lookAtHost looks how long a packet the underlay takes, and by what addresses others may reach this host. Where the former is not known it is 0.
+// lookAtHost looks how long a packet the underlay takes, and by what addresses others may reach this host. Where
+// the former is not known it is 0.
 func (a *Agent) lookAtHost(now time.Time) {
 	if now.Sub(a.lookedAt) < countEvery {
 		return
