@@ -63,7 +63,7 @@ func (e *env) join(ctx context.Context, address, text string, f joinFlags) error
 	if err := writeAgentConfig(path, config); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s  this machine is Host %s, %s, MTU %d\n", e.ink.green("joined"), config.Host, config.Address, mtu)
+	fmt.Fprintf(e.out, "%s  this machine is Host %s, %s, MTU %d\n", e.palette.green("joined"), config.Host, config.Address, mtu)
 	return e.startAgent(ctx, path, f.noStart)
 }
 
