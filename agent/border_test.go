@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -65,7 +66,7 @@ func TestBorderIsKept(t *testing.T) {
 	if err := next.load(); err != nil || next.kept != p.kept {
 		t.Errorf("%+v, %v", next.kept, err)
 	}
-	if err := replace(p.path, []byte("{")); err != nil {
+	if err := atomicfile.Write(p.path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := next.load(); err == nil {

@@ -6,8 +6,7 @@ import (
 	"os"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
+	"github.com/overlane/overlane/internal/yamljson"
 	"github.com/overlane/overlane/server/wire"
 )
 
@@ -49,7 +48,7 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("read agent configuration: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+	if err := yamljson.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("read agent configuration %s: %w", path, err)
 	}
 	c.fill()

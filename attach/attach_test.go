@@ -232,7 +232,7 @@ func TestPlumbRefuses(t *testing.T) {
 		"the host itself":       {func(r *Request) { r.Netns = "/proc/self/ns/net" }, "the host's own network namespace", ErrInvalid},
 		"long name":             {func(r *Request) { r.IfName = "sixteenletters00" }, `interface name "sixteenletters00"`, ErrInvalid},
 		"no name":               {func(r *Request) { r.IfName = "" }, "interface name", ErrInvalid},
-		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one made by HostIf", ErrInvalid},
+		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one that Overlane gives to an endpoint", ErrInvalid},
 		"IPv6":                  {func(r *Request) { r.Address = netip.MustParsePrefix("fd00::2/64") }, "want an IPv4 address", ErrInvalid},
 		"multicast MAC":         {func(r *Request) { r.MAC[0] = 1 }, "want a unicast address", ErrInvalid},
 		"MTU":                   {func(r *Request) { r.MTU = 68 }, "MTU 68", ErrInvalid},

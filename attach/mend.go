@@ -6,6 +6,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/internal/ifname"
 )
 
 // Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether anything was missing: a call that
@@ -53,7 +55,7 @@ func MendHost(hostIf string, checksumOffload bool) error {
 }
 
 func mendHost(hostIf string, checksumOffload bool) error {
-	if !ours(hostIf) {
+	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("%w: not a name that Overlane gives", ErrInvalid)
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/offload"
 )
@@ -53,7 +54,7 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 
 // Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is no error.
 func Unplumb(ctx context.Context, hostIf string) error {
-	if !ours(hostIf) {
+	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("remove %s: %w: not a name that Overlane gives", hostIf, ErrInvalid)
 	}
 	if err := ctx.Err(); err != nil {

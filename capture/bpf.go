@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/overlane/overlane/model"
 	"golang.org/x/net/bpf"
+
+	"github.com/overlane/overlane/model"
 )
 
 // The kernel drops what is no tunnel packet over IPv4 before it costs anything. Offsets are from the Ethernet header; the

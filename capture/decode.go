@@ -5,6 +5,8 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
@@ -148,7 +150,7 @@ func short(name string, have, want int) string {
 }
 
 func malformed(name string, err error) string {
-	return fmt.Sprintf("malformed %s: %s", name, printable(err.Error()))
+	return fmt.Sprintf("malformed %s: %s", name, printable.Escape(err.Error()))
 }
 
 // first is the outermost layer of a type, nil if there is none.

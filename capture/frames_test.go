@@ -8,6 +8,7 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket/afpacket"
+
 	"github.com/overlane/overlane/model"
 )
 

@@ -16,16 +16,17 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 
+	"github.com/overlane/overlane/internal/backoff"
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
 // Every call has a deadline, whether or not its caller gave one.
 const (
-	callTimeout  = 10 * time.Second // of a change, with the wait for ovs-vswitchd; its first bridge takes it some 100 ms
-	echoEvery    = 3 * time.Second
-	echoTimeout  = 2 * time.Second
-	redialAfter  = 200 * time.Millisecond
-	redialAtMost = 5 * time.Second // of one attempt
+	callTimeout = 10 * time.Second // of a change, with the wait for ovs-vswitchd; its first bridge takes it some 100 ms
+	echoEvery   = 3 * time.Second
+	echoTimeout = 2 * time.Second
+	redialTime  = 5 * time.Second // of one attempt to connect again
+	redialPause = 200 * time.Millisecond
 )
 
 // ErrNotConnected is the cause when ovsdb-server is away.
@@ -207,13 +208,8 @@ func (s *session) echo(ctx context.Context) error {
 
 // redial returns nil when ctx ends.
 func (db *DB) redial(ctx context.Context) *session {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(redialAfter):
-		}
-		attempt, cancel := context.WithTimeout(ctx, redialAtMost)
+	for pause := (backoff.Backoff{First: redialPause, Most: redialPause}); pause.Wait(ctx); {
+		attempt, cancel := context.WithTimeout(ctx, redialTime)
 		s, err := db.dial(attempt)
 		cancel()
 		if err == nil {
@@ -223,4 +219,5 @@ func (db *DB) redial(ctx context.Context) *session {
 		}
 		db.config.Log.Debug("connect again", "err", err)
 	}
+	return nil
 }

@@ -9,11 +9,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
 // UplinkBridge carries the host's addresses while its NIC is in Open vSwitch.
-const UplinkBridge = "br-ovl-up"
+const UplinkBridge = ifname.UplinkBridge
 
 // Uplink is a NIC that is to be in Open vSwitch, because on the userspace datapath a tunnel leaves through a bridge only (ovs-vswitchd does the
 // encapsulation, so the kernel's routing of the host's own NIC is no use to it).

@@ -71,7 +71,7 @@ func (e *env) printChanges(changes []wire.Change, dryRun bool) {
 	}
 	for _, c := range changes {
 		word := fmt.Sprintf("%-*s", width, cmp.Or(words[c.Action], string(c.Action)))
-		fmt.Fprintf(e.out, "%s  %s %s%s\n", e.ink.action(c.Action, word), c.Kind, c.Name, e.ink.dim(chosen(c)))
+		fmt.Fprintf(e.out, "%s  %s %s%s\n", e.palette.action(c.Action, word), c.Kind, c.Name, e.palette.dim(chosen(c)))
 	}
 }
 

@@ -238,7 +238,7 @@ type nopCloser struct{ io.Writer }
 func (nopCloser) Close() error { return nil }
 
 func (e *env) capturePrinter(f captureFlags, names capture.Names, filter capture.Filter) captureSink {
-	p := capture.Printer{Names: names, Colour: bool(e.ink)}
+	p := capture.Printer{Names: names, Colour: bool(e.palette)}
 	if len(filter.VNIs) == 1 {
 		p.Segment = filter.VNIs[0]
 	}

@@ -57,7 +57,7 @@ func newLabUp(e *env) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(e.out, "lab %s is up after %.1fs. Try:\n\n  overlane lab exec %s -- overlane status\n  overlane lab down\n",
-				e.ink.bold(l.File.Name), time.Since(began).Seconds(), l.File.Hosts[0].Name)
+				e.palette.bold(l.File.Name), time.Since(began).Seconds(), l.File.Hosts[0].Name)
 			return nil
 		},
 	}
@@ -96,7 +96,7 @@ func (e *env) steps() func(lab.Step) {
 	return func(s lab.Step) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintf(e.out, "%s %-8s %s %s\n", e.ink.green("✓"), s.Host, s.What, e.ink.dim(fmt.Sprintf("%.2fs", s.Took.Seconds())))
+		fmt.Fprintf(e.out, "%s %-8s %s %s\n", e.palette.green("✓"), s.Host, s.What, e.palette.dim(fmt.Sprintf("%.2fs", s.Took.Seconds())))
 	}
 }
 
@@ -171,7 +171,7 @@ func newLabStatus(e *env) *cobra.Command {
 				}
 				labRows(&t, l)
 			}
-			t.print(e.out, e.ink)
+			t.print(e.out, e.palette)
 			return nil
 		},
 	}
@@ -300,7 +300,7 @@ func (e *env) labDown(ctx context.Context, name string, all bool) error {
 		if err := downOne(ctx, name); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "lab %s is down\n", e.ink.bold(name))
+		fmt.Fprintf(e.out, "lab %s is down\n", e.palette.bold(name))
 	}
 	return nil
 }

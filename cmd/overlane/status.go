@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/spf13/cobra"
@@ -99,10 +100,10 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 
 func (e *env) printStatus(n networkStatus) {
 	if n.Away != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), legible(n.Away))
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("server unreachable"), printable.Escape(n.Away))
 	}
 	if n.Unheard != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("the server does not take this host's reports"), legible(n.Unheard))
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("the server does not take this host's reports"), printable.Escape(n.Unheard))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW", "WATCHED"}}
@@ -141,7 +142,7 @@ func (e *env) printStatus(n networkStatus) {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}
-		t.print(e.out, e.ink)
+		t.print(e.out, e.palette)
 	}
 }
 

@@ -77,7 +77,7 @@ func newTokenList(e *env) *cobra.Command {
 			if output == "json" {
 				return e.printJSON(tokens)
 			}
-			tokenTable(tokens, time.Now()).print(e.out, e.ink)
+			tokenTable(tokens, time.Now()).print(e.out, e.palette)
 			return nil
 		},
 	}

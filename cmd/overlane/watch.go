@@ -75,15 +75,15 @@ func (e *env) printEvent(event wire.Event, output string) error {
 	if output == "json" {
 		return json.NewEncoder(e.out).Encode(event)
 	}
-	_, err := fmt.Fprintf(e.out, "%8d  %s  %s %s%s\n", event.Revision, e.verb(event), event.Object.Kind, event.Object.Name, e.ink.dim(about(event)))
+	_, err := fmt.Fprintf(e.out, "%8d  %s  %s %s%s\n", event.Revision, e.verb(event), event.Object.Kind, event.Object.Name, e.palette.dim(about(event)))
 	return err
 }
 
 func (e *env) verb(event wire.Event) string {
 	if event.Type == wire.Delete {
-		return e.ink.red("delete")
+		return e.palette.red("delete")
 	}
-	return e.ink.green("put   ")
+	return e.palette.green("put   ")
 }
 
 // about is the object's columns after its name, "ADDRESS=172.17.42.2 STATE=Ready".
