@@ -18,7 +18,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Credentials are the files by which a host proves itself, and knows its server.
@@ -50,7 +50,7 @@ func (f Credentials) TLS() (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		RootCAs:    roots,
-		ServerName: wire.ServerName,
+		ServerName: api.ServerName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			pair, err := f.load()
 			return &pair, err
@@ -104,7 +104,7 @@ func (f Credentials) makeKey() (*ecdsa.PrivateKey, error) {
 }
 
 // Write keeps what the server answered.
-func (f Credentials) Write(j wire.Joined) error {
+func (f Credentials) Write(j api.Joined) error {
 	if err := WriteFile(f.CA, []byte(j.CA), 0o644); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (c *Client) Renew(ctx context.Context, f Credentials) error {
 	if err != nil {
 		return err
 	}
-	joined, err := ask[wire.Joined](ctx, c, http.MethodPost, "/v1/renew", wire.RenewRequest{CSR: request})
+	joined, err := ask[api.Joined](ctx, c, http.MethodPost, "/v1/renew", api.RenewRequest{CSR: request})
 	if err != nil {
 		return fmt.Errorf("renew the host's certificate: %w", err)
 	}
