@@ -234,7 +234,7 @@ type pings struct {
 }
 
 // pinging pings an address from a namespace of a host, from now on. What is lost before the hosts have settled does not count
-// (docs/architecture.md, "What can be lost, and when").
+// (docs/operations.md, "What can be lost, and when").
 func (n *network) pinging(host, netns, to string) *pings {
 	n.t.Helper()
 	p := &pings{t: n.t, stopped: make(chan struct{}), missing: map[int]time.Time{}}

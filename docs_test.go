@@ -1,0 +1,98 @@
+package overlane_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// documents are the Markdown files of the repository.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+func readDocument(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]*))?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	spaces  = regexp.MustCompile(`[^\p{L}\p{N}\- ]`)
+)
+
+// anchors are the headings of a document as links name them.
+func anchors(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, h := range heading.FindAllStringSubmatch(text, -1) {
+		all[strings.ReplaceAll(spaces.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")] = true
+	}
+	return all
+}
+
+// TestLinksLeadSomewhere: every relative link of a document names a file of the repository, and a heading of it.
+func TestLinksLeadSomewhere(t *testing.T) {
+	links := 0
+	for _, path := range documents(t) {
+		for _, found := range link.FindAllStringSubmatch(readDocument(t, path), -1) {
+			target, anchor := found[1], found[2]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			to := path
+			if target != "" {
+				to = filepath.Join(filepath.Dir(path), target)
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %s is not there", path, found[0])
+			} else if anchor != "" && !anchors(readDocument(t, to))[anchor] {
+				t.Errorf("%s: %s has no heading %q", path, to, anchor)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no document has a link")
+	}
+}
+
+// TestDocumentsAreShort: what a stranger reads first fits into ten minutes, and lines fit into a window. Tables, code and printed documents
+// may be wider; decisions are as they were written.
+func TestDocumentsAreShort(t *testing.T) {
+	for path, most := range map[string]int{"README.md": 100, "docs/architecture.md": 120} {
+		if lines := strings.Count(readDocument(t, path), "\n"); lines > most {
+			t.Errorf("%s has %d lines, and %d at most are allowed", path, lines, most)
+		}
+	}
+	for _, path := range documents(t) {
+		if strings.HasPrefix(path, "docs/decisions/") || path == "CHANGELOG.md" {
+			continue
+		}
+		code := false
+		for i, line := range strings.Split(readDocument(t, path), "\n") {
+			if strings.HasPrefix(line, "```") {
+				code = !code
+			}
+			if !code && !strings.HasPrefix(line, "|") && utf8.RuneCountInString(line) > 100 {
+				t.Errorf("%s:%d has %d columns, and prose has at most 100", path, i+1, utf8.RuneCountInString(line))
+			}
+		}
+	}
+}
