@@ -3,13 +3,16 @@ package overlane_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/model"
 )
 
 // documents are the Markdown files of the repository.
@@ -144,5 +147,53 @@ func TestDocumentsAreShort(t *testing.T) {
 				t.Errorf("%s:%d has %d columns, and prose has at most 100", path, i+1, utf8.RuneCountInString(line))
 			}
 		}
+	}
+}
+
+// TestExamplesOfDocumentsAreAdmitted: each example of public-addresses.md is intent that a server accepts.
+func TestExamplesOfDocumentsAreAdmitted(t *testing.T) {
+	base := admitted(t, model.NewState(), "kind: VPC\nname: blue\n---\nkind: Subnet\nname: blue/web\nspec: {cidr: 172.17.42.0/24}")
+	examples := 0
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readDocument(t, "docs/public-addresses.md"), -1) {
+		admitted(t, base, block[1])
+		examples++
+	}
+	if examples == 0 {
+		t.Error("there is no example")
+	}
+}
+
+// admitted is the state after a request, in YAML.
+func admitted(t *testing.T, s *model.State, yaml string) *model.State {
+	t.Helper()
+	objects, err := model.DecodeYAML([]byte(yaml), "example")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, yaml)
+	}
+	changes, err := model.Admit(s, model.Request{Put: objects})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, yaml)
+	}
+	return s.With(1, changes)
+}
+
+// TestAgentConfigurationIsDocumented: operations.md has a row for each field of agent.yaml, and no other.
+func TestAgentConfigurationIsDocumented(t *testing.T) {
+	_, text, _ := strings.Cut(readDocument(t, "docs/operations.md"), "## The agent's configuration")
+	text, _, _ = strings.Cut(text, "## ")
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
+		documented[row[1]] = true
+	}
+	config := reflect.TypeFor[agent.Config]()
+	for i := range config.NumField() {
+		name, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
+		if name != "-" && !documented[name] {
+			t.Errorf("docs/operations.md does not have %s", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("agent.yaml has no %s", name)
 	}
 }
