@@ -17,12 +17,11 @@ var (
 func answerStatic() []flow.Flow {
 	return []flow.Flow{
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest)),
-			Actions: []flow.Action{
-				copyAll(flow.ARPTPA, slotKey.Field),
+			Actions: append(loadKey(flow.ARPTPA),
 				flow.Resubmit{Table: tableLocate},
 				flow.Resubmit{Table: tableSame},
 				flow.Goto{Table: tableReply},
-			}},
+			)},
 		// The agent asks endpoints as the gateway whether they are there.
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
 			Actions: []flow.Action{
@@ -46,16 +45,16 @@ func replyStatic() []flow.Flow {
 		{Table: tableReply, Priority: prioRest, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{
 				copyAll(flow.EthSrc, flow.EthDst),
-				copyBits(foundMAC.Field, flow.EthSrc, 48),
+				store(foundMAC, flow.EthSrc),
 				flow.SetField{Field: flow.ARPOp, Value: arpReply},
 				copyAll(flow.ARPSHA, flow.ARPTHA),
-				copyBits(foundMAC.Field, flow.ARPSHA, 48),
+				store(foundMAC, flow.ARPSHA),
 				copyAll(flow.ARPSPA, flow.ARPTPA),
-				copyAll(slotKey.Field, flow.ARPSPA),
+				store(slotKey, flow.ARPSPA),
 				// A switch does not send a packet out of its in_port. With the owner's port as in_port the owner
 				// himself, and only he, gets no answer.
-				copyBits(flow.InPort16, slotAsker.Field, 16),
-				copyBits(foundPort.Field, flow.InPort16, 16),
+				load(slotAsker, flow.InPort16),
+				store(foundPort, flow.InPort16),
 				flow.OutputReg{Field: slotAsker.Field},
 			}},
 		drop(tableReply, prioMiss, dropARP),

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
@@ -24,17 +25,15 @@ func arrivePublic(p view.Public, t Translation, as netip.Addr) flow.Flow {
 
 // arrivedFor lets what was sent to a public address pass to the endpoint that has it now. Conntrack remembers connections of the one that had it before.
 func arrivedFor(vpc model.VNI, public, endpoint netip.Addr) flow.Flow {
-	return arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen), is(slotVPC, uint32(vpc)), flow.Eq(slotKey.Field, flow.Addr(public)), flow.Eq(flow.IPDst, flow.Addr(endpoint)))
+	return arrivedOf(prioRest, valid, is(slotArrived, arrivedOpen), is(slotVPC, uint32(vpc)), keyIs(public), flow.Eq(flow.IPDst, flow.Addr(endpoint)))
 }
 
 // arrivedOf takes what is of a connection, be it an ICMP error about one, to the endpoint that has it.
 func arrivedOf(priority uint16, match ...flow.Part) flow.Flow {
 	return flow.Flow{Table: tableArrived, Priority: priority, Match: flow.On(append(match, flow.IP)...),
-		Actions: []flow.Action{
-			flow.DecTTL{},
-			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
-			copyAll(flow.IPDst, slotKey.Field),
-			flow.Resubmit{Table: tableLocate},
-			flow.Goto{Table: tableDeliver},
-		}}
+		Actions: slices.Concat(
+			[]flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}},
+			loadKey(flow.IPDst),
+			[]flow.Action{flow.Resubmit{Table: tableLocate}, flow.Goto{Table: tableDeliver}},
+		)}
 }

@@ -17,12 +17,11 @@ func forwardStatic() []flow.Flow {
 	return []flow.Flow{
 		drop(tableForward, prioNormal, dropUnforwarded, multicast),
 		{Table: tableForward, Priority: prioRest, Match: flow.On(flow.IP),
-			Actions: []flow.Action{
-				copyAll(flow.IPDst, slotKey.Field),
+			Actions: append(loadKey(flow.IPDst),
 				flow.Resubmit{Table: tableLocate},
 				flow.Resubmit{Table: tableSame},
 				flow.Goto{Table: tableRoute},
-			}},
+			)},
 		drop(tableForward, prioMiss, dropNowhere),
 	}
 }

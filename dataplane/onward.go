@@ -13,7 +13,7 @@ import (
 func onward(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {
-		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field})
+		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field, Bit: slotTooLong.First})
 	}
 	return append(actions, flow.Resubmit{Table: tableOnward})
 }
@@ -36,7 +36,7 @@ func onwardStatic(w Wiring) []flow.Flow {
 	if w.External != 0 && w.Underlay != 0 {
 		flows = append(flows, by(w.Underlay,
 			flow.DecTTL{},
-			copyAll(slotKey.Field, flow.IPDst),
+			store(slotKey, flow.IPDst),
 			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
 			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
 			flow.Output{Port: w.Underlay}))

@@ -96,36 +96,55 @@ func Names() map[uint8]string {
 	return names
 }
 
-// Slot is a register with a meaning.
+// Slot is a range of bits of a register, with a meaning.
 type Slot struct {
-	Field  *flow.Field
 	Name   string
-	Form   flow.Form         // how people write a value of it
-	Values map[uint64]string // names of values
+	Field  *flow.Field // the register
+	First  int         // bit of Field, from the least significant one
+	Width  int         // bits
+	Form   flow.Form   // how people write a value of it
+	Values map[uint64]string
 	Holds  string
 }
 
-// Where a packet's state is kept between tables. The found* slots are written by locate, all of them at every look-up.
+// What a packet carries from table to table. locate writes all found_* slots at every look-up. An IPv4 address is looked up as its
+// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one directory serves both families.
 var (
-	slotVNI   = Slot{flow.Reg0, "vni", flow.Decimal, nil, "the segment that the packet belongs to, from admit on"}
-	slotKey   = Slot{flow.Reg1, "key", flow.IPv4, nil, "the address to be looked up by locate; of what leaves, the endpoint's own, and of what arrives, the public one"}
-	foundVTEP = Slot{flow.Reg2, "found_vtep", flow.IPv4, nil, "the address of the host that has it, 0 for this one"}
-	foundPort = Slot{flow.Reg3, "found_port", flow.Port, nil, "its port on this host, 0 if it is elsewhere"}
-	foundMAC  = Slot{flow.XReg2, "found_mac", flow.Ethernet, nil, "its MAC, in the low 48 bits (registers 4 and 5)"}
-	foundKind = Slot{flow.Reg6, "found_kind", flow.Decimal, kindNames, "nothing, an endpoint here, an endpoint elsewhere, the gateway, or the outside"}
-	slotBad   = Slot{flow.Reg7, "bad", flow.Decimal, nil, "1 once verify has not found what the packet claims"}
-	slotAsker = Slot{flow.Reg8, "asker", flow.Port, nil, "the port that an ARP request came in by"}
-	slotVPC   = Slot{flow.Reg9, "vpc", flow.Decimal, nil, "the routing domain of that segment, the VPC's transit VNI"}
-	foundVNI  = Slot{flow.Reg10, "found_vni", flow.Decimal, nil, "the segment of the address that was found"}
-	slotSame  = Slot{flow.Reg11, "same", flow.Decimal, nil, "1 if that is the packet's own"}
+	slotKey = Slot{"key", flow.XXReg0, 0, 128, flow.IPv6, nil,
+		"the address to look up in locate. Of a packet that leaves its VPC, the endpoint's own; of one that arrives, the public one"}
 
-	slotArrived = Slot{flow.Reg12, "arrived", flow.Decimal, nil, "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it, 3 while it is not known whose it is"}
-	slotLeaving = Slot{flow.Reg13, "leaving", flow.Decimal, nil, "1 of a packet of a host that passes here on its way outside"}
-	slotTooLong = Slot{flow.Reg14, "too_long", flow.Decimal, nil, "1 of a packet that is longer than the MTU of the VPC that it is for"}
+	slotVNI  = Slot{"vni", flow.Reg4, 0, 24, flow.Decimal, nil, "the segment of the packet, from admit on"}
+	slotVPC  = Slot{"vpc", flow.Reg5, 0, 24, flow.Decimal, nil, "the routing domain of that segment: the transit VNI of its VPC"}
+	foundVNI = Slot{"found_vni", flow.Reg6, 0, 24, flow.Decimal, nil, "the segment of the address that was found"}
+
+	slotAsker   = Slot{"asker", flow.Reg7, 0, 16, flow.Port, nil, "the port of the endpoint that sent an ARP request"}
+	foundKind   = Slot{"found_kind", flow.Reg7, 16, 4, flow.Decimal, kindNames, "what was found: nothing, an endpoint here or elsewhere, a gateway, or the outside"}
+	slotArrived = Slot{"arrived", flow.Reg7, 20, 2, flow.Decimal, arrivedNames,
+		"how a packet came from outside: as an answer, to an open address, or by the host's kernel, before its VPC is known"}
+	slotBad     = Slot{"bad", flow.Reg7, 22, 1, flow.Decimal, nil, "1 if verify has not found what the packet claims"}
+	slotSame    = Slot{"same", flow.Reg7, 23, 1, flow.Decimal, nil, "1 if found_vni is vni"}
+	slotLeaving = Slot{"leaving", flow.Reg7, 24, 1, flow.Decimal, nil, "1 of a packet that a host sends out by this border host"}
+	slotTooLong = Slot{"too_long", flow.Reg7, 25, 1, flow.Decimal, nil, "1 of a packet that is longer than the MTU of its destination's VPC"}
+
+	foundVTEP = Slot{"found_vtep", flow.Reg8, 0, 32, flow.IPv4, nil, "the VTEP of the host that has the address, 0 for this host"}
+	foundPort = Slot{"found_port", flow.Reg9, 0, 16, flow.Port, nil, "the port of the address on this host, 0 if it is elsewhere"}
+	foundMAC  = Slot{"found_mac", flow.XReg5, 0, 48, flow.Ethernet, nil, "the MAC of the address"}
+
+	// Set aside for security groups. No flow uses them yet.
+	slotSenderSet  = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside: the set of groups of the sender"}
+	foundSet       = Slot{"found_set", flow.Reg13, 0, 32, flow.Decimal, nil, "set aside: the set of groups of the address that was found"}
+	slotSenderZone = Slot{"sender_zone", flow.Reg14, 0, 16, flow.Decimal, nil, "set aside: the conntrack zone of the sender"}
+	foundZone      = Slot{"found_zone", flow.Reg14, 16, 16, flow.Decimal, nil, "set aside: the conntrack zone of the address that was found"}
+	slotVerdict    = Slot{"verdict", flow.Reg15, 0, 32, flow.Decimal, nil, "set aside: the rule that allows the packet, 0 for none"}
+	slotOwnSet     = Slot{"own_set", flow.Metadata, 0, 32, flow.Decimal, nil, "set aside: the set of groups whose rules are asked"}
+	slotPeerSet    = Slot{"peer_set", flow.Metadata, 32, 32, flow.Decimal, nil, "set aside: the set of groups of the other side"}
 )
 
-// Slots are all registers in use.
-var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame, slotArrived, slotLeaving, slotTooLong}
+// Slots are all slots, by register.
+var Slots = []Slot{
+	slotKey, slotVNI, slotVPC, foundVNI, slotAsker, foundKind, slotArrived, slotBad, slotSame, slotLeaving, slotTooLong,
+	foundVTEP, foundPort, foundMAC, slotSenderSet, foundSet, slotSenderZone, foundZone, slotVerdict, slotOwnSet, slotPeerSet,
+}
 
 // What locate finds.
 const (

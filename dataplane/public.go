@@ -92,7 +92,7 @@ func translatePublic(p view.Public, t Translation) flow.Flow {
 // departPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its own.
 func departPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableDepart, Priority: prioNormal,
-		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(slotKey.Field, flow.Addr(p.Endpoint.IP)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 
@@ -126,7 +126,7 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
 	case g.Design == model.Distributed && w.Underlay != 0:
 		return []flow.Flow{
-			inbound(p, onward(g, w.Underlay, flow.SetField{Field: slotKey.Field, Value: flow.Addr(p.Known())})...),
+			inbound(p, onward(g, w.Underlay, setKey(p.Known()))...),
 			outbound([]flow.Part{inPort(w.Underlay), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...),
 		}
 	}

@@ -24,16 +24,16 @@ func sourceStatic(w Wiring) []flow.Flow {
 		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.Tunnel)),
 		// A probe for duplicate detection (RFC 5227) claims no address: only its MACs are judged.
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
-			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, arpSender, verify, judge}},
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, judge}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
-			Actions: []flow.Action{copyAll(flow.ARPSPA, slotKey.Field), locate, verify, arpSender, verify, judge}},
+			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, judge)},
 		// So does who asks for an address by DHCP (RFC 2131 section 4.1).
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
-			Actions: []flow.Action{set(foundPort, 0), copyBits(flow.InPort16, foundPort.Field, 16), verify, judge}},
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, judge}},
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
-			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, same, verify, asRouted, judge}},
+			Actions: append(loadKey(flow.IPSrc), locate, same, verify, asRouted, judge)},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
-			Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), locate, verify, judge}},
+			Actions: append(loadKey(flow.IPSrc), locate, verify, judge)},
 		drop(tableSource, prioMiss, dropProtocol),
 	}
 }
@@ -59,7 +59,7 @@ func judgeStatic(w Wiring) []flow.Flow {
 		drop(tableJudge, prioNormal, dropSpoofed, is(slotBad, 1)),
 		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
 		{Table: tableJudge, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 1)),
-			Actions: []flow.Action{copyBits(foundMAC.Field, flow.EthSrc, 48), answer}},
+			Actions: []flow.Action{store(foundMAC, flow.EthSrc), answer}},
 		{Table: tableJudge, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
 }

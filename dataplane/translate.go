@@ -19,7 +19,7 @@ func outsideStatic(w Wiring) []flow.Flow {
 		drop(tableArrive, prioMiss, dropUnasked),
 		arrivedOf(prioNormal, known, is(slotArrived, arrivedAnswer)),
 		drop(tableArrived, prioMiss, dropUnasked),
-		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: []flow.Action{copyAll(flow.IPSrc, slotKey.Field), flow.Goto{Table: tableGuard}}},
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: append(loadKey(flow.IPSrc), flow.Goto{Table: tableGuard})},
 		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
 		drop(tableDepart, prioMiss, dropUntranslated),
 	}
@@ -43,6 +43,8 @@ const (
 	arrivedOpen   uint32 = 2
 	arrivedHome   uint32 = 3 // by the host's kernel, or from nearby, until arrive has found whose it is
 )
+
+var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedHome): "kernel"}
 
 // translatedPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
 // if it can, and the switch would take the answer to it for a tunnel packet.

@@ -73,7 +73,21 @@ func On(parts ...Part) Match {
 		}
 	}
 	slices.SortStableFunc(m, compareTerms)
-	return slices.Compact(joinVLAN(m))
+	return slices.Compact(joinRegisters(joinVLAN(m)))
+}
+
+// joinRegisters makes one term of those that look at different bits of a register.
+func joinRegisters(m Match) Match {
+	joined := m[:0]
+	for _, t := range m {
+		_, register := location(t.Field, 0, t.Field.Bits)
+		if n := len(joined); register && n > 0 && joined[n-1].Field == t.Field && joined[n-1].Mask.And(t.Mask).IsZero() {
+			joined[n-1].Value, joined[n-1].Mask = joined[n-1].Value.Or(t.Value), joined[n-1].Mask.Or(t.Mask)
+			continue
+		}
+		joined = append(joined, t)
+	}
+	return joined
 }
 
 // And is the match with more parts.

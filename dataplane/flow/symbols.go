@@ -207,6 +207,8 @@ func (s Symbols) value(slot Bits, v, mask Value) string {
 		return slot.Values[v.Lo]
 	} else if whole && slot.Form == Port && s.Ports[uint32(v.Lo)] != "" {
 		return s.Ports[uint32(v.Lo)]
+	} else if slot.Form == IPv6 && v.Shr(32) == U32(0xffff) && mask.Shr(32) == Ones(96) { // IPv4-mapped
+		return string(appendMasked(nil, IPSrc, v.And(Ones(32)), mask.And(Ones(32))))
 	}
 	return string(appendMasked(nil, &Field{Bits: slot.Width, Form: slot.Form}, v, mask))
 }
@@ -221,6 +223,15 @@ func registers(bank *Field) []*Field {
 		return []*Field{bank}
 	}
 	return Fields[Reg0.order+4*n:][:4]
+}
+
+// Widest finds a bit of a register in the widest register that has it: xxreg0 to xxreg3, or metadata itself.
+func Widest(f *Field, bit int) (wide *Field, first int) {
+	at, ok := location(f, bit, 1)
+	if !ok {
+		return f, bit
+	}
+	return at.bank, at.first
 }
 
 // span is where bits are: in which bank, from which bit on, how many.
