@@ -275,6 +275,9 @@ func opened(t *testing.T, f func(l *upstreamLab)) {
 		defer l.halt()
 		pass(10 * time.Second)
 		l.stays(false)
+		if len(l.warnings) != 0 {
+			t.Errorf("before it knows its flows it warns %q", l.warnings)
+		}
 		l.connect(false)
 		pass(10 * time.Second)
 		l.within("open", border.Settle, border.Settle+tick)
@@ -303,9 +306,15 @@ func TestBorderLinkFlaps(t *testing.T) {
 			pass(time.Second)
 			l.stays(false)
 		}
+		l.warnings = nil
 		l.outside(func() { l.link = true })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+lookAtLink+tick)
+		for _, w := range l.warnings {
+			if !strings.Contains(w, "no link") {
+				t.Errorf("while it settles it warns %q", w)
+			}
+		}
 	})
 }
 
@@ -446,7 +455,31 @@ func TestBorderSwitchRestarts(t *testing.T) {
 		if l.asked != asked || announced() != said {
 			t.Error("it speaks without a switch")
 		}
+		l.outside(func() { l.router = model.MAC{} })
 		l.connect(false)
+		l.stays(false) // the router has answered before, but that was another switch
+		if s := l.host.status(l.facts()); s.Answers || s.Reason != "the router 203.0.113.1 has not answered ARP yet" {
+			t.Errorf("%+v", s)
+		}
+		l.outside(func() { l.router = routerMAC })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+time.Second+tick)
+	})
+}
+
+// While the switch has not confirmed its flows, a border host that is shut stays so, and one that is open does.
+func TestBorderFlowsArePending(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.stale = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		l.now(func() { l.stale = false })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+tick)
 	})
