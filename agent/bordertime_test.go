@@ -621,6 +621,30 @@ func TestBorderStatus(t *testing.T) {
 	})
 }
 
+// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not heard that g1
+// is open.
+func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		answers, heardOpen := l.host.state.Open, l.host.state.Open
+		carry := func() {
+			check := func() {
+				if !answers && heardOpen {
+					t.Errorf("nobody answers, on the way to open = %v", l.host.state.Open)
+				}
+			}
+			l.host.carryOut(func() { answers = l.host.state.Open; check() }, func() { heardOpen = l.host.state.Open; check() })
+		}
+		for range 2 {
+			l.outside(func() { l.link = !l.link })
+			pass(time.Minute)
+			l.now(carry)
+			if answers != l.link || heardOpen != l.link {
+				t.Errorf("link is %v: answers %v, heard %v", l.link, answers, heardOpen)
+			}
+		}
+	})
+}
+
 // 0.1.0 reads what this version writes, and the other way round.
 func TestBorderOnDisk(t *testing.T) {
 	const text = `{"router":"203.0.113.1","routerMAC":"02:00:00:00:00:01","nic":"eth1","was":{"arp":true,"sysctl":{"ipv4/conf/eth1/rp_filter":"2"},"offloads":{"gro":true}}}`
