@@ -33,18 +33,19 @@ var (
 // upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network.
 // It runs in the time of a synctest bubble.
 type upstreamLab struct {
-	t     *testing.T
-	calls chan func()
-	view  view.View
-	wires dataplane.Wiring
-	stale bool              // the switch has not confirmed changes
-	dead  map[string]bool   // peers of which BFD finds nothing
-	tells map[string]string // what BFD says of others; "true" unless it is here
-	host  borderHost
-	stop  context.CancelFunc
-	ended chan struct{}
-	log   bytes.Buffer
-	since time.Time
+	t        *testing.T
+	calls    chan func()
+	view     view.View
+	wires    dataplane.Wiring
+	stale    bool              // the switch has not confirmed changes
+	dead     map[string]bool   // peers of which BFD finds nothing
+	tells    map[string]string // what BFD says of others; "true" unless it is here
+	underlay border.Link
+	host     borderHost
+	stop     context.CancelFunc
+	ended    chan struct{}
+	log      bytes.Buffer
+	since    time.Time
 
 	mu       sync.Mutex
 	state    string        // the folder on disk
@@ -72,7 +73,7 @@ func newUpstreamLab(t *testing.T) *upstreamLab {
 		}
 		return n
 	}
-	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
+	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, underlay: border.LinkUp, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
 	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
 	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
@@ -132,7 +133,7 @@ func (l *upstreamLab) bfd(host string) map[string]string {
 
 func (l *upstreamLab) facts() borderFacts {
 	return borderFacts{view: &l.view, complete: true, wiring: &l.wires, upToDate: !l.stale, bfd: l.bfd,
-		underlay: func() (string, border.Link) { return "eth0", border.LinkUp }}
+		underlay: func() (string, border.Link) { return "eth0", l.underlay }}
 }
 
 // boot starts an agent that finds the state of the one before on disk, and the border host as that has left it.
@@ -582,6 +583,59 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 		pass(time.Second)
 		l.stays(true)
 	})
+}
+
+// Of two hosts alone, the one whose underlay has no link is cut off.
+func TestBorderIsCutOffFromTheOnlyPeer(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.wires.Watched = map[string]uint32{"g2": 100}; l.dead["g2"] = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.now(func() { l.underlay = border.LinkDown })
+		l.within("shut", 0, 0)
+	})
+}
+
+// An interface that the host cannot be kept out of keeps a border host shut, and does not shut it.
+func TestBorderNICIsRefused(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.host.nicErr = errors.New("it has an address") })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		if s := l.host.status(l.facts()); s.Reason != "it has an address" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What is known of a router is of no use for another one.
+func TestBorderRouterMACIsOfItsRouter(t *testing.T) {
+	b := borderHost{kept: borderKept{Router: routerAddress, RouterMAC: routerMAC}}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress}); got != routerMAC {
+		t.Errorf("its own: %s", got)
+	}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress.Next()}); got != (model.MAC{}) {
+		t.Errorf("another's: %s", got)
+	}
+}
+
+// One tunnel of several is enough to find that the border host was open.
+func TestBorderInherits(t *testing.T) {
+	for _, told := range [][]bool{{true, false}, {false, true}} {
+		var b borderHost
+		for _, open := range told {
+			b.inherit(open)
+		}
+		if !b.state.Open {
+			t.Errorf("%v: it is shut", told)
+		}
+	}
 }
 
 // The status says what the border host is, and why.
