@@ -67,12 +67,6 @@ const (
 	maxMTU = 65535 // of a veth
 )
 
-// HostIf is [ifname.Endpoint].
-func HostIf(endpoint string) string { return ifname.Endpoint(endpoint) }
-
-// HashedIf is the name of a port of the host's own.
-func HashedIf(prefix, of string, length int) string { return ifname.Hashed(prefix, of, length) }
-
 // Exists tells whether the host has an interface of this name.
 func Exists(iface string) bool {
 	_, err := os.Stat("/proc/sys/net/ipv4/conf/" + iface)

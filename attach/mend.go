@@ -25,7 +25,7 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	if err := r.check(); err != nil {
 		return false, err
 	}
-	p, err := enter(r)
+	p, err := openPlumbing(r)
 	if err != nil {
 		return false, err
 	}
@@ -36,7 +36,7 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	if p.outer == nil {
 		return false, fmt.Errorf("interface %s: %w", r.HostIf, ErrNotFound)
 	}
-	if err := p.agree(); err != nil {
+	if err := p.mustAgree(); err != nil {
 		return false, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -67,7 +67,7 @@ func mendHost(hostIf string, checksumOffload bool) error {
 	if p.outer, err = h.LinkByName(hostIf); err != nil {
 		return err
 	}
-	if err := p.deafen(); err != nil {
+	if err := p.isolateHostEnd(); err != nil {
 		return err
 	}
 	return p.setUp(h, p.outer)

@@ -30,12 +30,12 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	p, err := enter(r)
+	p, err := openPlumbing(r)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	made, err := p.pair()
+	made, err := p.ensurePair()
 	if err == nil {
 		err = p.configure()
 	}
@@ -79,7 +79,7 @@ type plumbing struct {
 	mended       bool         // something was missing that is there now
 }
 
-func enter(r Request) (*plumbing, error) {
+func openPlumbing(r Request) (*plumbing, error) {
 	ns, err := openNetns(r.Netns)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (p *plumbing) close() {
 }
 
 // pair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
-func (p *plumbing) pair() (made bool, err error) {
+func (p *plumbing) ensurePair() (made bool, err error) {
 	err = p.create()
 	made = err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
@@ -129,7 +129,7 @@ func (p *plumbing) pair() (made bool, err error) {
 	case p.outer == nil:
 		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
 	}
-	return false, p.agree()
+	return false, p.mustAgree()
 }
 
 // look finds the two ends.
@@ -142,8 +142,8 @@ func (p *plumbing) look() (err error) {
 }
 
 // agree tells whether the pair that is there is the one that is asked for.
-func (p *plumbing) agree() error {
-	if !p.joined() {
+func (p *plumbing) mustAgree() error {
+	if !p.paired() {
 		return fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
 	}
 	return p.compare()
@@ -159,7 +159,7 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 }
 
 // joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must fit.
-func (p *plumbing) joined() bool {
+func (p *plumbing) paired() bool {
 	if p.inner == nil {
 		return false
 	}
@@ -187,7 +187,7 @@ func (p *plumbing) configure() error {
 		what string
 		do   func() error
 	}{
-		{"tell the host's network stack to keep out of " + p.HostIf, p.deafen},
+		{"tell the host's network stack to keep out of " + p.HostIf, p.isolateHostEnd},
 		{"set offloads", p.setOffload},
 		{"add address " + p.Address.String(), p.addAddress},
 		{"set " + p.IfName + " up", func() error { return p.setUp(p.inside, p.inner) }},

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
+// isolateHostEnd keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
 // packets only, so the host would answer a tenant's ARP for any of its addresses, forward for it, and hand its broadcasts to sockets of the host.
-func (p *plumbing) deafen() error {
+func (p *plumbing) isolateHostEnd() error {
 	if p.outer.Attrs().RawFlags&unix.IFF_NOARP == 0 {
 		if err := p.did(p.host.LinkSetARPOff(p.outer)); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (p *plumbing) deafen() error {
 	if p.ChecksumOffload {
 		return nil // the kernel datapath takes the packets themselves, and later than a filter would
 	}
-	return p.dropIngress()
+	return p.dropEverything()
 }
 
 func (p *plumbing) setSysctl(file, value string) error {
@@ -51,7 +51,7 @@ func (p *plumbing) setSysctl(file, value string) error {
 
 // dropIngress has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads, have had their copy.
 // No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
-func (p *plumbing) dropIngress() error {
+func (p *plumbing) dropEverything() error {
 	at := netlink.QdiscAttrs{LinkIndex: p.outer.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
 	if err := p.did(p.host.QdiscAdd(&netlink.Clsact{QdiscAttrs: at})); err != nil {
 		return fmt.Errorf("add clsact: %w", err)
