@@ -1,6 +1,6 @@
-// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker container, with
-// addresses, MTU and routes; and it takes it away again. It works in the network namespace of the process, which need not be the
-// machine's first, and talks neither to the server nor to Open vSwitch.
+// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker
+// container, with addresses, MTU and routes; and it takes it away again. It works in the network namespace of the
+// process, which need not be the machine's first, and talks neither to the server nor to Open vSwitch.
 package attach
 
 import (

@@ -475,8 +475,8 @@ func udpFrame(mac model.MAC, from, to string, port int) []byte {
 	return append(frame, "hello"...)
 }
 
-// sendFrame sends it out of eth0 in a namespace, as a tenant that is root there can. The thread comes back from there: should it end,
-// so would daemons that were started on it (PR_SET_PDEATHSIG).
+// sendFrame sends it out of eth0 in a namespace, as a tenant that is root there can. The thread comes back from there:
+// should it end, so would daemons that were started on it (PR_SET_PDEATHSIG).
 func sendFrame(t testing.TB, ns string, frame []byte) {
 	t.Helper()
 	runtime.LockOSThread()

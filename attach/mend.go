@@ -10,9 +10,9 @@ import (
 	"github.com/overlane/overlane/internal/ifname"
 )
 
-// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether anything was missing: a call that
-// was killed may have left it so, or somebody inside. A namespace's path says little, since another one may have it now: then that is an
-// [ErrConflict].
+// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether
+// anything was missing: a call that was killed may have left it so, or somebody inside. A namespace's path says little,
+// since another one may have it now: then that is an [ErrConflict].
 func Mend(ctx context.Context, r Request) (mended bool, err error) {
 	mended, err = mend(ctx, r)
 	if err != nil {
@@ -46,7 +46,8 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	return p.mended, err
 }
 
-// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is kept out of it.
+// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is
+// kept out of it.
 func MendHost(hostIf string, checksumOffload bool) error {
 	if err := mendHost(hostIf, checksumOffload); err != nil {
 		return fmt.Errorf("mend %s: %w", hostIf, err)

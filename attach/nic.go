@@ -29,7 +29,8 @@ func nicSysctl(name string) []string {
 		"ipv4/conf/" + name + "/drop_unicast_in_l2_multicast"}
 }
 
-// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are left out.
+// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are
+// left out.
 var nicOffloads = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
 
 // FreeNIC tells why an interface cannot be given to a switch: the host uses it. [ErrNotFound] is one that is not there.
@@ -105,7 +106,8 @@ func ReadNIC(name string) (NIC, error) {
 	return was, nil
 }
 
-// ClaimNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it changes nothing.
+// ClaimNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it
+// changes nothing.
 func ClaimNIC(name string, kernelDatapath bool) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"github.com/overlane/overlane/offload"
 )
 
-// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again, it changes nothing.
-// If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it as it is. If it fails,
-// nothing stays behind. undo takes back what this call has made.
+// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again,
+// it changes nothing. If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it
+// as it is. If it fails, nothing stays behind. undo takes back what this call has made.
 func Plumb(ctx context.Context, r Request) (undo func() error, err error) {
 	undo, err = plumb(ctx, r)
 	if err != nil {
@@ -52,7 +52,8 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 	return undo, nil
 }
 
-// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is no error.
+// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is
+// no error.
 func Unplumb(ctx context.Context, hostIf string) error {
 	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("remove %s: %w: not a name that Overlane gives", hostIf, ErrInvalid)
@@ -158,7 +159,8 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, err
 }
 
-// joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must fit.
+// joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must
+// fit.
 func (p *plumbing) paired() bool {
 	if p.inner == nil {
 		return false
@@ -168,8 +170,8 @@ func (p *plumbing) paired() bool {
 	return err == nil && o.NetNsID == nsid && o.ParentIndex == i.Index && i.ParentIndex == o.Index
 }
 
-// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap: every further one
-// has objects in sysfs.
+// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap:
+// every further one has objects in sysfs.
 func (p *plumbing) create() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = p.HostIf, p.MTU
@@ -181,7 +183,8 @@ func (p *plumbing) create() error {
 	return p.host.LinkAdd(veth)
 }
 
-// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right before the first packet.
+// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right
+// before the first packet.
 func (p *plumbing) configure() error {
 	for _, step := range []struct {
 		what string

@@ -35,14 +35,14 @@ func unicast(a netip.Addr) bool {
 	return first != 0 && first != 127 && first < 224
 }
 
-// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of index
-// i is the one that it is if no key before it is missing.
+// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of
+// index i is the one that it is if no key before it is missing.
 func firstGap(n int, unbroken func(i int) bool) int {
 	return sort.Search(n, func(i int) bool { return !unbroken(i) })
 }
 
-// freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last one that was given,
-// beginning again at the start of the CIDR. False: there is none.
+// freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last one that was
+// given, beginning again at the start of the CIDR. False: there is none.
 func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) {
 	first, last := numberOf(spec.CIDR.Addr())+1, numberOf(Broadcast(spec.CIDR))-1
 	start := first
@@ -81,8 +81,8 @@ func firstFree[K any](index tree[K, string], key func(netip.Addr) K, from, to ui
 	}))
 }
 
-// nextFree is the first free address of CIDRs after the last one that was given of those of an object, beginning again at the start.
-// firstFree finds one from an address to another, as [firstFree] does. False: there is none.
+// nextFree is the first free address of CIDRs after the last one that was given of those of an object, beginning again
+// at the start. firstFree finds one from an address to another, as [firstFree] does. False: there is none.
 func (d *draft) nextFree(of Key, cidrs []netip.Prefix, firstFree func(from, to uint32) uint32) (netip.Addr, bool) {
 	var before, after, wrapped [][2]uint32
 	last, _ := d.cursors.get(of.String())
@@ -118,8 +118,8 @@ func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 	}
 }
 
-// advance moves the cursor of a subnet, or of what else has one, to an address that was given at a revision, if none was later. Of several
-// at one revision the highest counts, so that the order in which a state is read does not matter.
+// advance moves the cursor of a subnet, or of what else has one, to an address that was given at a revision, if none
+// was later. Of several at one revision the highest counts, so that the order in which a state is read does not matter.
 func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
 	d.advanceTo(subnet, cursor{address: to, revision: revision})
 }

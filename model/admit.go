@@ -187,8 +187,8 @@ func (a *admission) withDefaults(o *Object) *put {
 	return p
 }
 
-// changed are the puts that ask for something new. The others need no judging: they were admitted when they were stored,
-// and whatever would make them wrong now is in the request, and is judged there.
+// changed are the puts that ask for something new. The others need no judging: they were admitted when they were
+// stored, and whatever would make them wrong now is in the request, and is judged there.
 func changed(puts []*put) []*put {
 	return slices.DeleteFunc(slices.Clone(puts), func(p *put) bool { return p.action() == None })
 }
@@ -221,8 +221,8 @@ func (a *admission) withAbove(puts []*put, kind string, above func(string) strin
 // advice is what to say of an object that is not there.
 type advice struct{ reason, remedy string }
 
-// absent says so of an object that somebody refers to. What was meant is looked for in a few cases only, and kept: that is
-// slow, and thousands may be missing, or refer to one that is.
+// absent says so of an object that somebody refers to. What was meant is looked for in a few cases only, and kept: that
+// is slow, and thousands may be missing, or refer to one that is.
 func (a *admission) absent(key Key) (reason, remedy string) {
 	if said, ok := a.missing[key]; ok {
 		return said.reason, said.remedy

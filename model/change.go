@@ -24,7 +24,8 @@ type Change struct {
 	Before *Object `json:"before,omitempty"`
 	After  *Object `json:"after,omitempty"`
 
-	// Derived: nobody asked for it, and it follows from another change: NAT addresses of public IPs, and all of port blocks.
+	// Derived: nobody asked for it, and it follows from another change: NAT addresses of public IPs, and all of port
+	// blocks.
 	Derived bool `json:"derived,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// UnmarshalJSON reads an object strictly: every field must be known and of the right type. The kind decides which
-// Spec and Status it gets; a spec that is absent is an empty one. It judges no value: that is Check's and [Admit]'s work.
+// UnmarshalJSON reads an object strictly: every field must be known and of the right type. The kind decides which Spec
+// and Status it gets; a spec that is absent is an empty one. It judges no value: that is Check's and [Admit]'s work.
 // The error is [Problems].
 func (o *Object) UnmarshalJSON(data []byte) error {
 	decoded, problems := decodeObject(data, "object")

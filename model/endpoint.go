@@ -10,8 +10,8 @@ import (
 
 // EndpointSpec is one network interface of a container, VM or namespace. Its name is VPC/SUBNET/ENDPOINT.
 //
-// Where it is plugged in, Host and Attachment together, is written by agents, while the rest is written by users. So in a
-// put that updates an endpoint:
+// Where it is plugged in, Host and Attachment together, is written by agents, while the rest is written by users. So in
+// a put that updates an endpoint:
 //   - neither of the two: both stay as they are stored (a user's file that does not mention them unplugs nothing);
 //   - an Attachment, be it an empty one: both become what the put says. No Host and an empty Attachment unplug;
 //   - a Host alone: the same host changes nothing, another one moves the endpoint there, not attached to anything yet.
@@ -116,8 +116,8 @@ func (f *findings) device(field, name string) {
 	}
 }
 
-// text judges a text that is only passed on: as far as an administrator's terminal, so it may hold nothing that moves a cursor or turns
-// the order of what follows.
+// text judges a text that is only passed on: as far as an administrator's terminal, so it may hold nothing that moves a
+// cursor or turns the order of what follows.
 func (f *findings) text(field, value string, most int) {
 	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
 	if len(value) > most {
@@ -172,8 +172,8 @@ func (s *EndpointSpec) unindex(d *draft, o, _ *Object) {
 	}
 }
 
-// settleEndpoints sees to it that endpoints have addresses of their subnet and of nobody else, on hosts that exist and can
-// carry them. All that the request fixes is claimed before anything is allocated.
+// settleEndpoints sees to it that endpoints have addresses of their subnet and of nobody else, on hosts that exist and
+// can carry them. All that the request fixes is claimed before anything is allocated.
 func admitEndpoints(a *admission, puts []*put) {
 	puts = a.withParents(puts, "Subnet")
 	for _, p := range puts {
@@ -252,8 +252,8 @@ func (p *put) plugged() *EndpointSpec {
 	return p.before.Spec.(*EndpointSpec)
 }
 
-// keepsPlugged refuses a change of what an endpoint below p is told once, when it is plugged in: its interface would keep what
-// it was told then.
+// keepsPlugged refuses a change of what an endpoint below p is told once, when it is plugged in: its interface would
+// keep what it was told then.
 func (a *admission) keepsPlugged(p *put, field string, was, value any) {
 	if was == value {
 		return
@@ -302,7 +302,8 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 	}
 }
 
-// goBehind judges by whose port an endpoint is reached, if it has none of its own. That does not change while it is plugged in, and was judged then.
+// goBehind judges by whose port an endpoint is reached, if it has none of its own. That does not change while it is
+// plugged in, and was judged then.
 func (a *admission) admitVia(p *put, spec *EndpointSpec) {
 	via := spec.Via()
 	if was := p.plugged(); was != nil && was.Host == spec.Host {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ForwardSpec is a port of a public address that leads to a port of an endpoint, in the central design. Its name is VPC/FORWARD.
+// ForwardSpec is a port of a public address that leads to a port of an endpoint, in the central design. Its name is
+// VPC/FORWARD.
 //
 // Endpoint is named, not held, as in [PublicIPSpec]. What an update leaves out becomes the default.
 type ForwardSpec struct {
@@ -58,7 +59,8 @@ func (s forwardKey) compare(t forwardKey) int {
 
 func (s *ForwardSpec) key() forwardKey { return forwardKey{s.PublicIP, s.Protocol, s.Port} }
 
-// Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
+// Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and
+// ports.
 func (s *ForwardSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Forward", name})
 	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", VPCOf(name))
@@ -143,7 +145,8 @@ func (s *State) countForwardsAt(publicIP string) int {
 	return s.forwardAt.rank(forwardKey{publicIP: publicIP + "\x00"}) - s.forwardAt.rank(forwardKey{publicIP: publicIP})
 }
 
-// settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint has.
+// settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint
+// has.
 func admitForwards(a *admission, puts []*put) {
 	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
@@ -201,7 +204,8 @@ func (a *admission) claimPort(p *put, spec *ForwardSpec) {
 	a.draft.forwardAt.put(a.draft.edit, spec.key(), p.after.Name)
 }
 
-// keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is asked when every put is in the draft.
+// keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is asked when every put is in the
+// draft.
 func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
 	if spec.Endpoint == "" {
 		return
@@ -212,7 +216,8 @@ func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
 	}
 }
 
-// keepsCentral refuses another design for a gateway while ports are forwarded. It is asked when every put is in the draft.
+// keepsCentral refuses another design for a gateway while ports are forwarded. It is asked when every put is in the
+// draft.
 func (a *admission) keepsCentral(p *put, spec *InternetGatewaySpec) {
 	if spec.Design == Central {
 		return

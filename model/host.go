@@ -141,8 +141,8 @@ func (s *HostSpec) unindex(d *draft, o, after *Object) {
 	}
 }
 
-// settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and that public traffic
-// keeps its way.
+// settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and
+// that public traffic keeps its way.
 func admitHosts(a *admission, puts []*put) {
 	for _, p := range puts {
 		if p.before != nil {
@@ -166,7 +166,8 @@ func admitHosts(a *admission, puts []*put) {
 	}
 }
 
-// outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a gateway leads over it.
+// outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a
+// gateway leads over it.
 func (a *admission) admitOutside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(spec.Address); ok {
 		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")

@@ -11,7 +11,8 @@ import (
 
 // InternetGatewaySpec joins a VPC to the world outside. Its name is the VPC's, which has one at most.
 //
-// Design is kept by an update that leaves it out, and so are Pool and PortsPerHost while they are needed; everything else becomes what the put says.
+// Design is kept by an update that leaves it out, and so are Pool and PortsPerHost while they are needed; everything
+// else becomes what the put says.
 type InternetGatewaySpec struct {
 	Design string         `json:"design,omitempty" doc:"How public addresses reach endpoints: distributed (edges send straight to the endpoint's host) or central (gateways hold the public addresses and tunnel to the host)." default:"distributed" allowed:"distributed, central" kept:"true" example:"central"`
 	SNAT   bool           `json:"snat,omitempty" doc:"Let endpoints without a public address open connections to the outside." default:"false" example:"true"`
@@ -132,7 +133,8 @@ func (s *InternetGatewaySpec) unindex(d *draft, o, _ *Object) {
 	}
 }
 
-// settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
+// settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role,
+// and take ports of a pool that exists.
 func admitInternetGateways(a *admission, puts []*put) {
 	for _, p := range a.withAbove(puts, "VPC", VPCOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
@@ -186,7 +188,8 @@ func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
 	}
 }
 
-// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's spec; nobody if it has no gateway.
+// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's
+// spec; nobody if it has no gateway.
 func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
 	spec := s.InternetGateway(vpc)
 	if spec == nil {

@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// A port block is leased to the endpoints of a VPC on a host, from the first that is plugged in there to the last one, as long as the VPC's gateway translates
-// in the central design. It comes and goes with the requests that change that, unasked. Where a pool has no more, endpoints go without until one is released, so
-// that none is kept from being plugged in.
+// A port block is leased to the endpoints of a VPC on a host, from the first that is plugged in there to the last one,
+// as long as the VPC's gateway translates in the central design. It comes and goes with the requests that change that,
+// unasked. Where a pool has no more, endpoints go without until one is released, so that none is kept from being
+// plugged in.
 
 // leases tells whether the gateway's VPC is to have port blocks. One without a pool was put when there were none.
 func (s *InternetGatewaySpec) leases() bool {
@@ -58,7 +59,8 @@ func (s *State) hostsWaiting(vpc string, gateway *InternetGatewaySpec) iter.Seq[
 	}
 }
 
-// reclaimBlocks takes out of the draft what is not leased any more, or not like that, before public IPs are given addresses.
+// reclaimBlocks takes out of the draft what is not leased any more, or not like that, before public IPs are given
+// addresses.
 func reclaimBlocks(a *admission, _ []*put) {
 	if a.draft.blockAt.len() == 0 && a.draft.blockRequests.len() == 0 {
 		return
@@ -142,8 +144,8 @@ func (a *admission) reclaimBlock(name string) {
 	}
 }
 
-// lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when every put is in the draft, and adds the
-// blocks that come or change to the puts.
+// lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when
+// every put is in the draft, and adds the blocks that come or change to the puts.
 func (a *admission) leaseBlocks() {
 	if len(a.lessors) == 0 {
 		return

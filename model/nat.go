@@ -7,11 +7,12 @@ import (
 	"slices"
 )
 
-// A NAT address is given to a public IP while it needs one (see [State.natOf]): by which host its endpoint is reached changes with the endpoint, the
-// gateway and the host, so the public IPs that a request concerns are changed with it. Where a prefix has no more, they go without until one
-// is released, so that no endpoint is kept from being plugged in.
+// A NAT address is given to a public IP while it needs one (see [State.natOf]): by which host its endpoint is reached
+// changes with the endpoint, the gateway and the host, so the public IPs that a request concerns are changed with it.
+// Where a prefix has no more, they go without until one is released, so that no endpoint is kept from being plugged in.
 
-// natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none. False: it is reached in another way.
+// natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none.
+// False: it is reached in another way.
 func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok bool) {
 	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(VPCOf(spec.Endpoint))
 	if endpoint == nil || endpoint.Host == "" || gateway == nil || gateway.Design != Distributed || s.Host(endpoint.Host) == nil {
@@ -20,8 +21,8 @@ func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok 
 	return endpoint.Host, s.Host(endpoint.Host).NATPrefix, true
 }
 
-// translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is asked when every put is in the
-// draft, and adds the public IPs that change to the puts.
+// translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is
+// asked when every put is in the draft, and adds the public IPs that change to the puts.
 func (a *admission) assignNATAddresses() {
 	if a.draft.Len("PublicIP") == 0 {
 		return
@@ -83,7 +84,8 @@ func (a *admission) affectedOn(concerned map[string]bool, host string) {
 	}
 }
 
-// concernWaiting adds the public IPs that wait for what others have released: those of a host that had no NAT address left.
+// concernWaiting adds the public IPs that wait for what others have released: those of a host that had no NAT address
+// left.
 func (a *admission) affectedWaiting(concerned map[string]bool) {
 	released := map[string]bool{}
 	for name := range concerned {
@@ -110,7 +112,8 @@ func (s *State) natFull(host string) bool {
 	return s.publicIPByNAT.rank(Broadcast(spec.NATPrefix).Next())-s.publicIPByNAT.rank(spec.NATPrefix.Addr()) == sizeOf(spec.NATPrefix)
 }
 
-// releaseNAT takes a NAT address that does not lead to the endpoint's host. That of a prefix which the host has lost stays: the host may not lose it.
+// releaseNAT takes a NAT address that does not lead to the endpoint's host. That of a prefix which the host has lost
+// stays: the host may not lose it.
 func (a *admission) releaseNAT(name string) {
 	spec := a.draft.PublicIP(name)
 	if spec == nil || !spec.NATIP.IsValid() {

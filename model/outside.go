@@ -15,15 +15,15 @@ type HostOutside struct {
 	Drain     bool         `json:"drain,omitempty" doc:"Move public traffic to other hosts, for maintenance. Next hop and connections move without loss." default:"false" example:"false"`
 }
 
-// NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP tables have, and stays there when another
-// host takes over.
+// NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP
+// tables have, and stays there when another host takes over.
 func NextHopMAC(address netip.Addr) MAC {
 	a := address.As4()
 	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
 }
 
-// LeavingMAC is the sender of what leaves by the passage of a next hop. It is not the next hop's, which switches are to find where that is held, and which the
-// passage may have lost to another host.
+// LeavingMAC is the sender of what leaves by the passage of a next hop. It is not the next hop's, which switches are to
+// find where that is held, and which the passage may have lost to another host.
 func LeavingMAC(address netip.Addr) MAC {
 	a := address.As4()
 	return MAC{0x02, 0x4d, a[0], a[1], a[2], a[3]}
@@ -99,7 +99,8 @@ func (a *admission) claimNextHop(p *put, outside *HostOutside) bool {
 	return !taken
 }
 
-// leadsOutside refuses an outside that is of no use to the host, or that others contradict. It is asked when every put is in the draft.
+// leadsOutside refuses an outside that is of no use to the host, or that others contradict. It is asked when every put
+// is in the draft.
 func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	if spec.Outside == nil {
 		return
@@ -122,7 +123,8 @@ func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	a.sameUpstream(p, spec.Outside)
 }
 
-// sameUpstream refuses an outside whose network another host describes otherwise. All others agree, so only the neighbours can be in the way.
+// sameUpstream refuses an outside whose network another host describes otherwise. All others agree, so only the
+// neighbours can be in the way.
 func (a *admission) sameUpstream(p *put, outside *HostOutside) {
 	d := a.draft
 	i := d.nextHops.rank(outside.Address.Addr())

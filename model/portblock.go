@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// PortBlockSpec is ports of a public address, by which the endpoints of one VPC on one host are known to the world outside, in the central design. Its name is
-// VPC/HOST. Nobody puts or deletes one: see [admission.lease].
+// PortBlockSpec is ports of a public address, by which the endpoints of one VPC on one host are known to the world
+// outside, in the central design. Its name is VPC/HOST. Nobody puts or deletes one: see [admission.lease].
 type PortBlockSpec struct {
 	Pool    string     `json:"pool" doc:"PublicPool that the address is of." by:"Overlane"`
 	Address netip.Addr `json:"address" doc:"Public address. Port blocks share it with each other, and never with a public IP." by:"Overlane"`

@@ -18,7 +18,8 @@ const (
 	DefaultPortsPerHost = 1024
 )
 
-// ports is how many blocks have each 64 ports of an address: one at most, but while a state is on its way to the next one.
+// ports is how many blocks have each 64 ports of an address: one at most, but while a state is on its way to the next
+// one.
 type ports [(lastPort + 1) / MinPortsPerHost]uint8
 
 // blockAt is where a port block begins.
@@ -109,8 +110,9 @@ func (d *draft) addressWithRoom(pool string, size int, from netip.Addr) (best ne
 	return best, ok
 }
 
-// freeBlock is the port block that comes next in a pool: the first free one after the last one that was given, beginning again at the start, on the addresses
-// that have blocks already, and else on another one. False: there is none.
+// freeBlock is the port block that comes next in a pool: the first free one after the last one that was given,
+// beginning again at the start, on the addresses that have blocks already, and else on another one. False: there is
+// none.
 func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool) {
 	last, _ := d.cursors.get(Key{"PortBlock", pool}.String())
 	first := d.portsOf(pool, last.address).free(size, int(last.port)+1)
@@ -127,7 +129,8 @@ func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool)
 	return d.freshBlock(pool, size, last.address, first)
 }
 
-// freshBlock is a port block on an address that has none: the one that had the last, so that few are used, and that from first on; or another one.
+// freshBlock is a port block on an address that has none: the one that had the last, so that few are used, and that
+// from first on; or another one.
 func (d *draft) freshBlock(pool string, size int, last netip.Addr, first uint16) (*PortBlockSpec, bool) {
 	spec := d.PublicPool(pool)
 	if spec == nil {

@@ -8,8 +8,8 @@ import (
 
 // PublicIPSpec is a public address of a VPC, whose InternetGateway it needs. Its name is VPC/PUBLICIP.
 //
-// Endpoint is named, not held: it need not be there, and may come back by the same name. An update that leaves it out takes the
-// address from it; one that leaves out pool and address keeps both. Whatever a put says of NATIP is ignored.
+// Endpoint is named, not held: it need not be there, and may come back by the same name. An update that leaves it out
+// takes the address from it; one that leaves out pool and address keeps both. Whatever a put says of NATIP is ignored.
 type PublicIPSpec struct {
 	Pool     string     `json:"pool,omitempty" doc:"PublicPool that the address is of." default:"the pool that has the address, else the only pool there is" kept:"true" example:"world"`
 	Address  netip.Addr `json:"address,omitzero" doc:"Address inside the pool. Unique." default:"the next free one" kept:"true" example:"198.51.100.2"`
@@ -95,8 +95,8 @@ func (s *PublicIPSpec) unindex(d *draft, o, _ *Object) {
 	release(d, &d.publicIPByNAT, s.NATIP, o.Name)
 }
 
-// settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has two. All that the
-// request fixes is claimed before anything is allocated.
+// settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has
+// two. All that the request fixes is claimed before anything is allocated.
 func admitPublicIPs(a *admission, puts []*put) {
 	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
@@ -133,7 +133,8 @@ func (a *admission) claimEndpoint(p *put, spec *PublicIPSpec) {
 	a.draft.publicIPOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
 }
 
-// choosePool judges the pool that an object names, for an address of it if there is one already, and chooses one if it names none. False: there is none.
+// choosePool judges the pool that an object names, for an address of it if there is one already, and chooses one if it
+// names none. False: there is none.
 func (a *admission) choosePool(p *put, pool *string, address netip.Addr) bool {
 	if *pool == "" {
 		*pool = a.defaultPool(p, address)
@@ -231,7 +232,8 @@ func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool)
 	})
 }
 
-// upstreamEnd is the upstream network of which an address is the first or the last one, which nobody in it can have. False: there is none.
+// upstreamEnd is the upstream network of which an address is the first or the last one, which nobody in it can have.
+// False: there is none.
 func (d *draft) upstreamEnd(address netip.Addr) (network netip.Prefix, ok bool) {
 	i := d.nextHops.rank(address)
 	for _, near := range []int{i - 1, i} {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// PublicPoolSpec is addresses of the world outside that PublicIPs and PortBlocks are given of. Each of them may be given, the first and the last of a
-// CIDR included: they are routed, one by one.
+// PublicPoolSpec is addresses of the world outside that PublicIPs and PortBlocks are given of. Each of them may be
+// given, the first and the last of a CIDR included: they are routed, one by one.
 type PublicPoolSpec struct {
 	CIDRs []netip.Prefix `json:"cidrs" doc:"Addresses of the pool. Disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. A CIDR with addresses in use cannot be left out." allowed:"/8 to /32" example:"[198.51.100.0/28]"`
 }
@@ -136,8 +136,8 @@ func (a *admission) keepsPublic(p *put) {
 	}
 }
 
-// apart refuses a CIDR of the world outside that shares addresses with that of another, or with a host. It is asked when every put
-// is in the draft. All others are disjoint, so only the neighbours can be in the way.
+// apart refuses a CIDR of the world outside that shares addresses with that of another, or with a host. It is asked
+// when every put is in the draft. All others are disjoint, so only the neighbours can be in the way.
 func (a *admission) disjoint(p *put, field string, cidr netip.Prefix) {
 	d := a.draft
 	i := d.ownedPrefixes.rank(ownedPrefix{cidr.Addr(), p.key()})
@@ -188,7 +188,8 @@ func (s *State) holderOf(address netip.Addr) (Key, bool) {
 	return at.of, cidr.IsValid() && cidr.Contains(address)
 }
 
-// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for them on the underlay: no host has it.
+// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for
+// them on the underlay: no host has it.
 func (s *State) Outer(address netip.Addr) bool {
 	_, held := s.holderOf(address)
 	return held

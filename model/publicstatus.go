@@ -118,7 +118,8 @@ func (s *State) noNATReason(spec *PublicIPSpec) string {
 	return fmt.Sprintf("Host %s has all of its %s in %s taken; give it a larger natPrefix, or release one", host, count(sizeOf(prefix), "NAT address"), prefix)
 }
 
-// unled says why public traffic passes no host to the endpoint's; empty if one of those that it may pass is open, and each leg to it was measured.
+// unled says why public traffic passes no host to the endpoint's; empty if one of those that it may pass is open, and
+// each leg to it was measured.
 func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
 	why := noBorderHostReason(s, vpc, gateway)
 	for o := range s.Passages(vpc) {
@@ -131,7 +132,8 @@ func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host strin
 	return why
 }
 
-// shutFor says why no public traffic passes a host to another one; empty if it does. The router has answered the passage, and BFD finds the tunnel between the two hosts up.
+// shutFor says why no public traffic passes a host to another one; empty if it does. The router has answered the
+// passage, and BFD finds the tunnel between the two hosts up.
 func closedReason(host, passage string, m Measured) string {
 	status := m.Host(passage)
 	switch {

@@ -69,9 +69,9 @@ type ownedPrefix struct {
 	of    Key
 }
 
-// cursor is the address of the endpoint made last in a subnet, and at which revision; of a port block with its last port. It outlives the endpoint, so that
-// a released address rests until all others have had their turn. A server that starts anew begins at the youngest endpoint
-// still there.
+// cursor is the address of the endpoint made last in a subnet, and at which revision; of a port block with its last
+// port. It outlives the endpoint, so that a released address rests until all others have had their turn. A server that
+// starts anew begins at the youngest endpoint still there.
 type cursor struct {
 	address  netip.Addr
 	port     uint16

@@ -151,8 +151,8 @@ type EndpointCounts struct {
 	Unknown  int `json:"unknown" doc:"Endpoints on a host that is silent."`
 }
 
-// StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind has
-// it. It is stored beside the spec and never changes a revision of intent.
+// StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind
+// has it. It is stored beside the spec and never changes a revision of intent.
 type StatusUpdate struct {
 	Key    Key `json:"key"`
 	Status any `json:"status"`
@@ -164,8 +164,8 @@ type Measured struct {
 	Host     func(name string) *HostStatus
 }
 
-// Summarise is the status of an object that nobody reports, from what was measured of others: of the type that [Kind.NewStatus] makes, or nil
-// for a host or an endpoint.
+// Summarise is the status of an object that nobody reports, from what was measured of others: of the type that
+// [Kind.NewStatus] makes, or nil for a host or an endpoint.
 func Summarise(s *State, key Key, m Measured) any {
 	if kind, ok := kindNamed(key.Kind); ok && kind.summarise != nil {
 		return kind.summarise(s, key.Name, m)
@@ -213,7 +213,8 @@ func (s *State) hostsOf(subnet string) []string {
 	return hosts
 }
 
-// UnmarshalJSON makes the status that the key's kind has. Unknown fields are ignored: an agent may be newer than we are.
+// UnmarshalJSON makes the status that the key's kind has. Unknown fields are ignored: an agent may be newer than we
+// are.
 func (u *StatusUpdate) UnmarshalJSON(data []byte) error {
 	var raw struct {
 		Key    Key

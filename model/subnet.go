@@ -184,8 +184,8 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 	}
 }
 
-// overlap finds a subnet of the VPC that shares addresses with a CIDR. Those entered are disjoint, so only the neighbours
-// by first address can.
+// overlap finds a subnet of the VPC that shares addresses with a CIDR. Those entered are disjoint, so only the
+// neighbours by first address can.
 func (d *draft) overlap(vpc string, cidr netip.Prefix) (subnetCIDR, bool) {
 	next := d.cidrs.rank(addressKey{vpc, cidr.Addr()})
 	for _, i := range []int{next - 1, next} {

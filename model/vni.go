@@ -15,7 +15,8 @@ const (
 	ProbeVNI VNI = 0xffffff
 )
 
-// FirstAllocatedVNI is where allocation to subnets begins; those below are left to people's own choice. FirstTransitVNI is where that to VPCs does.
+// FirstAllocatedVNI is where allocation to subnets begins; those below are left to people's own choice. FirstTransitVNI
+// is where that to VPCs does.
 const (
 	FirstAllocatedVNI VNI = 4096
 	FirstTransitVNI   VNI = 0xf00000

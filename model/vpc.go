@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach each other by way of their
-// gateway addresses.
+// VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach
+// each other by way of their gateway addresses.
 type VPCSpec struct {
 	MTU        int `json:"mtu,omitempty" doc:"MTU of every endpoint. It cannot change while endpoints are plugged in." unit:"bytes of IP" default:"the least underlay MTU over all hosts, less 50; 1450 without hosts" allowed:"576 to 9000" kept:"true" example:"1450"`
 	TransitVNI VNI `json:"transitVNI,omitempty" doc:"VNI of the VPC's traffic between its hosts and its gateways. No subnet may have it." default:"the lowest free one from 15728640" allowed:"1 to 16777214" kept:"true" example:"15728640"`
@@ -69,8 +69,8 @@ func (s *VPCSpec) index(d *draft, o, _ *Object) {
 
 func (s *VPCSpec) unindex(d *draft, o, _ *Object) { release(d, &d.vniHolder, s.TransitVNI, o.Name) }
 
-// settleVPCs gives a transit VNI to VPCs without, sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
-// hosts: an endpoint that is plugged in later is judged then.
+// settleVPCs gives a transit VNI to VPCs without, sets the MTU of new VPCs to what every host can carry, and keeps it
+// while endpoints have it. So no VPC outgrows its hosts: an endpoint that is plugged in later is judged then.
 func admitVPCs(a *admission, puts []*put) {
 	least := 0
 	for _, p := range puts {

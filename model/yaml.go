@@ -14,8 +14,8 @@ import (
 )
 
 // DecodeYAML reads objects from YAML (or JSON, which is YAML too): any number of documents, each an object or a list of
-// objects. It is as strict as [Object.UnmarshalJSON], and refuses an object that comes twice. Aliases are refused: a few
-// lines of them expand to gigabytes. file is for messages only.
+// objects. It is as strict as [Object.UnmarshalJSON], and refuses an object that comes twice. Aliases are refused: a
+// few lines of them expand to gigabytes. file is for messages only.
 //
 // The error is [Problems], all of the file's, each with file and line in Where.
 func DecodeYAML(data []byte, file string) ([]Object, error) {
@@ -118,8 +118,8 @@ func (l yamlLines) of(path string, object int) int {
 	return object
 }
 
-// toJSON writes a node as JSON, with a mapping's keys in their order and as often as they come. If it finds something that
-// JSON has not, it returns that node.
+// toJSON writes a node as JSON, with a mapping's keys in their order and as often as they come. If it finds something
+// that JSON has not, it returns that node.
 func (l yamlLines) toJSON(out *bytes.Buffer, n *yaml.Node, path string) *yaml.Node {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -200,7 +200,8 @@ func scalarToJSON(out *bytes.Buffer, n *yaml.Node) {
 	}
 }
 
-// integer is a whole number as JSON has it, of one that YAML has in hex or octal, or with a sign; empty for any other text.
+// integer is a whole number as JSON has it, of one that YAML has in hex or octal, or with a sign; empty for any other
+// text.
 func integer(text string) string {
 	i, err := strconv.ParseInt(text, 0, 64)
 	if err != nil {
