@@ -50,7 +50,7 @@ func (p *plumbing) setSysctl(file, value string) error {
 	return p.did(os.WriteFile(file, []byte(value), 0))
 }
 
-// dropIngress has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads,
+// dropEverything has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads,
 // have had their copy. No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
 func (p *plumbing) dropEverything() error {
 	at := netlink.QdiscAttrs{LinkIndex: p.outer.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}

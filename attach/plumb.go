@@ -112,7 +112,7 @@ func (p *plumbing) close() {
 	p.ns.Close()
 }
 
-// pair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
+// ensurePair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
 func (p *plumbing) ensurePair() (made bool, err error) {
 	err = p.create()
 	made = err == nil
@@ -142,7 +142,7 @@ func (p *plumbing) look() (err error) {
 	return err
 }
 
-// agree tells whether the pair that is there is the one that is asked for.
+// mustAgree tells whether the pair that is there is the one that is asked for.
 func (p *plumbing) mustAgree() error {
 	if !p.paired() {
 		return fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
@@ -159,7 +159,7 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, err
 }
 
-// joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must
+// paired tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must
 // fit.
 func (p *plumbing) paired() bool {
 	if p.inner == nil {
