@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Symbols are the words that people read in place of a switch's numbers. What has no word is printed as ovs-ofctl prints it.
-// Its text is for people only: OVS does not read it, and nothing parses it.
+// Symbols are the words that people read in place of a switch's numbers. What has no word is printed as ovs-ofctl
+// prints it. Its text is for people only: OVS does not read it, and nothing parses it.
 type Symbols struct {
 	Tables   TableNames
 	Slots    []Bits
@@ -249,7 +249,8 @@ func (a span) contains(b span) bool {
 	return a.bank == b.bank && a.first <= b.first && b.first+b.width <= a.first+a.width
 }
 
-// location finds bits of a register; ok is false of any other field. The first register of a bank is the most significant.
+// location finds bits of a register; ok is false of any other field. The first register of a bank is the most
+// significant.
 func location(f *Field, first, width int) (at span, ok bool) {
 	if f == Metadata || f == TunID {
 		return span{f, first, width}, true
