@@ -19,8 +19,8 @@ func answerStatic() []flow.Flow {
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest)),
 			Actions: append(loadKey(flow.ARPTPA),
 				flow.Resubmit{Table: tableLocate},
-				flow.Resubmit{Table: tableSame},
-				flow.Goto{Table: tableReply},
+				flow.Resubmit{Table: tableSameSubnet},
+				flow.Goto{Table: tableARPReply},
 			)},
 		// The agent asks endpoints as the gateway whether they are there.
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
@@ -28,21 +28,21 @@ func answerStatic() []flow.Flow {
 				flow.UseMeter{ID: meterARP},
 				flow.Controller{Userdata: []byte{ForAgentARP}, MaxLen: 128},
 			}},
-		drop(tableAnswer, prioRest, dropARP, flow.ARP),
+		drop(tableAnswer, prioRest, dropARPUnsolicited, flow.ARP),
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterDHCP},
 				flow.Controller{Userdata: []byte{ForAgentDHCP}, MaxLen: 1500},
 			}},
-		drop(tableAnswer, prioNormal, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
+		drop(tableAnswer, prioNormal, dropDHCPServer, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
 		{Table: tableAnswer, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableForward}}},
 	}
 }
 
-func replyStatic() []flow.Flow {
+func arpReplyStatic() []flow.Flow {
 	return []flow.Flow{
-		drop(tableReply, prioNormal, dropARPUnknown, flow.ARP, is(slotSame, 0)),
-		{Table: tableReply, Priority: prioRest, Match: flow.On(flow.ARP),
+		drop(tableARPReply, prioNormal, dropARPNoAddress, flow.ARP, is(slotSame, 0)),
+		{Table: tableARPReply, Priority: prioRest, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{
 				copyAll(flow.EthSrc, flow.EthDst),
 				store(foundMAC, flow.EthSrc),
@@ -57,6 +57,6 @@ func replyStatic() []flow.Flow {
 				store(foundPort, flow.InPort16),
 				flow.OutputReg{Field: slotAsker.Field},
 			}},
-		drop(tableReply, prioMiss, dropARP),
+		drop(tableARPReply, prioMiss, dropARPUnsolicited),
 	}
 }

@@ -9,7 +9,7 @@ func deliverStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindHere)),
 			Actions: []flow.Action{toDestination, flow.OutputReg{Field: foundPort.Field}}},
-		drop(tableDeliver, prioSpecial, dropMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial, dropEndpointMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindElsewhere)),
 			Actions: []flow.Action{
 				toDestination,
@@ -17,12 +17,12 @@ func deliverStatic(w Wiring) []flow.Flow {
 				store(foundVNI, flow.TunID),
 				flow.Output{Port: w.Tunnel},
 			}},
-		drop(tableDeliver, prioSpecial+10, dropGateway, is(foundKind, kindGateway), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial+10, dropGatewayClosed, is(foundKind, kindGateway), inPort(w.Tunnel)),
 		{Table: tableDeliver, Priority: prioSpecial, Match: flow.On(is(foundKind, kindGateway), flow.IP, flow.ICMP,
 			flow.Eq(flow.ICMPType, icmpEcho), flow.Eq(flow.ICMPCode, flow.U32(0))),
 			Actions: echoReply()},
-		dropTelling(tableDeliver, prioNormal, dropGateway, ForAgentRefused, is(foundKind, kindGateway)),
-		drop(tableDeliver, prioMiss, dropNowhere),
+		dropTelling(tableDeliver, prioNormal, dropGatewayClosed, ForAgentRefused, is(foundKind, kindGateway)),
+		drop(tableDeliver, prioMiss, dropNoSuchAddress),
 	}
 }
 

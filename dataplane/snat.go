@@ -15,21 +15,21 @@ func outsideStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
 		// Before conntrack, so that what is quoted is what was sent.
-		dropTelling(tableArrive, prioSpecial, dropExpired, ForAgentArrived, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
-		drop(tableArrive, prioMiss, dropUnasked),
-		arrivedOf(prioNormal, known, is(slotArrived, arrivedAnswer)),
-		drop(tableArrived, prioMiss, dropUnasked),
+		dropTelling(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentArrived, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		drop(tablePublicNAT, prioMiss, dropNoConnection),
+		publicState(prioNormal, known, is(slotArrived, arrivedAnswer)),
+		drop(tablePublicState, prioMiss, dropNoConnection),
 		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: append(loadKey(flow.IPSrc), flow.Goto{Table: tableGuard})},
-		dropTelling(tableTranslate, prioMiss, dropNoOutside, ForAgentUnreachable),
-		drop(tableDepart, prioMiss, dropUntranslated),
+		dropTelling(tableSNAT, prioMiss, dropNoInternetGateway, ForAgentUnreachable),
+		drop(tableSNATOut, prioMiss, dropSNATFailed),
 	}
 	for _, arrived := range []uint32{arrivedAnswer, arrivedOpen} {
-		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
+		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropEndpointMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
 	}
 	flows = append(flows, guard(w)...)
 	if w.Outside != 0 {
-		flows = append(flows, nearbyStatic(w)...)
-		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{set(slotArrived, arrivedHome), flow.Goto{Table: tableArrive}}})
+		flows = append(flows, hairpinStatic(w)...)
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{set(slotArrived, arrivedHome), flow.Goto{Table: tablePublicNAT}}})
 	}
 	return flows
 }
@@ -46,9 +46,9 @@ const (
 
 var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedHome): "kernel"}
 
-// translatedPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
+// snatPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
 // if it can, and the switch would take the answer to it for a tunnel packet.
-func translatedPorts(w Wiring) (first, last uint16) {
+func snatPorts(w Wiring) (first, last uint16) {
 	const least, most = 1024, 65535
 	if w.UDPPort > 1<<15 {
 		return least, w.UDPPort - 1
@@ -56,20 +56,20 @@ func translatedPorts(w Wiring) (first, last uint16) {
 	return max(least, w.UDPPort+1), most
 }
 
-// translateSource takes all that is no public address's; in the central design echoes only, which blocks of ports are of no use to.
-func translateSource(w Wiring, g view.Gateway, t Translation) flow.Flow {
+// snatToKernel takes all that is no public address's; in the central design echoes only, which blocks of ports are of no use to.
+func snatToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
 	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
 	if g.Design == model.Central {
 		what = flow.On(what, flow.ICMP)
 	}
-	firstPort, lastPort := translatedPorts(w)
-	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: what,
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart,
+	firstPort, lastPort := snatPorts(w)
+	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: what,
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut,
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}
 }
 
-// departToKernel names the VPC, too: an endpoint may have the address as its own.
-func departToKernel(g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
-		Actions: []flow.Action{flow.Goto{Table: tableNearby}}}
+// snatOutToKernel names the VPC, too: an endpoint may have the address as its own.
+func snatOutToKernel(g view.Gateway, t Translation) flow.Flow {
+	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
+		Actions: []flow.Action{flow.Goto{Table: tableHairpin}}}
 }
