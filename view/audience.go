@@ -17,14 +17,15 @@ func newAudience() audience {
 }
 
 // concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that are to know it now.
-func (t *Tracker) concerned(touched touched) hostSet {
+func (t *Tracker) concerned(touched *touched) hostSet {
 	hosts := hostSet{}
 	for vpc := range touched.vpcs {
 		hosts.add(t.audience.vpcs[vpc])
 		for host := range t.members[vpc] {
 			t.addSubscribed(hosts, host)
 		}
-		for _, host := range t.gateways[vpc].Passages {
+		g, _ := t.gateway(vpc)
+		for _, host := range g.Passages {
 			t.addSubscribed(hosts, host)
 		}
 	}
@@ -47,7 +48,7 @@ func (h hostSet) add(others hostSet) {
 }
 
 func (t *Tracker) addSubscribed(hosts hostSet, host string) {
-	if t.hosts[host] != nil {
+	if t.subscriptions[host] != nil {
 		hosts[host] = true
 	}
 }
@@ -64,40 +65,26 @@ func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	}
 }
 
-// follow enters what a host knows of the VPCs that it has been told of, and of the hosts, into the audience.
-func (t *Tracker) follow(host string, vpcs map[string]*touchedVPC) {
-	k := t.hosts[host]
-	for vpc := range vpcs {
-		t.audience.set(host, vpc, k.knows(vpc))
+// follow enters what a host has been told of into the audience.
+func (t *Tracker) follow(n *news) {
+	for vpc, seen := range n.vpcs {
+		t.audience.set(n.host, vpc, seen.now != (visibility{}))
 	}
-	t.audience.nextHops.set(host, len(k.nextHops) > 0)
-	t.audience.machines.set(host, k.leads)
+	t.audience.nextHops.set(n.host, len(n.nextHops) > 0)
+	t.audience.machines.set(n.host, n.leads)
 }
 
 // unfollow takes a host out.
 func (t *Tracker) unfollow(host string) {
-	k := t.hosts[host]
-	if k == nil {
+	s := t.subscriptions[host]
+	if s == nil {
 		return
 	}
-	for vpc := range k.segments {
-		t.audience.set(host, vpc, false)
-	}
-	for vpc := range k.gateways {
-		t.audience.set(host, vpc, false)
-	}
-	for vpc := range k.sights {
+	for vpc := range s.visible {
 		t.audience.set(host, vpc, false)
 	}
 	t.audience.nextHops.set(host, false)
 	t.audience.machines.set(host, false)
-}
-
-func (k *known) knows(vpc string) bool {
-	_, member := k.segments[vpc]
-	_, gateway := k.gateways[vpc]
-	_, sight := k.sights[vpc]
-	return member || gateway || sight
 }
 
 func (a *audience) set(host, vpc string, knows bool) {

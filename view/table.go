@@ -58,7 +58,8 @@ type kind[K comparable, V Row[K]] struct {
 	changes func(*Delta) (rows *[]V, gone *[]K)
 	compare func(a, b K) int
 	equal   func(a, b V) bool
-	receive func(v *View, row *V) // prepares a row for the view; nil: as it is
+	receive func(v *View, row *V)                  // prepares a row for the view; nil: as it is
+	track   func(t *Tracker, k *kind[K, V]) source // follows the rows in the server; nil: that of another kind does
 }
 
 // element is a kind without its types.
@@ -69,6 +70,7 @@ type element interface {
 	collect(v *View, d *Delta)
 	sort(d *Delta)
 	count(d *Delta) int
+	follow(t *Tracker) source
 }
 
 // apply changes the rows of a view, and adds to undo what changes them back.
@@ -169,6 +171,14 @@ func (k *kind[K, V]) sort(d *Delta) {
 func (k *kind[K, V]) count(d *Delta) int {
 	rows, gone := k.changes(d)
 	return len(*rows) + len(*gone)
+}
+
+// follow gives the source of the rows; nil if another kind's source tells of them.
+func (k *kind[K, V]) follow(t *Tracker) source {
+	if k.track == nil {
+		return nil
+	}
+	return k.track(t, k)
 }
 
 // equals compares rows that == can compare.

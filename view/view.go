@@ -54,8 +54,8 @@ type Delta struct {
 }
 
 // elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their tables, they do by this list.
-// Peers come first, since other rows share the names of hosts with them.
-var elements = []element{&peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &nextHops, &hosts}
+// Peers follow from next hops, and come before other rows, which share the names of hosts with them. Gateways come before what they lead to.
+var elements = []element{&nextHops, &peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &hosts}
 
 // Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but what has changed: a row that d
 // tells anew, but as it was, is not in it.
