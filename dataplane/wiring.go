@@ -7,8 +7,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in Ports
-// is not plugged in (yet), and has no flows.
+// Wiring is where things are plugged in on this host, as OpenFlow port numbers. An address of this host that is not in
+// Ports is not plugged in (yet), and has no flows.
 type Wiring struct {
 	Tunnel  uint32
 	UDPPort uint16 // that tunnels end at

@@ -32,7 +32,8 @@ func (k AddressKey) Compare(other AddressKey) int {
 	return cmp.Or(cmp.Compare(k.VNI, other.VNI), k.IP.Compare(other.IP))
 }
 
-// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on another host.
+// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on
+// another host.
 func (a Address) Via() string {
 	if a.Attachment == nil {
 		return ""

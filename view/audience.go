@@ -2,8 +2,8 @@ package view
 
 import "github.com/overlane/overlane/model"
 
-// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it concerns, however many
-// have subscribed.
+// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it
+// concerns, however many have subscribed.
 type audience struct {
 	vpcs     map[string]hostSet // by VPC: those that know its segments, its gateway or its public addresses
 	nextHops hostSet            // those that know next hops
@@ -16,7 +16,8 @@ func newAudience() audience {
 	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, machines: hostSet{}}
 }
 
-// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that are to know it now.
+// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that
+// are to know it now.
 func (t *Tracker) concerned(touched *touched) hostSet {
 	hosts := hostSet{}
 	for vpc := range touched.vpcs {
@@ -53,7 +54,8 @@ func (t *Tracker) addSubscribed(hosts hostSet, host string) {
 	}
 }
 
-// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC with know all hosts, or next hops.
+// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC
+// with know all hosts, or next hops.
 func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	t.addSubscribed(hosts, host)
 	seen := map[string]bool{}

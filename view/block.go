@@ -8,7 +8,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the central design.
+// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the
+// central design.
 type Block struct {
 	BlockKey
 	Last uint16    `json:"last"` // port; the block is as long as a power of two, and begins at a multiple of that

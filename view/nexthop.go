@@ -74,7 +74,8 @@ func (t *Tracker) nextHopsOf(host string) Table[string, NextHop] {
 	return hops
 }
 
-// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads to, so an heir leads to all of them.
+// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads
+// to, so an heir leads to all of them.
 func (t *Tracker) appointHeirs(hops Table[string, NextHop]) {
 	leads := map[string]map[string]bool{} // host -> VPCs
 	for vpc, g := range t.gateways.rows {

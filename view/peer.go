@@ -59,7 +59,8 @@ func (s peerSource) tell(t *Tracker, n *news) {
 	n.peers = now
 }
 
-// meetsOthers tells whether a host may have other peers since a commit: a VPC that it sees has other members or another gateway, or it sees another VPC.
+// meetsOthers tells whether a host may have other peers since a commit: a VPC that it sees has other members or another
+// gateway, or it sees another VPC.
 func (n *news) meetsOthers(t *Tracker) bool {
 	for vpc, seen := range n.vpcs {
 		if seen.was != seen.now || n.members[vpc] || len(t.gateways.changed[vpc]) > 0 {

@@ -2,7 +2,8 @@ package view
 
 import "github.com/overlane/overlane/model"
 
-// source is what a tracker knows of one kind of rows: which of them a commit has changed, and which of them a host sees.
+// source is what a tracker knows of one kind of rows: which of them a commit has changed, and which of them a host
+// sees.
 type source interface {
 	// load makes all rows of the state.
 	load(t *Tracker)

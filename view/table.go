@@ -9,7 +9,8 @@ import (
 // Row is an element of a table. It holds its own key.
 type Row[K comparable] interface{ Key() K }
 
-// Table holds the rows of one kind by key. Its zero value is empty and can be read; a view's tables can be written once a delta is applied.
+// Table holds the rows of one kind by key. Its zero value is empty and can be read; a view's tables can be written once
+// a delta is applied.
 type Table[K comparable, V Row[K]] map[K]V
 
 // Put adds a row, or replaces the one with its key.
@@ -37,7 +38,8 @@ func (t Table[K, V]) Ordered(compare func(a, b K) int) iter.Seq2[K, V] {
 	}
 }
 
-// Delta lists, in no order, what turns the table into another one: the rows that are new or different, and the keys of those that are gone.
+// Delta lists, in no order, what turns the table into another one: the rows that are new or different, and the keys of
+// those that are gone.
 func (t Table[K, V]) Delta(next Table[K, V], equal func(a, b V) bool) (rows []V, gone []K) {
 	for key, row := range next {
 		if old, had := t[key]; !had || !equal(old, row) {

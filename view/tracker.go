@@ -14,8 +14,9 @@ func New(state *model.State, host string) View {
 	return v
 }
 
-// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the hosts that it concerns times
-// the subnets, public addresses and port blocks that it touched, whatever the size of the network and however many have subscribed. It is not safe for concurrent use.
+// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs
+// the hosts that it concerns times the subnets, public addresses and port blocks that it touched, whatever the size of
+// the network and however many have subscribed. It is not safe for concurrent use.
 type Tracker struct {
 	state         *model.State
 	members       map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
@@ -92,8 +93,8 @@ func (t *Tracker) Unsubscribe(host string) {
 	delete(t.subscriptions, host)
 }
 
-// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that it does not
-// concern are not in the map. Of the changes only the keys matter.
+// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that
+// it does not concern are not in the map. Of the changes only the keys matter.
 func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
 	t.state = next
 	r := t.touch(changes)
@@ -109,8 +110,8 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 	return deltas
 }
 
-// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports whether they were others; the
-// next Apply tells of them.
+// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports
+// whether they were others; the next Apply tells of them.
 func (t *Tracker) Found(host string, others []netip.Addr) bool {
 	if slices.Equal(t.others[host], others) {
 		return false
@@ -179,7 +180,8 @@ func (t *Tracker) settle() {
 	}
 }
 
-// move looks where an endpoint is now, and takes down where it was and where it is, and whether a host has come to its subnet or VPC, or gone from it.
+// move looks where an endpoint is now, and takes down where it was and where it is, and whether a host has come to its
+// subnet or VPC, or gone from it.
 func (t *Tracker) move(endpoint string, r *touched) {
 	was := t.places[endpoint]
 	var now place

@@ -1,5 +1,6 @@
-// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between them, the addresses of
-// those segments, the hosts behind them, and what of the outside passes by this host. It is pure, runs in the server, and its values travel to the agents.
+// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between
+// them, the addresses of those segments, the hosts behind them, and what of the outside passes by this host. It is
+// pure, runs in the server, and its values travel to the agents.
 package view
 
 import (
@@ -9,7 +10,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a host without endpoints.
+// View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a
+// host without endpoints.
 type View struct {
 	Host      string                     // whose view this is
 	VTEP      netip.Addr                 // its own tunnel address
@@ -25,8 +27,9 @@ type View struct {
 }
 
 // Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
-// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds and
-// never deletes. Applying a delta twice changes nothing. Its JSON is what servers and agents of different versions agree on.
+// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds
+// and never deletes. Applying a delta twice changes nothing. Its JSON is what servers and agents of different versions
+// agree on.
 type Delta struct {
 	Revision int64 `json:"revision"`           // of the store, after this delta
 	Complete bool  `json:"complete,omitempty"` // the rest is the whole view, not a change of it
@@ -53,12 +56,13 @@ type Delta struct {
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }
 
-// elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their tables, they do by this list.
-// Peers follow from next hops, and come before other rows, which share the names of hosts with them. Gateways come before what they lead to.
+// elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their
+// tables, they do by this list. Peers follow from next hops, and come before other rows, which share the names of hosts
+// with them. Gateways come before what they lead to.
 var elements = []element{&nextHops, &peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &hosts}
 
-// Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but what has changed: a row that d
-// tells anew, but as it was, is not in it.
+// Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but
+// what has changed: a row that d tells anew, but as it was, is not in it.
 func (v *View) Apply(d Delta) (undo Delta) {
 	if vtep := d.VTEP; d.Complete || vtep.IsValid() {
 		if v.VTEP != vtep {
