@@ -15,7 +15,7 @@ type NextHop struct {
 	Host    string       `json:"host"`
 	Address netip.Prefix `json:"address"` // which another passage takes over if the host dies
 	Router  netip.Addr   `json:"router"`
-	Heirs   []string     `json:"heirs,omitempty"` // who holds it: its own host and, while those before are dead, others that lead to all VPCs that it leads to
+	Heirs   []string     `json:"heirs,omitempty"` // who holds it, in order: its own host, then others that lead to the same VPCs
 
 	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
 	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own

@@ -9,7 +9,7 @@ import (
 type Peer struct {
 	Host    string     `json:"host"`
 	VTEP    netip.Addr `json:"vtep"`
-	Watched bool       `json:"watched,omitempty"` // one of the two passes the other's traffic to the outside, or both share an upstream network
+	Watched bool       `json:"watched,omitempty"` // one is a border host of the other, or both share an upstream network
 }
 
 // Key is the host's name.

@@ -9,7 +9,7 @@ import (
 // Public is a public address of an endpoint that is plugged in.
 type Public struct {
 	Address  netip.Addr `json:"address"`
-	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the public address itself
+	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the address itself
 	Name     string     `json:"name"`           // VPC/PUBLICIP
 	VPC      model.VNI  `json:"vpc"`            // transit VNI
 	Endpoint AddressKey `json:"endpoint"`

@@ -39,10 +39,13 @@ type change[V any] struct{ was, now *V }
 // scoped is the source of rows that are each made of one object of a VPC. It has them once, for all hosts.
 type scoped[K comparable, V Row[K]] struct {
 	*kind[K, V]
-	object string                                                              // the kind of the object
-	make   func(t *Tracker, name string) (row V, ok bool)                      // a row; false: the object is not there, or makes none
-	needs  func(t *Tracker, key model.Key, r *touched, mark func(name string)) // marks rows that another changed object changes; nil: there are none
-	sees   func(v visibility, viewer string, row V) bool
+	object string // the kind of the object
+	// make makes the row of an object; false: the object is not there, or makes none.
+	make func(t *Tracker, name string) (row V, ok bool)
+	// needs marks the rows that a change of another object changes; nil: there are none.
+	needs func(t *Tracker, key model.Key, r *touched, mark func(name string))
+	// sees tells whether a host sees a row of a VPC of which it sees v.
+	sees func(v visibility, viewer string, row V) bool
 
 	marked  map[string]bool                 // objects whose rows may have changed
 	rows    map[string]map[string]V         // by VPC and object

@@ -15,15 +15,15 @@ import (
 type View struct {
 	Host      string                     // whose view this is
 	VTEP      netip.Addr                 // its own tunnel address
-	Segments  Table[model.VNI, Segment]  // those of the VPCs of which the host has an endpoint
-	Peers     Table[string, Peer]        // the other hosts that share a VPC, by name
-	Addresses Table[AddressKey, Address] // every endpoint of those segments, its own included
-	Gateways  Table[model.VNI, Gateway]  // ways outside of those VPCs that have one, by the VPC's transit VNI
-	Publics   Table[netip.Addr, Public]  // those whose endpoint is here, or whose traffic passes here
-	Forwards  Table[ForwardKey, Forward] // those whose endpoint is here, or whose traffic passes here
-	Blocks    Table[BlockKey, Block]     // those of this host, and those whose traffic passes here
-	NextHops  Table[string, NextHop]     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
-	Hosts     Table[string, Machine]     // every host, if packets of one of those VPCs leave from here: what they must not get to
+	Segments  Table[model.VNI, Segment]  // of the VPCs that the host has endpoints of
+	Peers     Table[string, Peer]        // the other hosts of those VPCs, by name
+	Addresses Table[AddressKey, Address] // of every endpoint of those segments, its own included
+	Gateways  Table[model.VNI, Gateway]  // ways outside, by the VPC's transit VNI
+	Publics   Table[netip.Addr, Public]  // of endpoints of this host, and those whose traffic passes here
+	Forwards  Table[ForwardKey, Forward] // of endpoints of this host, and those whose traffic passes here
+	Blocks    Table[BlockKey, Block]     // of this host, and those whose traffic passes here
+	NextHops  Table[string, NextHop]     // of this border host's upstream network, its own included, by host
+	Hosts     Table[string, Machine]     // every host, if packets of a VPC leave from here: they must not reach hosts
 }
 
 // Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
