@@ -44,7 +44,7 @@ func NewNames(v view.View) Names {
 	return n
 }
 
-// Known tells whether there are any names.
+// Known reports whether there are any names.
 func (n Names) Known() bool { return len(n.segments)+len(n.hosts) > 0 }
 
 // Host is the name of the host with a tunnel address, "" if unknown.

@@ -75,7 +75,7 @@ func (e *env) get(ctx context.Context, args []string, output string) error {
 	return nil
 }
 
-// derived tells whether an object follows from others, and cannot be applied.
+// derived reports whether an object follows from others, and cannot be applied.
 func derived(o model.Object) bool {
 	kind, _ := model.KindByName(o.Kind)
 	return kind.Derived
