@@ -15,11 +15,11 @@ import (
 
 const internetRounds = 5
 
-// measureInternet compares the ways between an endpoint and the internet, in all designs, with the way to another host,
-// in turns and from the same endpoint.
+// measureInternet compares the paths between an endpoint and the internet, in all designs, with the path to another
+// host, in turns and from the same endpoint.
 func measureInternet(ctx context.Context, w *world) error { return w.eachSite(ctx, w.compare) }
 
-// site is one way of being connected to the internet.
+// site is a lab that is connected to the internet in one design.
 type site struct {
 	lab     *lab.Lab
 	design  string
@@ -27,7 +27,7 @@ type site struct {
 	ways    []*path
 }
 
-// The kinds of ways.
+// The kinds of paths.
 const (
 	outbound = "outbound, 1:1"
 	inbound  = "inbound, 1:1"
@@ -39,12 +39,12 @@ func (s *site) add(kind, more string, p *path) {
 	s.ways = append(s.ways, p)
 }
 
-// internetUnits are what is measured on each way.
+// internetUnits are the units of the figures for each path.
 var internetUnits = []struct{ name, unit string }{{"throughput", "Mb/s"}, {"TCP round trips", "/s"}, {"UDP round trips", "/s"}, {"pings", "/s"}}
 
 func always(context.Context) error { return nil }
 
-// eachSite measures ours, a lab after the other.
+// eachSite measures Overlane's sites, one lab after the other.
 func (w *world) eachSite(ctx context.Context, measure func(context.Context, site) error) error {
 	ups := []up{w.upInternet, w.upEdges}
 	if w.passage != "" {
@@ -61,7 +61,7 @@ func (w *world) eachSite(ctx context.Context, measure func(context.Context, site
 // up brings up a lab.
 type up func(context.Context) (*lab.Lab, []setting, error)
 
-// setting is what of a lab a site is made of.
+// setting is the part of a lab that makes a site.
 type setting struct {
 	design, vpc, pool, netns string
 }
@@ -95,7 +95,7 @@ func serverOf(l *lab.Lab) (*client.Client, error) {
 	return client.New(client.Config{Address: "unix://" + l.Host("host1").Root() + lab.ServerSocket})
 }
 
-// upInternet is the drills' lab without its endpoints, or one with one passage only.
+// upInternet brings up the drills' lab without its endpoints, or a lab with one border host only.
 func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	dir, err := os.MkdirTemp("", "overlane-bench")
 	if err != nil {
@@ -120,8 +120,8 @@ func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	}, err
 }
 
-// edgesLab is of hosts that are edges as well. The router knows one of the two, so that it is known by which a packet
-// comes in.
+// edgesLab is a lab whose hosts are edges as well. The router has a route by one of the two, so the path of an incoming
+// packet is known.
 const edgesLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -261,7 +261,7 @@ func (w *world) compare(ctx context.Context, s site) error {
 	return nil
 }
 
-// open waits until all paths are, of which nothing has been measured then.
+// open waits until all paths pass packets, before any is measured.
 func (s site) open(ctx context.Context) error {
 	for _, p := range s.paths() {
 		p.samples = [4][]float64{}
@@ -272,7 +272,7 @@ func (s site) open(ctx context.Context) error {
 	return nil
 }
 
-// measure is a round.
+// measure measures one round.
 func (s site) measure(ctx context.Context) error {
 	for _, p := range s.paths() {
 		if err := p.measure(ctx); err != nil {

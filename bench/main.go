@@ -1,6 +1,6 @@
 // Command bench measures Overlane side by side with its peers, in turns: the article's shell script, plain Open
 // vSwitch, the kernel's VXLAN with a Linux bridge, OVN. It prints one line for each figure and judges no run by its
-// timing: a goal that is missed is said to be missed. Everything happens in labs of its own; it never touches the
+// timing: a goal that is missed is reported as missed. Everything happens in labs of its own; it never touches the
 // machine's network.
 package main
 
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// figures are in the order in which they run: the later ones want a network of 5,000 endpoints, the earlier ones an
+// figures are in the order in which they run: the later ones need a network of 5,000 endpoints, the earlier ones an
 // empty one.
 var figures = []struct {
 	name    string
@@ -67,7 +67,7 @@ func names() []string {
 	return all
 }
 
-// run measures the figures. One that breaks off does not keep the others from being measured.
+// run measures the figures. A figure that fails does not prevent the others.
 func run(ctx context.Context, only, file, binary, passage string) error {
 	chosen := names()
 	if only != "" {

@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// passageLab is the lab of the internet figures with one passage, of both designs.
+// passageLab is the lab of the internet figures with one border host, for both designs.
 const passageLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -22,7 +22,7 @@ intent: [internet]
 
 const passageSpec = "roles: [compute, gateway, edge], outside: {interface: eth1, address: 203.0.113.11/24, router: 203.0.113.1}"
 
-// passages are who it may be: a host of its own, or the one that the endpoint is on.
+// passages are the choices of the border host: a host of its own, or the endpoint's host.
 var passages = map[string]struct{ hosts, intent string }{
 	"gateway1": {"hosts: [{name: host1}, {name: host2}, {name: gateway1, uplink: true}]",
 		"{kind: Host, name: host1, spec: {address: 192.168.5.2, natPrefix: 10.200.1.0/24}}\n---\n{kind: Host, name: gateway1, spec: {address: 192.168.5.4, " + passageSpec + "}}"},
@@ -30,7 +30,7 @@ var passages = map[string]struct{ hosts, intent string }{
 		"{kind: Host, name: host1, spec: {address: 192.168.5.2, natPrefix: 10.200.1.0/24, " + passageSpec + "}}"},
 }
 
-// onePassage puts it in the place of the drills' lab, whose files are in a folder.
+// onePassage replaces the drills' lab, whose files are in a folder, with passageLab.
 func onePassage(dir, name string) (lab.File, error) {
 	p, ok := passages[name]
 	if !ok {

@@ -17,8 +17,8 @@ const (
 	publicHosts, publicEach, publicVPCs = 100, 100, 7
 )
 
-// measurePublic counts the flows that many public addresses take, on a passage and on a host of endpoints. There is no
-// switch and no lab to it.
+// measurePublic counts the flows of many public addresses, on a border host and on a host of endpoints. It needs no
+// switch and no lab.
 func measurePublic(_ context.Context, w *world) error {
 	for _, design := range []string{model.Central, model.Distributed} {
 		none, err := manyPublics(design, false)
@@ -48,7 +48,7 @@ func flowsOf(state *model.State, host string) (flows float64, took time.Duration
 	return float64(len(e.Flows)), time.Since(began)
 }
 
-// manyPublics is an intent with or without the public addresses.
+// manyPublics is intent with or without the public addresses.
 func manyPublics(design string, public bool) (*model.State, error) {
 	objects := []model.Object{{Kind: "PublicPool", Name: "world", Spec: &model.PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("1.22.0.0/16")}}}}
 	for i := range 2 {
@@ -83,7 +83,7 @@ func manyPublics(design string, public bool) (*model.State, error) {
 	return model.NewState().With(1, changes), nil
 }
 
-// wiringOf plugs in all that a view has.
+// wiringOf is the wiring of a host on which every endpoint of its view is plugged in.
 func wiringOf(v *view.View) dataplane.Wiring {
 	w := dataplane.Wiring{Tunnel: 1, Outside: 2, Ports: map[view.AddressKey]uint32{}, Translations: map[model.VNI]dataplane.Translation{},
 		Watched: map[string]uint32{}, Edges: map[string]uint32{}}

@@ -19,7 +19,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// This program starts itself anew for what needs a process of its own, whose CPU time can be told from the rest.
+// This program starts itself again for roles that need a process of their own, so that their CPU time is known apart.
 const (
 	roleVariable     = "OVERLANE_BENCH_ROLE"
 	roleMemoryServer = "memory-server" // a server with a store in memory: SOCKET HOST ADDRESS
@@ -44,7 +44,8 @@ type child struct {
 	lines *bufio.Reader
 }
 
-// startRole starts it on a host, or outside of all if host is nil, and returns when it has said that it is ready.
+// startRole starts the program in a role on a host, or on the machine itself if host is nil, and returns when it
+// reports that it is ready.
 func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {

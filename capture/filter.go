@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Filter says which packets are wanted. Its zero value wants all.
+// Filter chooses packets. Its zero value chooses all.
 //
 // A packet outside of any tunnel, captured on an endpoint's port, has no VNI: then only Endpoint counts.
 type Filter struct {
