@@ -56,7 +56,7 @@ func measureAttach(ctx context.Context, w *world) error {
 }
 
 // attachMethod is one way to request an attach; cpu is the CPU time that it used in processes that have ended since.
-type way func(ctx context.Context, w *world) (cpu time.Duration, err error)
+type attachMethod func(ctx context.Context, w *world) (cpu time.Duration, err error)
 
 func viaSocket(ctx context.Context, w *world) (time.Duration, error) {
 	_, err := attach(ctx, w.host1, "a0", single)
@@ -67,7 +67,7 @@ func viaCommand(ctx context.Context, w *world) (time.Duration, error) {
 	return timed(w.host1, w.host1.Command(ctx, "overlane", "attach", "--netns", "a0", "--subnet", single))
 }
 
-func (w *world) attachOnce(ctx context.Context, s *samples, spent func() time.Duration, call way) error {
+func (w *world) attachOnce(ctx context.Context, s *samples, spent func() time.Duration, call attachMethod) error {
 	err := s.take(spent, func() (time.Duration, error) { return call(ctx, w) })
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (h *simulated) plug(d view.Delta) {
 
 // crowd is a process that simulates hosts.
 type crowd struct {
-	child *child
+	child *process
 
 	mu    sync.Mutex
 	hosts map[string]progress

@@ -24,7 +24,7 @@ type site struct {
 	lab     *lab.Lab
 	design  string
 	between *path // across hosts
-	ways    []*path
+	outside []*path
 }
 
 // The kinds of paths.
@@ -36,7 +36,7 @@ const (
 
 func (s *site) add(kind, more string, p *path) {
 	p.kind, p.name, p.choose = kind, kind+", "+s.design+more, always
-	s.ways = append(s.ways, p)
+	s.outside = append(s.outside, p)
 }
 
 // internetUnits are the units of the figures for each path.
@@ -47,7 +47,7 @@ func always(context.Context) error { return nil }
 // eachSite measures Overlane's sites, one lab after the other.
 func (w *world) eachSite(ctx context.Context, measure func(context.Context, site) error) error {
 	ups := []up{w.upInternet, w.upEdges}
-	if w.passage != "" {
+	if w.border != "" {
 		ups = ups[:1]
 	}
 	for _, up := range ups {
@@ -103,8 +103,8 @@ func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	}
 	defer os.RemoveAll(dir)
 	f, err := drill.File(examples.Files, dir)
-	if err == nil && w.passage != "" {
-		f, err = onePassage(dir, w.passage)
+	if err == nil && w.border != "" {
+		f, err = oneBorderHost(dir, w.border)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -186,7 +186,7 @@ func (i internet) site(ctx context.Context) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := enterable(ctx, i.netns, client, server); err != nil {
+	if err := nameNamespaces(ctx, i.netns, client, server); err != nil {
 		return s, err
 	}
 	s.between = &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: i.netns, address: other, choose: always}
@@ -226,8 +226,8 @@ func (i internet) publish(ctx context.Context, h *lab.Host) (netip.Addr, error) 
 	return public.Spec.(*model.PublicIPSpec).Address, nil
 }
 
-// enterable gives the namespaces of whole machines a name there.
-func enterable(ctx context.Context, netns string, machines ...*lab.Machine) error {
+// nameNamespaces gives the namespaces of whole machines a name there.
+func nameNamespaces(ctx context.Context, netns string, machines ...*lab.Machine) error {
 	for _, m := range machines {
 		if _, err := m.Exec(ctx, "sh", "-ec", "mkdir -p /run/netns; [ -e /run/netns/"+netns+" ] || ip netns attach "+netns+" $$"); err != nil {
 			return err
@@ -245,7 +245,7 @@ func (w *world) compare(ctx context.Context, s site) error {
 			return err
 		}
 	}
-	for _, p := range s.ways {
+	for _, p := range s.outside {
 		goal := 1.4
 		if p.kind == shared {
 			goal = 1
@@ -282,4 +282,4 @@ func (s site) measure(ctx context.Context) error {
 	return nil
 }
 
-func (s site) paths() []*path { return append([]*path{s.between}, s.ways...) }
+func (s site) paths() []*path { return append([]*path{s.between}, s.outside...) }

@@ -43,10 +43,10 @@ func main() {
 	only := flag.String("only", "", "`NAMES` of the figures to measure, separated by commas: "+strings.Join(names(), ", "))
 	file := flag.String("json", "", "write the results to `FILE` too, as JSON lines")
 	binary := flag.String("overlane", "bin/overlane", "`PATH` of the overlane binary")
-	passage := flag.String("passage", "", "gateway1 or host1: `HOST` is the one passage of both designs in the internet figures, where there would be two of each; for a slow machine")
+	border := flag.String("border", "", "gateway1 or host1: `HOST` is the one border host of both designs in the internet figures, where there would be two of each; for a slow machine")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *only, *file, *binary, *passage)
+	err := run(ctx, *only, *file, *binary, *border)
 	stop()
 	exit(err)
 }
@@ -68,7 +68,7 @@ func names() []string {
 }
 
 // run measures the figures. A figure that fails does not prevent the others.
-func run(ctx context.Context, only, file, binary, passage string) error {
+func run(ctx context.Context, only, file, binary, border string) error {
 	chosen := names()
 	if only != "" {
 		chosen = strings.Split(only, ",")
@@ -91,7 +91,7 @@ func run(ctx context.Context, only, file, binary, passage string) error {
 	if err != nil {
 		return err
 	}
-	w.passage = passage
+	w.border = border
 	err = w.measure(ctx, chosen)
 	return errors.Join(err, w.close())
 }

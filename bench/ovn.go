@@ -98,7 +98,7 @@ func (o ovn) site(ctx context.Context, design, netns string, one, two byte) (sit
 	return s, errors.Join(
 		o.do(ctx, host1, "endpoint", netns, strconv.Itoa(int(one))),
 		o.do(ctx, host2, "endpoint", netns, strconv.Itoa(int(two))),
-		enterable(ctx, netns, client, server))
+		nameNamespaces(ctx, netns, client, server))
 }
 
 // beside measures Overlane's and OVN's paths, a round each in turn. Overlane's processes are stopped while OVN's paths
@@ -146,8 +146,8 @@ func (w *world) reportBeside(ours, theirs site) {
 		r := median(what.name+" across hosts, beside "+ours.design, what.unit, ours.between.samples[k])
 		w.report(r.inTurns("OVN", ours.between.samples[k], theirs.between.samples[k]))
 	}
-	for _, p := range ours.ways {
-		like := theirs.way(p.kind)
+	for _, p := range ours.outside {
+		like := theirs.path(p.kind)
 		for k, what := range internetUnits {
 			w.report(median(what.name+" "+p.name, what.unit, p.samples[k]).inTurns("OVN", p.samples[k], like.samples[k]).noting("of the way across hosts: ours %.3f, OVN %.3f",
 				ratioInTurns(p.samples[k], ours.between.samples[k]), ratioInTurns(like.samples[k], theirs.between.samples[k])))
@@ -155,7 +155,7 @@ func (w *world) reportBeside(ours, theirs site) {
 	}
 }
 
-func (s site) way(kind string) *path {
-	i := slices.IndexFunc(s.ways, func(p *path) bool { return p.kind == kind })
-	return s.ways[i]
+func (s site) path(kind string) *path {
+	i := slices.IndexFunc(s.outside, func(p *path) bool { return p.kind == kind })
+	return s.outside[i]
 }

@@ -29,8 +29,8 @@ func measurePublic(_ context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		passage, took := flowsOf(all, "passage1")
-		w.report(median("flows of a passage at 10,000 public addresses, "+design, "", []float64{passage}).
+		border, took := flowsOf(all, "border1")
+		w.report(median("flows of a border host at 10,000 public addresses, "+design, "", []float64{border}).
 			noting("%d port blocks; compiled in %.0f ms", all.Len("PortBlock"), took.Seconds()*1e3))
 		with, _ := flowsOf(all, "host0")
 		without, _ := flowsOf(none, "host0")
@@ -52,7 +52,7 @@ func flowsOf(state *model.State, host string) (flows float64, took time.Duration
 func manyPublics(design string, public bool) (*model.State, error) {
 	objects := []model.Object{{Kind: "PublicPool", Name: "world", Spec: &model.PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("1.22.0.0/16")}}}}
 	for i := range 2 {
-		objects = append(objects, model.Object{Kind: "Host", Name: fmt.Sprintf("passage%d", i+1), Spec: &model.HostSpec{Address: addr(192, 168, 9, byte(i+1)), Roles: []string{model.RoleGateway, model.RoleEdge},
+		objects = append(objects, model.Object{Kind: "Host", Name: fmt.Sprintf("border%d", i+1), Spec: &model.HostSpec{Address: addr(192, 168, 9, byte(i+1)), Roles: []string{model.RoleGateway, model.RoleEdge},
 			Outside: &model.HostOutside{Interface: "eth1", Address: netip.PrefixFrom(addr(203, 0, 113, byte(11+i)), 24), Router: addr(203, 0, 113, 1)}}})
 	}
 	for v := range publicVPCs {
@@ -90,7 +90,7 @@ func wiringOf(v *view.View) dataplane.Wiring {
 	for _, m := range v.Hosts {
 		w.Reserved = append(w.Reserved, m.VTEP)
 	}
-	if _, passage := v.NextHops[v.Host]; passage {
+	if _, border := v.NextHops[v.Host]; border {
 		w.Outside, w.External, w.Underlay, w.Router = 0, 3, 4, model.MAC{2}
 	}
 	for key, a := range v.Addresses {

@@ -25,7 +25,7 @@ func measureSNAT(ctx context.Context, w *world) error {
 	}
 	defer down()
 	server := w.lab.Machine("server")
-	if err := enterable(ctx, "t", server); err != nil {
+	if err := nameNamespaces(ctx, "t", server); err != nil {
 		return err
 	}
 	out := &path{name: "SNAT", from: here.from, to: server, netns: "t", address: server.Address, choose: here.choose}

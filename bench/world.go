@@ -35,7 +35,7 @@ type world struct {
 	dir          string // of this run's own files
 	crowd        *crowd // of simulated hosts
 	overlane     string // the binary
-	passage      string // the only border host of the internet figures; empty: two for each design
+	border       string // the only border host of the internet figures; empty: two for each design
 }
 
 func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {

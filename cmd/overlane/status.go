@@ -53,10 +53,10 @@ func newStatus(e *env) *cobra.Command {
 
 // networkStatus is all hosts and endpoints, or those of one host.
 type networkStatus struct {
-	ServerError      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
-	RefusedReason   string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
-	Overview  api.Overview   `json:"overview"`
-	Endpoints []model.Object `json:"endpoints"`
+	ServerError   string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
+	RefusedReason string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
+	Overview      api.Overview   `json:"overview"`
+	Endpoints     []model.Object `json:"endpoints"`
 }
 
 // status asks the server where there is one that lets us, and else the agent of this machine.
