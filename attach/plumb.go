@@ -128,7 +128,7 @@ func (p *plumbing) ensurePair() (made bool, err error) {
 	case made:
 		return true, nil
 	case p.outer == nil:
-		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
+		return false, fmt.Errorf("%w: an interface %s exists that Overlane has not made", ErrConflict, p.IfName)
 	}
 	return false, p.mustAgree()
 }

@@ -143,10 +143,10 @@ func (db *DB) tunnel(ctx context.Context, l Layout, hadItsChance bool) (uint32, 
 func (r rows) foreign(l Layout) error {
 	b := r.bridge(l.Bridge)
 	if b != nil && b.ExternalIDs[mark] != markBridge {
-		return fmt.Errorf("a bridge of this name is there that Overlane has not made (no external_ids:%s=%s); remove it, or choose another name", mark, markBridge)
+		return fmt.Errorf("a bridge of this name exists that Overlane has not made (no external_ids:%s=%s); remove it, or choose another name", mark, markBridge)
 	}
 	if b == nil && r.port(l.Bridge) != nil {
-		return errors.New("a port of this name is there that Overlane has not made; remove it, or choose another name")
+		return errors.New("a port of this name exists that Overlane has not made; remove it, or choose another name")
 	}
 	if err := r.foreignPorts(l); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (r rows) foreign(l Layout) error {
 		return nil
 	}
 	if p.ExternalIDs[mark] != markTunnel {
-		return fmt.Errorf("a port %s is there that Overlane has not made (no external_ids:%s=%s); remove it", l.Tunnel, mark, markTunnel)
+		return fmt.Errorf("a port %s exists that Overlane has not made (no external_ids:%s=%s); remove it", l.Tunnel, mark, markTunnel)
 	}
 	if on := r.bridgeOf(l.Tunnel); on != nil && on.Name != l.Bridge {
 		return fmt.Errorf("the tunnel port %s is on bridge %s, which Overlane used before; remove that bridge", l.Tunnel, on.Name)

@@ -34,7 +34,7 @@ func (p BridgePort) row() *vswitch.Interface {
 func (r rows) foreignPorts(l Layout) error {
 	for _, want := range l.Ports {
 		if p := r.port(want.Name); p != nil && p.ExternalIDs[mark] != markPort {
-			return fmt.Errorf("a port %s is there that Overlane has not made (no external_ids:%s=%s); remove it", want.Name, mark, markPort)
+			return fmt.Errorf("a port %s exists that Overlane has not made (no external_ids:%s=%s); remove it", want.Name, mark, markPort)
 		}
 	}
 	return nil

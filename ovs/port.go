@@ -135,7 +135,7 @@ func refused(err error) bool {
 // ovs-vswitchd must try again.
 func (db *DB) keepPort(ctx context.Context, t *transaction, there *vswitch.Port, p Port) (Port, error) {
 	if there.ExternalIDs[mark] != markEndpoint {
-		return Port{}, fmt.Errorf("a port of this name is there that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
+		return Port{}, fmt.Errorf("a port of this name exists that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
 	}
 	i := db.rows().iface(p.Name)
 	if i == nil {

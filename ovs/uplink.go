@@ -85,7 +85,7 @@ func (db *DB) RemoveUplink(ctx context.Context, u Uplink) error {
 		return wrapUplink(u, err)
 	}
 	if u.NIC != "" && j.NIC != u.NIC {
-		return wrapUplink(u, fmt.Errorf("the one that was moved is %s", j.NIC))
+		return wrapUplink(u, fmt.Errorf("the interface that was moved is %s", j.NIC))
 	}
 	now, err := takeInventory(j.NIC, UplinkBridge)
 	if err != nil {
@@ -161,7 +161,7 @@ func (u Uplink) await(ctx context.Context, ask func(context.Context) error) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("all is put back, because the connection was lost for %s: %w", u.patience(), why)
+			return fmt.Errorf("the move was rolled back, because the connection was lost for %s: %w", u.patience(), why)
 		case <-time.After(askAgainAfter):
 		}
 	}
@@ -208,7 +208,7 @@ func (db *DB) planUplink(u Uplink) (*move, error) {
 // that has the NIC, is not ours.
 func (r rows) uplinkInBridge(nic string) (bool, error) {
 	if b := r.bridge(UplinkBridge); b != nil && b.ExternalIDs[mark] != markUplink {
-		return false, fmt.Errorf("a bridge %s is there that Overlane has not made (no external_ids:%s=%s)", UplinkBridge, mark, markUplink)
+		return false, fmt.Errorf("a bridge %s exists that Overlane has not made (no external_ids:%s=%s)", UplinkBridge, mark, markUplink)
 	}
 	on := r.bridgeOf(nic)
 	if on != nil && on.Name != UplinkBridge {
@@ -267,7 +267,7 @@ func (db *DB) undoMove(ctx context.Context, j *journal, path string) error {
 		return fmt.Errorf("put back: %w", err)
 	}
 	if err := db.removeUplinkBridge(ctx); err != nil {
-		return fmt.Errorf("all is put back, but bridge %s is still there: %w", UplinkBridge, err)
+		return fmt.Errorf("the move was rolled back, but bridge %s still exists: %w", UplinkBridge, err)
 	}
 	return removeJournal(path)
 }

@@ -35,7 +35,7 @@ func (db *DB) CheckVTEP(vtep netip.Addr, datapath string) error {
 	}
 	return fmt.Errorf("this kernel has no openvswitch module, and Open vSwitch's userspace datapath sends tunnels through a bridge only, "+
 		"but the address %s of this host's tunnels is on %s; have Overlane move the interface and its addresses into a bridge (--uplink %s; "+
-		"all is put back if the server becomes unreachable), or load the module", vtep, name, name)
+		"the move is rolled back if the server becomes unreachable), or load the module", vtep, name, name)
 }
 
 // interfaceOf gives "" if no interface has the address.
