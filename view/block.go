@@ -3,7 +3,6 @@ package view
 import (
 	"cmp"
 	"net/netip"
-	"strings"
 
 	"github.com/overlane/overlane/model"
 )
@@ -52,5 +51,5 @@ func (t *Tracker) block(name string) (Block, bool) {
 		return Block{}, false
 	}
 	vpc := model.Parent(name)
-	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: t.gateways[vpc].VPC, Host: strings.TrimPrefix(name, vpc+"/")}, true
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: t.gateways[vpc].VPC, Host: model.HostOf(name)}, true
 }

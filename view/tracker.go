@@ -184,7 +184,7 @@ func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
 		}
 	}
 	if members {
-		r.vpc(vpcOf(endpoint)).members = true
+		r.vpc(model.VPCOf(endpoint)).members = true
 	}
 	if o := t.state.PublicIPOf(endpoint); o != nil {
 		r.public(o.Name)
@@ -263,9 +263,6 @@ func mark(names *map[string]bool, name string) {
 	}
 	(*names)[name] = true
 }
-
-// vpcOf is the VPC of an endpoint.
-func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
 
 // count reports whether the host has got its first endpoint there, or lost its last.
 func (t *Tracker) count(in, host string, n int) bool {
