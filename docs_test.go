@@ -123,6 +123,22 @@ func TestTablesAreThere(t *testing.T) {
 	}
 }
 
+// TestDropsAreThere: a drop that a document names is one of the pipeline's, or a counter that the agent adds.
+func TestDropsAreThere(t *testing.T) {
+	known := map[string]bool{"forged-tunnel": true, "agent-busy": true, "untracked": true}
+	for _, d := range dataplane.Drops {
+		known[d.Name] = true
+	}
+	named := regexp.MustCompile("(?:drop|counted\\s+as|datapath\\s+as|counts?) `([a-z-]+)`")
+	for _, path := range []string{"README.md", "docs/operations.md", "docs/public-addresses.md", "docs/security.md"} {
+		for _, found := range named.FindAllStringSubmatch(readDocument(t, path), -1) {
+			if !known[found[1]] {
+				t.Errorf("%s: there is no drop %s", path, found[1])
+			}
+		}
+	}
+}
+
 // printed are documents that the code prints.
 var printed = []string{"docs/reference.md", "docs/pipeline.md"}
 
