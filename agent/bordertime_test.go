@@ -20,7 +20,7 @@ import (
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -142,7 +142,7 @@ func (l *upstreamLab) boot(open bool) {
 	l.calls, l.stop, l.ended = calls, stop, make(chan struct{})
 	l.since = time.Now()
 	l.history = nil
-	l.host = newBorderHost(Config{State: l.state, BFDInterval: wire.Duration(32 * time.Millisecond)}, borderLoop{
+	l.host = newBorderHost(Config{State: l.state, BFDInterval: api.Duration(32 * time.Millisecond)}, borderLoop{
 		do: func(ctx context.Context, f func()) {
 			select {
 			case calls <- f:

@@ -15,7 +15,7 @@ import (
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/outside"
 	"github.com/overlane/overlane/ovs"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -207,7 +207,7 @@ func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err 
 	for _, key := range ignored {
 		delete(a.reports.sent, key)
 	}
-	if errors.Is(err, &wire.Error{Kind: wire.Unavailable}) {
+	if errors.Is(err, &api.Error{Kind: api.Unavailable}) {
 		a.log.Debug("report status", "err", err) // it will be said of the server
 	} else {
 		a.note(inReports, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Two endpoints of each subnet on each host: every host is a member of all subnets, which is the dearest way to spread them.
@@ -191,7 +191,7 @@ func (w *world) shrink(ctx context.Context) error {
 		}
 		gone = append(gone, model.Key{Kind: "Host", Name: host})
 	}
-	_, err := w.server.Apply(ctx, wire.Apply{Delete: gone})
+	_, err := w.server.Apply(ctx, api.Apply{Delete: gone})
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // labFile is two hosts as in the article, and a server outside. The underlay is wide enough for the simulated ones.
@@ -128,7 +128,7 @@ func firstIntent() []model.Object {
 }
 
 func apply(ctx context.Context, c *client.Client, objects []model.Object) error {
-	_, err := c.Apply(ctx, wire.Apply{Objects: client.Objects(objects...)})
+	_, err := c.Apply(ctx, api.Apply{Objects: client.Objects(objects...)})
 	return err
 }
 

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/internal/atomicfile"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Credentials are the files by which a host proves itself, and knows its server.
@@ -51,7 +51,7 @@ func (f Credentials) TLS() (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		RootCAs:    roots,
-		ServerName: wire.ServerName,
+		ServerName: api.ServerName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			pair, err := f.load()
 			return &pair, err
@@ -105,7 +105,7 @@ func (f Credentials) makeKey() (*ecdsa.PrivateKey, error) {
 }
 
 // Write keeps what the server answered.
-func (f Credentials) Write(j wire.Joined) error {
+func (f Credentials) Write(j api.Joined) error {
 	if err := WriteFile(f.CA, []byte(j.CA), 0o644); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (c *Client) Renew(ctx context.Context, f Credentials) error {
 	if err != nil {
 		return err
 	}
-	joined, err := ask[wire.Joined](ctx, c, http.MethodPost, "/v1/renew", wire.RenewRequest{CSR: request})
+	joined, err := ask[api.Joined](ctx, c, http.MethodPost, "/v1/renew", api.RenewRequest{CSR: request})
 	if err != nil {
 		return fmt.Errorf("renew the host's certificate: %w", err)
 	}

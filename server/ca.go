@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Certificates begin an hour early, because clocks differ.
@@ -194,8 +194,8 @@ func (ca *CA) serverCertificate(names []string, addresses []netip.Addr) (*tls.Ce
 		return nil, err
 	}
 	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: wire.ServerName},
-		DNSNames:    append([]string{wire.ServerName}, names...),
+		Subject:     pkix.Name{CommonName: api.ServerName},
+		DNSNames:    append([]string{api.ServerName}, names...),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, a := range addresses {
@@ -209,7 +209,7 @@ func (ca *CA) serverCertificate(names []string, addresses []netip.Addr) (*tls.Ce
 	return &tls.Certificate{Certificate: [][]byte{der, ca.certificate.Raw}, PrivateKey: key, Leaf: leaf}, err
 }
 
-// Names are what a server's certificate says beside [wire.ServerName], for browsers and curl.
+// Names are what a server's certificate says beside [api.ServerName], for browsers and curl.
 type Names struct {
 	DNS       []string
 	Addresses []netip.Addr

@@ -22,7 +22,7 @@ import (
 
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
@@ -101,17 +101,17 @@ func refused(t *testing.T, err error, words string) {
 	}
 }
 
-func (s *site) token(q wire.TokenRequest) wire.Token {
+func (s *site) token(q api.TokenRequest) api.Token {
 	s.t.Helper()
 	made, err := s.tokens.Create(s.t.Context(), q)
 	check(s.t, err)
-	parsed, err := wire.ParseToken(made.Text)
+	parsed, err := api.ParseToken(made.Text)
 	check(s.t, err)
 	return parsed
 }
 
 // joinAs joins with a key in a folder of its own.
-func (s *site) joinAs(host, address string, k wire.Token) (client.Credentials, error) {
+func (s *site) joinAs(host, address string, k api.Token) (client.Credentials, error) {
 	f := client.CredentialsIn(s.t.TempDir())
 	return f, client.Join(s.t.Context(), s.address, k, host, netip.MustParseAddr(address), 1500, f)
 }
@@ -119,7 +119,7 @@ func (s *site) joinAs(host, address string, k wire.Token) (client.Credentials, e
 // host joins, and must succeed.
 func (s *site) host(name, address string) client.Credentials {
 	s.t.Helper()
-	f, err := s.joinAs(name, address, s.token(wire.TokenRequest{}))
+	f, err := s.joinAs(name, address, s.token(api.TokenRequest{}))
 	check(s.t, err)
 	return f
 }
@@ -172,7 +172,7 @@ func TestJoinAsksAgainWhenAConnectionBreaksOff(t *testing.T) {
 	s := newSite(t)
 	f := client.CredentialsIn(t.TempDir())
 	through := s.behindCut(func() bool { return strings.Contains(s.log.String(), "host joined") })
-	check(t, client.Join(t.Context(), through, s.token(wire.TokenRequest{}), "host1", netip.MustParseAddr("192.0.2.1"), 1500, f))
+	check(t, client.Join(t.Context(), through, s.token(api.TokenRequest{}), "host1", netip.MustParseAddr("192.0.2.1"), 1500, f))
 	check(t, see(s.as(f), "host1"))
 	if n := strings.Count(s.log.String(), "host joined"); n != 2 {
 		t.Errorf("the host joined %d times, not twice", n)
@@ -236,25 +236,25 @@ func TestJoinKeepsWhatTheUserSaidOfTheHost(t *testing.T) {
 
 func TestTokenRefusals(t *testing.T) {
 	s := newSite(t)
-	good := s.token(wire.TokenRequest{})
-	other := newSite(t).token(wire.TokenRequest{})
-	revoked, short := s.token(wire.TokenRequest{}), s.token(wire.TokenRequest{TTL: wire.Duration(time.Nanosecond)})
+	good := s.token(api.TokenRequest{})
+	other := newSite(t).token(api.TokenRequest{})
+	revoked, short := s.token(api.TokenRequest{}), s.token(api.TokenRequest{TTL: api.Duration(time.Nanosecond)})
 	check(t, s.tokens.Revoke(t.Context(), revoked.ID))
-	used := s.token(wire.TokenRequest{})
+	used := s.token(api.TokenRequest{})
 	_, err := s.joinAs("host0", "192.0.2.200", used)
 	check(t, err)
 	for _, c := range []struct {
 		name  string
-		token wire.Token
+		token api.Token
 		words string
 	}{
-		{"wrong CA", wire.Token{ID: good.ID, Secret: good.Secret, CA: other.CA}, "is not from the CA that was expected"},
-		{"wrong secret", wire.Token{ID: good.ID, Secret: other.Secret, CA: good.CA}, "is not one of this server's"},
-		{"unknown ID", wire.Token{ID: "nosuchid", Secret: good.Secret, CA: good.CA}, "is not one of this server's"},
+		{"wrong CA", api.Token{ID: good.ID, Secret: good.Secret, CA: other.CA}, "is not from the CA that was expected"},
+		{"wrong secret", api.Token{ID: good.ID, Secret: other.Secret, CA: good.CA}, "is not one of this server's"},
+		{"unknown ID", api.Token{ID: "nosuchid", Secret: good.Secret, CA: good.CA}, "is not one of this server's"},
 		{"revoked", revoked, "is revoked"},
 		{"expired", short, "expired at"},
 		{"used", used, "is used up"},
-		{"other host", s.token(wire.TokenRequest{Host: "host7"}), "is for host host7, not for host1"},
+		{"other host", s.token(api.TokenRequest{Host: "host7"}), "is for host host7, not for host1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := s.joinAs("host1", "192.0.2.1", c.token)
@@ -268,9 +268,9 @@ func TestTokenRefusals(t *testing.T) {
 
 func TestGuessingKnownIDsIsNoCheaper(t *testing.T) {
 	s := newSite(t)
-	known := s.token(wire.TokenRequest{})
+	known := s.token(api.TokenRequest{})
 	guess := func(id string) string {
-		_, err := s.tokens.spend(t.Context(), wire.Token{ID: id, Secret: "guess"}, use{"host1", "x"})
+		_, err := s.tokens.spend(t.Context(), api.Token{ID: id, Secret: "guess"}, use{"host1", "x"})
 		if err == nil {
 			t.Fatal("let in")
 		}
@@ -286,7 +286,7 @@ func TestGuessingKnownIDsIsNoCheaper(t *testing.T) {
 func TestOneUseIsOneUse(t *testing.T) {
 	kept := store.NewMemory(0)
 	sites := []*site{newSiteOn(t, kept, nil), newSiteOn(t, kept, nil)} // two servers of one store
-	k := sites[0].token(wire.TokenRequest{})
+	k := sites[0].token(api.TokenRequest{})
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
@@ -316,7 +316,7 @@ func TestOneUseIsOneUse(t *testing.T) {
 
 func TestRefusedJoinUsesNothingUp(t *testing.T) {
 	s := newSite(t)
-	k := s.token(wire.TokenRequest{})
+	k := s.token(api.TokenRequest{})
 	_, err := s.joinAs("Not A Name", "192.0.2.1", k)
 	refused(t, err, "Host Not A Name")
 	_, err = s.joinAs("host1", "127.0.0.1", k)
@@ -327,7 +327,7 @@ func TestRefusedJoinUsesNothingUp(t *testing.T) {
 
 func TestLostAnswerIsAskedForAgain(t *testing.T) {
 	s := newSite(t)
-	k := s.token(wire.TokenRequest{})
+	k := s.token(api.TokenRequest{})
 	f, err := s.joinAs("host1", "192.0.2.1", k)
 	check(t, err)
 	again := func() error {
@@ -341,12 +341,12 @@ func TestLostAnswerIsAskedForAgain(t *testing.T) {
 func TestNobodyTakesAHostsPlaceUnasked(t *testing.T) {
 	s := newSite(t)
 	first := s.host("host1", "192.0.2.1")
-	_, err := s.joinAs("host1", "192.0.2.1", s.token(wire.TokenRequest{}))
+	_, err := s.joinAs("host1", "192.0.2.1", s.token(api.TokenRequest{}))
 	refused(t, err, "host host1 has joined already, with another key")
 	if !errors.Is(err, client.ErrConflict) {
 		t.Errorf("%v is no conflict", err)
 	}
-	second, err := s.joinAs("host1", "192.0.2.1", s.token(wire.TokenRequest{Host: "host1"}))
+	second, err := s.joinAs("host1", "192.0.2.1", s.token(api.TokenRequest{Host: "host1"}))
 	check(t, err)
 	check(t, see(s.as(second), "host1"))
 	refused(t, see(s.as(first), "host1"), "another machine has taken the name")
@@ -354,7 +354,7 @@ func TestNobodyTakesAHostsPlaceUnasked(t *testing.T) {
 
 func TestConcurrentClaimsOfOneName(t *testing.T) {
 	s := newSite(t)
-	k := s.token(wire.TokenRequest{Uses: 8})
+	k := s.token(api.TokenRequest{Uses: 8})
 	var (
 		wg  sync.WaitGroup
 		mu  sync.Mutex
@@ -393,7 +393,7 @@ func TestHostSeesOnlyItsOwnView(t *testing.T) {
 	refused(t, <-why, "host host2 may not read the view of host host1")
 	_, err := c.Put(t.Context(), model.Object{Kind: "Host", Name: "host2", Spec: &model.HostSpec{Address: netip.MustParseAddr("192.0.2.2")}})
 	refused(t, err, "may not change Host host2")
-	_, err = c.CreateToken(t.Context(), wire.TokenRequest{})
+	_, err = c.CreateToken(t.Context(), api.TokenRequest{})
 	refused(t, err, "host host2 may not POST /v1/tokens")
 	_, err = c.PutStatus(t.Context(), []model.StatusUpdate{{Key: model.Key{Kind: "Host", Name: "host1"}, Status: &model.HostStatus{}}})
 	refused(t, err, "host1")
@@ -427,7 +427,7 @@ func TestRevokedHostIsRefusedAtOnce(t *testing.T) {
 	spec.Identity = model.NoIdentity
 	s.admin(model.Request{Put: []model.Object{{Kind: "Host", Name: "host1", Spec: &spec}}})
 	refused(t, see(c, "host1"), "the certificate of host host1 was revoked")
-	_, err := s.joinAs("host1", "192.0.2.1", s.token(wire.TokenRequest{}))
+	_, err := s.joinAs("host1", "192.0.2.1", s.token(api.TokenRequest{}))
 	refused(t, err, "has joined already")
 }
 
@@ -517,7 +517,7 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 	defer fake.Close()
 
 	victim := client.CredentialsIn(t.TempDir())
-	err = client.Join(t.Context(), l.Addr().String(), s.token(wire.TokenRequest{}), "host2", netip.MustParseAddr("192.0.2.2"), 1500, victim)
+	err = client.Join(t.Context(), l.Addr().String(), s.token(api.TokenRequest{}), "host2", netip.MustParseAddr("192.0.2.2"), 1500, victim)
 	refused(t, err, "its certificate is not an overlane server's")
 	s.address = l.Addr().String()
 	refused(t, see(s.as(f), "host1"), "its certificate is not an overlane server's")
@@ -525,12 +525,12 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 
 func TestClocksThatDiffer(t *testing.T) {
 	ahead := newSiteOn(t, store.NewMemory(0), func(ca *CA) { ca.now = func() time.Time { return time.Now().Add(3 * time.Hour) } })
-	_, err := ahead.joinAs("host1", "192.0.2.1", ahead.token(wire.TokenRequest{}))
+	_, err := ahead.joinAs("host1", "192.0.2.1", ahead.token(api.TokenRequest{}))
 	refused(t, err, "set the clock")
 	refused(t, err, "begins at")
 
 	some := newSiteOn(t, store.NewMemory(0), func(ca *CA) { ca.now = func() time.Time { return time.Now().Add(45 * time.Minute) } })
-	f, err := some.joinAs("host1", "192.0.2.1", some.token(wire.TokenRequest{}))
+	f, err := some.joinAs("host1", "192.0.2.1", some.token(api.TokenRequest{}))
 	refused(t, err, "behind the server's")
 	if _, err := os.Stat(f.Certificate); err == nil {
 		t.Error("the certificate was kept")
@@ -574,7 +574,7 @@ func TestRenew(t *testing.T) {
 func TestSecretsStaySecret(t *testing.T) {
 	kept := store.NewMemory(0)
 	s := newSiteOn(t, kept, nil)
-	k := s.token(wire.TokenRequest{})
+	k := s.token(api.TokenRequest{})
 	_, err := s.joinAs("host1", "192.0.2.1", k)
 	check(t, err)
 	_, err = s.joinAs("host2", "192.0.2.2", k)

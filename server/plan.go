@@ -7,13 +7,13 @@ import (
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
 // planFlows says which flows and groups each host's switch would gain and lose: the difference of what the two states
 // compile to. Port numbers are made up, since only the hosts know them, but an endpoint has the same one in both.
-func planFlows(before, after *model.State, changes []model.Change) []wire.HostFlows {
+func planFlows(before, after *model.State, changes []model.Change) []api.HostFlows {
 	tracker := view.NewTracker(before)
 	views := map[string]*view.View{}
 	for _, state := range []*model.State{before, after} {
@@ -24,22 +24,22 @@ func planFlows(before, after *model.State, changes []model.Change) []wire.HostFl
 			}
 		}
 	}
-	var plan []wire.HostFlows
+	var plan []api.HostFlows
 	for host, delta := range tracker.Apply(after, changes) {
 		if h := planHost(views[host], delta); len(h.Add)+len(h.Delete) > 0 {
 			plan = append(plan, h)
 		}
 	}
-	slices.SortFunc(plan, func(a, b wire.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(plan, func(a, b api.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
 	return plan
 }
 
-func planHost(v *view.View, d view.Delta) wire.HostFlows {
+func planHost(v *view.View, d view.Delta) api.HostFlows {
 	was := v.Clone()
 	v.Apply(d)
 	ports := planPorts(was, v)
 	old, now := entriesOf(was, ports), entriesOf(v, ports)
-	h := wire.HostFlows{Host: v.Host}
+	h := api.HostFlows{Host: v.Host}
 	for text := range now {
 		if !old[text] {
 			h.Add = append(h.Add, text)

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // A plan names the flows that one endpoint more means to its own host, and to another member of its subnet; a host
@@ -43,7 +43,7 @@ spec: {host: h2, address: 10.0.0.3}
 	changes := changesOf(t, before, "kind: Endpoint\nname: blue/web/c\nspec: {host: h1, address: 10.0.0.9}\n")
 	got := planFlows(before, before.With(2, changes), changes)
 	const group = "group_id=1325400164,type=all,"
-	want := []wire.HostFlows{
+	want := []api.HostFlows{
 		{Host: "h1", Add: []string{
 			group + "bucket=bucket_id:0,actions=output:10,bucket=bucket_id:1,actions=output:11," +
 				"bucket=bucket_id:2,actions=set_field:192.168.5.3->tun_dst,set_field:0x64->tun_id,output:1",

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Tokens are the join tokens of all servers of a store. Only a hash of each secret is kept; since a secret is 128 random bits, a
@@ -52,26 +52,26 @@ type use struct {
 }
 
 // Create makes a token. Its text is in the answer, and nowhere else.
-func (ts *Tokens) Create(ctx context.Context, q wire.TokenRequest) (wire.NewToken, error) {
+func (ts *Tokens) Create(ctx context.Context, q api.TokenRequest) (api.NewToken, error) {
 	if q.Uses == 0 {
 		q.Uses = 1
 	}
 	if q.TTL == 0 {
-		q.TTL = wire.Duration(tokenTTL)
+		q.TTL = api.Duration(tokenTTL)
 	}
 	if err := checkTokenRequest(q); err != nil {
-		return wire.NewToken{}, err
+		return api.NewToken{}, err
 	}
-	text := wire.Token{ID: randomText(5), Secret: randomText(16), CA: ts.ca}
+	text := api.Token{ID: randomText(5), Secret: randomText(16), CA: ts.ca}
 	made := token{ID: text.ID, Hash: secretHash(text.Secret), Host: q.Host, Uses: q.Uses, Expires: ts.now().Add(time.Duration(q.TTL)).UTC()}
 	err := ts.change(ctx, func(all []token) ([]token, error) {
 		all = slices.DeleteFunc(all, func(t token) bool { return ts.now().After(t.Expires.Add(tokenKept)) })
 		return append(all, made), nil
 	})
-	return wire.NewToken{TokenInfo: made.info(), Text: text.String()}, err
+	return api.NewToken{TokenInfo: made.info(), Text: text.String()}, err
 }
 
-func checkTokenRequest(q wire.TokenRequest) error {
+func checkTokenRequest(q api.TokenRequest) error {
 	switch {
 	case q.Uses < 1 || q.Uses > tokenMaxUses:
 		return invalid("uses %d: a token is for 1 to %d hosts", q.Uses, tokenMaxUses)
@@ -96,17 +96,17 @@ func secretHash(secret string) []byte {
 }
 
 // List is every token, those that may no longer be used included, oldest first.
-func (ts *Tokens) List(ctx context.Context) ([]wire.TokenInfo, error) {
+func (ts *Tokens) List(ctx context.Context) ([]api.TokenInfo, error) {
 	all, _, err := ts.read(ctx)
-	infos := make([]wire.TokenInfo, len(all))
+	infos := make([]api.TokenInfo, len(all))
 	for i, t := range all {
 		infos[i] = t.info()
 	}
 	return infos, err
 }
 
-func (t token) info() wire.TokenInfo {
-	info := wire.TokenInfo{ID: t.ID, Host: t.Host, Uses: t.Uses, Expires: t.Expires, Revoked: t.Revoked}
+func (t token) info() api.TokenInfo {
+	info := api.TokenInfo{ID: t.ID, Host: t.Host, Uses: t.Uses, Expires: t.Expires, Revoked: t.Revoked}
 	for _, u := range t.Used {
 		info.Used = append(info.Used, u.Host)
 	}
@@ -128,7 +128,7 @@ func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 // check finds the token that a host may join with. An ID that does not exist and a wrong secret look the same and take the
 // same time, so knowing IDs is of no use to somebody who guesses. again says that the token is used up, by this very host:
 // the answer was lost on the way, and it asks once more.
-func (ts *Tokens) check(all []token, t wire.Token, u use) (kept *token, again bool, err error) {
+func (ts *Tokens) check(all []token, t api.Token, u use) (kept *token, again bool, err error) {
 	i := slices.IndexFunc(all, func(kept token) bool { return kept.ID == t.ID })
 	hash := make([]byte, sha256.Size)
 	if i >= 0 {
@@ -158,7 +158,7 @@ type spent struct {
 }
 
 // spend uses a token up for one host. Of two that spend the last use at once, one is refused.
-func (ts *Tokens) spend(ctx context.Context, t wire.Token, u use) (s spent, err error) {
+func (ts *Tokens) spend(ctx context.Context, t api.Token, u use) (s spent, err error) {
 	err = ts.change(ctx, func(all []token) ([]token, error) {
 		kept, again, err := ts.check(all, t, u)
 		if err != nil {
@@ -174,7 +174,7 @@ func (ts *Tokens) spend(ctx context.Context, t wire.Token, u use) (s spent, err 
 }
 
 // refund gives back what a host spent that could not join after all.
-func (ts *Tokens) refund(ctx context.Context, t wire.Token, u use) error {
+func (ts *Tokens) refund(ctx context.Context, t api.Token, u use) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		for i := range all {
 			if all[i].ID == t.ID {

@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/internal/yamljson"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -68,13 +68,13 @@ func (e *env) join(ctx context.Context, address, text string, f joinFlags) error
 }
 
 // readToken reads the token from the standard input if the argument is "-": the command line is there for everybody to see.
-func (e *env) readToken(text string) (wire.Token, error) {
+func (e *env) readToken(text string) (api.Token, error) {
 	if text == "-" {
 		if _, err := fmt.Fscan(e.in, &text); err != nil {
-			return wire.Token{}, fmt.Errorf("read the join token: %w", err)
+			return api.Token{}, fmt.Errorf("read the join token: %w", err)
 		}
 	}
-	return wire.ParseToken(text)
+	return api.ParseToken(text)
 }
 
 // config measures this machine: the agent's configuration, and the underlay's MTU.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +26,7 @@ func newPlan(e *env) *cobra.Command {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err
 			}
-			applied, err := e.apply(c.Context(), files, wire.Apply{DryRun: true, Flows: true})
+			applied, err := e.apply(c.Context(), files, api.Apply{DryRun: true, Flows: true})
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func newPlan(e *env) *cobra.Command {
 	return c
 }
 
-func (e *env) printPlan(a wire.Applied, flows bool) {
+func (e *env) printPlan(a api.Applied, flows bool) {
 	counts := map[model.Action]int{}
 	for _, c := range a.Changes {
 		if counts[c.Action]++; c.Action != model.None {
@@ -64,7 +64,7 @@ func (e *env) printPlan(a wire.Applied, flows bool) {
 var signs = map[model.Action]string{model.Create: "+", model.Update: "~", model.Delete: "-"}
 
 // printDiff prints an object that changes, and the fields that do.
-func (e *env) printDiff(c wire.Change) {
+func (e *env) printDiff(c api.Change) {
 	fmt.Fprintln(e.out, e.palette.action(c.Action, fmt.Sprintf("%s %s %s", signs[c.Action], c.Kind, c.Name)))
 	before, after := fields(c.Before), fields(c.After)
 	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
@@ -82,7 +82,7 @@ func (e *env) printDiff(c wire.Change) {
 }
 
 // printFlows prints how a host's switch would change.
-func (e *env) printFlows(h wire.HostFlows, each bool) {
+func (e *env) printFlows(h api.HostFlows, each bool) {
 	fmt.Fprintf(e.out, "%s %s: %s, %s\n", e.palette.bold("flows on"), h.Host,
 		e.palette.green(fmt.Sprintf("+%d", len(h.Add))), e.palette.red(fmt.Sprintf("-%d", len(h.Delete))))
 	if !each {

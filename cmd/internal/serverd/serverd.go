@@ -19,7 +19,7 @@ import (
 
 	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/server"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 	"github.com/spf13/cobra"
 )
@@ -179,11 +179,11 @@ func (o options) announce(ctx context.Context, s *server.Server, tokens *server.
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(all, func(t wire.TokenInfo) bool { return t.State(time.Now()) == "valid" }) {
+	if slices.ContainsFunc(all, func(t api.TokenInfo) bool { return t.State(time.Now()) == "valid" }) {
 		fmt.Fprintln(o.out, "no machine has joined yet; overlane token list shows who could, and overlane token create makes a token")
 		return nil
 	}
-	made, err := tokens.Create(ctx, wire.TokenRequest{})
+	made, err := tokens.Create(ctx, api.TokenRequest{})
 	if err != nil {
 		return err
 	}
