@@ -5,10 +5,11 @@ import (
 	"net/http"
 
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/identity"
 )
 
 // AddJoining adds the routes by which machines become hosts.
-func (s *Server) AddJoining(ca *CA, tokens *Tokens) {
+func (s *Server) AddJoining(ca *identity.CA, tokens *identity.Tokens) {
 	j := joining{s, ca, tokens}
 	s.Add(
 		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: api.JoinRequest{}, Limit: 64 << 10, Answer: api.Joined{},
@@ -27,8 +28,8 @@ func (s *Server) AddJoining(ca *CA, tokens *Tokens) {
 // joining is what these routes work with.
 type joining struct {
 	server *Server
-	ca     *CA
-	tokens *Tokens
+	ca     *identity.CA
+	tokens *identity.Tokens
 }
 
 func (j joining) join(w http.ResponseWriter, r *http.Request) error {

@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +25,7 @@ import (
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/identity"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
@@ -31,8 +34,8 @@ import (
 type site struct {
 	t       *testing.T
 	server  *Server
-	ca      *CA
-	tokens  *Tokens
+	ca      *identity.CA
+	tokens  *identity.Tokens
 	address string // HOST:PORT
 	log     *syncBuffer
 	remote  *connections
@@ -59,20 +62,20 @@ func (s *syncBuffer) String() string {
 func newSite(t *testing.T) *site { return newSiteOn(t, store.NewMemory(0), nil) }
 
 // newSiteOn is a site on a store. change may spoil its CA before it listens.
-func newSiteOn(t *testing.T, kept store.Store, change func(*CA)) *site {
+func newSiteOn(t *testing.T, kept store.Store, change func(*identity.CA) *identity.CA) *site {
 	t.Helper()
 	log := &syncBuffer{}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := New(t.Context(), Config{Store: kept, Log: logger, Heartbeat: 20 * time.Millisecond})
 	check(t, err)
-	ca, err := OpenCA(t.Context(), NewVault(kept))
+	ca, err := identity.OpenCA(t.Context(), identity.NewSecretStore(kept))
 	check(t, err)
 	if change != nil {
-		change(ca)
+		ca = change(ca)
 	}
-	tokens := NewTokens(NewVault(kept), ca)
+	tokens := identity.NewTokens(identity.NewSecretStore(kept), ca)
 	s.AddJoining(ca, tokens)
-	l, err := s.ListenTLS("127.0.0.1:0", ca, Names{DNS: []string{"localhost"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+	l, err := s.ListenTLS("127.0.0.1:0", ca, identity.Names{DNS: []string{"localhost"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
 	check(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -270,7 +273,7 @@ func TestGuessingKnownIDsIsNoCheaper(t *testing.T) {
 	s := newSite(t)
 	known := s.token(api.TokenRequest{})
 	guess := func(id string) string {
-		_, err := s.tokens.spend(t.Context(), api.Token{ID: id, Secret: "guess"}, use{"host1", "x"})
+		_, err := s.tokens.Spend(t.Context(), api.Token{ID: id, Secret: "guess"}, identity.Use{Host: "host1", Identity: "x"})
 		if err == nil {
 			t.Fatal("let in")
 		}
@@ -439,9 +442,9 @@ func TestCertificatesThatAreNotGood(t *testing.T) {
 	own, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	check(t, err)
 
-	selfMade, err := newCA(time.Now)
+	selfMade, err := identity.OpenCA(t.Context(), identity.NewSecretStore(store.NewMemory(0)))
 	check(t, err)
-	old := &CA{s.ca.certificate, s.ca.key, func() time.Time { return time.Now().Add(-2 * hostLife) }}
+	old := s.ca.At(func() time.Time { return time.Now().AddDate(-2, 0, 0) })
 	for _, c := range []struct {
 		name  string
 		pair  *tls.Certificate
@@ -472,7 +475,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func issue(t *testing.T, ca *CA, host string, key any) *tls.Certificate {
+func issue(t *testing.T, ca *identity.CA, host string, key any) *tls.Certificate {
 	private := key.(*ecdsa.PrivateKey)
 	der, err := ca.HostCertificate(host, &private.PublicKey)
 	check(t, err)
@@ -481,7 +484,7 @@ func issue(t *testing.T, ca *CA, host string, key any) *tls.Certificate {
 
 func selfSigned(t *testing.T, host string) *tls.Certificate {
 	key := newKey(t)
-	template := &x509.Certificate{SerialNumber: newSerial(), NotAfter: time.Now().Add(time.Hour), URIs: []*url.URL{hostURI(host)},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), URIs: []*url.URL{{Scheme: "overlane", Host: "host", Path: "/" + host}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	template.Subject.CommonName = host
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -489,8 +492,8 @@ func selfSigned(t *testing.T, host string) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func serversOwn(t *testing.T, ca *CA) *tls.Certificate {
-	made, err := ca.serverCertificate(nil, nil)
+func serversOwn(t *testing.T, ca *identity.CA) *tls.Certificate {
+	made, err := ca.ServerTLS(identity.Names{}).GetCertificate(nil)
 	check(t, err)
 	return made
 }
@@ -508,7 +511,8 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 	f := s.host("host1", "192.0.2.1")
 	pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
 	check(t, err)
-	pair.Certificate = append(pair.Certificate, s.ca.certificate.Raw)
+	authority, _ := pem.Decode(s.ca.PEM())
+	pair.Certificate = append(pair.Certificate, authority.Bytes)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	fake := &http.Server{Handler: http.NotFoundHandler(), TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
@@ -524,33 +528,20 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 }
 
 func TestClocksThatDiffer(t *testing.T) {
-	ahead := newSiteOn(t, store.NewMemory(0), func(ca *CA) { ca.now = func() time.Time { return time.Now().Add(3 * time.Hour) } })
+	ahead := newSiteOn(t, store.NewMemory(0), func(ca *identity.CA) *identity.CA {
+		return ca.At(func() time.Time { return time.Now().Add(3 * time.Hour) })
+	})
 	_, err := ahead.joinAs("host1", "192.0.2.1", ahead.token(api.TokenRequest{}))
 	refused(t, err, "set the clock")
 	refused(t, err, "begins at")
 
-	some := newSiteOn(t, store.NewMemory(0), func(ca *CA) { ca.now = func() time.Time { return time.Now().Add(45 * time.Minute) } })
+	some := newSiteOn(t, store.NewMemory(0), func(ca *identity.CA) *identity.CA {
+		return ca.At(func() time.Time { return time.Now().Add(45 * time.Minute) })
+	})
 	f, err := some.joinAs("host1", "192.0.2.1", some.token(api.TokenRequest{}))
 	refused(t, err, "behind the server's")
 	if _, err := os.Stat(f.Certificate); err == nil {
 		t.Error("the certificate was kept")
-	}
-}
-
-func TestServerRenewsItsCertificate(t *testing.T) {
-	now := time.Now()
-	ca, err := newCA(func() time.Time { return now })
-	check(t, err)
-	own := &ownCertificate{ca: ca}
-	first, err := own.get(nil)
-	check(t, err)
-	now = now.Add(serverLife / 2)
-	if same, _ := own.get(nil); same != first {
-		t.Error("renewed at half its life")
-	}
-	now = now.Add(serverLife / 4)
-	if next, _ := own.get(nil); next == first || next.Leaf.NotAfter.Before(now.Add(serverLife/2)) {
-		t.Error("not renewed at three quarters of its life")
 	}
 }
 
@@ -590,28 +581,6 @@ func TestSecretsStaySecret(t *testing.T) {
 	for _, item := range all.Items {
 		if strings.Contains(string(item.Value), k.Secret) {
 			t.Errorf("the store has a token's secret, under %s", item.Key)
-		}
-	}
-}
-
-func TestServersOfOneStoreShareACA(t *testing.T) {
-	v := NewVault(store.NewMemory(0))
-	prints := make([]string, 8)
-	var wg sync.WaitGroup
-	for i := range prints {
-		wg.Go(func() {
-			ca, err := OpenCA(t.Context(), v)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			prints[i] = ca.Fingerprint()
-		})
-	}
-	wg.Wait()
-	for _, p := range prints {
-		if p == "" || p != prints[0] {
-			t.Fatalf("the CAs differ: %v", prints)
 		}
 	}
 }

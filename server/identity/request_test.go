@@ -1,4 +1,4 @@
-package server
+package identity
 
 import (
 	"crypto/ecdsa"
@@ -29,15 +29,15 @@ func FuzzCertificateRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, csr string) {
-		key, err := requestedKey(csr)
+		key, err := RequestedKey(csr)
 		if err != nil {
 			return
 		}
-		der, err := ca.HostCertificate("host1", key.public)
+		der, err := ca.HostCertificate("host1", key.Public)
 		check(t, err)
 		leaf, err := x509.ParseCertificate(der)
 		check(t, err)
-		if host, err := ca.VerifyHost(leaf, time.Now()); host != "host1" || err != nil || Identity(leaf) != key.identity {
+		if host, err := ca.VerifyHost(leaf, time.Now()); host != "host1" || err != nil || Identity(leaf) != key.Identity {
 			t.Errorf("the certificate proves %q, %v", host, err)
 		}
 	})

@@ -1,4 +1,6 @@
-package server
+// Package identity says who is who: the CA and the certificates that it signs for servers and hosts, the join tokens, and where the secrets of
+// both are kept. It serves nothing.
+package identity
 
 import (
 	"context"
@@ -30,14 +32,6 @@ const (
 	clockSlack = time.Hour
 )
 
-// Vault keeps what the API never serves: the CA's key, and the hashes of join tokens. It is shared by all servers of a store.
-type Vault interface {
-	// Secret reads a value. Revision 0 says that there is none.
-	Secret(ctx context.Context, name string) (value []byte, revision int64, err error)
-	// PutSecret writes a value if the stored one is still at that revision (0: if there is none). Otherwise swapped is false.
-	PutSecret(ctx context.Context, name string, value []byte, revision int64) (swapped bool, err error)
-}
-
 // CA signs the certificates of servers and hosts (ECDSA, P-256). All servers of a store have the same one.
 type CA struct {
 	certificate *x509.Certificate
@@ -45,12 +39,18 @@ type CA struct {
 	now         func() time.Time
 }
 
+// At is the same CA by another clock.
+func (ca *CA) At(now func() time.Time) *CA { return &CA{ca.certificate, ca.key, now} }
+
+// Now is the time by the CA's clock.
+func (ca *CA) Now() time.Time { return ca.now() }
+
 const caSecret = "ca"
 
-// OpenCA reads the CA from the vault. The first server to come makes it.
-func OpenCA(ctx context.Context, v Vault) (*CA, error) {
+// OpenCA reads the CA from a store of secrets. The first server to come makes it.
+func OpenCA(ctx context.Context, secrets SecretStore) (*CA, error) {
 	for {
-		stored, revision, err := v.Secret(ctx, caSecret)
+		stored, revision, err := secrets.Secret(ctx, caSecret)
 		if err != nil {
 			return nil, fmt.Errorf("read the CA: %w", err)
 		}
@@ -65,7 +65,7 @@ func OpenCA(ctx context.Context, v Vault) (*CA, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make a CA: %w", err)
 		}
-		if swapped, err := v.PutSecret(ctx, caSecret, text, 0); err != nil {
+		if swapped, err := secrets.PutSecret(ctx, caSecret, text, 0); err != nil {
 			return nil, fmt.Errorf("keep the CA: %w", err)
 		} else if swapped {
 			return ca, nil
@@ -235,16 +235,16 @@ func (ca *CA) ServerTLS(n Names) *tls.Config {
 func (ca *CA) VerifyHost(leaf *x509.Certificate, now time.Time) (string, error) {
 	host, err := hostNamed(leaf)
 	if err != nil {
-		return "", denied("%s", err)
+		return "", api.Denied.Errorf("%s", err)
 	}
 	_, err = leaf.Verify(x509.VerifyOptions{Roots: ca.pool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "", denied("the certificate of host %s is good from %s to %s, and the server's clock says %s; join again with a token for this host's name",
+		return "", api.Denied.Errorf("the certificate of host %s is good from %s to %s, and the server's clock says %s; join again with a token for this host's name",
 			host, stamp(leaf.NotBefore), stamp(leaf.NotAfter), stamp(now))
 	case err != nil:
-		return "", denied("the certificate of host %s is not from this server's CA; join again", host)
+		return "", api.Denied.Errorf("the certificate of host %s is not from this server's CA; join again", host)
 	}
 	return host, nil
 }

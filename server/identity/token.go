@@ -1,4 +1,4 @@
-package server
+package identity
 
 import (
 	"context"
@@ -18,13 +18,15 @@ import (
 // Tokens are the join tokens of all servers of a store. Only a hash of each secret is kept; since a secret is 128 random bits, a
 // plain SHA-256 is enough.
 type Tokens struct {
-	vault Vault
-	ca    string // fingerprint that goes into each token
-	now   func() time.Time
+	secrets SecretStore
+	ca      string // fingerprint that goes into each token
+	now     func() time.Time
 }
 
-// NewTokens gives access to the tokens in a vault.
-func NewTokens(v Vault, ca *CA) *Tokens { return &Tokens{v, ca.Fingerprint(), ca.now} }
+// NewTokens gives access to the tokens in a store of secrets.
+func NewTokens(secrets SecretStore, ca *CA) *Tokens {
+	return &Tokens{secrets, ca.Fingerprint(), ca.now}
+}
 
 const (
 	tokensSecret = "tokens"
@@ -40,13 +42,13 @@ type token struct {
 	Hash    []byte    `json:"hash"` // SHA-256 of the secret
 	Host    string    `json:"host,omitempty"`
 	Uses    int       `json:"uses"`
-	Used    []use     `json:"used,omitempty"`
+	Used    []Use     `json:"used,omitempty"`
 	Expires time.Time `json:"expires"`
 	Revoked bool      `json:"revoked,omitempty"`
 }
 
-// use is one host that joined with a token.
-type use struct {
+// Use is one host that joined with a token.
+type Use struct {
 	Host     string `json:"host"`
 	Identity string `json:"identity"`
 }
@@ -74,11 +76,11 @@ func (ts *Tokens) Create(ctx context.Context, q api.TokenRequest) (api.NewToken,
 func checkTokenRequest(q api.TokenRequest) error {
 	switch {
 	case q.Uses < 1 || q.Uses > tokenMaxUses:
-		return invalid("uses %d: a token is for 1 to %d hosts", q.Uses, tokenMaxUses)
+		return api.Invalid.Errorf("uses %d: a token is for 1 to %d hosts", q.Uses, tokenMaxUses)
 	case q.TTL < 0 || time.Duration(q.TTL) > tokenMaxTTL:
-		return invalid("ttl %s: a token is good for at most a year", time.Duration(q.TTL))
+		return api.Invalid.Errorf("ttl %s: a token is good for at most a year", time.Duration(q.TTL))
 	case q.Host != "" && q.Uses != 1:
-		return invalid("uses %d: a token for one host name is for one use", q.Uses)
+		return api.Invalid.Errorf("uses %d: a token for one host name is for one use", q.Uses)
 	}
 	return nil
 }
@@ -118,7 +120,7 @@ func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		i := slices.IndexFunc(all, func(t token) bool { return t.ID == id })
 		if i < 0 {
-			return nil, notFound("there is no token %s; overlane token list shows them", id)
+			return nil, api.NotFound.Errorf("there is no token %s; overlane token list shows them", id)
 		}
 		all[i].Revoked = true
 		return all, nil
@@ -128,43 +130,43 @@ func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 // check finds the token that a host may join with. An ID that does not exist and a wrong secret look the same and take the
 // same time, so knowing IDs is of no use to somebody who guesses. again says that the token is used up, by this very host:
 // the answer was lost on the way, and it asks once more.
-func (ts *Tokens) check(all []token, t api.Token, u use) (kept *token, again bool, err error) {
+func (ts *Tokens) check(all []token, t api.Token, u Use) (kept *token, again bool, err error) {
 	i := slices.IndexFunc(all, func(kept token) bool { return kept.ID == t.ID })
 	hash := make([]byte, sha256.Size)
 	if i >= 0 {
 		hash = all[i].Hash
 	}
 	if subtle.ConstantTimeCompare(hash, secretHash(t.Secret)) != 1 || i < 0 {
-		return nil, false, denied("the join token is not one of this server's; overlane token create makes one")
+		return nil, false, api.Denied.Errorf("the join token is not one of this server's; overlane token create makes one")
 	}
 	kept = &all[i]
 	switch state := kept.info().State(ts.now()); {
 	case kept.Host != "" && kept.Host != u.Host:
-		return nil, false, denied("join token %s is for host %s, not for %s", t.ID, kept.Host, u.Host)
+		return nil, false, api.Denied.Errorf("join token %s is for host %s, not for %s", t.ID, kept.Host, u.Host)
 	case state == "used up" && slices.Contains(kept.Used, u):
 		return kept, true, nil
 	case state == "expired":
-		return nil, false, denied("join token %s expired at %s; overlane token create makes a new one", t.ID, kept.Expires.Format(time.RFC3339))
+		return nil, false, api.Denied.Errorf("join token %s expired at %s; overlane token create makes a new one", t.ID, kept.Expires.Format(time.RFC3339))
 	case state != "valid":
-		return nil, false, denied("join token %s is %s; overlane token create makes a new one", t.ID, state)
+		return nil, false, api.Denied.Errorf("join token %s is %s; overlane token create makes a new one", t.ID, state)
 	}
 	return kept, false, nil
 }
 
-// spent is a token that let a host in.
-type spent struct {
-	named bool // it is for just this host
-	again bool // see check
+// Spent is a token that let a host in.
+type Spent struct {
+	Named bool // it is for just this host
+	Again bool // the token is used up, by this very host: the answer was lost on the way, and it asks once more
 }
 
-// spend uses a token up for one host. Of two that spend the last use at once, one is refused.
-func (ts *Tokens) spend(ctx context.Context, t api.Token, u use) (s spent, err error) {
+// Spend uses a token up for one host. Of two that spend the last use at once, one is refused.
+func (ts *Tokens) Spend(ctx context.Context, t api.Token, u Use) (s Spent, err error) {
 	err = ts.change(ctx, func(all []token) ([]token, error) {
 		kept, again, err := ts.check(all, t, u)
 		if err != nil {
 			return nil, err
 		}
-		s = spent{kept.Host != "", again}
+		s = Spent{kept.Host != "", again}
 		if !again {
 			kept.Used = append(kept.Used, u)
 		}
@@ -173,8 +175,8 @@ func (ts *Tokens) spend(ctx context.Context, t api.Token, u use) (s spent, err e
 	return s, err
 }
 
-// refund gives back what a host spent that could not join after all.
-func (ts *Tokens) refund(ctx context.Context, t api.Token, u use) error {
+// Refund gives back what a host spent that could not join after all.
+func (ts *Tokens) Refund(ctx context.Context, t api.Token, u Use) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		for i := range all {
 			if all[i].ID == t.ID {
@@ -201,7 +203,7 @@ func (ts *Tokens) change(ctx context.Context, edit func([]token) ([]token, error
 		if err != nil {
 			return fmt.Errorf("write the join tokens: %w", err)
 		}
-		if swapped, err := ts.vault.PutSecret(ctx, tokensSecret, text, revision); err != nil {
+		if swapped, err := ts.secrets.PutSecret(ctx, tokensSecret, text, revision); err != nil {
 			return fmt.Errorf("write the join tokens: %w", err)
 		} else if swapped {
 			return nil
@@ -210,7 +212,7 @@ func (ts *Tokens) change(ctx context.Context, edit func([]token) ([]token, error
 }
 
 func (ts *Tokens) read(ctx context.Context) (all []token, revision int64, err error) {
-	text, revision, err := ts.vault.Secret(ctx, tokensSecret)
+	text, revision, err := ts.secrets.Secret(ctx, tokensSecret)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the join tokens: %w", err)
 	}
