@@ -55,7 +55,7 @@ func newStatus(e *env) *cobra.Command {
 type networkStatus struct {
 	Away      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
 	Unheard   string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
-	Overview  api.Overview  `json:"overview"`
+	Overview  api.Overview   `json:"overview"`
 	Endpoints []model.Object `json:"endpoints"`
 }
 
