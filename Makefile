@@ -32,8 +32,8 @@ lint: ## formatting, vet, staticcheck, golangci-lint
 fmt: ## format all Go files
 	@scripts/format.sh -w
 
-docs: ## print docs/reference.md and docs/pipeline.md from the code
-	$(GO) test ./model ./dataplane -run IsFresh -update
+docs: ## print docs/reference.md, pipeline.md and openapi.json from the code
+	$(GO) test ./model ./dataplane ./server -run IsFresh -update
 
 generate: docs ## docs, and whatever go generate makes
 	$(GO) generate ./...

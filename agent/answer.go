@@ -62,7 +62,7 @@ func (a *Agent) tellTooLong(p ovs.PacketIn) {
 	case mtu == 0:
 	case nearby:
 		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
-			a.sendOut(dataplane.Nearby(), reply)
+			a.sendOut(dataplane.Hairpin(), reply)
 		}
 	default:
 		a.tellPassing(p, answer.TooLong(mtu))

@@ -179,6 +179,19 @@ func (b *borderHost) decide(f borderFacts, now time.Time) (changed bool) {
 	return before.Open != b.state.Open
 }
 
+// carryOut has the switch and the peers follow the state. Once the peers hear that the border host is open, none of them answers for
+// its next hop any more; so its switch begins before they hear, and ends after: for a moment two answer, and traffic that comes by
+// either passes.
+func (b *borderHost) carryOut(loadSwitch, tellPeers func()) {
+	if b.state.Open {
+		loadSwitch()
+		tellPeers()
+		return
+	}
+	tellPeers()
+	loadSwitch()
+}
+
 // warning is what somebody should put right. Who drains a host knows that it is shut.
 func (b *borderHost) warning(own view.NextHop) error {
 	if why := b.state.Why; b.state.Judged && !b.state.Open && !own.Drain && why.Cause != border.Settling {

@@ -33,18 +33,19 @@ var (
 // upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network.
 // It runs in the time of a synctest bubble.
 type upstreamLab struct {
-	t     *testing.T
-	calls chan func()
-	view  view.View
-	wires dataplane.Wiring
-	stale bool              // the switch has not confirmed changes
-	dead  map[string]bool   // peers of which BFD finds nothing
-	tells map[string]string // what BFD says of others; "true" unless it is here
-	host  borderHost
-	stop  context.CancelFunc
-	ended chan struct{}
-	log   bytes.Buffer
-	since time.Time
+	t        *testing.T
+	calls    chan func()
+	view     view.View
+	wires    dataplane.Wiring
+	stale    bool              // the switch has not confirmed changes
+	dead     map[string]bool   // peers of which BFD finds nothing
+	tells    map[string]string // what BFD says of others; "true" unless it is here
+	underlay border.Link
+	host     borderHost
+	stop     context.CancelFunc
+	ended    chan struct{}
+	log      bytes.Buffer
+	since    time.Time
 
 	mu       sync.Mutex
 	state    string        // the folder on disk
@@ -72,7 +73,7 @@ func newUpstreamLab(t *testing.T) *upstreamLab {
 		}
 		return n
 	}
-	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
+	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, underlay: border.LinkUp, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
 	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
 	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
@@ -132,7 +133,7 @@ func (l *upstreamLab) bfd(host string) map[string]string {
 
 func (l *upstreamLab) facts() borderFacts {
 	return borderFacts{view: &l.view, complete: true, wiring: &l.wires, upToDate: !l.stale, bfd: l.bfd,
-		underlay: func() (string, border.Link) { return "eth0", border.LinkUp }}
+		underlay: func() (string, border.Link) { return "eth0", l.underlay }}
 }
 
 // boot starts an agent that finds the state of the one before on disk, and the border host as that has left it.
@@ -275,6 +276,9 @@ func opened(t *testing.T, f func(l *upstreamLab)) {
 		defer l.halt()
 		pass(10 * time.Second)
 		l.stays(false)
+		if len(l.warnings) != 0 {
+			t.Errorf("before it knows its flows it warns %q", l.warnings)
+		}
 		l.connect(false)
 		pass(10 * time.Second)
 		l.within("open", border.Settle, border.Settle+tick)
@@ -303,9 +307,15 @@ func TestBorderLinkFlaps(t *testing.T) {
 			pass(time.Second)
 			l.stays(false)
 		}
+		l.warnings = nil
 		l.outside(func() { l.link = true })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+lookAtLink+tick)
+		for _, w := range l.warnings {
+			if !strings.Contains(w, "no link") {
+				t.Errorf("while it settles it warns %q", w)
+			}
+		}
 	})
 }
 
@@ -446,7 +456,31 @@ func TestBorderSwitchRestarts(t *testing.T) {
 		if l.asked != asked || announced() != said {
 			t.Error("it speaks without a switch")
 		}
+		l.outside(func() { l.router = model.MAC{} })
 		l.connect(false)
+		l.stays(false) // the router has answered before, but that was another switch
+		if s := l.host.status(l.facts()); s.Answers || s.Reason != "the router 203.0.113.1 has not answered ARP yet" {
+			t.Errorf("%+v", s)
+		}
+		l.outside(func() { l.router = routerMAC })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+time.Second+tick)
+	})
+}
+
+// While the switch has not confirmed its flows, a border host that is shut stays so, and one that is open does.
+func TestBorderFlowsArePending(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.stale = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		l.now(func() { l.stale = false })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+tick)
 	})
@@ -551,6 +585,59 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 	})
 }
 
+// Of two hosts alone, the one whose underlay has no link is cut off.
+func TestBorderIsCutOffFromTheOnlyPeer(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.wires.Watched = map[string]uint32{"g2": 100}; l.dead["g2"] = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.now(func() { l.underlay = border.LinkDown })
+		l.within("shut", 0, 0)
+	})
+}
+
+// An interface that the host cannot be kept out of keeps a border host shut, and does not shut it.
+func TestBorderNICIsRefused(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.host.nicErr = errors.New("it has an address") })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		if s := l.host.status(l.facts()); s.Reason != "it has an address" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What is known of a router is of no use for another one.
+func TestBorderRouterMACIsOfItsRouter(t *testing.T) {
+	b := borderHost{kept: borderKept{Router: routerAddress, RouterMAC: routerMAC}}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress}); got != routerMAC {
+		t.Errorf("its own: %s", got)
+	}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress.Next()}); got != (model.MAC{}) {
+		t.Errorf("another's: %s", got)
+	}
+}
+
+// One tunnel of several is enough to find that the border host was open.
+func TestBorderInherits(t *testing.T) {
+	for _, told := range [][]bool{{true, false}, {false, true}} {
+		var b borderHost
+		for _, open := range told {
+			b.inherit(open)
+		}
+		if !b.state.Open {
+			t.Errorf("%v: it is shut", told)
+		}
+	}
+}
+
 // The status says what the border host is, and why.
 func TestBorderStatus(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
@@ -584,6 +671,30 @@ func TestBorderStatus(t *testing.T) {
 		l.now(func() { delete(l.view.NextHops, "g1") })
 		if got := l.host.status(l.facts()); got != nil {
 			t.Errorf("no border host is %+v", got)
+		}
+	})
+}
+
+// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not heard that g1
+// is open.
+func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		answers, heardOpen := l.host.state.Open, l.host.state.Open
+		carry := func() {
+			check := func() {
+				if !answers && heardOpen {
+					t.Errorf("nobody answers, on the way to open = %v", l.host.state.Open)
+				}
+			}
+			l.host.carryOut(func() { answers = l.host.state.Open; check() }, func() { heardOpen = l.host.state.Open; check() })
+		}
+		for range 2 {
+			l.outside(func() { l.link = !l.link })
+			pass(time.Minute)
+			l.now(carry)
+			if answers != l.link || heardOpen != l.link {
+				t.Errorf("link is %v: answers %v, heard %v", l.link, answers, heardOpen)
+			}
 		}
 	})
 }

@@ -91,10 +91,14 @@ func (a *Agent) keepBorder(ctx context.Context, now time.Time) {
 	if !a.border.decide(facts, now) {
 		return
 	}
-	if a.db != nil {
-		a.databaseChanged(ctx)
-	}
-	a.wireBorder()
+	a.border.carryOut(func() {
+		a.wireBorder()
+		a.flush(ctx)
+	}, func() {
+		if a.db != nil {
+			a.databaseChanged(ctx)
+		}
+	})
 }
 
 // borderReadBack shuts the border host of a switch that turns out to have none of its flows before it gets them: it

@@ -1,6 +1,6 @@
-// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker container, with
-// addresses, MTU and routes; and it takes it away again. It works in the network namespace of the process, which need not be the
-// machine's first, and talks neither to the server nor to Open vSwitch.
+// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker
+// container, with addresses, MTU and routes; and it takes it away again. It works in the network namespace of the
+// process, which need not be the machine's first, and talks neither to the server nor to Open vSwitch.
 package attach
 
 import (
@@ -66,12 +66,6 @@ const (
 	minMTU = 576   // what every IPv4 host must take (RFC 791 section 3.1)
 	maxMTU = 65535 // of a veth
 )
-
-// HostIf is [ifname.Endpoint].
-func HostIf(endpoint string) string { return ifname.Endpoint(endpoint) }
-
-// HashedIf is the name of a port of the host's own.
-func HashedIf(prefix, of string, length int) string { return ifname.Hashed(prefix, of, length) }
 
 // Exists tells whether the host has an interface of this name.
 func Exists(iface string) bool {

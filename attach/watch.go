@@ -13,14 +13,14 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or somebody
-// removed it.
+// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or
+// somebody removed it.
 type LinkGone struct{ Name string }
 
 const resubscribePause = 100 * time.Millisecond
 
-// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again, so none is lost
-// for good. The channel is closed when ctx ends.
+// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again,
+// so none is lost for good. The channel is closed when ctx ends.
 func Watch(ctx context.Context) (<-chan LinkGone, error) {
 	w := &watch{known: map[string]bool{}, gone: make(chan LinkGone)}
 	updates, err := w.subscribe(ctx)
@@ -36,7 +36,8 @@ type watch struct {
 	gone  chan LinkGone
 }
 
-// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time is not passed on.
+// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time
+// is not passed on.
 func (w *watch) subscribe(ctx context.Context) (<-chan netlink.LinkUpdate, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	updates := make(chan netlink.LinkUpdate, 64)

@@ -53,8 +53,8 @@ var protocols = map[gopacket.LayerType]protocol{
 
 const vxlanHeader = 8
 
-// Decode decodes a packet. VXLAN is what goes to the given UDP port. It keeps parts of p.Data, and never fails: what cannot be
-// decoded is in Payload, with the Problem.
+// Decode decodes a packet. VXLAN is what goes to the given UDP port. It keeps parts of p.Data, and never fails: what
+// cannot be decoded is in Payload, with the Problem.
 func Decode(p Packet, port uint16) Frame {
 	var f Frame
 	f.Outer.decode(p.Data, layers.LayerTypeEthernet)

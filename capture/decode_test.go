@@ -8,7 +8,8 @@ import (
 	"github.com/overlane/overlane/internal/printable"
 )
 
-// Whatever is on the wire, decoding ends, and the text is safe for a terminal: printable lines, and as many as there are layers.
+// Whatever is on the wire, decoding ends, and the text is safe for a terminal: printable lines, and as many as there
+// are layers.
 func FuzzDecode(f *testing.F) {
 	for _, n := range frames(f) {
 		f.Add(n.data, uint16(0))

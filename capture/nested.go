@@ -11,7 +11,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Nested is the n-th packet layer by layer, a line for each, what is inside of the tunnel indented. It ends with a newline.
+// Nested is the n-th packet layer by layer, a line for each, what is inside of the tunnel indented. It ends with a
+// newline.
 func (p Printer) Nested(n int, packet Packet, f *Frame) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  %s\n", p.title(fmt.Sprintf("#%d", n)), packet.Time.Format(clock), printable.Escape(packet.Interface), bytesOf(packet.Length))

@@ -80,7 +80,9 @@ var rewirings = map[string]rewiring{
 		n := 7 + randomPort(t)
 		toggle(&w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n), Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
 	},
-	"Watched":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { toggle(&w.Watched, randomHost(t), 100+randomPort(t)) },
+	"Watched": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		toggle(&w.Watched, randomHost(t), 100+randomPort(t))
+	},
 	"Edges":    func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { toggle(&w.Edges, randomHost(t), 50+randomPort(t)) },
 	"Reserved": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Reserved = []netip.Addr{randomPublic(t)} },
 	"Router":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Router[5] = byte(randomPort(t)) },

@@ -98,12 +98,12 @@ func TestCentral(t *testing.T) {
 		}
 	})
 	n.run("hosts are out of reach, by gateways as well", func(n *network) {
-		before := n.drops("host1", "guarded-host")
+		before := n.drops("host1", "guarded-address")
 		for _, host := range []string{"host1", "host2", "g1"} {
 			n.noPing("host1", "a", n.Host(host).Address.String())
 		}
 		n.noPing("host1", "a", "169.254.169.254")
-		n.eventually("they are counted", func() error { return errIf(n.drops("host1", "guarded-host") < before+4) })
+		n.eventually("they are counted", func() error { return errIf(n.drops("host1", "guarded-address") < before+4) })
 		n.apply("{kind: InternetGateway, name: blue, spec: {design: central, allow: [192.168.5.3/32]}}")
 		n.eventually("one is allowed", func() error {
 			_, err := n.in("host1", "a", argv("ping -c1 -W1 192.168.5.3")...)

@@ -77,7 +77,7 @@ func TestAgentKilled(t *testing.T) {
 		n.startAgent("host1")
 		n.awaitHostReady("host1")
 		n.ping("host1", "a", "172.17.42.9")
-		n.eventually("host1 has no flow of what is gone", func() error { return errIf(strings.Contains(n.flows("host1"), "reg1=0xac112a08")) })
+		n.eventually("host1 has no flow of what is gone", func() error { return errIf(strings.Contains(n.flows("host1"), "reg3=0xac112a08")) })
 		running[0].more(50)
 	})
 	n.run("and unplugs what was deleted meanwhile", func(n *network) {

@@ -165,34 +165,34 @@ func TestShared(t *testing.T) {
 			host := strings.Split(name, "/")[1]
 			inside = append(inside, n.tapOf(host, map[string]string{"blue/host1": "a", "red/host1": "ra", "blue/host2": "b", "red/host2": "rb"}[name]).record())
 		}
-		before := n.drops("host1", "unasked")
+		before := n.drops("host1", "no-connection")
 		for _, port := range []uint16{block.First, k.seen.Port(), block.Last} {
 			c, err := n.dial(n.Machine("client").Netns(), "udp4", 0, netip.AddrPortFrom(block.Address, port).String())
 			if err != nil {
 				n.t.Fatal(err)
 			}
-			fmt.Fprint(c, "unasked")
+			fmt.Fprint(c, "no-connection")
 		}
 		if _, err := n.dial(n.Machine("client").Netns(), "tcp4", 0, netip.AddrPortFrom(block.Address, block.First).String()); err == nil || !strings.Contains(err.Error(), "timeout") {
 			n.t.Errorf("a connection to a block's port: %v", err)
 		}
 		n.eventually("it is counted", func() error {
-			if got := n.drops("host1", "unasked") - before; got < 4 {
+			if got := n.drops("host1", "no-connection") - before; got < 4 {
 				return fmt.Errorf("%d are", got)
 			}
 			return nil
 		})
-		unassigned := n.drops("g1", "unassigned") + n.drops("g2", "unassigned")
+		unassigned := n.drops("g1", "no-public-ip") + n.drops("g2", "no-public-ip")
 		c, err := n.dial(n.Machine("client").Netns(), "udp4", 0, block.Address.String()+":80")
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		fmt.Fprint(c, "unasked")
+		fmt.Fprint(c, "no-connection")
 		n.eventually("what is for no block is counted at a gateway", func() error {
-			return errIf(n.drops("g1", "unassigned")+n.drops("g2", "unassigned") == unassigned)
+			return errIf(n.drops("g1", "no-public-ip")+n.drops("g2", "no-public-ip") == unassigned)
 		})
 		for _, r := range inside {
-			if got := r.count("unasked"); got > 0 {
+			if got := r.count("no-connection"); got > 0 {
 				n.t.Errorf("%d arrive", got)
 			}
 		}
@@ -280,7 +280,7 @@ func TestShared(t *testing.T) {
 // untranslated counts what finds no port on a host. The kernel's datapath drops it before any flow sees it.
 func (n *network) untranslated(host string) uint64 {
 	n.t.Helper()
-	return n.drops(host, "untranslated") + n.drops(host, "untracked")
+	return n.drops(host, "snat-failed") + n.drops(host, "untracked")
 }
 
 // What endpoints that share addresses have open goes on whatever dies of the gateways.
@@ -413,7 +413,7 @@ func TestForwards(t *testing.T) {
 		}
 	})
 	n.run("others are closed", func(n *network) {
-		before := n.drops("g1", "unassigned") + n.drops("g2", "unassigned")
+		before := n.drops("g1", "no-public-ip") + n.drops("g2", "no-public-ip")
 		for _, network := range []string{"tcp4", "udp4"} {
 			c, err := n.dial(client.Netns(), network, 0, public+":8081")
 			if network == "udp4" {
@@ -422,7 +422,7 @@ func TestForwards(t *testing.T) {
 				n.t.Errorf("a port that is not forwarded: %v", err)
 			}
 		}
-		n.eventually("it is counted", func() error { return errIf(n.drops("g1", "unassigned")+n.drops("g2", "unassigned") < before+2) })
+		n.eventually("it is counted", func() error { return errIf(n.drops("g1", "no-public-ip")+n.drops("g2", "no-public-ip") < before+2) })
 	})
 	n.run("a closed port of the endpoint is said to be", func(n *network) { n.closed(client.Netns(), public+":8080") })
 	n.run("what is too long for the way to the client", func(n *network) {

@@ -254,7 +254,7 @@ type pings struct {
 }
 
 // pinging pings an address from a namespace of a host, from now on, and returns when the hosts have settled: before, pings may be lost
-// (docs/architecture.md, "What can be lost, and when").
+// (docs/operations.md, "What can be lost, and when").
 func (n *network) pinging(host, netns, to string) *pings {
 	n.t.Helper()
 	p := &pings{t: n.t, name: fmt.Sprintf("pings from %s on %s to %s", netns, host, to), stopped: make(chan struct{})}

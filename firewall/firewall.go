@@ -30,7 +30,7 @@ const tableName = "overlane"
 // Counters of what was dropped.
 const (
 	Forged      = "forged"       // tunnel packets that are not the switch's
-	GuardedHost = "guarded-host" // to the host itself, other hosts, or in a name that the switch does not give
+	GuardedHost = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
 	NoExit      = "no-exit"      // to an interface that does not lead outside
 	Untracked   = "untracked"    // of no connection that the kernel could translate
 	Unsolicited = "unsolicited"  // nobody inside has asked for

@@ -40,20 +40,20 @@ func TestNativeReadsAsMeant(t *testing.T) {
 	}
 
 	chain endpoints {
-		ip saddr != @hosted counter name "guarded-host" drop
-		ip daddr @reserved counter name "guarded-host" drop
-		ip daddr 169.254.0.0/16 counter name "guarded-host" drop
-		fib daddr type != unicast counter name "guarded-host" drop
+		ip saddr != @hosted counter name "guarded-address" drop
+		ip daddr @reserved counter name "guarded-address" drop
+		ip daddr 169.254.0.0/16 counter name "guarded-address" drop
+		fib daddr type != unicast counter name "guarded-address" drop
 		notrack accept
 	}
 
 	chain arriving {
-		fib daddr type != unicast counter name "guarded-host" drop
+		fib daddr type != unicast counter name "guarded-address" drop
 		meta mark set meta mark & 0x4fffffff | 0x4f000000 notrack accept
 	}
 
 	chain passed {
-		ip daddr != @passed counter name "guarded-host" drop
+		ip daddr != @passed counter name "guarded-address" drop
 		notrack accept
 	}
 
@@ -74,7 +74,7 @@ func TestNativeReadsAsMeant(t *testing.T) {
 		iifname "eth0" oifname "ovl-underlay" meta mark 0x4f000000/8 accept
 		oifname "ovl-underlay" counter name "unsolicited" drop
 		iifname "ovl-underlay" accept
-		oifname "eth0" ip saddr @hosted counter name "guarded-host" drop
+		oifname "eth0" ip saddr @hosted counter name "guarded-address" drop
 		oifname "ovl-nat" ct state invalid,new,untracked counter name "unsolicited" drop
 		iifname @closed oifname != "ovl-nat" counter name "unsolicited" drop
 `

@@ -50,7 +50,7 @@ func TestWayOutsideReadsAsMeant(t *testing.T) {
 		t.Fatal(anew, err)
 	}
 	counters := ""
-	for _, name := range []string{"forged", "guarded-host", "no-exit", "untracked", "unsolicited"} {
+	for _, name := range []string{"forged", "guarded-address", "no-exit", "untracked", "unsolicited"} {
 		counters += "	counter " + name + " {\n		packets 0 bytes 0\n	}\n\n"
 	}
 	want := `table ip overlane {
@@ -81,12 +81,12 @@ func TestWayOutsideReadsAsMeant(t *testing.T) {
 	}
 
 	chain guarded {
-		ip saddr != 100.64.0.0/10 counter name "guarded-host" drop
-		ip daddr 100.64.0.0/10 counter name "guarded-host" drop
+		ip saddr != 100.64.0.0/10 counter name "guarded-address" drop
+		ip daddr 100.64.0.0/10 counter name "guarded-address" drop
 		ip saddr . ip daddr @allowed accept
-		ip daddr @reserved counter name "guarded-host" drop
-		ip daddr 169.254.0.0/16 counter name "guarded-host" drop
-		fib daddr type != unicast counter name "guarded-host" drop
+		ip daddr @reserved counter name "guarded-address" drop
+		ip daddr 169.254.0.0/16 counter name "guarded-address" drop
+		fib daddr type != unicast counter name "guarded-address" drop
 	}
 
 	chain prerouting {

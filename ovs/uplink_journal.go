@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/internal/nlerr"
 )
 
-// journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false while a move is under way:
-// who finds such a journal must put all back.
+// journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false
+// while a move is under way: who finds such a journal must put all back.
 type journal struct {
 	NIC       string   `json:"nic"`
 	MAC       string   `json:"mac"`
@@ -24,8 +24,8 @@ type journal struct {
 	inventory
 }
 
-// newJournal writes down what is on the NIC. What an earlier move has taken off it comes from where it is now or, if it is nowhere any more, from
-// that move's journal.
+// newJournal writes down what is on the NIC. What an earlier move has taken off it comes from where it is now or, if it
+// is nowhere any more, from that move's journal.
 func newJournal(nic netlink.Link, old *journal) (*journal, error) {
 	now, err := takeInventory(nic.Attrs().Name, UplinkBridge)
 	if err != nil {

@@ -3,16 +3,16 @@ package server
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/overlane/overlane/dataplane"
-	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
 // planFlows says which flows and groups each host's switch would gain and lose: the difference of what the two states
-// compile to. Port numbers are made up, since only the hosts know them, but an endpoint has the same one in both.
+// compile to, by the names of endpoints, registers and groups. Only the hosts know the numbers of ports.
 func planFlows(before, after *model.State, changes []model.Change) []api.HostFlows {
 	tracker := view.NewTracker(before)
 	views := map[string]*view.View{}
@@ -71,13 +71,17 @@ func planPorts(views ...*view.View) map[view.AddressKey]uint32 {
 func entriesOf(v *view.View, ports map[view.AddressKey]uint32) map[string]bool {
 	w := dataplane.Wiring{Tunnel: 1, Ports: ports}
 	entries := dataplane.Compile(v, w)
-	names := flow.TableNames(dataplane.Names())
+	symbols := dataplane.Symbols(entries.Groups)
+	symbols.Ports = map[uint32]string{w.Tunnel: "tunnel"}
+	for key, port := range ports {
+		symbols.Ports[port] = v.Addresses[key].Endpoint
+	}
 	set := make(map[string]bool, len(entries.Flows))
 	for _, f := range entries.Flows {
-		set[names.Flow(f)] = true
+		set[symbols.Flow(f)] = true
 	}
 	for _, g := range entries.Groups {
-		set[g.String()] = true
+		set[strings.ReplaceAll(symbols.Group(g), "\n ", ";")] = true
 	}
 	return set
 }

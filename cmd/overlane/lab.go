@@ -67,7 +67,8 @@ func newLabUp(e *env) *cobra.Command {
 	return c
 }
 
-// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when the lab is up.
+// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when
+// the lab is up.
 func labFile(path string) (f lab.File, remove func(), err error) {
 	if path != "" {
 		f, err = lab.ReadFile(path)
@@ -247,7 +248,8 @@ func (e *env) execOn(ctx context.Context, m *lab.Machine, argv []string) error {
 	if wd, err := os.Getwd(); err == nil {
 		cmd.Dir = wd
 	}
-	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its jobs.
+	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its
+	// jobs.
 	if tty, ok := e.in.(*os.File); ok && terminal(tty) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
 	}

@@ -1,4 +1,5 @@
-// Package atomicfile replaces files so that a crash, of the process or of the machine, leaves the old content or the new one.
+// Package atomicfile replaces files so that a crash, of the process or of the machine, leaves the old content or the
+// new one.
 package atomicfile
 
 import (
@@ -10,8 +11,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Write replaces the file at path. It returns when both the content and the name are on the disk. The file has exactly the given mode,
-// whatever the umask is; its folder must exist.
+// Write replaces the file at path. It returns when both the content and the name are on the disk. The file has exactly
+// the given mode, whatever the umask is; its folder must exist.
 func Write(path string, content []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(mode))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Backoff gives pauses that double from First up to Most. Up to a half of each is left out at random, so that many clients of one
-// server do not come back at once. It is for one goroutine.
+// Backoff gives pauses that double from First up to Most. Up to a half of each is left out at random, so that many
+// clients of one server do not come back at once. It is for one goroutine.
 type Backoff struct {
 	First time.Duration // the longest first pause; above zero
 	Most  time.Duration // the longest pause; First or more

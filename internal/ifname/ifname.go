@@ -1,6 +1,7 @@
-// Package ifname names the network interfaces and switch ports that Overlane makes on a host, and recognises them. No other package
-// makes such a name. A name has at most 15 characters (IFNAMSIZ less the final NUL, linux/if.h), so a name that stands for an object
-// of any length ends in a hash of that object's name: the same object has the same name on every run.
+// Package ifname names the network interfaces and switch ports that Overlane makes on a host, and recognises them. No
+// other package makes such a name. A name has at most 15 characters (IFNAMSIZ less the final NUL, linux/if.h), so a
+// name that stands for an object of any length ends in a hash of that object's name: the same object has the same name
+// on every run.
 package ifname
 
 import (
@@ -32,7 +33,8 @@ const (
 // Endpoint names the host's end of an endpoint's veth pair: 15 characters, 60 bits of them hash.
 func Endpoint(endpoint string) string { return Hashed(endpointPrefix, endpoint, length) }
 
-// Peer names the tunnel port that a host has for one peer, by which Open vSwitch runs BFD: 14 characters, 50 bits of them hash.
+// Peer names the tunnel port that a host has for one peer, by which Open vSwitch runs BFD: 14 characters, 50 bits of
+// them hash.
 func Peer(host string) string { return Hashed(peerPrefix, host, peerLength) }
 
 // Edge names the internal port that a host of public addresses has for one edge: 15 characters, 45 bits of them hash.
@@ -44,8 +46,8 @@ func IsEndpoint(name string) bool {
 	return ours && len(name) == length && strings.Trim(hash, alphabet) == ""
 }
 
-// IsOwnPort reports whether name is that of a port which belongs to the host itself: a tunnel, a peer's, an edge's, or one towards the
-// kernel. No endpoint's is.
+// IsOwnPort reports whether name is that of a port which belongs to the host itself: a tunnel, a peer's, an edge's, or
+// one towards the kernel. No endpoint's is.
 func IsOwnPort(name string) bool { return strings.HasPrefix(name, peerPrefix) }
 
 const alphabet = "0123456789abcdefghijklmnopqrstuv" // RFC 4648 section 7, in lower case

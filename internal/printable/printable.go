@@ -1,5 +1,5 @@
-// Package printable makes texts from elsewhere safe to show on a terminal. Such a text may come from a host that somebody has broken
-// into: a control character in it moves the cursor or forges a line.
+// Package printable makes texts from elsewhere safe to show on a terminal. Such a text may come from a host that
+// somebody has broken into: a control character in it moves the cursor or forges a line.
 package printable
 
 import (
@@ -14,7 +14,8 @@ func Is(text string) bool { return utf8.ValidString(text) && !strings.ContainsFu
 
 func hidden(r rune) bool { return !unicode.IsPrint(r) }
 
-// Escape writes every character of text that does not show itself as Go's string literals do: an escape character becomes \x1b.
+// Escape writes every character of text that does not show itself as Go's string literals do: an escape character
+// becomes \x1b.
 func Escape(text string) string {
 	if Is(text) {
 		return text

@@ -1,5 +1,5 @@
-// Package yamljson reads and writes YAML of types whose fields have json tags. It is for configuration files: intent has a reader of
-// its own in package model, which keeps the line of every field. Both stand on the same parser.
+// Package yamljson reads and writes YAML of types whose fields have json tags. It is for configuration files: intent
+// has a reader of its own in package model, which keeps the line of every field. Both stand on the same parser.
 package yamljson
 
 import (
@@ -16,9 +16,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Unmarshal reads the first document of data into v, a pointer, over what v holds already. A key that no field has, or that comes twice
-// in one mapping, is an error, which names the line. A plain scalar is text where the type wants text ("name: 123"), and the words
-// of YAML 1.1 are truth values where the type wants one ("docker: yes").
+// Unmarshal reads the first document of data into v, a pointer, over what v holds already. A key that no field has, or
+// that comes twice in one mapping, is an error, which names the line. A plain scalar is text where the type wants text
+// ("name: 123"), and the words of YAML 1.1 are truth values where the type wants one ("docker: yes").
 func Unmarshal(data []byte, v any) error {
 	var document yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&document); errors.Is(err, io.EOF) {

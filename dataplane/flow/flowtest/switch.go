@@ -18,8 +18,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// Switch is a real ovs-vswitchd of a test's own, on OVS's dummy datapath: packets go in by command and come out into files, so it
-// needs no privilege. Its bridge is called "br0" and drops everything until flows are installed.
+// Switch is a real ovs-vswitchd of a test's own, on OVS's dummy datapath: packets go in by command and come out into
+// files, so it needs no privilege. Its bridge is called "br0" and drops everything until flows are installed.
 type Switch struct {
 	t     testing.TB
 	dir   string
@@ -219,8 +219,8 @@ func (s *Switch) inject(name string, frame []byte) {
 	s.Appctl("netdev-dummy/receive", name, hex.EncodeToString(frame))
 }
 
-// collect waits until what was injected has been processed, and returns what came out of each port since the last time. A
-// batch of packets may leave in another order than it came, so a second marker is sent when the first is through.
+// collect waits until what was injected has been processed, and returns what came out of each port since the last time.
+// A batch of packets may leave in another order than it came, so a second marker is sent when the first is through.
 func (s *Switch) collect() map[uint32][][]byte {
 	s.t.Helper()
 	out := map[uint32][][]byte{}

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deafen keeps the host's own network stack from taking part in the endpoint's network. A switch on the userspace datapath reads copies of the
-// packets only, so the host would answer a tenant's ARP for any of its addresses, forward for it, and hand its broadcasts to sockets of the host.
-func (p *plumbing) deafen() error {
+// isolateHostEnd keeps the host's own network stack from taking part in the endpoint's network. A switch on the
+// userspace datapath reads copies of the packets only, so the host would answer a tenant's ARP for any of its
+// addresses, forward for it, and hand its broadcasts to sockets of the host.
+func (p *plumbing) isolateHostEnd() error {
 	if p.outer.Attrs().RawFlags&unix.IFF_NOARP == 0 {
 		if err := p.did(p.host.LinkSetARPOff(p.outer)); err != nil {
 			return err
@@ -38,7 +39,7 @@ func (p *plumbing) deafen() error {
 	if p.ChecksumOffload {
 		return nil // the kernel datapath takes the packets themselves, and later than a filter would
 	}
-	return p.dropIngress()
+	return p.dropEverything()
 }
 
 func (p *plumbing) setSysctl(file, value string) error {
@@ -49,9 +50,9 @@ func (p *plumbing) setSysctl(file, value string) error {
 	return p.did(os.WriteFile(file, []byte(value), 0))
 }
 
-// dropIngress has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads, have had their copy.
-// No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
-func (p *plumbing) dropIngress() error {
+// dropEverything has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads,
+// have had their copy. No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
+func (p *plumbing) dropEverything() error {
 	at := netlink.QdiscAttrs{LinkIndex: p.outer.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
 	if err := p.did(p.host.QdiscAdd(&netlink.Clsact{QdiscAttrs: at})); err != nil {
 		return fmt.Errorf("add clsact: %w", err)
@@ -65,7 +66,8 @@ func (p *plumbing) dropIngress() error {
 // dropAll is a classic BPF program of one instruction, "ret #2": the verdict TC_ACT_SHOT (tc-bpf(8), direct-action).
 var dropAll = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: uint32(netlink.TC_ACT_SHOT)}}
 
-// addFilter puts a program on what an interface of the host receives. The netlink package can do so for programs that are loaded already only.
+// addFilter puts a program on what an interface of the host receives. The netlink package can do so for programs that
+// are loaded already only.
 func addFilter(index int, program []unix.SockFilter) error {
 	const handle, priority = 1, 1
 	q := nl.NewNetlinkRequest(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)

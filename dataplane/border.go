@@ -21,11 +21,11 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 	}
 	flows := []flow.Flow{
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
-		drop(tableUpstream, prioSpecial, dropProtocol, tagged), // or an endpoint would get it with its tag
-		drop(tableUpstream, prioMiss, dropUpstream),
-		drop(tableOutbound, prioMiss, dropStranger),
-		dropTelling(tableInbound, prioSpecial, dropExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
-		drop(tableInbound, prioMiss, dropUnassigned),
+		drop(tableUpstream, prioSpecial, dropUnsupported, tagged), // or an endpoint would get it with its tag
+		drop(tableUpstream, prioMiss, dropNoNextHop),
+		drop(tableOutbound, prioMiss, dropSpoofedPeer),
+		dropTelling(tableInbound, prioSpecial, dropTTLExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		drop(tableInbound, prioMiss, dropNoPublicIP),
 	}
 	flows = append(flows, quotedToAgent()...)
 	if w.Underlay != 0 {

@@ -10,25 +10,25 @@ import (
 // sender is told how long it may be (RFC 1191), so that path-MTU discovery works from outside.
 
 // onward has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by then.
-func onward(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
+func toPublicMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {
-		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field})
+		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field, Bit: slotTooLong.First})
 	}
-	return append(actions, flow.Resubmit{Table: tableOnward})
+	return append(actions, flow.Resubmit{Table: tablePublicMTU})
 }
 
 const ethernetHeader = 14
 
-// onwardStatic is for passages, and for what is nearby.
-func onwardStatic(w Wiring) []flow.Flow {
+// publicMTUStatic is for passages, and for what is nearby.
+func publicMTUStatic(w Wiring) []flow.Flow {
 	by := func(port uint32, actions ...flow.Action) flow.Flow {
-		return flow.Flow{Table: tableOnward, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
+		return flow.Flow{Table: tablePublicMTU, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
 	}
 	flows := []flow.Flow{
-		{Table: tableOnward, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableTooLong}}},
-		drop(tableOnward, prioMiss, dropUnassigned),
-		dropTelling(tableTooLong, prioMiss, dropTooLong, ForAgentTooLong),
+		{Table: tablePublicMTU, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableFragNeeded}}},
+		drop(tablePublicMTU, prioMiss, dropNoPublicIP),
+		dropTelling(tableFragNeeded, prioMiss, dropTooLong, ForAgentTooLong),
 	}
 	if w.External != 0 {
 		flows = append(flows, by(w.Tunnel, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.Tunnel}))
@@ -36,13 +36,13 @@ func onwardStatic(w Wiring) []flow.Flow {
 	if w.External != 0 && w.Underlay != 0 {
 		flows = append(flows, by(w.Underlay,
 			flow.DecTTL{},
-			copyAll(slotKey.Field, flow.IPDst),
+			store(slotKey, flow.IPDst),
 			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
 			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
 			flow.Output{Port: w.Underlay}))
 	}
 	if w.hasOutside() {
-		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tableArrive})) // it may have left by conntrack here
+		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT})) // it may have left by conntrack here
 	}
 	return flows
 }
