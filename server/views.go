@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/view"
 )
@@ -23,7 +22,7 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request) error {
 	defer s.replica.Unsubscribe(host, v)
 	defer s.metrics.stream("view")()
 	out := newLines(w)
-	if err := out.send(api.Line(all)); err != nil {
+	if err := out.line(all); err != nil {
 		return err
 	}
 	return s.passView(r, out, host, v)
@@ -35,7 +34,7 @@ func (s *Server) passView(r *http.Request, out *lines, host string, v *replica.V
 	defer beat.Stop()
 	for {
 		var (
-			d  view.Delta
+			d  *view.Delta
 			ok bool
 		)
 		select {
@@ -52,7 +51,7 @@ func (s *Server) passView(r *http.Request, out *lines, host string, v *replica.V
 			if err := stillCaller(r); err != nil {
 				return err
 			}
-			if err := out.send(api.Line(d)); err != nil {
+			if err := out.line(d); err != nil {
 				return err
 			}
 		}

@@ -1,9 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"context"
+	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -101,11 +102,11 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w, http.NewResponseController(w)}
 }
 
-// send writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
+// write writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
 // written. A connection that has no deadlines cannot be helped.
-func (l *lines) send(text []byte) error {
+func (l *lines) write(lines func(io.Writer) error) error {
 	_ = l.control.SetWriteDeadline(time.Now().Add(bodyTime))
-	if _, err := l.w.Write(text); err != nil {
+	if err := lines(l.w); err != nil {
 		return err
 	}
 	if err := l.control.Flush(); err != nil {
@@ -115,23 +116,45 @@ func (l *lines) send(text []byte) error {
 	return nil
 }
 
+// line writes one value.
+func (l *lines) line(value any) error {
+	text := encodeInTurn(value)
+	return l.write(func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// encoding is how many streams encode at once: after a large commit all have a long line to encode, and more of them at once than there are CPUs
+// would be no faster, and need the memory of all lines at once.
+var encoding = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+func encodeInTurn(value any) []byte {
+	encoding <- struct{}{}
+	defer func() { <-encoding }()
+	return api.Line(value)
+}
+
 func (l *lines) batch(b replica.News, chosen selection) error {
-	var text bytes.Buffer
-	for _, e := range b.Events {
-		if chosen.covers(e.Key) {
-			text.Write(e.Line)
+	return l.write(func(w io.Writer) error {
+		for _, e := range b.Events {
+			if chosen.covers(e.Key) {
+				if _, err := w.Write(e.Line); err != nil {
+					return err
+				}
+			}
 		}
-	}
-	text.Write(api.Line(api.Event{Type: api.Sync, Revision: b.Revision}))
-	return l.send(text.Bytes())
+		_, err := w.Write(api.Line(api.Event{Type: api.Sync, Revision: b.Revision}))
+		return err
+	})
 }
 
 func (l *lines) sync(revision int64) error {
-	return l.send(api.Line(api.Event{Type: api.Sync, Revision: revision}))
+	return l.line(api.Event{Type: api.Sync, Revision: revision})
 }
 
 func (l *lines) fail(revision int64, why error) error {
 	_, sent := translate(why)
-	_ = l.send(api.Line(api.Event{Type: api.Failed, Revision: revision, Error: sent})) // it ends either way
+	_ = l.line(api.Event{Type: api.Failed, Revision: revision, Error: sent}) // it ends either way
 	return why
 }

@@ -58,6 +58,7 @@ func (t *Tracker) tellSegments(host, vpc string, touched map[string]map[AddressK
 		for o := range t.state.SubnetsOf(vpc) {
 			touched[o.Name] = nil
 		}
+		d.Addresses = slices.Grow(d.Addresses, t.state.CountUnder("Endpoint", vpc))
 	}
 	changed := !had
 	for subnet, addresses := range touched {
@@ -91,7 +92,11 @@ func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool
 	return changed
 }
 
+// segment is a subnet as it is now: made once, and the same for all hosts.
 func (t *Tracker) segment(name string) (Segment, bool) {
+	if s, ok := t.segments[name]; ok {
+		return s, true
+	}
 	spec := t.state.Subnet(name)
 	if spec == nil {
 		return Segment{}, false
@@ -101,5 +106,6 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
 		s.VPC, s.MTU = vpc.TransitVNI, vpc.MTU
 	}
+	t.segments[name] = s
 	return s, true
 }

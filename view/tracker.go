@@ -25,6 +25,7 @@ type Tracker struct {
 	found    map[string]bool           // of which hosts that is news since the last commit
 	hosts    map[string]*known         // the subscribed
 	audience audience                  // of the subscribed
+	segments map[string]Segment        // by subnet: those that somebody was told of since they changed
 }
 
 // place is where an endpoint is plugged in.
@@ -50,7 +51,7 @@ type known struct {
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}, audience: newAudience()}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}, audience: newAudience(), segments: map[string]Segment{}}
 	for o := range state.List("Endpoint") {
 		t.move(o.Name)
 	}
@@ -92,6 +93,7 @@ func (t *Tracker) Unsubscribe(host string) {
 func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
 	t.state = next
 	touched := t.touch(changes)
+	t.forget(touched)
 	touched.found, t.found = t.found, map[string]bool{}
 	deltas := map[string]Delta{}
 	for host := range t.concerned(touched) {
@@ -102,6 +104,15 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 		}
 	}
 	return deltas
+}
+
+// forget drops the segments that may have changed.
+func (t *Tracker) forget(touched touched) {
+	for _, vpc := range touched.vpcs {
+		for subnet := range vpc.subnets {
+			delete(t.segments, subnet)
+		}
+	}
 }
 
 // Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports whether they were others; the

@@ -4,18 +4,18 @@ import "github.com/overlane/overlane/view"
 
 // Viewer is a stream of a host's view.
 type Viewer struct {
-	news chan view.Delta
+	news chan *view.Delta // pointers: a backlog of the structs themselves would be 128 kB for each stream
 	lost bool // it was too slow, and is told nothing until it has got the whole view again
 }
 
-// News are the changes of the view in order.
-func (v *Viewer) News() <-chan view.Delta { return v.news }
+// News are the changes of the view in order. Other viewers of the host have the same ones.
+func (v *Viewer) News() <-chan *view.Delta { return v.news }
 
 // Subscribe adds a viewer of a host, and gives it the whole view.
 func (r *Replica) Subscribe(host string, backlog int) (*Viewer, view.Delta) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v := &Viewer{news: make(chan view.Delta, backlog)}
+	v := &Viewer{news: make(chan *view.Delta, backlog)}
 	if r.viewers[host] == nil {
 		r.viewers[host] = map[*Viewer]bool{}
 	}
@@ -43,7 +43,7 @@ func (r *Replica) notifyViewers(deltas map[string]view.Delta) {
 				continue
 			}
 			select {
-			case v.news <- d:
+			case v.news <- &d:
 			default:
 				v.lost = true
 			}
@@ -52,19 +52,20 @@ func (r *Replica) notifyViewers(deltas map[string]view.Delta) {
 }
 
 // Recover gives a viewer that got lost, and has read all its news, the whole view.
-func (r *Replica) Recover(host string, v *Viewer) (d view.Delta, ok bool) {
+func (r *Replica) Recover(host string, v *Viewer) (*view.Delta, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !v.lost || len(v.news) > 0 {
-		return d, false
+		return nil, false
 	}
 	v.lost = false
-	return r.tracker.Subscribe(host), true
+	d := r.tracker.Subscribe(host)
+	return &d, true
 }
 
 // Idle is an empty delta for a viewer that has read all its news.
-func (r *Replica) Idle(v *Viewer) (d view.Delta, ok bool) {
+func (r *Replica) Idle(v *Viewer) (*view.Delta, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return view.Delta{Revision: r.state.Revision()}, !v.lost && len(v.news) == 0
+	return &view.Delta{Revision: r.state.Revision()}, !v.lost && len(v.news) == 0
 }
