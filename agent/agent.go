@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/overlane/overlane/attach"
@@ -38,7 +37,7 @@ type Agent struct {
 	server Server
 	log    *slog.Logger
 
-	calls chan func() // run by the loop, one at a time
+	*queue
 
 	view     view.View
 	revision int64 // of the view
@@ -66,7 +65,6 @@ type Agent struct {
 	applied   int64                      // revision that the switch has
 	pipelined bool                       // the switch has had this version's pipeline since the start
 	stranger  bool                       // it was found to have another version's
-	waiters   []*waiter
 	attaching map[string]bool // endpoints that a call is plugging in or out right now
 
 	links   map[string]*link  // probes to peers, by host
@@ -76,7 +74,6 @@ type Agent struct {
 	zones   zones
 	dynamic dynamic
 	passage passage
-	missed  atomic.Uint64 // packets of the switch that the loop had no time for; those of the connection that there is now, it counts itself
 	reports reports
 
 	routerAnswers chan model.MAC // past the loop, to who has asked
@@ -85,14 +82,14 @@ type Agent struct {
 	tick  time.Duration // between looks at what nobody tells of
 }
 
-// queued is how much may wait for the loop. What the switch hands over beyond it is lost: a tick sends a probe to each peer, and the answers come at once.
-const queued = 2048
-
-// New makes an agent; Run starts it.
+// New makes an agent; Run starts it. Without a log, nothing is logged.
 func New(c Config, s Server, log *slog.Logger) *Agent {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	a := &Agent{
 		config: c, server: s, log: log,
-		calls:     make(chan func(), queued),
+		queue:     newQueue(),
 		view:      view.View{Host: c.Host, VTEP: c.Address},
 		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
 		desired:   newDesired(),
@@ -173,26 +170,6 @@ func (a *Agent) close() error {
 	return a.saveView()
 }
 
-// do has the loop run a function. It returns when the function is queued, or when ctx ends.
-func (a *Agent) do(ctx context.Context, f func()) {
-	select {
-	case a.calls <- f:
-	case <-ctx.Done():
-	}
-}
-
-// ask has the loop run a function and waits for it.
-func (a *Agent) ask(ctx context.Context, f func()) error {
-	done := make(chan struct{})
-	a.do(ctx, func() { f(); close(done) })
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 const auditEvery = 5 * time.Minute
 
 // loop takes what has happened, all of it, and then brings the switch up to date in one step.
@@ -236,18 +213,6 @@ func (a *Agent) audit(ctx context.Context) {
 	clear(a.reports.sent)
 	if a.sw != nil {
 		a.ensureUnderlay(ctx)
-	}
-}
-
-// drain runs the calls that have queued up meanwhile, so that a burst of changes becomes one bundle.
-func (a *Agent) drain() {
-	for n := 0; n < cap(a.calls); n++ {
-		select {
-		case f := <-a.calls:
-			f()
-		default:
-			return
-		}
 	}
 }
 

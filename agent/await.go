@@ -2,45 +2,10 @@ package agent
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/overlane/overlane/view"
 )
-
-// waiter is a call that waits for the loop to get somewhere.
-type waiter struct {
-	ready func() bool
-	done  chan struct{}
-}
-
-// await returns once ready holds; ready runs on the loop, after each step of it.
-func (a *Agent) await(ctx context.Context, what string, ready func() bool) error {
-	w := &waiter{ready, make(chan struct{})}
-	a.do(ctx, func() { a.waiters = append(a.waiters, w) })
-	select {
-	case <-w.done:
-		return nil
-	case <-ctx.Done():
-		a.do(context.Background(), func() { a.forget(w) })
-		return fmt.Errorf("wait for %s: %w", what, ctx.Err())
-	}
-}
-
-func (a *Agent) answerWaiters() {
-	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
-		ready := w.ready()
-		if ready {
-			close(w.done)
-		}
-		return ready
-	})
-}
-
-func (a *Agent) forget(gone *waiter) {
-	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool { return w == gone })
-}
 
 // awaitFlows waits until the switch has confirmed the flows of an address of this host for its port.
 func (a *Agent) awaitFlows(ctx context.Context, key view.AddressKey, port uint32) error {

@@ -190,15 +190,6 @@ func (a *Agent) disconnect(err error) {
 	a.passageLost()
 }
 
-// offer hands the loop a function that is lost, and counted, when it is busy.
-func (a *Agent) offer(f func()) {
-	select {
-	case a.calls <- f:
-	default:
-		a.missed.Add(1)
-	}
-}
-
 // These are nil while there is no connection: a nil channel never has anything to say.
 
 func (a *Agent) dbChanged() <-chan struct{} {
