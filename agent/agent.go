@@ -65,16 +65,16 @@ type Agent struct {
 	applied   int64                      // revision that the switch has
 	pipelined bool                       // the switch has had this version's pipeline since the start
 	stranger  bool                       // it was found to have another version's
-	attaching map[string]bool // endpoints that a call is plugging in or out right now
+	attaching map[string]bool            // endpoints that a call is plugging in or out right now
 
-	links   map[string]*link  // probes to peers, by host
-	alive   map[string]*pulse // ARP to endpoints, by name
-	drift   model.Drift
-	guarded guarded
-	zones   zones
-	dynamic dynamic
-	passage passage
-	reports reports
+	tunnels   tunnelLiveness
+	endpoints endpointLiveness
+	drift     model.Drift
+	guarded   guarded
+	zones     zones
+	dynamic   dynamic
+	passage   passage
+	reports   reports
 
 	routerAnswers chan model.MAC // past the loop, to who has asked
 
@@ -96,8 +96,8 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		touched:   map[dataplane.Subject]bool{},
 		resync:    "start",
 		attaching: map[string]bool{},
-		links:     map[string]*link{},
-		alive:     map[string]*pulse{},
+		tunnels:   tunnelLiveness{},
+		endpoints: endpointLiveness{},
 		troubles:  troubles{},
 		mine:      map[view.AddressKey]view.Address{},
 		away:      "not reached since the start",

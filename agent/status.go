@@ -75,19 +75,18 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Drops:        a.drops(),
 		Warnings:     a.troubles.warnings(),
 		Revision:     a.applied,
+		Tunnels:      a.tunnels.status(),
 		Time:         now,
 	}
-	for _, l := range a.links {
-		t := l.status
+	for i := range s.Tunnels {
+		t := &s.Tunnels[i]
 		if _, ok := a.wiring.Watched[t.Peer]; ok {
 			t.Watched = model.TunnelDown
 			if a.bfdAlive(t.Peer) {
 				t.Watched = model.TunnelUp
 			}
 		}
-		s.Tunnels = append(s.Tunnels, t)
 	}
-	slices.SortFunc(s.Tunnels, func(x, y model.TunnelStatus) int { return cmp.Compare(x.Peer, y.Peer) })
 	return s
 }
 
@@ -139,13 +138,12 @@ func (a *Agent) reason() string {
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
 	_, wired := a.wiring.Ports[address.AddressKey]
-	pulse := a.alive[address.Endpoint]
 	switch {
 	case !wired:
 		return model.EndpointStatus{State: model.Pending, Host: a.config.Host, Reason: "not plugged in on this host"}
 	case a.sw == nil || a.resync != "":
 		s.Reason = "the switch has not confirmed its flows"
-	case pulse == nil || !pulse.alive:
+	case !a.endpoints.alive(address.Endpoint):
 		s.Reason = "its port has not answered ARP"
 	case !a.peerReached(address.VNI):
 		s.Reason = "no peer host of its subnet has reflected a probe"
@@ -162,7 +160,7 @@ func (a *Agent) peerReached(vni model.VNI) bool {
 			continue
 		}
 		peers++
-		if l := a.links[host]; l != nil && l.status.State == model.TunnelUp {
+		if a.tunnels.up(host) {
 			return true
 		}
 	}
