@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/overlane/overlane/attach"
@@ -39,12 +38,7 @@ type Agent struct {
 
 	*queue
 
-	view     view.View
-	revision int64 // of the view
-	complete bool  // a complete delta has come since the start: from now on what is not in the view may be removed
-	journal  journal
-	mine     map[view.AddressKey]view.Address // those of the view that are on this host
-	away     string                           // why the server is not reached; empty: it is
+	*intent
 
 	db      *ovs.DB
 	sw      *ovs.Switch
@@ -87,10 +81,10 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	a := &Agent{
+	return &Agent{
 		config: c, server: s, log: log,
 		queue:     newQueue(),
-		view:      view.View{Host: c.Host, VTEP: c.Address},
+		intent:    newIntent(c),
 		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
 		desired:   newDesired(),
 		touched:   map[dataplane.Subject]bool{},
@@ -99,8 +93,6 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tunnels:   tunnelLiveness{},
 		endpoints: endpointLiveness{},
 		troubles:  troubles{},
-		mine:      map[view.AddressKey]view.Address{},
-		away:      "not reached since the start",
 		reports:   reports{sent: map[model.Key]any{}},
 		tick:      time.Second,
 		zones:     newZones(c),
@@ -110,8 +102,6 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 
 		routerAnswers: make(chan model.MAC, 1),
 	}
-	a.journal.path = a.journalPath()
-	return a
 }
 
 // Run works until stop ends, and then until calls of the local API that are under way have ended too. It leaves the switch as it is.
@@ -224,8 +214,10 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	subjects, ok := dataplane.Affected(&a.view, d)
 	vtep := a.view.VTEP
-	a.outdate(d)
-	a.take(d)
+	a.reports.outdate(d, a.concerned(d))
+	if a.zones.leave(a.take(d)) {
+		a.note(inDisk, a.zones.save())
+	}
 	if err := a.journal.note(d); err != nil {
 		a.log.Error("keep the view", "err", err)
 	}
@@ -248,41 +240,6 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.guard(ctx, time.Now())
 	}
 	a.rewire()
-}
-
-// take is what a delta does to what the agent remembers.
-func (a *Agent) take(d view.Delta) {
-	left := map[view.AddressKey]view.Address{}
-	for key, address := range a.mine {
-		if d.Complete || slices.Contains(d.GoneSegments, key.VNI) {
-			left[key] = address
-		}
-	}
-	for _, key := range d.GoneAddresses {
-		left[key] = a.mine[key]
-	}
-	for _, address := range d.Addresses {
-		left[address.AddressKey] = a.mine[address.AddressKey]
-	}
-	for key := range left {
-		delete(a.mine, key)
-	}
-	for _, address := range d.Addresses {
-		if address.Host == a.config.Host {
-			a.mine[address.AddressKey] = address
-		}
-	}
-	noted := false
-	for key, address := range left {
-		if address.Endpoint != "" && a.mine[key].Endpoint != address.Endpoint {
-			noted = a.zones.leaves(leaver{a.view.Segments[key.VNI].VPC, key.IP}) || noted
-		}
-	}
-	if noted {
-		a.note(inDisk, a.zones.save())
-	}
-	a.view.Apply(d)
-	a.revision = d.Revision
 }
 
 func (a *Agent) lostServer(err error) {

@@ -30,8 +30,8 @@ func TestLeavers(t *testing.T) {
 	} {
 		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
 		a.zones.Number[900] = 1
-		a.take(first)
-		a.take(tt.then)
+		a.zones.leave(a.take(first))
+		a.zones.leave(a.take(tt.then))
 		var got []string
 		for _, l := range a.zones.Leavers {
 			if l.VPC != 900 {

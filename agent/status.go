@@ -224,25 +224,18 @@ func (r *reports) forget(endpoint string) {
 	delete(r.sent, model.Key{Kind: "Endpoint", Name: endpoint})
 }
 
-// outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its object. After a
-// complete delta it may be another server, or one with an older store.
-func (a *Agent) outdate(d view.Delta) {
+// outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its object.
+// After a complete delta it may be another server, or one with an older store. before are the addresses of this host that the
+// delta replaces.
+func (r *reports) outdate(d view.Delta, before map[view.AddressKey]view.Address) {
 	if d.Complete {
-		clear(a.reports.sent)
+		clear(r.sent)
 	}
-	for _, vni := range d.GoneSegments {
-		for key, address := range a.mine {
-			if key.VNI == vni {
-				a.reports.forget(address.Endpoint)
-			}
-		}
-	}
-	for _, key := range d.GoneAddresses {
-		a.reports.forget(a.mine[key].Endpoint)
+	for _, address := range before {
+		r.forget(address.Endpoint)
 	}
 	for _, address := range d.Addresses {
-		a.reports.forget(a.mine[address.AddressKey].Endpoint)
-		a.reports.forget(address.Endpoint)
+		r.forget(address.Endpoint)
 	}
 }
 

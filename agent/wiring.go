@@ -15,15 +15,6 @@ import (
 // What a port is for is written beside it in OVSDB, so that an agent that starts finds its ports again.
 const portEndpoint = "overlane-endpoint"
 
-// own gives the addresses of this host by endpoint.
-func (a *Agent) own() map[string]view.Address {
-	own := make(map[string]view.Address, len(a.mine))
-	for _, address := range a.mine {
-		own[address.Endpoint] = address
-	}
-	return own
-}
-
 // rewire compares the ports that the switch has with those that flows were made for.
 func (a *Agent) rewire() {
 	if a.db == nil {

@@ -265,13 +265,16 @@ type leaver struct {
 	Address netip.Addr `json:"address"`
 }
 
-// leaves notes that an endpoint is gone, if its VPC is translated: answers to its connections would reach whoever gets the address next.
-func (z *zones) leaves(l leaver) (noted bool) {
-	if z.Number[l.VPC] == 0 || slices.Contains(z.Leavers, l) {
-		return false
+// leave notes addresses that endpoints have left, if their VPCs are translated: answers to their connections would reach whoever
+// gets such an address next.
+func (z *zones) leave(left []leaver) (noted bool) {
+	for _, l := range left {
+		if z.Number[l.VPC] != 0 && !slices.Contains(z.Leavers, l) {
+			z.Leavers = append(z.Leavers, l)
+			noted = true
+		}
 	}
-	z.Leavers = append(z.Leavers, l)
-	return true
+	return noted
 }
 
 // forgetLeavers has conntrack forget the connections of endpoints that are gone, as soon as the switch has no flows of theirs.
