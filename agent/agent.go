@@ -41,29 +41,19 @@ type Agent struct {
 	*intent
 
 	db      *ovs.DB
-	sw      *ovs.Switch
 	layout  ovs.State
 	ensured ovs.Layout // what the database was last made to say
-	wiring  dataplane.Wiring
-	desired *desired
+	*switchSync
 
-	touched   map[dataplane.Subject]bool // to be compiled again
-	resync    string                     // why the whole must be read back and compared; empty: it need not
-	retryAt   time.Time                  // of what has gone wrong
-	troubles  troubles                   // for status
-	foreign   int                        // flows of others in our bridge
-	mtu       int                        // of the underlay, bytes of IP; 0: not known
-	lookedAt  time.Time                  // when it was measured
-	addresses []netip.Addr               // by which others may reach this host, besides its VTEP, as last found
-	servers   []netip.Addr               // as last found
-	applied   int64                      // revision that the switch has
-	pipelined bool                       // the switch has had this version's pipeline since the start
-	stranger  bool                       // it was found to have another version's
-	attaching map[string]bool            // endpoints that a call is plugging in or out right now
+	troubles  troubles        // for status
+	mtu       int             // of the underlay, bytes of IP; 0: not known
+	lookedAt  time.Time       // when it was measured
+	addresses []netip.Addr    // by which others may reach this host, besides its VTEP, as last found
+	servers   []netip.Addr    // as last found
+	attaching map[string]bool // endpoints that a call is plugging in or out right now
 
 	tunnels   tunnelLiveness
 	endpoints endpointLiveness
-	drift     model.Drift
 	guarded   guarded
 	zones     zones
 	dynamic   dynamic
@@ -83,22 +73,19 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	}
 	return &Agent{
 		config: c, server: s, log: log,
-		queue:     newQueue(),
-		intent:    newIntent(c),
-		wiring:    dataplane.Wiring{UDPPort: c.UDPPort},
-		desired:   newDesired(),
-		touched:   map[dataplane.Subject]bool{},
-		resync:    "start",
-		attaching: map[string]bool{},
-		tunnels:   tunnelLiveness{},
-		endpoints: endpointLiveness{},
-		troubles:  troubles{},
-		reports:   reports{sent: map[model.Key]any{}},
-		tick:      time.Second,
-		zones:     newZones(c),
-		dynamic:   newDynamic(),
-		passage:   newPassage(c),
-		guarded:   newGuarded(c),
+		queue:      newQueue(),
+		intent:     newIntent(c),
+		switchSync: newSwitchSync(c, log),
+		attaching:  map[string]bool{},
+		tunnels:    tunnelLiveness{},
+		endpoints:  endpointLiveness{},
+		troubles:   troubles{},
+		reports:    reports{sent: map[model.Key]any{}},
+		tick:       time.Second,
+		zones:      newZones(c),
+		dynamic:    newDynamic(),
+		passage:    newPassage(c),
+		guarded:    newGuarded(c),
 
 		routerAnswers: make(chan model.MAC, 1),
 	}
@@ -184,8 +171,8 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		case <-a.dbChanged():
 			a.databaseChanged(ctx)
 		case event := <-a.driftEvents():
-			a.noteDrift(event)
-		case <-a.switchDone():
+			a.driftFound(event)
+		case <-a.switchSync.done():
 			a.disconnect(a.sw.Err())
 		case link := <-gone:
 			a.unplugged(ctx, link)

@@ -59,8 +59,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.sw, a.stranger = sw, false
-	a.wantResync("connect")
+	a.connected(sw)
 	a.rewire()
 	return nil
 }
@@ -175,23 +174,14 @@ func (a *Agent) ensure(ctx context.Context) error {
 	return nil
 }
 
-// noteDrift hears that somebody has changed what is ours in the switch. What it was, the read-back finds out.
-func (a *Agent) noteDrift(e ovs.DriftEvent) {
-	a.log.Info("somebody has changed the switch", "what", e.What)
-	a.wantResync(resyncDrift)
-}
-
 func (a *Agent) disconnect(err error) {
 	a.log.Warn("connection to the switch lost", "err", err)
-	a.sw.Close()
-	a.missed.Add(a.sw.Dropped())
-	a.sw = nil
+	a.missed.Add(a.switchSync.disconnect())
 	clear(a.zones.limited)
 	a.passageLost()
 }
 
-// These are nil while there is no connection: a nil channel never has anything to say.
-
+// dbChanged is nil while there is no connection: nothing ever comes out of a nil channel.
 func (a *Agent) dbChanged() <-chan struct{} {
 	if a.db == nil {
 		return nil
@@ -199,16 +189,21 @@ func (a *Agent) dbChanged() <-chan struct{} {
 	return a.db.Changed()
 }
 
-func (a *Agent) driftEvents() <-chan ovs.DriftEvent {
-	if a.sw == nil {
-		return nil
+// flush brings the switch up to date, and then answers who waits for that. Where flows lead outside by this host, they are in the switch
+// since before the start, and are neither to be taken away nor put back before the host's own part is known.
+func (a *Agent) flush(ctx context.Context) {
+	if a.knowsWay() {
+		had := a.resync
+		if err := a.switchSync.flush(ctx, a.intent, a.shutBefore); err != nil {
+			a.log.Error("bring the switch up to date", "err", err)
+		} else if had != "" && a.resync == "" {
+			a.passage.loaded = true
+		}
 	}
-	return a.sw.Drift()
+	a.answerWaiters()
 }
 
-func (a *Agent) switchDone() <-chan struct{} {
-	if a.sw == nil {
-		return nil
-	}
-	return a.sw.Done()
+// knowsWay tells that the host's way outside has been looked at, if there is to be one.
+func (a *Agent) knowsWay() bool {
+	return a.guarded.looked || len(a.wiring.Translations) == 0 && !a.isEdge()
 }

@@ -127,8 +127,8 @@ func (a *Agent) reason() string {
 	case a.resync != "":
 		return "the switch is being compared with intent: " + a.resync
 	}
-	if a.foreign > 0 {
-		return fmt.Sprintf("%d flows of others in %s, which may take packets past ours", a.foreign, a.config.Bridge)
+	if a.foreignFlows > 0 {
+		return fmt.Sprintf("%d flows of others in %s, which may take packets past ours", a.foreignFlows, a.config.Bridge)
 	}
 	return a.tooLong()
 }
@@ -250,7 +250,7 @@ func (a *Agent) countDrops(ctx context.Context) {
 		a.log.Warn("read drop counters", "err", err)
 		return
 	}
-	if a.foreign, err = a.sw.ForeignFlows(ctx); err != nil {
+	if a.foreignFlows, err = a.sw.ForeignFlows(ctx); err != nil {
 		a.log.Warn("count flows of others", "err", err)
 	}
 	a.reports.drops, a.reports.counted = map[string]uint64{}, time.Now()

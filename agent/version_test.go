@@ -67,7 +67,7 @@ func TestStartAfterAnUpgradeWithoutServer(t *testing.T) {
 			away := newPretendServer()
 			away.silent = true
 			headless, stop := start(t, away, o.Dir, state)
-			headless.eventually(t, "the agent to have looked", func() bool { return headless.stranger || headless.sw != nil && headless.resync == "" })
+			headless.eventually(t, "the agent to have looked", func() bool { return headless.foreignPipeline || headless.sw != nil && headless.resync == "" })
 			headless.eventually(t, "another look", func() bool { return headless.sw != nil })
 			if diff := cmp.Diff(old, contents(o)); diff != "" {
 				t.Errorf("the switch has changed (-before +after):\n%s", diff)
