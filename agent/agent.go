@@ -45,7 +45,7 @@ type Agent struct {
 	ensured ovs.Layout // what the database was last made to say
 	*switchSync
 
-	troubles  troubles        // for status
+	*conditions
 	mtu       int             // of the underlay, bytes of IP; 0: not known
 	lookedAt  time.Time       // when it was measured
 	addresses []netip.Addr    // by which others may reach this host, besides its VTEP, as last found
@@ -79,7 +79,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		attaching:  map[string]bool{},
 		tunnels:    tunnelLiveness{},
 		endpoints:  endpointLiveness{},
-		troubles:   troubles{},
+		conditions: newConditions(log),
 		reports:    reports{sent: map[model.Key]any{}},
 		tick:       time.Second,
 		zones:      newZones(c),

@@ -73,7 +73,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Groups:       len(a.desired.groups),
 		Drift:        a.drift,
 		Drops:        a.drops(),
-		Warnings:     a.troubles.warnings(),
+		Warnings:     a.warnings(),
 		Revision:     a.applied,
 		Tunnels:      a.tunnels.status(),
 		Time:         now,
@@ -115,13 +115,13 @@ func (a *Agent) drops() map[string]uint64 {
 func (a *Agent) reason() string {
 	switch {
 	case a.sw == nil:
-		return cmp.Or(a.troubles.is(inSwitch), inSwitch)
+		return cmp.Or(a.sentence(inSwitch), inSwitch)
 	case a.noDatabase() != "":
 		return "no connection to the switch's database: " + a.noDatabase()
 	case a.troubles[inBridge] != "":
-		return a.troubles.is(inBridge)
+		return a.sentence(inBridge)
 	case a.troubles[inUnderlay] != "":
-		return a.troubles.is(inUnderlay)
+		return a.sentence(inUnderlay)
 	case !a.complete:
 		return "the server has not been reached since the agent started"
 	case a.resync != "":

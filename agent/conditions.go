@@ -1,9 +1,9 @@
 package agent
 
-// troubles are what is wrong now, by what it keeps from working.
-type troubles map[string]string
+import "log/slog"
 
-// What can be in trouble, in words for the log and for people. The first three keep the host from being ready; of the others no packet suffers.
+// What can be wrong with a host, in words for the log and for people. The first three keep the host from being ready; of the
+// others no packet suffers.
 const (
 	inSwitch    = "no connection to the switch"
 	inBridge    = "the bridge cannot be kept as it must be"
@@ -21,38 +21,48 @@ const (
 	inFirewall  = "the host's own processes can send tunnel packets in its name"
 )
 
-// warnings are what a host reports beside its being ready; that it cannot report, it can say at home only.
+// warnings are the conditions that a host reports beside its being ready; that it cannot report, it can say at home only.
 var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutside, inNative, inNIC, inPassage, inAddresses}
 
-// note keeps what is wrong with something, or that nothing is. The log is told when that changes.
-func (a *Agent) note(in string, err error) {
-	was := a.troubles[in]
+// conditions are what is wrong with the host now.
+type conditions struct {
+	log      *slog.Logger
+	troubles map[string]string // the cause, by condition
+}
+
+func newConditions(log *slog.Logger) *conditions {
+	return &conditions{log, map[string]string{}}
+}
+
+// note keeps the cause of a condition, or that the condition is over. The log is told when that changes.
+func (c *conditions) note(condition string, err error) {
+	was := c.troubles[condition]
 	if err == nil {
-		delete(a.troubles, in)
+		delete(c.troubles, condition)
 		if was != "" {
-			a.log.Info("over: "+in, "was", was)
+			c.log.Info("over: "+condition, "was", was)
 		}
 		return
 	}
-	a.troubles[in] = err.Error()
+	c.troubles[condition] = err.Error()
 	if was != err.Error() {
-		a.log.Error(in, "err", err)
+		c.log.Error(condition, "err", err)
 	}
 }
 
-// is is what is wrong, in a sentence; empty if nothing is.
-func (t troubles) is(in string) string {
-	if why := t[in]; why != "" {
-		return in + ": " + why
+// sentence says what is wrong, and why; empty if nothing is.
+func (c *conditions) sentence(condition string) string {
+	if why := c.troubles[condition]; why != "" {
+		return condition + ": " + why
 	}
 	return ""
 }
 
 // warnings are what should be put right although packets flow.
-func (t troubles) warnings() (list []string) {
-	for _, in := range warnings {
-		if why := t.is(in); why != "" {
-			list = append(list, why)
+func (c *conditions) warnings() (list []string) {
+	for _, condition := range warnings {
+		if sentence := c.sentence(condition); sentence != "" {
+			list = append(list, sentence)
 		}
 	}
 	return list
