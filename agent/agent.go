@@ -13,7 +13,6 @@ import (
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
 )
@@ -40,9 +39,7 @@ type Agent struct {
 
 	*intent
 
-	db      *ovs.DB
-	layout  ovs.State
-	ensured ovs.Layout // what the database was last made to say
+	*bridge
 	*switchSync
 
 	*conditions
@@ -71,15 +68,17 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	problems, drift := newConditions(log), &model.Drift{}
 	return &Agent{
 		config: c, server: s, log: log,
 		queue:      newQueue(),
 		intent:     newIntent(c),
-		switchSync: newSwitchSync(c, log),
+		switchSync: newSwitchSync(c, log, drift),
+		bridge:     &bridge{config: c, server: s, log: log, conditions: problems, repaired: drift},
 		attaching:  map[string]bool{},
 		tunnels:    tunnelLiveness{},
 		endpoints:  endpointLiveness{},
-		conditions: newConditions(log),
+		conditions: problems,
 		reports:    reports{sent: map[model.Key]any{}},
 		tick:       time.Second,
 		zones:      newZones(c),
@@ -111,11 +110,7 @@ func (a *Agent) Run(stop context.Context) error {
 		return err
 	}
 	a.rezone()
-	if restored, err := ovs.RestoreUplink(a.uplinkJournal()); err != nil {
-		a.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)
-	} else if restored {
-		a.log.Warn("a move of the uplink was interrupted; put back")
-	}
+	a.restoreUplink()
 	a.unguard(ctx)
 	gone, err := attach.Watch(ctx)
 	if err != nil {
@@ -141,9 +136,7 @@ func (a *Agent) close() error {
 	if a.sw != nil {
 		a.sw.Close()
 	}
-	if a.db != nil {
-		a.db.Close()
-	}
+	a.bridge.close()
 	return a.saveView()
 }
 
@@ -168,7 +161,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		case f := <-a.calls:
 			f()
 			a.drain()
-		case <-a.dbChanged():
+		case <-a.bridge.changed():
 			a.databaseChanged(ctx)
 		case event := <-a.driftEvents():
 			a.driftFound(event)
@@ -189,7 +182,7 @@ func (a *Agent) audit(ctx context.Context) {
 	a.wantResync(resyncAudit)
 	clear(a.reports.sent)
 	if a.sw != nil {
-		a.ensureUnderlay(ctx)
+		a.ensureUnderlay(ctx, a.view.VTEP)
 	}
 }
 
@@ -217,7 +210,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	if a.view.VTEP != vtep && a.db != nil {
 		a.databaseChanged(ctx)
-		a.ensureUnderlay(ctx)
+		a.ensureUnderlay(ctx, a.view.VTEP)
 	}
 	if d.Complete || len(d.Hosts)+len(d.GoneHosts) > 0 {
 		a.followReserved()

@@ -1,21 +1,15 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"path/filepath"
-	"reflect"
 	"time"
 
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/ovs"
 )
 
-const (
-	connectTimeout = 10 * time.Second
-	tunnelPort     = "ovl-vxlan"
-	uplinkPatience = 8 * time.Second // less than connectTimeout
-)
+const connectTimeout = 10 * time.Second
 
 // connect gets to the database and to the switch, whichever is missing. What fails is tried again a second later.
 func (a *Agent) connect(ctx context.Context) {
@@ -36,17 +30,15 @@ func (a *Agent) tryConnect(run context.Context) error {
 	ctx, cancel := context.WithTimeout(run, connectTimeout)
 	defer cancel()
 	if a.db == nil {
-		db, err := ovs.Open(ctx, ovs.Config{Socket: filepath.Join(a.config.OVS, "db.sock"), Log: a.log})
-		if err != nil {
+		if err := a.bridge.open(ctx); err != nil {
 			return err
 		}
-		a.db = db
 		a.inheritPassage()
 	}
 	if err := a.ensure(ctx); err != nil {
 		return err
 	}
-	a.ensureUnderlay(ctx)
+	a.ensureUnderlay(ctx, a.view.VTEP)
 	sw, err := ovs.Dial(ctx, ovs.SwitchConfig{
 		Socket: filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
 		Log:    a.log,
@@ -67,36 +59,13 @@ func (a *Agent) tryConnect(run context.Context) error {
 // database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses while there is none.
 func (a *Agent) database(ctx context.Context) (db *ovs.DB, layout ovs.State, err error) {
 	var why string
-	if err := a.ask(ctx, func() { db, layout, why = a.db, a.layout, a.noDatabase() }); err != nil {
+	if err := a.ask(ctx, func() { db, layout, why = a.db, a.layout, a.unavailable() }); err != nil {
 		return nil, layout, err
 	}
 	if why != "" {
 		return nil, layout, unavailable("Open vSwitch is not connected: %s", why)
 	}
 	return db, layout, nil
-}
-
-// noDatabase says why OVSDB cannot be changed; empty: it can.
-func (a *Agent) noDatabase() string {
-	switch {
-	case a.db != nil && !a.db.Connected():
-		return "ovsdb-server does not answer"
-	case a.db == nil || a.layout.Datapath == "":
-		return cmp.Or(a.troubles[inSwitch], "the agent has just started")
-	}
-	return ""
-}
-
-func (a *Agent) uplinkJournal() string { return filepath.Join(a.config.State, "uplink.json") }
-
-// ensureUnderlay sees to it that tunnels can leave: on the userspace datapath they do so through a bridge, into which the NIC is
-// moved if, and only if, the configuration names it. What is wrong is for status; containers of this host reach each other all the same.
-func (a *Agent) ensureUnderlay(ctx context.Context) {
-	err := a.moveUplink(ctx)
-	if err == nil {
-		err = a.db.CheckVTEP(a.view.VTEP, a.layout.Datapath)
-	}
-	a.note(inUnderlay, err)
 }
 
 // keepBridge looks at what nobody tells of, and tries again what went wrong.
@@ -107,26 +76,9 @@ func (a *Agent) keepBridge(ctx context.Context) {
 	if a.troubles[inBridge] != "" {
 		a.databaseChanged(ctx)
 	}
-	if a.troubles[inUnderlay] != "" || a.db.CheckVTEP(a.view.VTEP, a.layout.Datapath) != nil {
-		a.ensureUnderlay(ctx)
+	if a.underlayBroken(a.view.VTEP) {
+		a.ensureUnderlay(ctx, a.view.VTEP)
 	}
-}
-
-func (a *Agent) moveUplink(ctx context.Context) error {
-	if a.config.Uplink == "" || a.layout.Datapath != ovs.Userspace {
-		return nil
-	}
-	moved, err := a.db.EnsureUplink(ctx, ovs.Uplink{
-		NIC: a.config.Uplink, Journal: a.uplinkJournal(), Patience: uplinkPatience, Log: a.log,
-		Reachable: func(ctx context.Context) error {
-			_, err := a.server.Version(ctx)
-			return err
-		},
-	})
-	if moved {
-		a.log.Info("uplink is in Open vSwitch", "nic", a.config.Uplink, "bridge", ovs.UplinkBridge)
-	}
-	return err
 }
 
 // databaseChanged puts back what somebody removed, and looks which ports there are now.
@@ -150,25 +102,14 @@ func (a *Agent) wanted() ovs.Layout {
 // ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
 func (a *Agent) ensure(ctx context.Context) error {
 	a.followPassage(time.Now())
-	want := a.wanted()
-	layout, err := a.db.Ensure(ctx, want)
-	if err != nil {
+	if err := a.bridge.set(ctx, a.wanted()); err != nil {
 		return err
-	}
-	a.layout = layout
-	a.note(inPorts, layout.PortError)
-	deliberate := !reflect.DeepEqual(want, a.ensured) // or a new version's
-	a.ensured = want
-	if n := len(layout.Repaired); n > 0 && !deliberate {
-		a.drift.PortsRepaired += uint64(n)
-		a.drift.Last = time.Now()
-		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
 	a.openWay()
 	a.wirePassage()
 	a.giveBack()
-	if a.wiring.Tunnel != layout.TunnelOFPort {
-		a.wiring.Tunnel = layout.TunnelOFPort
+	if a.wiring.Tunnel != a.layout.TunnelOFPort {
+		a.wiring.Tunnel = a.layout.TunnelOFPort
 		a.wantResync("tunnel port")
 	}
 	return nil
@@ -179,14 +120,6 @@ func (a *Agent) disconnect(err error) {
 	a.missed.Add(a.switchSync.disconnect())
 	clear(a.zones.limited)
 	a.passageLost()
-}
-
-// dbChanged is nil while there is no connection: nothing ever comes out of a nil channel.
-func (a *Agent) dbChanged() <-chan struct{} {
-	if a.db == nil {
-		return nil
-	}
-	return a.db.Changed()
 }
 
 // flush brings the switch up to date, and then answers who waits for that. Where flows lead outside by this host, they are in the switch

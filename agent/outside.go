@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 
@@ -21,7 +20,7 @@ const outsidePort = "ovl-outside"
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
 	a.followPassage(time.Now())
-	if a.db != nil && !reflect.DeepEqual(a.wanted(), a.ensured) {
+	if a.db != nil && !a.isSet(a.wanted()) {
 		a.databaseChanged(ctx)
 	}
 }

@@ -336,15 +336,6 @@ func (a *Agent) othersOpen() bool {
 // bfdAlive tells what OVS finds of a watched tunnel: the peer is there and, if it is a passage, open.
 func (a *Agent) bfdAlive(host string) bool { return a.bfd(host)["forwarding"] == "true" }
 
-// bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).
-func (a *Agent) bfd(host string) map[string]string {
-	if a.db == nil {
-		return nil
-	}
-	_, says := a.db.BFD(watchedPort(host))
-	return says
-}
-
 // setOpen says it in all watched tunnels at once, and holds next hops or not.
 func (a *Agent) setOpen(ctx context.Context, open bool) {
 	a.passage.open = open

@@ -71,7 +71,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Addresses:    a.addresses,
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
-		Drift:        a.drift,
+		Drift:        *a.drift,
 		Drops:        a.drops(),
 		Warnings:     a.warnings(),
 		Revision:     a.applied,
@@ -116,8 +116,8 @@ func (a *Agent) reason() string {
 	switch {
 	case a.sw == nil:
 		return cmp.Or(a.sentence(inSwitch), inSwitch)
-	case a.noDatabase() != "":
-		return "no connection to the switch's database: " + a.noDatabase()
+	case a.unavailable() != "":
+		return "no connection to the switch's database: " + a.unavailable()
 	case a.troubles[inBridge] != "":
 		return a.sentence(inBridge)
 	case a.troubles[inUnderlay] != "":

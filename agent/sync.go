@@ -37,12 +37,13 @@ type switchSync struct {
 	pipelined       bool  // the switch has had this version's pipeline since the start
 	foreignPipeline bool  // it was found to have another version's
 	foreignFlows    int   // flows of others in our bridge
-	drift           model.Drift
+	drift           *model.Drift
 }
 
-func newSwitchSync(c Config, log *slog.Logger) *switchSync {
+func newSwitchSync(c Config, log *slog.Logger, drift *model.Drift) *switchSync {
 	return &switchSync{
 		log:     log,
+		drift:   drift,
 		wiring:  dataplane.Wiring{UDPPort: c.UDPPort},
 		desired: newDesired(),
 		touched: map[dataplane.Subject]bool{},
