@@ -43,11 +43,11 @@ type Agent struct {
 	*switchSync
 
 	*conditions
-	mtu       int             // of the underlay, bytes of IP; 0: not known
-	lookedAt  time.Time       // when it was measured
-	addresses []netip.Addr    // by which others may reach this host, besides its VTEP, as last found
-	servers   []netip.Addr    // as last found
-	attaching map[string]bool // endpoints that a call is plugging in or out right now
+	mtu         int          // of the underlay, bytes of IP; 0: not known
+	lookedAt    time.Time    // when it was measured
+	addresses   []netip.Addr // by which others may reach this host, besides its VTEP, as last found
+	servers     []netip.Addr // as last found
+	attachments *attachments
 
 	tunnels   tunnelLiveness
 	endpoints endpointLiveness
@@ -55,12 +55,11 @@ type Agent struct {
 	zones     zones
 	dynamic   dynamic
 	passage   passage
-	reports   reports
+	reports   *reports
 
 	routerAnswers chan model.MAC // past the loop, to who has asked
 
-	hurry bool          // somebody has attached or detached, and may look at the status next
-	tick  time.Duration // between looks at what nobody tells of
+	tick time.Duration // between looks at what nobody tells of
 }
 
 // New makes an agent; Run starts it. Without a log, nothing is logged.
@@ -68,18 +67,16 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	problems, drift := newConditions(log), &model.Drift{}
-	return &Agent{
+	drift := &model.Drift{}
+	a := &Agent{
 		config: c, server: s, log: log,
 		queue:      newQueue(),
 		intent:     newIntent(c),
 		switchSync: newSwitchSync(c, log, drift),
-		bridge:     &bridge{config: c, server: s, log: log, conditions: problems, repaired: drift},
-		attaching:  map[string]bool{},
 		tunnels:    tunnelLiveness{},
 		endpoints:  endpointLiveness{},
-		conditions: problems,
-		reports:    reports{sent: map[model.Key]any{}},
+		conditions: newConditions(log),
+		reports:    &reports{sent: map[model.Key]any{}},
 		tick:       time.Second,
 		zones:      newZones(c),
 		dynamic:    newDynamic(),
@@ -88,6 +85,10 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 
 		routerAnswers: make(chan model.MAC, 1),
 	}
+	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
+	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
+		busy: map[string]bool{}, ended: a.reports.expect}
+	return a
 }
 
 // Run works until stop ends, and then until calls of the local API that are under way have ended too. It leaves the switch as it is.
@@ -168,7 +169,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		case <-a.switchSync.done():
 			a.disconnect(a.sw.Err())
 		case link := <-gone:
-			a.unplugged(ctx, link)
+			a.attachments.unplugged(ctx, link)
 		case <-ticker.C:
 			a.everySecond(ctx)
 		case <-audit.C:
@@ -231,16 +232,16 @@ func (a *Agent) lostServer(err error) {
 
 // hurryUp measures and reports before it is time.
 func (a *Agent) hurryUp(ctx context.Context) {
-	if !a.hurry || a.reports.sending {
+	if !a.reports.hurry || a.reports.sending {
 		return
 	}
-	a.hurry = false
+	a.reports.hurry = false
 	a.probe(ctx)
 	a.report(ctx)
 }
 
 func (a *Agent) everySecond(ctx context.Context) {
-	a.tidy(ctx)
+	a.attachments.tidy(ctx)
 	a.endLeases(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())

@@ -124,12 +124,12 @@ func (a *Agent) answerLease(ctx context.Context, p ovs.PacketIn, q answer.Questi
 	s := a.view.Segments[address.VNI]
 	lease := answer.Lease{MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP}
 	dynamic := address.Via() != "" && address.Ephemeral
-	if dynamic && a.attaching[address.Endpoint] { // it is being released
+	if dynamic && a.attachments.busy[address.Endpoint] { // it is being released
 		return
 	}
 	if dynamic && q.GivesUp(lease) {
 		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", q.Asked(), "released", true)
-		a.release(ctx, address)
+		a.attachments.release(ctx, address)
 		return
 	}
 	reply, leased := q.Answer(lease)

@@ -56,7 +56,7 @@ func wantError(t *testing.T, err error, words ...string) {
 func (a *Agent) plugged(t *testing.T, ns string) AttachReply {
 	t.Helper()
 	a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
-	r, err := a.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+	r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,13 +83,13 @@ func TestVanishedWhileBusy(t *testing.T) {
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "busy")
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
-	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+	if err := a.attachments.begin(t.Context(), r.Endpoint); err != nil {
 		t.Fatal(err)
 	}
 	ip(t, "netns", "del", ns)
 	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
 	a.eventually(t, "the loop to have taken a tick", func() bool { return true })
-	a.end(r.Endpoint)
+	a.attachments.end(r.Endpoint)
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
 }
 
@@ -100,7 +100,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	request := AttachRequest{Netns: ns, Subnet: "blue/web"}
 	first := a.plugged(t, ns)
-	if again, err := a.Attach(t.Context(), request); err != nil || !again.Unchanged {
+	if again, err := a.attachments.attach(t.Context(), request); err != nil || !again.Unchanged {
 		t.Errorf("attaching again: %+v, %v", again, err)
 	}
 	inside := exec.Command("ip", "netns", "exec", ns, "sleep", "1000")
@@ -112,7 +112,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	poll(t, "somebody is inside", func() bool { return strings.Contains(ip(t, "netns", "pids", ns), fmt.Sprint(inside.Process.Pid)) })
 	ip(t, "netns", "del", ns)
 	ip(t, "netns", "add", ns)
-	_, err := a.Attach(t.Context(), request)
+	_, err := a.attachments.attach(t.Context(), request)
 	wantError(t, err, "leads elsewhere", "detach it first")
 	if got := s.did(&s.deletes); got != "" {
 		t.Errorf("the failure has deleted %s", got)
@@ -121,7 +121,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	end()
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == first.Endpoint })
 	poll(t, "attach goes through", func() bool {
-		_, err := a.Attach(t.Context(), request)
+		_, err := a.attachments.attach(t.Context(), request)
 		return err == nil
 	})
 	ip(t, "-n", ns, "link", "show", "eth0")
@@ -136,7 +136,7 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 	ip(t, "-n", ns, "addr", "flush", "dev", "eth0")
 	ip(t, "-n", ns, "link", "set", "eth0", "down")
 	for _, unchanged := range []bool{false, true} {
-		r, err := a.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+		r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 		if err != nil || r.Unchanged != unchanged {
 			t.Errorf("%+v, %v; want unchanged %t", r, err, unchanged)
 		}
@@ -202,7 +202,7 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 func (a *Agent) attachWithin(t *testing.T, timeout time.Duration, ns string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	_, err := a.Attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
+	_, err := a.attachments.attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
 	return err
 }
 
@@ -227,16 +227,16 @@ func TestCallsTakeTurns(t *testing.T) {
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "turns")
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
-	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+	if err := a.attachments.begin(t.Context(), r.Endpoint); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	wantError(t, a.begin(ctx, r.Endpoint), "being attached or detached right now")
+	wantError(t, a.attachments.begin(ctx, r.Endpoint), "being attached or detached right now")
 	next := make(chan error)
-	go func() { next <- a.begin(t.Context(), r.Endpoint) }()
+	go func() { next <- a.attachments.begin(t.Context(), r.Endpoint) }()
 	a.eventually(t, "the next call to wait", func() bool { return len(a.waiters) == 2 }) // and this one
-	a.end(r.Endpoint)
+	a.attachments.end(r.Endpoint)
 	if err := <-next; err != nil {
 		t.Error(err)
 	}

@@ -56,18 +56,6 @@ func (a *Agent) tryConnect(run context.Context) error {
 	return nil
 }
 
-// database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses while there is none.
-func (a *Agent) database(ctx context.Context) (db *ovs.DB, layout ovs.State, err error) {
-	var why string
-	if err := a.ask(ctx, func() { db, layout, why = a.db, a.layout, a.unavailable() }); err != nil {
-		return nil, layout, err
-	}
-	if why != "" {
-		return nil, layout, unavailable("Open vSwitch is not connected: %s", why)
-	}
-	return db, layout, nil
-}
-
 // keepBridge looks at what nobody tells of, and tries again what went wrong.
 func (a *Agent) keepBridge(ctx context.Context) {
 	if a.sw == nil {
@@ -88,7 +76,7 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 	}
 	a.note(inBridge, a.ensure(ctx))
 	a.rewire()
-	a.tidy(ctx)
+	a.attachments.tidy(ctx)
 }
 
 // wanted is what the database must say.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -74,7 +73,7 @@ func (a *Agent) mayAsk(name string, mac model.MAC, front view.Address) bool {
 	if mac == (model.MAC{}) || mac.Multicast() || mac == model.GatewayMAC {
 		return false
 	}
-	if a.attaching[name] || a.attaching[front.Endpoint] || a.dynamic.making[name] != "" || time.Since(a.dynamic.asked[name]) < askAgain {
+	if a.attachments.busy[name] || a.attachments.busy[front.Endpoint] || a.dynamic.making[name] != "" || time.Since(a.dynamic.asked[name]) < askAgain {
 		return false
 	}
 	making := 0
@@ -153,12 +152,6 @@ func (a *Agent) at(port uint32, match func(view.Address) bool) (view.Address, bo
 	return view.Address{}, false
 }
 
-// front is the endpoint that another one is behind, if that is attached to this host.
-func front(own map[string]view.Address, address view.Address) (view.Address, bool) {
-	f, ok := own[address.Via()]
-	return f, ok && f.Attachment != nil && f.Via() == "" && f.VNI == address.VNI
-}
-
 // endLeases releases the dynamic endpoints that nobody has renewed. Who was leased an address before the agent has started has it for as long again.
 func (a *Agent) endLeases(ctx context.Context, now time.Time) {
 	own := a.own()
@@ -176,7 +169,7 @@ func (a *Agent) endLeases(ctx context.Context, now time.Time) {
 		return
 	}
 	for name, address := range own {
-		if address.Via() == "" || !address.Ephemeral || a.attaching[name] {
+		if address.Via() == "" || !address.Ephemeral || a.attachments.busy[name] {
 			continue
 		}
 		until, known := a.dynamic.until[name]
@@ -185,7 +178,7 @@ func (a *Agent) endLeases(ctx context.Context, now time.Time) {
 			a.leased(address, now)
 		case now.After(until):
 			a.log.Debug("a lease has run out", "endpoint", name)
-			a.release(ctx, address)
+			a.attachments.release(ctx, address)
 		}
 	}
 }
@@ -194,35 +187,4 @@ func (a *Agent) endLeases(ctx context.Context, now time.Time) {
 func (a *Agent) leased(address view.Address, now time.Time) {
 	seconds := a.view.Segments[address.VNI].DHCP.LeaseTime()
 	a.dynamic.until[address.Endpoint] = now.Add(time.Duration(seconds) * time.Second)
-}
-
-// releaseBehind gives the endpoints back to the server that are behind one which is being detached.
-func (a *Agent) releaseBehind(ctx context.Context, front string) error {
-	var behind []view.Address
-	if err := a.ask(ctx, func() {
-		for _, address := range a.mine {
-			if address.Via() == front && !a.attaching[address.Endpoint] {
-				a.attaching[address.Endpoint] = true
-				behind = append(behind, address)
-			}
-		}
-	}); err != nil {
-		a.do(context.Background(), func() { // the loop may get to it yet
-			for _, address := range behind {
-				delete(a.attaching, address.Endpoint)
-			}
-		})
-		return err
-	}
-	var errs error
-	for _, address := range behind {
-		errs = errors.Join(errs, a.releaseNow(ctx, address.Endpoint, address.Ephemeral))
-	}
-	for _, address := range behind {
-		if errs == nil {
-			a.awaitRelease(ctx, address)
-		}
-		a.end(address.Endpoint)
-	}
-	return errs
 }

@@ -13,7 +13,8 @@ import (
 func behind(t *testing.T) (a *Agent, front, dynamic view.Address) {
 	t.Helper()
 	a = testAgent(t, t.TempDir(), "h1")
-	a.server = newPretendServer()
+	s := newPretendServer()
+	a.server, a.attachments.server = s, s
 	segment := pretendSegment
 	segment.DHCP = &model.DHCP{Lease: 600, Dynamic: true, PerPort: 3}
 	at := func(name string, last byte, of model.Attachment) view.Address {
@@ -34,7 +35,7 @@ func TestLeasesEnd(t *testing.T) {
 	start := time.Now()
 	after := func(seconds int) int {
 		a.endLeases(t.Context(), start.Add(time.Duration(seconds)*time.Second))
-		return len(a.attaching)
+		return len(a.attachments.busy)
 	}
 	if after(0)+after(599) != 0 {
 		t.Error("it is released before it has run out")
@@ -48,8 +49,8 @@ func TestLeasesEnd(t *testing.T) {
 		t.Error("it is released while the server is away")
 	}
 	a.away = ""
-	if after(1101) != 1 || !a.attaching[dynamic.Endpoint] {
-		t.Errorf("after it has run out these are released: %v", a.attaching)
+	if after(1101) != 1 || !a.attachments.busy[dynamic.Endpoint] {
+		t.Errorf("after it has run out these are released: %v", a.attachments.busy)
 	}
 	poll(t, "the server has been told", func() bool {
 		return a.server.(*pretendServer).did(&a.server.(*pretendServer).deletes) == dynamic.Endpoint
@@ -74,8 +75,8 @@ func TestMayAsk(t *testing.T) {
 		{"again at once", next, func(a *Agent, name, _ string) { a.dynamic.asked[name] = time.Now() }, false},
 		{"again after a second", next, func(a *Agent, name, _ string) { a.dynamic.asked[name] = time.Now().Add(-askAgain) }, true},
 		{"while it is being made", next, func(a *Agent, name, front string) { a.dynamic.making[name] = front }, false},
-		{"while it is being released", next, func(a *Agent, name, _ string) { a.attaching[name] = true }, false},
-		{"while its port is being detached", next, func(a *Agent, _, front string) { a.attaching[front] = true }, false},
+		{"while it is being released", next, func(a *Agent, name, _ string) { a.attachments.busy[name] = true }, false},
+		{"while its port is being detached", next, func(a *Agent, _, front string) { a.attachments.busy[front] = true }, false},
 		{"with as many as the port may have under way", next, func(a *Agent, _, front string) { a.dynamic.making["x"] = front }, false},
 		{"with one of another port under way", next, func(a *Agent, _, _ string) { a.dynamic.making["x"] = "blue/web/other" }, true},
 		{"with many under way", next, func(a *Agent, _, _ string) {

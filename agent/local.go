@@ -80,8 +80,8 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 
 func (a *Agent) localAPI() http.Handler {
 	mux := http.NewServeMux()
-	route(mux, "POST /v1/attach", a.Attach)
-	route(mux, "POST /v1/detach", a.Detach)
+	route(mux, "POST /v1/attach", a.attachments.attach)
+	route(mux, "POST /v1/detach", a.attachments.detach)
 	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
 		err = a.ask(ctx, func() {
 			a.countDrops(ctx)

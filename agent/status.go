@@ -28,6 +28,7 @@ const hostReportEvery = 30 * time.Second
 // reports remembers what the server was told, so that only what is new is told.
 type reports struct {
 	sending bool
+	hurry   bool // an endpoint was attached or detached, and somebody may look at its status next
 	sent    map[model.Key]any
 	at      time.Time // when it was told of the host
 	drops   map[string]uint64
@@ -218,6 +219,12 @@ func (a *Agent) reported(updates []model.StatusUpdate, ignored []model.Key, err 
 			delete(a.reports.sent, u.Key)
 		}
 	}
+}
+
+// expect has an endpoint's status told soon, whatever it is.
+func (r *reports) expect(endpoint string) {
+	r.forget(endpoint)
+	r.hurry = true
 }
 
 func (r *reports) forget(endpoint string) {
