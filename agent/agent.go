@@ -54,10 +54,8 @@ type Agent struct {
 	guarded   guarded
 	zones     zones
 	dynamic   dynamic
-	passage   passage
+	border    borderHost
 	reports   *reports
-
-	routerAnswers chan model.MAC // past the loop, to who has asked
 
 	tick time.Duration // between looks at what nobody tells of
 }
@@ -80,14 +78,12 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tick:       time.Second,
 		zones:      newZones(c),
 		dynamic:    newDynamic(),
-		passage:    newPassage(c),
 		guarded:    newGuarded(c),
-
-		routerAnswers: make(chan model.MAC, 1),
 	}
 	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
 	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
 		busy: map[string]bool{}, ended: a.reports.expect}
+	a.border = newBorderHost(c, borderLoop{do: a.do, note: a.note, routerMoved: a.wireBorder}, log)
 	return a
 }
 
@@ -104,7 +100,7 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.zones.load(); err != nil {
 		return err
 	}
-	if err := a.passage.load(); err != nil {
+	if err := a.border.load(); err != nil {
 		return err
 	}
 	if err := a.guarded.load(); err != nil {
@@ -154,7 +150,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		a.connect(ctx)
 		a.flush(ctx)
 		a.forgetLeavers(ctx)
-		a.keepPassage(ctx, time.Now())
+		a.keepBorder(ctx, time.Now())
 		a.hurryUp(ctx)
 		select {
 		case <-ctx.Done():

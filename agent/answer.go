@@ -36,7 +36,7 @@ func (a *Agent) tellSender(p ovs.PacketIn) {
 
 // tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction it was going.
 func (a *Agent) tellPassing(p ovs.PacketIn, why answer.Trouble) {
-	own, ok := a.ownHop()
+	own, ok := ownHop(&a.view)
 	if !ok {
 		return
 	}

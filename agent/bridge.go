@@ -101,7 +101,7 @@ func (b *bridge) bfd(host string) map[string]string {
 	if b.db == nil {
 		return nil
 	}
-	_, says := b.db.BFD(watchedPort(host))
+	_, says := b.db.BFD(bfdPort(host))
 	return says
 }
 

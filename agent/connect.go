@@ -33,7 +33,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		if err := a.bridge.open(ctx); err != nil {
 			return err
 		}
-		a.inheritPassage()
+		a.inheritBorder()
 	}
 	if err := a.ensure(ctx); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		Socket: filepath.Join(a.config.OVS, a.config.Bridge+".mgmt"),
 		Log:    a.log,
 		PacketIn: func(p ovs.PacketIn) {
-			if !a.heardRouter(p) {
+			if !a.border.routerAnswered(p) {
 				a.offer(func() { a.packetIn(run, p) })
 			}
 		},
@@ -52,6 +52,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		return err
 	}
 	a.connected(sw)
+	a.border.connected()
 	a.rewire()
 	return nil
 }
@@ -89,13 +90,13 @@ func (a *Agent) wanted() ovs.Layout {
 
 // ensure has the database say what it must: the bridge, the tunnel port, the names of the tables.
 func (a *Agent) ensure(ctx context.Context) error {
-	a.followPassage(time.Now())
+	a.assignNIC(time.Now())
 	if err := a.bridge.set(ctx, a.wanted()); err != nil {
 		return err
 	}
 	a.openWay()
-	a.wirePassage()
-	a.giveBack()
+	a.wireBorder()
+	a.border.releaseNIC(a.complete)
 	if a.wiring.Tunnel != a.layout.TunnelOFPort {
 		a.wiring.Tunnel = a.layout.TunnelOFPort
 		a.wantResync("tunnel port")
@@ -107,7 +108,7 @@ func (a *Agent) disconnect(err error) {
 	a.log.Warn("connection to the switch lost", "err", err)
 	a.missed.Add(a.switchSync.disconnect())
 	clear(a.zones.limited)
-	a.passageLost()
+	a.borderDisconnected()
 }
 
 // flush brings the switch up to date, and then answers who waits for that. Where flows lead outside by this host, they are in the switch
@@ -115,10 +116,10 @@ func (a *Agent) disconnect(err error) {
 func (a *Agent) flush(ctx context.Context) {
 	if a.knowsWay() {
 		had := a.resync
-		if err := a.switchSync.flush(ctx, a.intent, a.shutBefore); err != nil {
+		if err := a.switchSync.flush(ctx, a.intent, a.borderReadBack); err != nil {
 			a.log.Error("bring the switch up to date", "err", err)
 		} else if had != "" && a.resync == "" {
-			a.passage.loaded = true
+			a.border.flowsLoaded()
 		}
 	}
 	a.answerWaiters()

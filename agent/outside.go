@@ -19,7 +19,7 @@ const outsidePort = "ovl-outside"
 // followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
 	a.rezone()
-	a.followPassage(time.Now())
+	a.assignNIC(time.Now())
 	if a.db != nil && !a.isSet(a.wanted()) {
 		a.databaseChanged(ctx)
 	}
@@ -27,7 +27,7 @@ func (a *Agent) followGateways(ctx context.Context) {
 
 // ownPorts are those on the bridge that are no endpoint's.
 func (a *Agent) ownPorts() []ovs.BridgePort {
-	return slices.Concat(a.outsidePorts(), a.nativePorts(), a.watchedPorts(), a.externalPorts())
+	return slices.Concat(a.outsidePorts(), a.nativePorts(), a.borderPorts())
 }
 
 // outsidePorts are on the bridge while a VPC of this host is translated or has public traffic that comes by the host's kernel, or was when last heard of.

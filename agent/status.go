@@ -68,7 +68,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Datapath:     a.layout.Datapath,
 		AgentVersion: a.config.Version,
 		UnderlayMTU:  a.mtu,
-		Passage:      a.passageStatus(),
+		Passage:      a.border.status(a.borderFacts()),
 		Addresses:    a.addresses,
 		Flows:        len(a.desired.flows),
 		Groups:       len(a.desired.groups),
@@ -83,7 +83,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		t := &s.Tunnels[i]
 		if _, ok := a.wiring.Watched[t.Peer]; ok {
 			t.Watched = model.TunnelDown
-			if a.bfdAlive(t.Peer) {
+			if bfdForwards(a.bfd(t.Peer)) {
 				t.Watched = model.TunnelUp
 			}
 		}

@@ -39,7 +39,7 @@ func TestConnectionsDoNotPassOnWithAnAddress(t *testing.T) {
 			of := func(owner string) func(line string) string {
 				n := newNetwork(t, []byte(handedOn+strings.ReplaceAll(intent, "OWNER", owner)))
 				h := n.hosts["h1"]
-				h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Tables: dataplane.Names(), Connections: &remembered})
+				h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Symbols: dataplane.Symbols(h.entries.Groups), Connections: &remembered})
 				return func(line string) string {
 					at, packet := n.packet(t, strings.Fields(line))
 					return n.hosts[at].sim.Send(packet).String()

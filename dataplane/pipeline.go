@@ -98,28 +98,30 @@ func Names() map[uint8]string {
 
 // Slot is a register with a meaning.
 type Slot struct {
-	Field *flow.Field
-	Name  string
-	Holds string
+	Field  *flow.Field
+	Name   string
+	Form   flow.Form         // how people write a value of it
+	Values map[uint64]string // names of values
+	Holds  string
 }
 
 // Where a packet's state is kept between tables. The found* slots are written by locate, all of them at every look-up.
 var (
-	slotVNI   = Slot{flow.Reg0, "vni", "the segment that the packet belongs to, from admit on"}
-	slotKey   = Slot{flow.Reg1, "key", "the address to be looked up by locate; of what leaves, the endpoint's own, and of what arrives, the public one"}
-	foundVTEP = Slot{flow.Reg2, "found vtep", "the address of the host that has it, 0 for this one"}
-	foundPort = Slot{flow.Reg3, "found port", "its port on this host, 0 if it is elsewhere"}
-	foundMAC  = Slot{flow.XReg2, "found mac", "its MAC, in the low 48 bits (registers 4 and 5)"}
-	foundKind = Slot{flow.Reg6, "found kind", "nothing, an endpoint here, an endpoint elsewhere, the gateway, or the outside"}
-	slotBad   = Slot{flow.Reg7, "bad", "1 once verify has not found what the packet claims"}
-	slotAsker = Slot{flow.Reg8, "asker", "the port that an ARP request came in by"}
-	slotVPC   = Slot{flow.Reg9, "vpc", "the routing domain of that segment, the VPC's transit VNI"}
-	foundVNI  = Slot{flow.Reg10, "found vni", "the segment of the address that was found"}
-	slotSame  = Slot{flow.Reg11, "same", "1 if that is the packet's own"}
+	slotVNI   = Slot{flow.Reg0, "vni", flow.Decimal, nil, "the segment that the packet belongs to, from admit on"}
+	slotKey   = Slot{flow.Reg1, "key", flow.IPv4, nil, "the address to be looked up by locate; of what leaves, the endpoint's own, and of what arrives, the public one"}
+	foundVTEP = Slot{flow.Reg2, "found_vtep", flow.IPv4, nil, "the address of the host that has it, 0 for this one"}
+	foundPort = Slot{flow.Reg3, "found_port", flow.Port, nil, "its port on this host, 0 if it is elsewhere"}
+	foundMAC  = Slot{flow.XReg2, "found_mac", flow.Ethernet, nil, "its MAC, in the low 48 bits (registers 4 and 5)"}
+	foundKind = Slot{flow.Reg6, "found_kind", flow.Decimal, kindNames, "nothing, an endpoint here, an endpoint elsewhere, the gateway, or the outside"}
+	slotBad   = Slot{flow.Reg7, "bad", flow.Decimal, nil, "1 once verify has not found what the packet claims"}
+	slotAsker = Slot{flow.Reg8, "asker", flow.Port, nil, "the port that an ARP request came in by"}
+	slotVPC   = Slot{flow.Reg9, "vpc", flow.Decimal, nil, "the routing domain of that segment, the VPC's transit VNI"}
+	foundVNI  = Slot{flow.Reg10, "found_vni", flow.Decimal, nil, "the segment of the address that was found"}
+	slotSame  = Slot{flow.Reg11, "same", flow.Decimal, nil, "1 if that is the packet's own"}
 
-	slotArrived = Slot{flow.Reg12, "arrived", "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it, 3 while it is not known whose it is"}
-	slotLeaving = Slot{flow.Reg13, "leaving", "1 of a packet of a host that passes here on its way outside"}
-	slotTooLong = Slot{flow.Reg14, "too long", "1 of a packet that is longer than the MTU of the VPC that it is for"}
+	slotArrived = Slot{flow.Reg12, "arrived", flow.Decimal, nil, "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it, 3 while it is not known whose it is"}
+	slotLeaving = Slot{flow.Reg13, "leaving", flow.Decimal, nil, "1 of a packet of a host that passes here on its way outside"}
+	slotTooLong = Slot{flow.Reg14, "too_long", flow.Decimal, nil, "1 of a packet that is longer than the MTU of the VPC that it is for"}
 )
 
 // Slots are all registers in use.
@@ -133,6 +135,10 @@ const (
 	kindGateway
 	kindOutside
 )
+
+var kindNames = map[uint64]string{
+	uint64(kindNothing): "nothing", uint64(kindHere): "here", uint64(kindElsewhere): "elsewhere", uint64(kindGateway): "gateway", uint64(kindOutside): "outside",
+}
 
 // Priorities inside a table. Where a table's flows exclude each other, all have prioNormal.
 const (

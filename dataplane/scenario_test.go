@@ -26,7 +26,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A scenario is an intent, the flows of each host, and packets with their stories. The packets' section is a line for each:
+// A scenario is an intent, the flows and groups of each host beyond those of the pipeline (pipeline.txt), and packets with their stories.
+// Registers, groups, meters and ports are printed by their names. The packets' section is a line for each:
 //
 //	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
 //	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
@@ -99,11 +100,14 @@ type host struct {
 	view    view.View
 	wiring  dataplane.Wiring
 	entries dataplane.Entries
+	symbols flow.Symbols
 	sim     *sim.Switch
 }
 
 // Beside the endpoints' ports there are those of the way outside, from 2 on, and those of watched tunnels, from 100 on.
 const tunnelPort, outsidePort, externalPort, underlayPort, firstEdgePort, firstWatchedPort = 1, 2, 3, 4, 50, 100
+
+var fixedPorts = map[uint32]string{tunnelPort: "tunnel", outsidePort: "outside", externalPort: "upstream", underlayPort: "underlay"}
 
 func newNetwork(t *testing.T, intent []byte) *network {
 	objects, err := model.DecodeYAML(intent, "intent.yaml")
@@ -123,7 +127,7 @@ func newNetwork(t *testing.T, intent []byte) *network {
 
 func newHost(v view.View) *host {
 	h := &host{view: v, wiring: dataplane.Wiring{Tunnel: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
-	ports := map[uint32]string{tunnelPort: "tunnel"}
+	ports := maps.Clone(fixedPorts)
 	of := map[string]uint32{} // endpoint
 	for _, a := range v.Delta(0).Addresses {
 		if a.Host == v.Host && a.Via() == "" {
@@ -138,7 +142,9 @@ func newHost(v view.View) *host {
 	}
 	h.wireOutside(ports)
 	h.entries = dataplane.Compile(&h.view, h.wiring)
-	h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Tables: dataplane.Names(), Ports: ports})
+	h.symbols = dataplane.Symbols(h.entries.Groups)
+	h.symbols.Ports = ports
+	h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Symbols: h.symbols, Ports: ports})
 	return h
 }
 
@@ -154,7 +160,7 @@ func (h *host) wireOutside(ports map[uint32]string) {
 		n := int(s.VPC - model.FirstTransitVNI)
 		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(100 + n), Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
 		if g.SNAT || g.Design == model.Distributed && len(g.Passages) > 0 {
-			w.Outside, ports[outsidePort] = outsidePort, "outside"
+			w.Outside = outsidePort
 		}
 	}
 	for _, m := range v.Hosts {
@@ -164,19 +170,19 @@ func (h *host) wireOutside(ports map[uint32]string) {
 	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
 		if v.Peers[host].Watched {
 			w.Watched[host] = firstWatchedPort + uint32(len(w.Watched))
-			ports[w.Watched[host]] = "tunnel to " + host
+			ports[w.Watched[host]] = "tunnel-" + host
 		}
 	}
 	for _, g := range v.Gateways {
 		for _, edge := range g.Passages {
 			if g.Design == model.Distributed && edge != v.Host && w.Edges[edge] == 0 {
 				w.Edges[edge] = firstEdgePort + uint32(len(w.Edges))
-				ports[w.Edges[edge]] = "to " + edge
+				ports[w.Edges[edge]] = "edge-" + edge
 			}
 		}
 		if slices.Contains(g.Passages, v.Host) {
-			w.External, ports[externalPort] = externalPort, "upstream"
-			w.Underlay, ports[underlayPort] = underlayPort, "underlay"
+			w.External = externalPort
+			w.Underlay = underlayPort
 			w.Router = model.MAC{2, 0xbd, 0, 0, 0, 9}
 		}
 	}
@@ -191,11 +197,14 @@ func (h *host) text(t *testing.T) string {
 	var b strings.Builder
 	flows := slices.Clone(h.entries.Flows)
 	flow.Sort(flows)
+	pipeline := h.pipeline(t)
 	for _, f := range flows {
-		fmt.Fprintf(&b, "%s  # %s\n", flow.TableNames(dataplane.Names()).Flow(f), f.Owner)
+		if line := h.symbols.Flow(f) + "  # " + f.Owner; !pipeline[line] {
+			b.WriteString(line + "\n")
+		}
 	}
 	for _, g := range h.entries.Groups {
-		fmt.Fprintf(&b, "%s  # %s\n", g, g.Owner)
+		b.WriteString(h.symbols.Group(g) + "\n")
 	}
 	return b.String()
 }

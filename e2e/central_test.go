@@ -16,14 +16,14 @@ import (
 )
 
 // gateways is a lab of two hosts and two gateways, whose next hops the router uses side by side, with the article's intent.
-func gateways(t testing.TB, roles string) *network {
+func gateways(t testing.TB, roles string, options ...func(*lab.Options)) *network {
 	t.Helper()
 	n := up(t, lab.File{
 		Hosts:  []lab.HostSpec{{Name: "host1"}, {Name: "host2"}, {Name: "g1", Uplink: true}, {Name: "g2", Uplink: true}},
 		Server: "host1",
 		Outside: &lab.Outside{Machines: []lab.MachineSpec{{Name: "client"}, {Name: "server"}},
 			Routes: []lab.Route{{To: netip.MustParsePrefix("1.22.3.0/24"), Via: []netip.Addr{netip.MustParseAddr("203.0.113.11"), netip.MustParseAddr("203.0.113.12")}}}},
-	})
+	}, options...)
 	n.apply(article)
 	for host, nextHop := range map[string]string{"g1": "203.0.113.11/24", "g2": "203.0.113.12/24"} {
 		n.apply(fmt.Sprintf("{kind: Host, name: %s, spec: {address: %s, roles: [%s], outside: {interface: eth1, address: %s, router: 203.0.113.1}}}",

@@ -47,9 +47,9 @@ func hosts(t testing.TB, n int) *network {
 	return net
 }
 
-func up(t testing.TB, f lab.File) *network {
+func up(t testing.TB, f lab.File, options ...func(*lab.Options)) *network {
 	t.Helper()
-	net := &network{labtest.UpFile(t, f), t}
+	net := &network{labtest.UpFile(t, f, options...), t}
 	for _, h := range net.Hosts() {
 		net.awaitHostReady(h.Name)
 	}

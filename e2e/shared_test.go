@@ -14,6 +14,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
 )
 
@@ -23,9 +24,9 @@ const (
 )
 
 // shared is a lab of two gateways and two VPCs with the same addresses on both hosts, whose endpoints share public ones.
-func shared(t testing.TB) *network {
+func shared(t testing.TB, options ...func(*lab.Options)) *network {
 	t.Helper()
-	n := gateways(t, "gateway")
+	n := gateways(t, "gateway", options...)
 	n.apply(sharedOfBlue + "\n---\n" + sharedOfRed)
 	n.endpoint("host1 a blue/web --ip 172.17.42.2")
 	n.endpoint("host1 ra red/web --ip 172.17.42.2")

@@ -148,6 +148,19 @@ func (l *Lab) linkBinary() error {
 	return os.Symlink(l.options.Binary, filepath.Join(l.bin(), "overlane"))
 }
 
+// Use has what starts on the hosts from now on run another overlane binary. What runs goes on.
+func (l *Lab) Use(binary string) error {
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	link := filepath.Join(l.bin(), "overlane")
+	if err := errors.Join(os.Symlink(binary, link+".new"), os.Rename(link+".new", link)); err != nil {
+		return fmt.Errorf("use %s: %w", binary, err)
+	}
+	return l.note(func(r *record) { r.Binary = binary })
+}
+
 // disk is a machine's folder on a disk; empty if it has none, or if it is no machine.
 func (l *Lab) disk(host string) string {
 	if host == "" || l.record.Disk == "" {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/overlane/overlane/dataplane"
@@ -36,13 +35,10 @@ func planFlows(before, after *model.State, changes []model.Change) []wire.HostFl
 }
 
 func planHost(v *view.View, d view.Delta) wire.HostFlows {
-	was := *v
-	was.Segments, was.Peers, was.Addresses = maps.Clone(v.Segments), maps.Clone(v.Peers), maps.Clone(v.Addresses)
-	was.Gateways, was.Publics, was.Blocks, was.NextHops, was.Hosts = maps.Clone(v.Gateways), maps.Clone(v.Publics), maps.Clone(v.Blocks), maps.Clone(v.NextHops), maps.Clone(v.Hosts)
-	was.Forwards = maps.Clone(v.Forwards)
+	was := v.Clone()
 	v.Apply(d)
-	ports := planPorts(&was, v)
-	old, now := entriesOf(&was, ports), entriesOf(v, ports)
+	ports := planPorts(was, v)
+	old, now := entriesOf(was, ports), entriesOf(v, ports)
 	h := wire.HostFlows{Host: v.Host}
 	for text := range now {
 		if !old[text] {

@@ -2,10 +2,59 @@ package view
 
 import (
 	"cmp"
+	"net/netip"
 	"strings"
 
 	"github.com/overlane/overlane/model"
 )
+
+// Forward is a port of a public address that leads to a port of an endpoint, in the central design.
+type Forward struct {
+	ForwardKey
+	Name       string     `json:"name"` // VPC/FORWARD
+	VPC        model.VNI  `json:"vpc"`  // transit VNI
+	Endpoint   AddressKey `json:"endpoint"`
+	TargetPort uint16     `json:"targetPort"`
+	Host       string     `json:"host"` // of the endpoint
+}
+
+// ForwardKey finds a forwarded port.
+type ForwardKey struct {
+	Address  netip.Addr `json:"address"`
+	Protocol string     `json:"protocol"` // tcp or udp
+	Port     uint16     `json:"port"`
+}
+
+// Key is the port.
+func (f Forward) Key() ForwardKey { return f.ForwardKey }
+
+func (f Forward) onHost() string { return f.Host }
+
+// Compare orders forwarded ports by address, protocol and port.
+func (k ForwardKey) Compare(other ForwardKey) int {
+	return cmp.Or(k.Address.Compare(other.Address), strings.Compare(k.Protocol, other.Protocol), cmp.Compare(k.Port, other.Port))
+}
+
+var forwards = kind[ForwardKey, Forward]{
+	table:   func(v *View) *Table[ForwardKey, Forward] { return &v.Forwards },
+	changes: func(d *Delta) (*[]Forward, *[]ForwardKey) { return &d.Forwards, &d.GoneForwards },
+	compare: ForwardKey.Compare,
+	equal:   equals[Forward],
+	receive: func(v *View, f *Forward) { f.Host = v.hostName(f.Host) },
+}
+
+func (t *Tracker) tellForwards(host, vpc string, touched *touchedVPC, d *Delta) {
+	tellOutside(t, host, vpc, touched.whole, teller[ForwardKey, Forward]{touched.forwards, t.hosts[host].forwards, t.forward,
+		func(yield func(string) bool) {
+			for endpoint := range t.state.EndpointsOnOf(host, vpc) {
+				for o := range t.state.ForwardsTo(endpoint.Name) {
+					if !yield(o.Name) {
+						return
+					}
+				}
+			}
+		}, t.state.ForwardsOf(vpc), &d.Forwards, &d.GoneForwards})
+}
 
 // forward is a forwarded port, if its address is there and its endpoint is plugged in.
 func (t *Tracker) forward(name string) (Forward, bool) {
@@ -19,8 +68,4 @@ func (t *Tracker) forward(name string) (Forward, bool) {
 	}
 	return Forward{ForwardKey: ForwardKey{public.Address, spec.Protocol, uint16(spec.Port)}, Name: name, VPC: t.gateways[model.Parent(name)].VPC,
 		Endpoint: at.key, TargetPort: uint16(spec.TargetPort), Host: at.host}, true
-}
-
-func compareForwardKeys(a, b ForwardKey) int {
-	return cmp.Or(a.Address.Compare(b.Address), strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // forwardsOf is the forwarded ports that a host must know, the slow way.
-func forwardsOf(s *model.State, host string) map[view.ForwardKey]view.Forward {
-	forwards := map[view.ForwardKey]view.Forward{}
+func forwardsOf(s *model.State, host string) view.Table[view.ForwardKey, view.Forward] {
+	forwards := view.Table[view.ForwardKey, view.Forward]{}
 	for o := range s.List("Forward") {
 		spec, vpc := o.Spec.(*model.ForwardSpec), model.Parent(o.Name)
 		public, endpoint, subnet := s.PublicIP(spec.PublicIP), s.Endpoint(spec.Endpoint), s.Subnet(model.Parent(spec.Endpoint))

@@ -69,7 +69,7 @@ func (n *network) put(yaml string) map[string]view.Delta {
 }
 
 var (
-	gatewayOfBlue = map[model.VNI]view.Gateway{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
+	gatewayOfBlue = view.Table[model.VNI, view.Gateway]{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
 
 	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
 	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}
@@ -99,9 +99,9 @@ func withNIC(n view.NextHop) view.NextHop { n.Interface = "eth1"; return n }
 func TestAPassageKnows(t *testing.T) {
 	v := view.New(smallNetwork(t).state, "edge1")
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
-	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
-	want(t, "next hops", map[string]view.NextHop{"edge1": withNIC(hop1), "edge2": hop2}, v.NextHops)
-	want(t, "peers", map[string]view.Peer{"edge2": peer("edge2", "192.168.5.2", true),
+	want(t, "publics", view.Table[netip.Addr, view.Public]{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
+	want(t, "next hops", view.Table[string, view.NextHop]{"edge1": withNIC(hop1), "edge2": hop2}, v.NextHops)
+	want(t, "peers", view.Table[string, view.Peer]{"edge2": peer("edge2", "192.168.5.2", true),
 		"host1": peer("host1", "192.168.5.11", true), "host2": peer("host2", "192.168.5.12", true)}, v.Peers)
 	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
 		t.Errorf("a mere passage knows segments, addresses or hosts: %+v", v)
@@ -123,9 +123,9 @@ func TestHeirs(t *testing.T) {
 func TestAComputeHostKnows(t *testing.T) {
 	v := view.New(smallNetwork(t).state, "host1")
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
-	want(t, "publics", map[netip.Addr]view.Public{publicA.Address: publicA}, v.Publics)
-	want(t, "next hops", map[string]view.NextHop{}, v.NextHops)
-	want(t, "peers", map[string]view.Peer{"edge1": peer("edge1", "192.168.5.1", true), "edge2": peer("edge2", "192.168.5.2", true),
+	want(t, "publics", view.Table[netip.Addr, view.Public]{publicA.Address: publicA}, v.Publics)
+	want(t, "next hops", view.Table[string, view.NextHop]{}, v.NextHops)
+	want(t, "peers", view.Table[string, view.Peer]{"edge1": peer("edge1", "192.168.5.1", true), "edge2": peer("edge2", "192.168.5.2", true),
 		"host2": peer("host2", "192.168.5.12", false)}, v.Peers)
 	if len(v.Hosts) != 7 {
 		t.Errorf("knows the hosts %v, want all 7: it translates", v.Hosts)
@@ -168,7 +168,7 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := map[string]view.NextHop{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", Heirs: []string{"gateway1"}}}
+	alone := view.Table[string, view.NextHop]{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", Heirs: []string{"gateway1"}}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 

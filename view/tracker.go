@@ -1,10 +1,7 @@
 package view
 
 import (
-	"cmp"
-	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 
 	"github.com/overlane/overlane/model"
@@ -44,9 +41,9 @@ type known struct {
 	publics  map[string]map[string]Public  // by VPC and PublicIP
 	forwards map[string]map[string]Forward // by VPC and Forward
 	blocks   map[string]map[string]Block   // by VPC and PortBlock
-	peers    map[string]Peer
-	nextHops map[string]NextHop
-	hosts    map[string]Machine
+	peers    Table[string, Peer]
+	nextHops Table[string, NextHop]
+	hosts    Table[string, Machine]
 	leads    bool // a gateway translates there, so it knows the hosts
 }
 
@@ -209,7 +206,7 @@ func (t *Tracker) lead(vpc string) bool {
 	} else {
 		delete(t.gateways, vpc)
 	}
-	return had != has || !reflect.DeepEqual(was, now)
+	return had != has || !gateways.equal(was, now)
 }
 
 // move looks where an endpoint is now, and returns where it was and where it is, and whether a host has come to its VPC or gone from it.
@@ -301,11 +298,6 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 	return !d.empty()
 }
 
-func (d *Delta) empty() bool {
-	return d.VTEP == (netip.Addr{}) && len(d.Segments)+len(d.Peers)+len(d.Addresses)+len(d.Gateways)+len(d.Publics)+len(d.Forwards)+len(d.Blocks)+len(d.NextHops)+len(d.Hosts)+
-		len(d.GoneSegments)+len(d.GonePeers)+len(d.GoneAddresses)+len(d.GoneGateways)+len(d.GonePublics)+len(d.GoneForwards)+len(d.GoneBlocks)+len(d.GoneNextHops)+len(d.GoneHosts) == 0
-}
-
 // tellVPC reports whether the host may have other peers for this VPC.
 func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool {
 	gateway := t.tellGateway(host, vpc, d)
@@ -315,235 +307,4 @@ func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool 
 	t.tellBlocks(host, vpc, touched, d)
 	t.look(host, vpc)
 	return gateway || members || touched.members && t.sight(host, vpc) == all
-}
-
-// tellSegments reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
-func (t *Tracker) tellSegments(host, vpc string, touched map[string]map[AddressKey]bool, d *Delta) bool {
-	k := t.hosts[host]
-	known, had := k.segments[vpc]
-	if t.members[vpc][host] == 0 {
-		for _, s := range known {
-			d.GoneSegments = append(d.GoneSegments, s.VNI)
-		}
-		delete(k.segments, vpc)
-		return had
-	}
-	if !had {
-		k.segments[vpc] = map[string]Segment{}
-		touched = map[string]map[AddressKey]bool{}
-		for o := range t.state.SubnetsOf(vpc) {
-			touched[o.Name] = nil
-		}
-	}
-	changed := !had
-	for subnet, addresses := range touched {
-		changed = t.tellSegment(host, subnet, addresses, d) || changed
-	}
-	return changed
-}
-
-// tellSegment reports whether the segment's members have changed for this host.
-func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool, d *Delta) bool {
-	segments := t.hosts[host].segments[model.Parent(subnet)]
-	old, had := segments[subnet]
-	now, exists := t.segment(subnet)
-	if had && old.VNI != now.VNI {
-		delete(segments, subnet)
-		d.GoneSegments = append(d.GoneSegments, old.VNI)
-	}
-	if !exists {
-		return had
-	}
-	segments[subnet] = now
-	changed := !had || !sameSegment(old, now)
-	if changed {
-		d.Segments = append(d.Segments, now)
-	}
-	if !had || old.VNI != now.VNI {
-		t.tellAllAddresses(host, subnet, now.VNI, d)
-	} else {
-		t.tellAddresses(host, subnet, addresses, d)
-	}
-	return changed
-}
-
-func (t *Tracker) tellAllAddresses(host, subnet string, vni model.VNI, d *Delta) {
-	for o := range t.state.EndpointsOf(subnet) {
-		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
-			d.Addresses = append(d.Addresses, address(host, vni, o.Name, spec))
-		}
-	}
-}
-
-func (t *Tracker) tellAddresses(host, subnet string, addresses map[AddressKey]bool, d *Delta) {
-	for key := range addresses {
-		if o := t.state.EndpointAt(subnet, key.IP); o != nil && o.Spec.(*model.EndpointSpec).Host != "" {
-			d.Addresses = append(d.Addresses, address(host, key.VNI, o.Name, o.Spec.(*model.EndpointSpec)))
-		} else {
-			d.GoneAddresses = append(d.GoneAddresses, key)
-		}
-	}
-}
-
-func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec) Address {
-	a := Address{AddressKey: AddressKey{vni, spec.Address}, MAC: spec.MAC, Endpoint: name, Host: spec.Host}
-	if spec.Host == viewer {
-		a.Ephemeral, a.Attachment = spec.Ephemeral, spec.Attachment
-	}
-	return a
-}
-
-func (t *Tracker) tellPeers(host string, d *Delta) {
-	k := t.hosts[host]
-	now := peers{}
-	for vpc := range k.segments {
-		passes := t.sight(host, vpc) == all
-		for member := range t.members[vpc] {
-			t.meet(now, host, member, passes)
-		}
-		for _, passage := range t.gateways[vpc].Passages {
-			t.meet(now, host, passage, true)
-		}
-	}
-	for vpc, sight := range k.sights {
-		if _, member := k.segments[vpc]; member || sight != all {
-			continue
-		}
-		for member := range t.members[vpc] {
-			t.meet(now, host, member, true)
-		}
-	}
-	for passage := range k.nextHops {
-		t.meet(now, host, passage, true)
-	}
-	d.Peers, d.GonePeers = differ(k.peers, now, func(a, b Peer) bool { return a == b })
-	k.peers = now
-}
-
-type peers = map[string]Peer
-
-// meet adds another host that there is to the peers of one.
-func (t *Tracker) meet(peers peers, host, other string, watched bool) {
-	p, met := peers[other]
-	if met && (p.Watched || !watched) || other == host {
-		return
-	}
-	if vtep, ok := t.vtep(other); ok {
-		peers[other] = Peer{Host: other, VTEP: vtep, Watched: watched}
-	}
-}
-
-// tellHosts names all hosts to one from which packets of a VPC leave.
-func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
-	k := t.hosts[host]
-	leads := false
-	for vpc := range k.gateways {
-		leads = leads || t.members[vpc][host] > 0
-	}
-	if leads == k.leads && !changed {
-		return
-	}
-	k.leads = leads
-	now := map[string]Machine{}
-	if leads {
-		for o := range t.state.List("Host") {
-			now[o.Name] = t.machine(o.Name, o.Spec.(*model.HostSpec))
-		}
-	}
-	d.Hosts, d.GoneHosts = differ(k.hosts, now, sameMachine)
-	k.hosts = now
-}
-
-// tellFound is for what has not been told with all hosts.
-func (t *Tracker) tellFound(host string, found map[string]bool, d *Delta) {
-	k := t.hosts[host]
-	for other := range found {
-		was, known := k.hosts[other]
-		if spec := t.state.Host(other); known && spec != nil {
-			if now := t.machine(other, spec); !sameMachine(was, now) {
-				k.hosts[other], d.Hosts = now, append(d.Hosts, now)
-			}
-		}
-	}
-}
-
-func (t *Tracker) machine(host string, spec *model.HostSpec) Machine {
-	m := Machine{Host: host, VTEP: spec.Address}
-	for _, other := range t.others[host] {
-		if !t.state.Outer(other) { // which no host can have
-			m.Others = append(m.Others, other)
-		}
-	}
-	return m
-}
-
-func sameMachine(a, b Machine) bool {
-	return a.Host == b.Host && a.VTEP == b.VTEP && slices.Equal(a.Others, b.Others)
-}
-
-// differ gives what is new or another, and the keys of what is gone.
-func differ[K comparable, V any](was, now map[K]V, same func(a, b V) bool) (changed []V, gone []K) {
-	for key, v := range now {
-		if old, had := was[key]; !had || !same(old, v) {
-			changed = append(changed, v)
-		}
-	}
-	for key := range was {
-		if _, ok := now[key]; !ok {
-			gone = append(gone, key)
-		}
-	}
-	return changed, gone
-}
-
-func (t *Tracker) segment(name string) (Segment, bool) {
-	spec := t.state.Subnet(name)
-	if spec == nil {
-		return Segment{}, false
-	}
-	s := Segment{VNI: spec.VNI, Subnet: name, CIDR: spec.CIDR, Gateway: spec.Gateway, DHCP: spec.DHCP,
-		Members: slices.Sorted(maps.Keys(t.members[name]))}
-	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
-		s.VPC, s.MTU = vpc.TransitVNI, vpc.MTU
-	}
-	return s, true
-}
-
-func sameSegment(a, b Segment) bool { return reflect.DeepEqual(a, b) }
-
-func (t *Tracker) vtep(host string) (netip.Addr, bool) {
-	spec := t.state.Host(host)
-	if spec == nil {
-		return netip.Addr{}, false
-	}
-	return spec.Address, true
-}
-
-func (d *Delta) sort() {
-	slices.SortFunc(d.Segments, func(a, b Segment) int { return cmp.Compare(a.VNI, b.VNI) })
-	slices.SortFunc(d.Peers, func(a, b Peer) int { return cmp.Compare(a.Host, b.Host) })
-	slices.SortFunc(d.Addresses, func(a, b Address) int { return compareKeys(a.AddressKey, b.AddressKey) })
-	slices.SortFunc(d.Gateways, func(a, b Gateway) int { return cmp.Compare(a.VPC, b.VPC) })
-	slices.SortFunc(d.Publics, func(a, b Public) int { return a.Address.Compare(b.Address) })
-	slices.SortFunc(d.Forwards, func(a, b Forward) int { return compareForwardKeys(a.ForwardKey, b.ForwardKey) })
-	slices.SortFunc(d.Blocks, func(a, b Block) int { return compareBlocks(a.BlockKey, b.BlockKey) })
-	slices.SortFunc(d.NextHops, func(a, b NextHop) int { return cmp.Compare(a.Host, b.Host) })
-	slices.SortFunc(d.Hosts, func(a, b Machine) int { return cmp.Compare(a.Host, b.Host) })
-	slices.Sort(d.GoneSegments)
-	slices.Sort(d.GonePeers)
-	slices.Sort(d.GoneGateways)
-	slices.SortFunc(d.GonePublics, netip.Addr.Compare)
-	slices.SortFunc(d.GoneForwards, compareForwardKeys)
-	slices.SortFunc(d.GoneBlocks, compareBlocks)
-	slices.Sort(d.GoneNextHops)
-	slices.Sort(d.GoneHosts)
-	slices.SortFunc(d.GoneAddresses, compareKeys)
-}
-
-func compareKeys(a, b AddressKey) int {
-	return cmp.Or(cmp.Compare(a.VNI, b.VNI), a.IP.Compare(b.IP))
-}
-
-func compareBlocks(a, b BlockKey) int {
-	return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.First, b.First))
 }

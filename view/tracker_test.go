@@ -45,7 +45,7 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 			}
 			for host, d := range tracker.Apply(w.state, changes) {
 				needed(rt, views[host], d)
-				views[host].Apply(overTheWire(rt, d))
+				followed(rt, views[host], overTheWire(rt, d))
 			}
 			for host, got := range views {
 				want := newcomer(w.state, host, found)
@@ -65,6 +65,27 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 			}
 		}
 	})
+}
+
+// followed applies a delta, and fails if what Apply returns does not undo it or lists more than has changed.
+func followed(t *rapid.T, v *view.View, d view.Delta) {
+	was := v.Clone()
+	undo := v.Apply(d)
+	undone := v.Clone()
+	redo := undone.Apply(undo)
+	if !undone.Equal(was) {
+		t.Fatalf("%+v is not undone by %+v (-was +undone):\n%s", d, undo, cmp.Diff(*was, *undone, addresses))
+	}
+	if redo.Len() != undo.Len() {
+		t.Fatalf("of %+v, nothing but %+v has changed", undo, redo)
+	}
+	if undone.Apply(redo); !undone.Equal(v) {
+		t.Fatalf("%+v does not redo %+v", redo, d)
+	}
+	whole := v.Clone()
+	if again := whole.Apply(v.Delta(0)); again.Len() > 0 || !whole.Equal(v) {
+		t.Fatalf("the whole view again changes %+v", again)
+	}
 }
 
 func newcomer(state *model.State, host string, found map[string][]netip.Addr) view.View {
@@ -146,8 +167,8 @@ func publicsOf(s *model.State, host string) map[netip.Addr]string {
 }
 
 // blocksOf is the port blocks that a host must know, the slow way.
-func blocksOf(s *model.State, host string) map[view.BlockKey]view.Block {
-	blocks := map[view.BlockKey]view.Block{}
+func blocksOf(s *model.State, host string) view.Table[view.BlockKey, view.Block] {
+	blocks := view.Table[view.BlockKey, view.Block]{}
 	for o := range s.List("PortBlock") {
 		spec := o.Spec.(*model.PortBlockSpec)
 		vpc, of, _ := strings.Cut(o.Name, "/")
@@ -164,7 +185,7 @@ func blocksOf(s *model.State, host string) map[view.BlockKey]view.Block {
 	return blocks
 }
 
-func namesOf(publics map[netip.Addr]view.Public) map[netip.Addr]string {
+func namesOf(publics view.Table[netip.Addr, view.Public]) map[netip.Addr]string {
 	names := map[netip.Addr]string{}
 	for address, p := range publics {
 		names[address] = p.Name

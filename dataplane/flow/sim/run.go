@@ -207,7 +207,7 @@ func (r *run) group(id uint32) {
 			break
 		}
 		r.state = whole.clone()
-		r.say("group %d, bucket %d: %s", id, i, r.s.config.Tables.Actions(b.Actions))
+		r.say("group %s, bucket %d: %s", r.s.config.Symbols.GroupName(id), i, r.s.config.Symbols.Actions(b.Actions))
 		r.do(b.Actions)
 	}
 	r.depth--

@@ -13,7 +13,7 @@ import (
 type Config struct {
 	Flows    []flow.Flow
 	Groups   []flow.Group
-	Tables   flow.TableNames   // for the story
+	Symbols  flow.Symbols      // for the story
 	Ports    map[uint32]string // names, for the story; a packet to a port that is not listed is lost. Nil: every port exists
 	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say. Nil: unknown; the story then tells of them at every port
 	Exceeded map[uint32]bool   // meters that have no credit left
@@ -125,7 +125,7 @@ func (s *Switch) hasPort(p uint32) bool {
 }
 
 func (s *Switch) table(id uint8) string {
-	if name, ok := s.config.Tables[id]; ok {
+	if name, ok := s.config.Symbols.Tables[id]; ok {
 		return name
 	}
 	return fmt.Sprintf("table %d", id)

@@ -36,7 +36,7 @@ func overlay(t testing.TB) sim.Config {
 		t.Fatal(err)
 	}
 	return sim.Config{
-		Flows: flows, Groups: []flow.Group{flood}, Tables: names,
+		Flows: flows, Groups: []flow.Group{flood}, Symbols: flow.Symbols{Tables: names},
 		Ports: map[uint32]string{1: "db1", 2: "db2", 9: "ovl-vxlan"}, Tunnels: map[uint32]bool{9: true},
 	}
 }
@@ -54,7 +54,7 @@ func TestStories(t *testing.T) {
 		"sent through the tunnel": {overlay(t), pingFrame(t, 64), `
 arrives at port 1 (db1): icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02
 admit: priority=100,in_port=1,dl_src=02:00:00:00:00:01 (Endpoint blue/web/db1): set_field:0x64->tun_id,goto_table:forward
-forward: priority=10,ip: dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,locate),output:NXM_NX_REG0[0..15]
+forward: priority=10,ip: dec_ttl,move:ip_dst->reg1,resubmit(,locate),output:reg0[0..15]
   locate: priority=10,reg1=0xa000002 (Endpoint blue/web/db2): set_field:0x9->reg0,set_field:192.168.5.3->tun_dst
 reg0 says port 9 (ovl-vxlan)
 sent to port 9 (ovl-vxlan): icmp 10.0.0.1 > 10.0.0.2 ttl 63 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02, tunnel vni 100 to 192.168.5.3
@@ -72,7 +72,7 @@ lost: admit: nothing else takes it
 		"dies of age": {overlay(t), pingFrame(t, 1), `
 arrives at port 1 (db1): icmp 10.0.0.1 > 10.0.0.2 ttl 1 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02
 admit: priority=100,in_port=1,dl_src=02:00:00:00:00:01 (Endpoint blue/web/db1): set_field:0x64->tun_id,goto_table:forward
-forward: priority=10,ip: dec_ttl,move:NXM_OF_IP_DST[]->NXM_NX_REG1[],resubmit(,locate),output:NXM_NX_REG0[0..15]
+forward: priority=10,ip: dec_ttl,move:ip_dst->reg1,resubmit(,locate),output:reg0[0..15]
 TTL is 1: ends here
 lost: forward: TTL is 1
 `},

@@ -12,7 +12,7 @@ import (
 
 // took says which flow took the packet: "admit: priority=100,in_port=3 (Endpoint blue/web/db1): goto_table:answer".
 func (s *Switch) took(f flow.Flow) string {
-	_, text, _ := strings.Cut(s.config.Tables.Flow(f), ",")
+	_, text, _ := strings.Cut(s.config.Symbols.Flow(f), ",")
 	match, actions, _ := strings.Cut(text, " actions=")
 	owner := ""
 	if f.Owner != "" {

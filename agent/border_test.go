@@ -25,9 +25,9 @@ func TestFramesUpstream(t *testing.T) {
 }
 
 // Interfaces have 15 letters at most, and one of 15 would be an endpoint's.
-func TestWatchedPortsAreNoEndpoints(t *testing.T) {
-	one, other := watchedPort("host1"), watchedPort("host2")
-	if one == other || len(one) != 14 || one != watchedPort("host1") {
+func TestBFDPortsAreNoEndpoints(t *testing.T) {
+	one, other := bfdPort("host1"), bfdPort("host2")
+	if one == other || len(one) != 14 || one != bfdPort("host1") {
 		t.Errorf("%s and %s", one, other)
 	}
 }
@@ -50,17 +50,17 @@ func TestMTUTowardsAPublicAddress(t *testing.T) {
 }
 
 // What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that is to be given back.
-func TestPassageIsKept(t *testing.T) {
+func TestBorderIsKept(t *testing.T) {
 	c := Config{State: t.TempDir()}
-	p := newPassage(c)
+	p := newBorderHost(c, borderLoop{}, nil)
 	if err := p.load(); err != nil {
 		t.Fatal(err)
 	}
-	p.kept = passageKept{Router: netip.MustParseAddr("203.0.113.1"), RouterMAC: [6]byte{2, 3}, NIC: "eth1"}
+	p.kept = borderKept{Router: netip.MustParseAddr("203.0.113.1"), RouterMAC: [6]byte{2, 3}, NIC: "eth1"}
 	if err := p.save(); err != nil {
 		t.Fatal(err)
 	}
-	next := newPassage(c)
+	next := newBorderHost(c, borderLoop{}, nil)
 	if err := next.load(); err != nil || next.kept != p.kept {
 		t.Errorf("%+v, %v", next.kept, err)
 	}

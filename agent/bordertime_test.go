@@ -1,0 +1,543 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/overlane/overlane/border"
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/view"
+)
+
+var (
+	routerAddress = netip.MustParseAddr("203.0.113.1")
+	routerMAC     = model.MAC{2, 0, 0, 0, 0, 1}
+	otherMAC      = model.MAC{2, 0, 0, 0, 0, 2}
+)
+
+// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network. It runs in the time of a
+// synctest bubble.
+type upstreamLab struct {
+	t     *testing.T
+	calls chan func()
+	view  view.View
+	wires dataplane.Wiring
+	stale bool              // the switch has not confirmed changes
+	dead  map[string]bool   // peers of which BFD finds nothing
+	tells map[string]string // what BFD says of others; "true" unless it is here
+	host  borderHost
+	stop  context.CancelFunc
+	ended chan struct{}
+	log   bytes.Buffer
+	since time.Time
+
+	mu       sync.Mutex
+	state    string        // the folder on disk
+	history  []string      // when the border host opened and shut
+	warnings []string      // conditions that were set
+	moved    int           // times that the router's MAC changed
+	nic      string        // that the machine has
+	link     bool          // of the NIC
+	router   model.MAC     // zero: it does not answer
+	delay    time.Duration // of its answers
+	ignores  int           // questions that it is yet to ignore
+	broken   bool          // the switch does not send
+	asked    int
+	says     map[string]int // announcements, by next hop
+	at       map[string]time.Time
+}
+
+// newUpstreamLab has everything well, and nothing running.
+func newUpstreamLab(t *testing.T) *upstreamLab {
+	hop := func(host, address string) view.NextHop {
+		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: []string{"g1", "g2"}}
+		if host == "g1" {
+			n.Interface = "eth1"
+		}
+		return n
+	}
+	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
+	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24"), "g2": hop("g2", "203.0.113.12/24")}}
+	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
+	return l
+}
+
+// PacketOut takes announcements.
+func (l *upstreamLab) PacketOut(_ context.Context, _ uint32, _ []flow.Action, frame []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from := fmt.Sprint(netip.AddrFrom4([4]byte(frame[28:32])))
+	l.says[from]++
+	l.at[from] = time.Now()
+	return nil
+}
+
+// PacketOutDone takes questions to the router, who answers.
+func (l *upstreamLab) PacketOutDone(_ context.Context, _ uint32, _ []flow.Action, frame []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken {
+		return errors.New("the switch is gone")
+	}
+	if got := netip.AddrFrom4([4]byte(frame[38:42])); got != routerAddress {
+		l.t.Errorf("%s is asked, not the router", got)
+	}
+	l.asked++
+	if l.ignores > 0 {
+		l.ignores--
+		return nil
+	}
+	if mac := l.router; mac != (model.MAC{}) {
+		answers := l.host.answers
+		time.AfterFunc(l.delay, func() {
+			select {
+			case answers <- mac:
+			default:
+			}
+		})
+	}
+	return nil
+}
+
+func (l *upstreamLab) bfd(host string) map[string]string {
+	if l.dead[host] {
+		return map[string]string{"state": "down", "forwarding": "false"}
+	}
+	forwarding := "true"
+	if says, ok := l.tells[host]; ok {
+		forwarding = says
+	}
+	return map[string]string{"state": "up", "forwarding": forwarding}
+}
+
+func (l *upstreamLab) facts() borderFacts {
+	return borderFacts{view: &l.view, complete: true, wiring: &l.wires, upToDate: !l.stale, bfd: l.bfd,
+		underlay: func() (string, border.Link) { return "eth0", border.LinkUp }}
+}
+
+// boot starts an agent that finds the state of the one before on disk, and the border host as that has left it.
+func (l *upstreamLab) boot(open bool) {
+	ctx, stop := context.WithCancel(l.t.Context())
+	calls := make(chan func())
+	l.calls, l.stop, l.ended = calls, stop, make(chan struct{})
+	l.since = time.Now()
+	l.history = nil
+	l.host = newBorderHost(Config{State: l.state, BFDInterval: wire.Duration(32 * time.Millisecond)}, borderLoop{
+		do: func(ctx context.Context, f func()) {
+			select {
+			case calls <- f:
+			case <-ctx.Done():
+			}
+		},
+		note: func(condition string, err error) {
+			if err != nil {
+				l.warnings = append(l.warnings, condition+": "+err.Error())
+			}
+		},
+		routerMoved: func() { l.moved++ },
+	}, slog.New(slog.NewTextHandler(&l.log, nil)))
+	l.host.hasLink = func(nic string) (bool, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if nic != l.nic {
+			return false, errors.New("there is no " + nic)
+		}
+		return l.link, nil
+	}
+	if err := l.host.load(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.host.inherit(open)
+	l.host.nic = "eth1"
+	go l.run(ctx)
+}
+
+// run is the part of the agent's loop that a border host sees.
+func (l *upstreamLab) run(ctx context.Context) {
+	defer close(l.ended)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		l.step(ctx)
+		select {
+		case f := <-l.calls:
+			f()
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *upstreamLab) step(ctx context.Context) {
+	l.host.announce(ctx, l.facts(), l)
+	l.decide()
+}
+
+func (l *upstreamLab) decide() {
+	if l.host.decide(l.facts(), time.Now()) {
+		what := "shut"
+		if l.host.state.Open {
+			what = "open"
+		}
+		l.history = append(l.history, fmt.Sprint(what, " after ", time.Since(l.since)))
+	}
+}
+
+// now has the loop run something, and begins the history anew.
+func (l *upstreamLab) now(f func()) {
+	done := make(chan struct{})
+	l.calls <- func() { l.since, l.history = time.Now(), nil; f(); close(done) }
+	<-done
+	synctest.Wait()
+}
+
+// outside changes the upstream network, and begins the history anew.
+func (l *upstreamLab) outside(f func()) {
+	l.now(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		f()
+	})
+}
+
+// connect has the switch connected, with or without the flows to the router, and loaded.
+func (l *upstreamLab) connect(exit bool) {
+	l.now(func() {
+		l.host.connected()
+		l.host.flowsRead(exit)
+		l.decide()
+		l.host.flowsLoaded()
+	})
+}
+
+// halt ends the agent.
+func (l *upstreamLab) halt() {
+	l.stop()
+	<-l.ended
+	synctest.Wait()
+}
+
+// within wants that the border host has opened or shut once since the history began, not before after and not after before.
+func (l *upstreamLab) within(what string, after, before time.Duration) {
+	l.t.Helper()
+	if len(l.history) != 1 {
+		l.t.Fatalf("%v, want once %s within %s to %s; %s", l.history, what, after, before, l.log.String())
+	}
+	got, at, _ := strings.Cut(l.history[0], " after ")
+	if d, err := time.ParseDuration(at); err != nil || got != what || d < after || d > before {
+		l.t.Fatalf("%v, want %s within %s to %s; %s", l.history, what, after, before, l.log.String())
+	}
+}
+
+// stays wants that it has not.
+func (l *upstreamLab) stays(open bool) {
+	l.t.Helper()
+	if len(l.history) != 0 || l.host.state.Open != open {
+		l.t.Fatalf("%v, and open is %v, want nothing, and %v; %s", l.history, l.host.state.Open, open, l.log.String())
+	}
+}
+
+// pass lets time pass, and waits until what follows is done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+const tick = time.Second // of the loop, which looks whether it has been well for long
+
+// opened runs f with a border host that has opened.
+func opened(t *testing.T, f func(l *upstreamLab)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newUpstreamLab(t)
+		l.boot(false)
+		defer l.halt()
+		pass(10 * time.Second)
+		l.stays(false)
+		l.connect(false)
+		pass(10 * time.Second)
+		l.within("open", border.Settle, border.Settle+tick)
+		f(l)
+	})
+}
+
+func TestBorderOpensOnceItIsWell(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		if l.host.kept.RouterMAC != routerMAC || l.moved != 1 {
+			t.Errorf("the router is %s, and has moved %d times", l.host.kept.RouterMAC, l.moved)
+		}
+	})
+}
+
+func TestBorderLinkFlaps(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.link = false })
+		pass(time.Minute)
+		l.within("shut", 0, lookAtLink)
+		for range 20 { // each time for less than it takes to settle
+			l.outside(func() { l.link = true })
+			pass(2 * time.Second)
+			l.stays(false)
+			l.outside(func() { l.link = false })
+			pass(time.Second)
+			l.stays(false)
+		}
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+lookAtLink+tick)
+	})
+}
+
+func TestBorderNICVanishes(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.nic = "eth2" })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+	})
+}
+
+// A question or two that are lost are nothing; three are the router's silence.
+func TestBorderRouterFallsSilent(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.ignores = routerMisses - 1 })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.router = model.MAC{} })
+		pass(time.Minute)
+		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
+		l.outside(func() { l.router = routerMAC })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+routerAnswersIn+tick)
+		if l.moved != 1 {
+			t.Errorf("the router has moved %d times", l.moved)
+		}
+		l.outside(func() { l.router, l.delay = routerMAC, routerAnswersIn+50*time.Millisecond })
+		pass(20 * time.Second)
+		if len(l.history) != 0 && l.history[0][:4] != "shut" {
+			t.Errorf("answers that are late: %v", l.history)
+		}
+	})
+}
+
+// A switch that does not send is no silence of the router. That it is gone, the connection says.
+func TestBorderSwitchDoesNotSend(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.broken = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.broken = false })
+		pass(time.Minute)
+		l.stays(true)
+	})
+}
+
+// Another router of the same address is heard of at the next question, and told on.
+func TestBorderRouterIsReplaced(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.router = otherMAC })
+		pass(askRouterAgain)
+		l.stays(true)
+		if l.moved != 2 || l.host.kept.RouterMAC != otherMAC {
+			t.Errorf("moved %d times, %s", l.moved, l.host.kept.RouterMAC)
+		}
+	})
+}
+
+func TestBorderIsDrainedAndNoMore(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		drain := func(drained bool) {
+			l.now(func() {
+				own := l.view.NextHops["g1"]
+				own.Drain = drained
+				l.view.NextHops["g1"] = own
+			})
+		}
+		l.warnings = nil
+		drain(true)
+		pass(time.Minute)
+		l.within("shut", 0, 0)
+		if len(l.warnings) != 0 {
+			t.Errorf("it is drained on purpose: %q", l.warnings)
+		}
+		asked := l.asked
+		pass(time.Minute)
+		if l.asked-asked < 50 {
+			t.Errorf("the router was asked %d times in a minute", l.asked-asked)
+		}
+		drain(false)
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+tick)
+		drain(true)
+		l.now(func() { l.tells["g2"] = "false" }) // the other one wants no traffic either
+		l.stays(false)
+		drain(false)
+		l.within("open", 0, 0)
+	})
+}
+
+func TestBorderIsCutOff(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.dead["host1"] = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.now(func() { l.dead["g2"] = true })
+		pass(time.Minute)
+		l.within("shut", 0, 0)
+		if want := inPassage + ": the tunnels to all hosts are dead"; !slices.Contains(l.warnings, want) {
+			t.Errorf("warnings are %q", l.warnings)
+		}
+		l.now(func() { l.dead["g2"], l.tells["g2"] = false, "false" }) // alone, it does not wait
+		pass(time.Minute)
+		l.within("open", 0, 0)
+	})
+}
+
+// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open, or has settled.
+func TestBorderFalseAlarm(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.dead["host1"], l.dead["g2"] = true, true })
+		l.within("shut", 0, 0)
+		l.now(func() { clear(l.dead) })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+tick)
+		l.now(func() { l.dead["g2"] = true })
+		l.now(func() { clear(l.dead) })
+		l.stays(true)
+	})
+}
+
+func TestBorderSwitchRestarts(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		announced := func() int { l.mu.Lock(); defer l.mu.Unlock(); return l.says["203.0.113.11"] }
+		l.now(func() { l.host.disconnected(); l.decide() })
+		l.within("shut", 0, 0)
+		asked, said := l.asked, announced()
+		pass(time.Minute)
+		if l.asked != asked || announced() != said {
+			t.Error("it speaks without a switch")
+		}
+		l.connect(false)
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+tick)
+	})
+}
+
+// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing shuts it.
+func TestBorderAgentRestarts(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.halt()
+		l.boot(true)
+		pass(time.Minute) // the database takes long
+		own := l.view.NextHops["g1"]
+		if l.host.routerMAC(own) != routerMAC {
+			t.Errorf("the router is %s", l.host.routerMAC(own))
+		}
+		l.outside(func() { l.router = model.MAC{} })
+		l.connect(true)
+		pass(routerMisses*routerAnswersIn - 1)
+		l.stays(true)
+		pass(time.Second)
+		l.within("shut", routerMisses*routerAnswersIn, routerMisses*routerAnswersIn)
+	})
+}
+
+func TestBorderAgentAndSwitchRestart(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.halt()
+		l.boot(true)
+		l.connect(false)
+		if len(l.history) != 1 || l.history[0] != "shut after 0s" {
+			t.Errorf("%v", l.history)
+		}
+		pass(time.Minute)
+		if !l.host.state.Open {
+			t.Error("it stays shut")
+		}
+	})
+}
+
+// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not confirmed delay that.
+func TestBorderAnnounces(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		const every = 2 * 32 * time.Millisecond
+		count := func() map[string]int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			said := l.says
+			l.says = map[string]int{}
+			return said
+		}
+		count()
+		pass(100 * every)
+		for address, n := range count() {
+			if n < 99 || n > 101 {
+				t.Errorf("%s was announced %d times, want 100", address, n)
+			}
+		}
+		l.now(func() {
+			l.stale = true
+			n := l.view.NextHops["g2"]
+			n.Host, n.Address = "g3", netip.MustParsePrefix("203.0.113.13/24")
+			l.view.NextHops["g3"] = n
+		})
+		pass(10 * every)
+		if said := count(); said["203.0.113.13"] != 0 || said["203.0.113.11"] == 0 {
+			t.Errorf("before its flows are there: %v", said)
+		}
+		l.now(func() { l.stale = false })
+		if said := count(); said["203.0.113.13"] != 1 {
+			t.Errorf("once its flows are there: %v", said)
+		}
+		l.now(func() { delete(l.view.NextHops, "g1") })
+		count()
+		pass(10 * every)
+		if said := count(); len(said) != 0 {
+			t.Errorf("as no border host it announces %v", said)
+		}
+	})
+}
+
+// What an announcer has found that was stopped meanwhile is of another time.
+func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		before := l.host.announcer
+		l.now(func() { l.host.silence() })
+		l.stays(true)
+		go before.tell(l.t.Context(), before, upstreamEvent{arp: border.ARPSilent})
+		pass(time.Second)
+		l.stays(true)
+	})
+}
+
+// 0.1.0 reads what this version writes, and the other way round.
+func TestBorderOnDisk(t *testing.T) {
+	const text = `{"router":"203.0.113.1","routerMAC":"02:00:00:00:00:01","nic":"eth1","was":{"arp":true,"sysctl":{"ipv4/conf/eth1/rp_filter":"2"},"offloads":{"gro":true}}}`
+	c := Config{State: t.TempDir()}
+	b := newBorderHost(c, borderLoop{}, nil)
+	if err := os.WriteFile(c.State+"/passage.json", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.load(); err != nil || b.kept.RouterMAC != routerMAC || b.kept.NIC != "eth1" || b.kept.Was == nil || !b.kept.Was.Offloads["gro"] {
+		t.Errorf("%+v, %v", b.kept, err)
+	}
+	if err := b.save(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(c.State + "/passage.json"); err != nil || string(got) != text {
+		t.Errorf("%s, %v", got, err)
+	}
+}

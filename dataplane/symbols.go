@@ -1,0 +1,51 @@
+package dataplane
+
+import (
+	"strings"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/model"
+)
+
+// Symbols are the pipeline's words for the numbers in flows, for people. Groups are named after what asked for them.
+func Symbols(groups []flow.Group) flow.Symbols {
+	s := flow.Symbols{Tables: Names(), Groups: map[uint32]string{}, Meters: meterNames, Userdata: userdataNames}
+	for _, slot := range Slots {
+		s.Slots = append(s.Slots, flow.Bits{Name: slot.Name, Field: slot.Field, Width: slot.Field.Bits, Form: slot.Form, Values: slot.Values})
+	}
+	s.Slots = append(s.Slots, flow.Bits{Name: "tun_id", Field: flow.TunID, Width: flow.TunID.Bits})
+	for _, g := range groups {
+		_, owner, _ := strings.Cut(g.Owner, " ")
+		s.Groups[g.ID] = groupKind(g.ID) + "(" + owner + ")"
+	}
+	return s
+}
+
+// groupKind is what a group does, which its number tells.
+func groupKind(id uint32) string {
+	vni, odd := id&(1<<24-1), id&1 == 1
+	switch top := id >> 24; {
+	case top == 0x4f && model.VNI(vni) < model.FirstTransitVNI:
+		return "flood"
+	case top == 0x4f:
+		return "leave"
+	case top == 0x4d:
+		return "spread"
+	case top == 0x4e && odd:
+		return "answer"
+	case top == 0x4e:
+		return "announce"
+	}
+	return "group"
+}
+
+var meterNames = map[uint32]string{
+	meterARP: "arp", meterProbe: "probe", meterICMP: "icmp", meterDHCP: "dhcp",
+	meterUnknown: "unknown", meterQuoted: "quoted", meterPassing: "passing", meterRouter: "router",
+}
+
+var userdataNames = map[byte]string{
+	ForAgentARP: "arp", ForAgentProbe: "probe", ForAgentExpired: "expired", ForAgentUnreachable: "unreachable", ForAgentRefused: "refused",
+	ForAgentDHCP: "dhcp", ForAgentRouter: "router", ForAgentQuoted: "quoted", ForAgentPassing: "passing", ForAgentUnknown: "unknown",
+	ForAgentTooLong: "too-long", ForAgentArrived: "arrived",
+}

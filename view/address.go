@@ -1,0 +1,95 @@
+package view
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/overlane/overlane/model"
+)
+
+// AddressKey finds an address: unique within a segment, and only there.
+type AddressKey struct {
+	VNI model.VNI  `json:"vni"`
+	IP  netip.Addr `json:"ip"`
+}
+
+// Address is an endpoint's place: which host it is on.
+type Address struct {
+	AddressKey
+	MAC        model.MAC         `json:"mac"`
+	Endpoint   string            `json:"endpoint"` // VPC/SUBNET/ENDPOINT
+	Host       string            `json:"host"`
+	Ephemeral  bool              `json:"ephemeral,omitempty"`  // only for this host's own
+	Attachment *model.Attachment `json:"attachment,omitempty"` // only for this host's own
+}
+
+// Key is the segment and the IP address.
+func (a Address) Key() AddressKey { return a.AddressKey }
+
+// Compare orders addresses by segment and IP address.
+func (k AddressKey) Compare(other AddressKey) int {
+	return cmp.Or(cmp.Compare(k.VNI, other.VNI), k.IP.Compare(other.IP))
+}
+
+// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on another host.
+func (a Address) Via() string {
+	if a.Attachment == nil {
+		return ""
+	}
+	return a.Attachment.Via
+}
+
+var addresses = kind[AddressKey, Address]{
+	table:   func(v *View) *Table[AddressKey, Address] { return &v.Addresses },
+	changes: func(d *Delta) (*[]Address, *[]AddressKey) { return &d.Addresses, &d.GoneAddresses },
+	compare: AddressKey.Compare,
+	equal:   sameAddress,
+	receive: func(v *View, a *Address) { a.Host = v.hostName(a.Host) },
+}
+
+func sameAddress(a, b Address) bool {
+	if a.Attachment != nil && b.Attachment != nil && *a.Attachment == *b.Attachment {
+		b.Attachment = a.Attachment
+	}
+	return a == b
+}
+
+// addressesOf are the keys of the addresses of some segments. It walks the whole view: a segment is seldom gone.
+func (v *View) addressesOf(segments []model.VNI) (keys []AddressKey) {
+	if len(segments) == 0 {
+		return nil
+	}
+	for key := range v.Addresses {
+		if slices.Contains(segments, key.VNI) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (t *Tracker) tellAllAddresses(host, subnet string, vni model.VNI, d *Delta) {
+	for o := range t.state.EndpointsOf(subnet) {
+		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
+			d.Addresses = append(d.Addresses, address(host, vni, o.Name, spec))
+		}
+	}
+}
+
+func (t *Tracker) tellAddresses(host, subnet string, addresses map[AddressKey]bool, d *Delta) {
+	for key := range addresses {
+		if o := t.state.EndpointAt(subnet, key.IP); o != nil && o.Spec.(*model.EndpointSpec).Host != "" {
+			d.Addresses = append(d.Addresses, address(host, key.VNI, o.Name, o.Spec.(*model.EndpointSpec)))
+		} else {
+			d.GoneAddresses = append(d.GoneAddresses, key)
+		}
+	}
+}
+
+func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec) Address {
+	a := Address{AddressKey: AddressKey{vni, spec.Address}, MAC: spec.MAC, Endpoint: name, Host: spec.Host}
+	if spec.Host == viewer {
+		a.Ephemeral, a.Attachment = spec.Ephemeral, spec.Attachment
+	}
+	return a
+}

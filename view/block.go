@@ -1,0 +1,56 @@
+package view
+
+import (
+	"cmp"
+	"net/netip"
+	"strings"
+
+	"github.com/overlane/overlane/model"
+)
+
+// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the central design.
+type Block struct {
+	BlockKey
+	Last uint16    `json:"last"` // port; the block is as long as a power of two, and begins at a multiple of that
+	Name string    `json:"name"` // VPC/HOST
+	VPC  model.VNI `json:"vpc"`  // transit VNI
+	Host string    `json:"host"`
+}
+
+// BlockKey finds a block: no two share a port.
+type BlockKey struct {
+	Address netip.Addr `json:"address"`
+	First   uint16     `json:"first"` // port
+}
+
+// Key is the address and the first port.
+func (b Block) Key() BlockKey { return b.BlockKey }
+
+func (b Block) onHost() string { return b.Host }
+
+// Compare orders blocks by address and first port.
+func (k BlockKey) Compare(other BlockKey) int {
+	return cmp.Or(k.Address.Compare(other.Address), cmp.Compare(k.First, other.First))
+}
+
+var blocks = kind[BlockKey, Block]{
+	table:   func(v *View) *Table[BlockKey, Block] { return &v.Blocks },
+	changes: func(d *Delta) (*[]Block, *[]BlockKey) { return &d.Blocks, &d.GoneBlocks },
+	compare: BlockKey.Compare,
+	equal:   equals[Block],
+	receive: func(v *View, b *Block) { b.Host = v.hostName(b.Host) },
+}
+
+func (t *Tracker) tellBlocks(host, vpc string, touched *touchedVPC, d *Delta) {
+	tellOutside(t, host, vpc, touched.whole, teller[BlockKey, Block]{touched.blocks, t.hosts[host].blocks, t.block,
+		func(yield func(string) bool) { yield(vpc + "/" + host) }, t.state.PortBlocksOf(vpc), &d.Blocks, &d.GoneBlocks})
+}
+
+func (t *Tracker) block(name string) (Block, bool) {
+	spec := t.state.PortBlock(name)
+	if spec == nil {
+		return Block{}, false
+	}
+	vpc := model.Parent(name)
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: t.gateways[vpc].VPC, Host: strings.TrimPrefix(name, vpc+"/")}, true
+}
