@@ -8,13 +8,13 @@ import (
 
 // DHCP is what a subnet's endpoints are told beside address, gateway and MTU (RFC 2132, RFC 3442).
 type DHCP struct {
-	Lease  int           `json:"lease,omitempty" doc:"Seconds that an address is leased for, 60 to 31536000; default 86400. An agent that is down renews none, so long ones are better."`
-	DNS    []netip.Addr  `json:"dns,omitempty" doc:"IPv4 addresses of DNS servers, 8 at most."`
-	Domain string        `json:"domain,omitempty" doc:"DNS domain of the endpoints."`
-	Routes []StaticRoute `json:"routes,omitempty" doc:"Routes beside the default one, like 10.9.0.0/16 via 10.0.0.7, 16 at most; the next hop is an address of the subnet."`
+	Lease  int           `json:"lease,omitempty" doc:"Length of a lease. An agent that is down renews none, so long leases are better." unit:"seconds" default:"86400" allowed:"60 to 31536000" example:"86400"`
+	DNS    []netip.Addr  `json:"dns,omitempty" doc:"DNS servers." default:"none" allowed:"at most 8" example:"[10.0.0.53]"`
+	Domain string        `json:"domain,omitempty" doc:"DNS domain of the endpoints." default:"none" allowed:"at most 200 characters" example:"blue.example.com"`
+	Routes []StaticRoute `json:"routes,omitempty" doc:"Routes beside the default one. The next hop is an address of the subnet." default:"none" allowed:"at most 16" example:"[10.9.0.0/16 via 172.17.42.7]"`
 
-	Dynamic bool `json:"dynamic,omitempty" doc:"Whether a machine behind the port of an endpoint, with a MAC of its own, gets an endpoint of its own when it asks; default false. Turned off, those that there are stay."`
-	PerPort int  `json:"dynamicPerPort,omitempty" doc:"How many of these may be behind one port, 1 to 1024; default 16."`
+	Dynamic bool `json:"dynamic,omitempty" doc:"Give an endpoint of its own to a machine behind the port of an endpoint that asks with a MAC of its own. Turned off, existing ones stay." default:"false" example:"true"`
+	PerPort int  `json:"dynamicPerPort,omitempty" doc:"How many dynamic endpoints may be behind one port." default:"16" allowed:"1 to 1024" example:"16"`
 }
 
 // The length of a lease, in seconds.

@@ -19,19 +19,19 @@ import (
 // Ephemeral is decided at creation. A later put without it makes the endpoint a lasting one; a later put with it does
 // not make a lasting one ephemeral, so that no detach deletes what a user wrote down.
 type EndpointSpec struct {
-	Host       string      `json:"host,omitempty" doc:"Host where it is plugged in; absent: reserved, not plugged in anywhere."`
-	Address    netip.Addr  `json:"address,omitzero" doc:"IPv4 address inside the subnet; default: the next free one."`
-	MAC        MAC         `json:"mac,omitzero" doc:"Ethernet address, unicast, unique in the subnet; default: derived from the address."`
-	Attachment *Attachment `json:"attachment,omitempty" doc:"What it is plugged into on its host; written by the agent."`
-	Ephemeral  bool        `json:"ephemeral,omitempty" doc:"Made by attach: deleted on detach, instead of unplugged; default false."`
+	Host       string      `json:"host,omitempty" doc:"Host where the endpoint is plugged in. Agents write it together with attachment. A user who names another host moves the endpoint there." default:"none: reserved, plugged in nowhere" kept:"true" example:"host1"`
+	Address    netip.Addr  `json:"address,omitzero" doc:"IPv4 address inside the subnet." default:"the next free one" kept:"true" example:"172.17.42.2"`
+	MAC        MAC         `json:"mac,omitzero" doc:"Unicast Ethernet address, unique in the subnet." default:"derived from the address" kept:"true" example:"02:4f:ac:11:2a:02"`
+	Attachment *Attachment `json:"attachment,omitempty" doc:"What the endpoint is plugged into on its host." default:"none: not plugged in" kept:"true" by:"the agent"`
+	Ephemeral  bool        `json:"ephemeral,omitempty" doc:"Made by attach, so detach deletes the endpoint instead of unplugging it. A put can only turn it off." default:"false" by:"the agent"`
 }
 
 // Attachment says what an endpoint is plugged into on its host.
 type Attachment struct {
-	Container string `json:"container,omitempty" doc:"Docker container ID."`
-	Netns     string `json:"netns,omitempty" doc:"Path of a network namespace."`
-	Interface string `json:"interface,omitempty" doc:"Name of the interface inside the namespace, such as eth0."`
-	Via       string `json:"via,omitempty" doc:"Endpoint of the same subnet and host, VPC/SUBNET/ENDPOINT, whose port leads to it; nothing else is set then."`
+	Container string `json:"container,omitempty" doc:"ID of a Docker container." default:"none" by:"the agent"`
+	Netns     string `json:"netns,omitempty" doc:"Path of a network namespace." default:"none" by:"the agent"`
+	Interface string `json:"interface,omitempty" doc:"Interface inside the namespace, such as eth0." default:"none" by:"the agent"`
+	Via       string `json:"via,omitempty" doc:"Endpoint of the same subnet and host, VPC/SUBNET/ENDPOINT, whose port leads to this one. Nothing else is set then." default:"none: a port of its own" by:"the agent"`
 }
 
 // The longest texts of an attachment, in bytes: Linux's IFNAMSIZ and PATH_MAX less the final NUL, and a name that is

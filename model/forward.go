@@ -12,11 +12,11 @@ import (
 //
 // Endpoint is named, not held, as in [PublicIPSpec]. What an update leaves out becomes the default.
 type ForwardSpec struct {
-	PublicIP   string `json:"publicIP" doc:"Public IP of the same VPC, VPC/PUBLICIP; no endpoint may have it as a whole."`
-	Protocol   string `json:"protocol,omitempty" doc:"tcp or udp; default tcp."`
-	Port       int    `json:"port" doc:"Port of the public address, 1 to 65535; unique for each protocol."`
-	Endpoint   string `json:"endpoint" doc:"Endpoint of the same VPC that the port leads to, VPC/SUBNET/ENDPOINT, there or not (yet)."`
-	TargetPort int    `json:"targetPort,omitempty" doc:"Port of the endpoint; default: port."`
+	PublicIP   string `json:"publicIP" doc:"Public IP of the same VPC, VPC/PUBLICIP. It may not name an endpoint itself." example:"blue/www"`
+	Protocol   string `json:"protocol,omitempty" doc:"Transport protocol." default:"tcp" allowed:"tcp, udp" example:"tcp"`
+	Port       int    `json:"port" doc:"Port of the public address. Unique for each protocol." allowed:"1 to 65535" example:"443"`
+	Endpoint   string `json:"endpoint" doc:"Endpoint of the same VPC that the port leads to, VPC/SUBNET/ENDPOINT. It need not exist yet." example:"blue/web/web1"`
+	TargetPort int    `json:"targetPort,omitempty" doc:"Port of the endpoint." default:"the same as port" allowed:"1 to 65535" example:"8443"`
 }
 
 // Protocols that have ports.
@@ -29,7 +29,7 @@ var protocols = []string{TCP, UDP}
 
 var forwardKind = Kind{
 	Name: "Forward", Plural: "forwards", Short: "fwd", Path: []string{"VPC", "FORWARD"},
-	Doc:       "A port of a public address that leads to a port of an endpoint of the VPC.",
+	Doc:       "Leads a port of a public IP to a port of an endpoint of the VPC.",
 	New:       func() Spec { return new(ForwardSpec) },
 	NewStatus: func() any { return new(ForwardStatus) },
 	Columns: []Column{
@@ -229,8 +229,8 @@ func portsAre(n int) string {
 
 // ForwardStatus is what follows for a forwarded port from what was measured of others; see [Summarise].
 type ForwardStatus struct {
-	State  PublicIPState `json:"state" doc:"Pending or Ready."`
-	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	State  PublicIPState `json:"state" doc:"How far the forward has come." allowed:"Pending, Ready"`
+	Reason string        `json:"reason,omitempty" doc:"Why the state is no better."`
 	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
 }
 

@@ -9,13 +9,13 @@ import (
 
 // HostSpec is a machine that carries endpoints.
 type HostSpec struct {
-	Address   netip.Addr   `json:"address" doc:"Underlay IPv4 address of the host's VTEP: source and destination of its tunnel packets; unique among hosts."`
-	MTU       int          `json:"mtu,omitempty" doc:"MTU of the underlay in bytes of IP, 626 to 65535; default 1500."`
-	Roles     []string     `json:"roles,omitempty" doc:"What the host is for: compute, edge, gateway; default compute."`
-	NATPrefix netip.Prefix `json:"natPrefix,omitzero" doc:"IPv4 addresses, /8 to /32, that the underlay routes to the host, first and last included: edges reach public addresses of its endpoints by them; disjoint from other hosts' and from public pools; left out: edges send public addresses unchanged. It cannot lose an address in use."`
-	Outside   *HostOutside `json:"outside,omitempty" doc:"How public traffic passes the host, of the role edge or gateway; left out: none does."`
+	Address   netip.Addr   `json:"address" doc:"Underlay IPv4 address of the host's VTEP: source and destination of its tunnel packets. Unique among hosts." example:"192.168.5.2"`
+	MTU       int          `json:"mtu,omitempty" doc:"MTU of the underlay." unit:"bytes of IP" default:"1500" allowed:"626 to 65535" kept:"true" example:"1500"`
+	Roles     []string     `json:"roles,omitempty" doc:"What the host is for: compute carries endpoints, gateway and edge pass public traffic." default:"[compute]" allowed:"compute, gateway, edge" kept:"true" example:"[compute, gateway]"`
+	NATPrefix netip.Prefix `json:"natPrefix,omitzero" doc:"Addresses that the underlay routes to the host, first and last included. Edges send to them what is for public addresses of its endpoints. Disjoint from the prefixes of other hosts and from public pools. A prefix cannot lose an address in use." default:"none: edges send public addresses unchanged" allowed:"/8 to /32" example:"10.200.1.0/24"`
+	Outside   *HostOutside `json:"outside,omitempty" doc:"How the host reaches the upstream network, and is reached from there. For the roles gateway and edge." default:"none: no public traffic passes the host"`
 
-	Identity string `json:"identity,omitempty" doc:"SHA-256 of the public key that the host proves itself with, in hex; written by overlane join; none: nobody may speak for the host."`
+	Identity string `json:"identity,omitempty" doc:"SHA-256 of the public key that authenticates the host, in hex." default:"none: nobody may speak for the host" kept:"true" by:"overlane join"`
 }
 
 // DefaultUnderlayMTU is a host's MTU if it names none, in bytes of IP.
@@ -36,7 +36,7 @@ var hostRoles = []string{RoleCompute, RoleEdge, RoleGateway}
 
 var hostKind = Kind{
 	Name: "Host", Plural: "hosts", Short: "h", Path: []string{"HOST"},
-	Doc:       "A machine that carries endpoints.",
+	Doc:       "A machine that carries endpoints, or passes public traffic.",
 	New:       func() Spec { return new(HostSpec) },
 	NewStatus: func() any { return new(HostStatus) },
 	Columns: []Column{

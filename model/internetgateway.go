@@ -12,13 +12,13 @@ import (
 //
 // Design is kept by an update that leaves it out, and so are Pool and PortsPerHost while they are needed; everything else becomes what the put says.
 type InternetGatewaySpec struct {
-	Design string         `json:"design,omitempty" doc:"How public addresses reach endpoints: distributed (edges send straight to the endpoint's host) or central (gateways hold the public addresses); default distributed."`
-	SNAT   bool           `json:"snat,omitempty" doc:"Endpoints without a public address may open connections to the outside; default false."`
-	Hosts  []string       `json:"hosts,omitempty" doc:"Hosts that public traffic passes, of the role edge (distributed) or gateway (central); default: all of that role."`
-	Pool   string         `json:"pool,omitempty" doc:"PublicPool that SNAT takes ports of, in the central design; default: the only one there is."`
-	Allow  []netip.Prefix `json:"allow,omitempty" doc:"Addresses of Overlane's own hosts and servers that endpoints may reach all the same, by SNAT and by gateways, but not by edges; default none."`
+	Design string         `json:"design,omitempty" doc:"How public addresses reach endpoints: distributed (edges send straight to the endpoint's host) or central (gateways hold the public addresses and tunnel to the host)." default:"distributed" allowed:"distributed, central" kept:"true" example:"central"`
+	SNAT   bool           `json:"snat,omitempty" doc:"Let endpoints without a public address open connections to the outside." default:"false" example:"true"`
+	Hosts  []string       `json:"hosts,omitempty" doc:"Border hosts: hosts of the role edge (distributed) or gateway (central) that public traffic of the VPC passes." default:"all hosts of that role" example:"[host1]"`
+	Pool   string         `json:"pool,omitempty" doc:"PublicPool that SNAT takes ports of, in the central design." default:"the only pool there is" kept:"true" example:"world"`
+	Allow  []netip.Prefix `json:"allow,omitempty" doc:"Addresses of Overlane's own hosts and servers that endpoints may reach all the same, by SNAT and by gateways, but not by edges." default:"none" example:"[192.168.5.2/32]"`
 
-	PortsPerHost int `json:"portsPerHost,omitempty" doc:"Ports of a public address that SNAT has for the VPC's endpoints on one host, in the central design: a power of two, 64 to 32768; default 1024. All connections by SNAT break when it changes."`
+	PortsPerHost int `json:"portsPerHost,omitempty" doc:"Ports of a public address that SNAT has for the VPC's endpoints on one host, in the central design: a power of two. A change breaks all connections by SNAT." default:"1024" allowed:"64 to 32768" kept:"true" example:"1024"`
 }
 
 // The designs of an InternetGateway.
@@ -31,7 +31,7 @@ var designs = []string{Distributed, Central}
 
 var internetGatewayKind = Kind{
 	Name: "InternetGateway", Plural: "internetgateways", Short: "igw", Path: []string{"VPC"},
-	Doc:       "Joins the VPC of its name to the world outside.",
+	Doc:       "Connects the VPC of the same name to the outside.",
 	New:       func() Spec { return new(InternetGatewaySpec) },
 	NewStatus: func() any { return new(InternetGatewayStatus) },
 	Columns: []Column{

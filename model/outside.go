@@ -9,10 +9,10 @@ import (
 
 // HostOutside is how a host is reached from the upstream network, and how it reaches that.
 type HostOutside struct {
-	Interface string       `json:"interface" doc:"NIC on the upstream network, which Overlane has for itself: it becomes a port of the integration bridge."`
-	Address   netip.Prefix `json:"address" doc:"Next hop by which the upstream router reaches this host, with the network's prefix length, like 203.0.113.11/24; unique; another host of the same network takes it over if this one dies."`
-	Router    netip.Addr   `json:"router" doc:"Upstream router, inside that network; the same for all hosts of it."`
-	Drain     bool         `json:"drain,omitempty" doc:"Public traffic is to take other hosts, to which next hop and connections move without loss: for maintenance."`
+	Interface string       `json:"interface" doc:"NIC on the upstream network. Overlane has it for itself: it becomes a port of the integration bridge." example:"eth1"`
+	Address   netip.Prefix `json:"address" doc:"Next hop by which the upstream router reaches the host, with the network's prefix length. Unique. Another host of the same network takes it over if this one dies." type:"IPv4 address with prefix length" allowed:"/8 to /30" example:"203.0.113.11/24"`
+	Router    netip.Addr   `json:"router" doc:"Address of the upstream router in that network. The same for all hosts of the network." example:"203.0.113.1"`
+	Drain     bool         `json:"drain,omitempty" doc:"Move public traffic to other hosts, for maintenance. Next hop and connections move without loss." default:"false" example:"false"`
 }
 
 // NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP tables have, and stays there when another

@@ -10,15 +10,15 @@ import (
 // PortBlockSpec is ports of a public address, by which the endpoints of one VPC on one host are known to the world outside, in the central design. Its name is
 // VPC/HOST. Nobody puts or deletes one: see [admission.lease].
 type PortBlockSpec struct {
-	Pool    string     `json:"pool" doc:"PublicPool that the address is of."`
-	Address netip.Addr `json:"address" doc:"Public address, which blocks share with each other, and never with a public IP."`
-	First   uint16     `json:"first" doc:"First port, TCP and UDP alike: a multiple of how many there are."`
-	Last    uint16     `json:"last" doc:"Last port."`
+	Pool    string     `json:"pool" doc:"PublicPool that the address is of." by:"Overlane"`
+	Address netip.Addr `json:"address" doc:"Public address. Port blocks share it with each other, and never with a public IP." by:"Overlane"`
+	First   uint16     `json:"first" doc:"First port, for TCP and UDP alike. A multiple of the length of the block." by:"Overlane"`
+	Last    uint16     `json:"last" doc:"Last port." by:"Overlane"`
 }
 
 var portBlockKind = Kind{
 	Name: "PortBlock", Plural: "portblocks", Short: "pb", Path: []string{"VPC", "HOST"},
-	Doc:       "Ports of a public address, which Overlane leases to the endpoints of a VPC on a host for SNAT in the central design.",
+	Doc:       "Ports of a public address that Overlane leases to the endpoints of a VPC on one host, for SNAT in the central design.",
 	New:       func() Spec { return new(PortBlockSpec) },
 	NewStatus: func() any { return new(PortBlockStatus) },
 	Columns: []Column{

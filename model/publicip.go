@@ -10,15 +10,15 @@ import (
 // Endpoint is named, not held: it need not be there, and may come back by the same name. An update that leaves it out takes the
 // address from it; one that leaves out pool and address keeps both. Whatever a put says of NATIP is ignored.
 type PublicIPSpec struct {
-	Pool     string     `json:"pool,omitempty" doc:"PublicPool that the address is of; default: the one that the address is in, or else the only one there is."`
-	Address  netip.Addr `json:"address,omitzero" doc:"IPv4 address inside the pool, unique; default: the next free one."`
-	Endpoint string     `json:"endpoint,omitempty" doc:"Endpoint of the same VPC that has the address, VPC/SUBNET/ENDPOINT, there or not (yet); one public IP for each; absent: reserved for later."`
-	NATIP    netip.Addr `json:"natIP,omitzero" doc:"Address out of the natPrefix of the endpoint's host, by which edges reach it; chosen by Overlane in the distributed design, ignored in a put. It changes when the endpoint moves."`
+	Pool     string     `json:"pool,omitempty" doc:"PublicPool that the address is of." default:"the pool that has the address, else the only pool there is" kept:"true" example:"world"`
+	Address  netip.Addr `json:"address,omitzero" doc:"Address inside the pool. Unique." default:"the next free one" kept:"true" example:"198.51.100.2"`
+	Endpoint string     `json:"endpoint,omitempty" doc:"Endpoint of the same VPC that has the address, VPC/SUBNET/ENDPOINT. It need not exist yet. An endpoint has at most one public IP." default:"none: reserved for later" example:"blue/web/web1"`
+	NATIP    netip.Addr `json:"natIP,omitzero" doc:"Address out of the natPrefix of the endpoint's host, by which edges reach the endpoint. For the distributed design. It changes when the endpoint moves." default:"allocated" kept:"true" by:"Overlane"`
 }
 
 var publicIPKind = Kind{
 	Name: "PublicIP", Plural: "publicips", Short: "pip", Path: []string{"VPC", "PUBLICIP"},
-	Doc:       "An address of the world outside that an endpoint of the VPC has.",
+	Doc:       "A public address of the VPC, for one endpoint or for forwards.",
 	New:       func() Spec { return new(PublicIPSpec) },
 	NewStatus: func() any { return new(PublicIPStatus) },
 	Columns: []Column{

@@ -10,12 +10,12 @@ import (
 // PublicPoolSpec is addresses of the world outside that PublicIPs and PortBlocks are given of. Each of them may be given, the first and the last of a
 // CIDR included: they are routed, one by one.
 type PublicPoolSpec struct {
-	CIDRs []netip.Prefix `json:"cidrs" doc:"IPv4 addresses of the pool, prefixes /8 to /32; disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. One with addresses in use cannot be left out."`
+	CIDRs []netip.Prefix `json:"cidrs" doc:"Addresses of the pool. Disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. A CIDR with addresses in use cannot be left out." allowed:"/8 to /32" example:"[198.51.100.0/28]"`
 }
 
 var publicPoolKind = Kind{
 	Name: "PublicPool", Plural: "publicpools", Short: "pool", Path: []string{"POOL"},
-	Doc:       "Addresses of the world outside, which public IPs and port blocks are given of.",
+	Doc:       "Public addresses, from which public IPs and port blocks are allocated.",
 	New:       func() Spec { return new(PublicPoolSpec) },
 	NewStatus: func() any { return new(PublicPoolStatus) },
 	Columns: []Column{

@@ -10,21 +10,21 @@ import (
 
 // HostStatus is what a host's agent measured last.
 type HostStatus struct {
-	Ready        bool              `json:"ready" doc:"The switch holds what the intent asks for."`
+	Ready        bool              `json:"ready" doc:"Whether the switch holds what intent asks for, and the host is connected."`
 	Reason       string            `json:"reason,omitempty" doc:"Why the host is not ready."`
-	Datapath     string            `json:"datapath,omitempty" doc:"Datapath of the switch: system (kernel) or netdev (userspace)."`
+	Datapath     string            `json:"datapath,omitempty" doc:"Datapath of the switch: system is the kernel's, netdev the userspace one." allowed:"system, netdev"`
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
-	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface with the VTEP address, in bytes of IP."`
-	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"One for each host with which it shares a VPC, by name."`
-	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a host that public traffic passes finds of its upstream network."`
-	Addresses    []netip.Addr      `json:"addresses,omitempty" doc:"IPv4 addresses by which it may be reached besides that of its VTEP, sorted: endpoints do not get to any of them by SNAT, unless their gateway allows it."`
-	Flows        int               `json:"flows" doc:"Flows of ours in the switch."`
-	Groups       int               `json:"groups" doc:"Groups of ours in the switch."`
-	Drift        Drift             `json:"drift" doc:"What was changed by others and repaired since the agent started."`
-	Drops        map[string]uint64 `json:"drops,omitempty" doc:"Packets dropped since the switch started, by reason."`
+	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface that has the VTEP address." unit:"bytes of IP"`
+	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"Tunnels to the hosts with which this one shares a VPC, by name."`
+	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a border host measures of its upstream network."`
+	Addresses    []netip.Addr      `json:"addresses,omitempty" doc:"Addresses of the host beside the one of its VTEP, sorted. Endpoints cannot reach them by SNAT unless their gateway allows it."`
+	Flows        int               `json:"flows" doc:"Flows of Overlane in the switch."`
+	Groups       int               `json:"groups" doc:"Groups of Overlane in the switch."`
+	Drift        Drift             `json:"drift" doc:"What others changed in the switch, and the agent repaired, since it started."`
+	Drops        map[string]uint64 `json:"drops,omitempty" doc:"Packets dropped since the switch started, by the name of the drop (docs/pipeline.md)." unit:"packets"`
 	Warnings     []string          `json:"warnings,omitempty" doc:"What should be put right although packets flow."`
 	Revision     int64             `json:"revision" doc:"Store revision that the switch has applied."`
-	Time         time.Time         `json:"time" doc:"When the server was told this; of an agent that is asked itself, when it was measured."`
+	Time         time.Time         `json:"time" doc:"When the server received the report. From the agent itself: when it was measured."`
 }
 
 // MaxAddresses is how many a host may report.
@@ -33,23 +33,23 @@ const MaxAddresses = 256
 // TunnelStatus is a peer host as seen through the tunnel.
 type TunnelStatus struct {
 	Peer       string      `json:"peer" doc:"Name of the other host."`
-	VTEP       string      `json:"vtep" doc:"Its underlay address."`
-	State      TunnelState `json:"state" doc:"Up, Down or Unknown."`
-	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back, in microseconds."`
+	VTEP       string      `json:"vtep" doc:"Underlay address of the other host."`
+	State      TunnelState `json:"state" doc:"Whether probes come back." allowed:"Up, Down, Unknown"`
+	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back." unit:"microseconds"`
 	LostProbes int         `json:"lostProbes,omitempty" doc:"Probes lost in a row."`
-	Since      time.Time   `json:"since,omitzero" doc:"When State became what it is."`
-	Watched    TunnelState `json:"watched,omitempty" doc:"Whether public traffic may take the tunnel, as BFD finds it: Up, or Down, also if the other host wants none; left out: it does not take it."`
+	Since      time.Time   `json:"since,omitzero" doc:"When state last changed."`
+	Watched    TunnelState `json:"watched,omitempty" doc:"What BFD says of the tunnel, for public traffic. Down may also mean that the other host wants none. Absent: no public traffic takes the tunnel." allowed:"Up, Down"`
 }
 
 // PassageStatus is the upstream network as a passage finds it.
 type PassageStatus struct {
-	Open      bool      `json:"open" doc:"Public traffic is sent by this host."`
-	Reason    string    `json:"reason,omitempty" doc:"Why it is not."`
+	Open      bool      `json:"open" doc:"Whether public traffic takes this host."`
+	Reason    string    `json:"reason,omitempty" doc:"Why the host is not open."`
 	Router    string    `json:"router" doc:"Address of the upstream router."`
-	RouterMAC string    `json:"routerMAC,omitempty" doc:"MAC by which the router has answered last."`
-	Answers   bool      `json:"answers" doc:"The router answers ARP."`
-	Since     time.Time `json:"since,omitzero" doc:"When Answers became what it is."`
-	Holds     []string  `json:"holds,omitempty" doc:"Hosts whose next hops lead here now, this one included."`
+	RouterMAC string    `json:"routerMAC,omitempty" doc:"MAC of the router's last answer."`
+	Answers   bool      `json:"answers" doc:"Whether the router answers ARP."`
+	Since     time.Time `json:"since,omitzero" doc:"When answers last changed."`
+	Holds     []string  `json:"holds,omitempty" doc:"Hosts whose next hops this host holds now, itself included."`
 }
 
 // TunnelState says whether probes to a peer come back.
@@ -63,10 +63,10 @@ const (
 
 // Drift counts what the agent found changed by others in the switch and put right, since the agent started.
 type Drift struct {
-	FlowsRepaired  uint64    `json:"flowsRepaired" doc:"Flows put back, or foreign ones with our cookie removed."`
+	FlowsRepaired  uint64    `json:"flowsRepaired" doc:"Flows put back, or foreign flows with Overlane's cookie removed."`
 	GroupsRepaired uint64    `json:"groupsRepaired" doc:"Groups put back or removed."`
 	PortsRepaired  uint64    `json:"portsRepaired" doc:"Ports put back or removed."`
-	Last           time.Time `json:"last,omitzero" doc:"When the last one was repaired."`
+	Last           time.Time `json:"last,omitzero" doc:"When the last repair was."`
 }
 
 // EndpointState is how far an endpoint has come.
@@ -81,11 +81,11 @@ const (
 
 // EndpointStatus is what the agent of the endpoint's host measured last.
 type EndpointStatus struct {
-	State  EndpointState `json:"state" doc:"Pending, Attached, Ready or Unknown."`
-	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	State  EndpointState `json:"state" doc:"How far the endpoint has come: Attached: its port is in the switch; Ready: measured to work; Unknown: its host is silent." allowed:"Pending, Attached, Ready, Unknown"`
+	Reason string        `json:"reason,omitempty" doc:"Why the state is no better."`
 	Host   string        `json:"host,omitempty" doc:"Host that measured it."`
 	Port   string        `json:"port,omitempty" doc:"Port of the switch."`
-	Since  time.Time     `json:"since,omitzero" doc:"When State became what it is."`
+	Since  time.Time     `json:"since,omitzero" doc:"When state last changed."`
 }
 
 // VPCStatus counts what is in a VPC; see [Summarise].
@@ -97,32 +97,32 @@ type VPCStatus struct {
 // SubnetStatus counts what is in a subnet; see [Summarise].
 type SubnetStatus struct {
 	Endpoints EndpointCounts `json:"endpoints" doc:"Endpoints of the subnet, by state."`
-	Free      int            `json:"free" doc:"Addresses that an endpoint may still have."`
+	Free      int            `json:"free" doc:"Addresses that are not taken."`
 	Hosts     []string       `json:"hosts,omitempty" doc:"Hosts with endpoints on the subnet, by name."`
 }
 
 // InternetGatewayStatus says over which hosts a gateway leads, and for whom; see [Summarise].
 type InternetGatewayStatus struct {
-	Hosts     []string `json:"hosts,omitempty" doc:"Hosts that public traffic passes: those that have an outside, by name."`
+	Hosts     []string `json:"hosts,omitempty" doc:"Border hosts of the VPC: those that have the role and an outside, by name."`
 	PublicIPs int      `json:"publicIPs" doc:"Public IPs of the VPC."`
 
-	SNATAddresses int `json:"snatAddresses" doc:"Public addresses that the VPC has ports of, in the central design."`
-	PortBlocks    int `json:"portBlocks" doc:"Hosts that have ports for SNAT, in the central design."`
+	SNATAddresses int `json:"snatAddresses" doc:"Public addresses of which the VPC has port blocks, in the central design."`
+	PortBlocks    int `json:"portBlocks" doc:"Port blocks of the VPC, one for each host, in the central design."`
 
-	Reason string `json:"reason,omitempty" doc:"Why nothing can pass, or which hosts have no ports for SNAT."`
+	Reason string `json:"reason,omitempty" doc:"Why no public traffic can pass, or which hosts have no port block."`
 }
 
 // PublicPoolStatus counts a pool's addresses; see [Summarise].
 type PublicPoolStatus struct {
 	Size int `json:"size" doc:"Addresses of the pool."`
-	Used int `json:"used" doc:"Those that a public IP has, or that port blocks are of."`
-	SNAT int `json:"snat" doc:"Those of them that port blocks are of."`
-	Free int `json:"free" doc:"Those that nobody has."`
+	Used int `json:"used" doc:"Addresses of public IPs and of port blocks."`
+	SNAT int `json:"snat" doc:"Addresses of port blocks."`
+	Free int `json:"free" doc:"Addresses that are not taken."`
 }
 
 // PortBlockStatus counts who shares the ports; see [Summarise].
 type PortBlockStatus struct {
-	Endpoints int `json:"endpoints" doc:"Endpoints of the VPC that are plugged in on the host, those with a public IP included."`
+	Endpoints int `json:"endpoints" doc:"Endpoints of the VPC on the host that share the ports, those with a public IP included."`
 }
 
 // PublicIPState is how far a public address has come.
@@ -136,19 +136,19 @@ const (
 
 // PublicIPStatus is what follows for a public address from what was measured of others; see [Summarise].
 type PublicIPStatus struct {
-	State  PublicIPState `json:"state" doc:"Reserved, Pending or Ready."`
-	Reason string        `json:"reason,omitempty" doc:"Why it is not further."`
+	State  PublicIPState `json:"state" doc:"How far the public IP has come: Reserved: it names no endpoint; Ready: each leg was measured." allowed:"Reserved, Pending, Ready"`
+	Reason string        `json:"reason,omitempty" doc:"Why the state is no better."`
 	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
-	Form   string        `json:"form,omitempty" doc:"How packets reach the endpoint's host: natted via an address of it, unchanged, or by way of a gateway."`
+	Form   string        `json:"form,omitempty" doc:"How packets reach the endpoint's host: with a NAT address, unchanged, or through a gateway."`
 }
 
 // EndpointCounts are endpoints by their state. Total is the sum.
 type EndpointCounts struct {
-	Total    int `json:"total" doc:"All."`
-	Pending  int `json:"pending" doc:"Not plugged in, or not yet."`
-	Attached int `json:"attached" doc:"Plugged in."`
-	Ready    int `json:"ready" doc:"Measured to work."`
-	Unknown  int `json:"unknown" doc:"On a host that is silent."`
+	Total    int `json:"total" doc:"All endpoints."`
+	Pending  int `json:"pending" doc:"Endpoints that are not plugged in, or not yet."`
+	Attached int `json:"attached" doc:"Endpoints that are plugged in, and not Ready yet."`
+	Ready    int `json:"ready" doc:"Endpoints that were measured to work."`
+	Unknown  int `json:"unknown" doc:"Endpoints on a host that is silent."`
 }
 
 // StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind has

@@ -7,10 +7,10 @@ import (
 
 // SubnetSpec is an L2 segment across hosts. Its name is VPC/SUBNET.
 type SubnetSpec struct {
-	CIDR    netip.Prefix `json:"cidr" doc:"IPv4 addresses of the subnet, prefix /8 to /30; disjoint from the other subnets of the VPC."`
-	VNI     VNI          `json:"vni,omitempty" doc:"VXLAN network identifier on the wire, 1 to 16777214, unique over all VPCs; default: the lowest free one from 4096."`
-	Gateway netip.Addr   `json:"gateway,omitzero" doc:"Address inside the CIDR that every host answers for; default: the first host address."`
-	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What endpoints that ask by DHCP are told beside address, gateway and MTU. They are answered on their own host."`
+	CIDR    netip.Prefix `json:"cidr" doc:"Addresses of the subnet. Disjoint from the other subnets of the VPC." allowed:"/8 to /30" example:"172.17.42.0/24"`
+	VNI     VNI          `json:"vni,omitempty" doc:"VXLAN network identifier on the wire. Unique over all VPCs." default:"the lowest free one from 4096" allowed:"1 to 16777214" kept:"true" example:"100"`
+	Gateway netip.Addr   `json:"gateway,omitzero" doc:"Address inside the CIDR that every host answers for." default:"the first address of the CIDR" kept:"true" example:"172.17.42.1"`
+	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What DHCP tells endpoints beside address, gateway and MTU. Each endpoint is answered on its own host." default:"nothing more"`
 }
 
 // A subnet's prefix: shorter ones are nobody's, longer ones leave no address beside the gateway.

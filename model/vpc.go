@@ -8,8 +8,8 @@ import (
 // VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach each other by way of their
 // gateway addresses.
 type VPCSpec struct {
-	MTU        int `json:"mtu,omitempty" doc:"MTU of every endpoint in bytes of IP, 576 to 9000; default, set at creation: the least over the hosts of their underlay MTU less 50, or 1450 without hosts."`
-	TransitVNI VNI `json:"transitVNI,omitempty" doc:"Number of the VPC's routing domain, a VNI that no subnet may have; default: the lowest free one from 15728640."`
+	MTU        int `json:"mtu,omitempty" doc:"MTU of every endpoint. It cannot change while endpoints are plugged in." unit:"bytes of IP" default:"the least underlay MTU over all hosts, less 50; 1450 without hosts" allowed:"576 to 9000" kept:"true" example:"1450"`
+	TransitVNI VNI `json:"transitVNI,omitempty" doc:"VNI of the VPC's traffic between its hosts and its gateways. No subnet may have it." default:"the lowest free one from 15728640" allowed:"1 to 16777214" kept:"true" example:"15728640"`
 }
 
 // The MTU of a VPC, in bytes of IP: what every IPv4 host must take (RFC 791 section 3.2), and the usual jumbo frame.

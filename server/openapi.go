@@ -206,7 +206,7 @@ func (d document) fields(t reflect.Type, properties object, required *[]string) 
 		if name == "" {
 			name = f.Name
 		}
-		properties[name] = described(d.schema(f.Type), f.Tag.Get("doc"))
+		properties[name] = described(d.schema(f.Type), model.Described(f.Tag))
 		if options == "" {
 			*required = append(*required, name)
 		}

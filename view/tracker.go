@@ -14,8 +14,8 @@ func New(state *model.State, host string) View {
 	return v
 }
 
-// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the subscribed hosts times
-// the subnets, public addresses and port blocks that it touched, whatever the size of the network. It is not safe for concurrent use.
+// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the hosts that it concerns times
+// the subnets, public addresses and port blocks that it touched, whatever the size of the network and however many have subscribed. It is not safe for concurrent use.
 type Tracker struct {
 	state    *model.State
 	members  map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
@@ -24,6 +24,7 @@ type Tracker struct {
 	others   map[string][]netip.Addr   // by host: what it has found besides its VTEP
 	found    map[string]bool           // of which hosts that is news since the last commit
 	hosts    map[string]*known         // the subscribed
+	audience audience                  // of the subscribed
 }
 
 // place is where an endpoint is plugged in.
@@ -49,7 +50,7 @@ type known struct {
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}, audience: newAudience()}
 	for o := range state.List("Endpoint") {
 		t.move(o.Name)
 	}
@@ -61,6 +62,7 @@ func NewTracker(state *model.State) *Tracker {
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
+	t.unfollow(host)
 	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{},
 		publics: map[string]map[string]Public{}, forwards: map[string]map[string]Forward{}, blocks: map[string]map[string]Block{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
@@ -80,7 +82,10 @@ func (t *Tracker) Subscribe(host string) Delta {
 }
 
 // Unsubscribe ends that.
-func (t *Tracker) Unsubscribe(host string) { delete(t.hosts, host) }
+func (t *Tracker) Unsubscribe(host string) {
+	t.unfollow(host)
+	delete(t.hosts, host)
+}
 
 // Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that it does not
 // concern are not in the map. Of the changes only the keys matter.
@@ -89,7 +94,7 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 	touched := t.touch(changes)
 	touched.found, t.found = t.found, map[string]bool{}
 	deltas := map[string]Delta{}
-	for host := range t.hosts {
+	for host := range t.concerned(touched) {
 		d := Delta{Revision: next.Revision()}
 		if t.tell(host, touched, &d) {
 			d.sort()
@@ -114,10 +119,11 @@ func (t *Tracker) Found(host string, others []netip.Addr) bool {
 
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts bool            // a host came, went or changed
-	led   bool            // which hosts a VPC's public traffic passes has changed
-	found map[string]bool // hosts that have found other addresses of theirs
-	vpcs  map[string]*touchedVPC
+	hosts   bool            // a host or a pool came, went or changed
+	changed hostSet         // those hosts
+	led     bool            // which hosts a VPC's public traffic passes has changed
+	found   map[string]bool // hosts that have found other addresses of theirs
+	vpcs    map[string]*touchedVPC
 }
 
 type touchedVPC struct {
@@ -133,6 +139,7 @@ func newTouched() touched { return touched{vpcs: map[string]*touchedVPC{}} }
 
 func (t *Tracker) touch(changes []model.Change) touched {
 	r := newTouched()
+	r.changed = changedHosts(changes)
 	for _, c := range changes {
 		name := c.Key().Name
 		switch c.Key().Kind {
@@ -294,6 +301,7 @@ func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
 		t.tellHosts(host, touched.hosts, d)
 	}
 	t.tellFound(host, touched.found, d)
+	t.follow(host, touched.vpcs)
 	d.keepHandedOn()
 	return !d.empty()
 }

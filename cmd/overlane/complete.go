@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/overlane/overlane/model"
@@ -48,4 +49,36 @@ func (e *env) names(ctx context.Context, kind string) []string {
 		names = append(names, o.Name)
 	}
 	return names
+}
+
+// completeFields completes KIND.FIELD, a part at a time.
+func completeFields(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	const stay = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var found []string
+	name, path, nested := strings.Cut(typed, ".")
+	if !nested {
+		for _, k := range model.Kinds {
+			found = append(found, cobra.CompletionWithDesc(strings.ToLower(k.Name), k.Doc))
+		}
+		return found, stay
+	}
+	kind, ok := model.KindByName(name)
+	if !ok {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	fields, prefix := kind.Fields()[0].Fields, ""
+	if cut := strings.LastIndexByte(path, '.'); cut >= 0 {
+		_, f, err := kind.Field(path[:cut])
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		fields, prefix = f.Fields, path[:cut+1]
+	}
+	for _, f := range fields {
+		found = append(found, cobra.CompletionWithDesc(name+"."+prefix+f.Name, f.Doc))
+	}
+	return found, stay
 }

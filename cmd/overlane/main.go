@@ -22,6 +22,7 @@ var commands = []command{
 	{intentGroup, newGet},
 	{intentGroup, newDelete},
 	{intentGroup, newWatch},
+	{intentGroup, newExplain},
 	{hostGroup, newAttach},
 	{hostGroup, newDetach},
 	{seeGroup, newStatus},

@@ -1,0 +1,131 @@
+package view
+
+import "github.com/overlane/overlane/model"
+
+// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it concerns, however many
+// have subscribed.
+type audience struct {
+	vpcs     map[string]hostSet // by VPC: those that know its segments, its gateway or its public addresses
+	nextHops hostSet            // those that know next hops
+	machines hostSet            // those that know all hosts
+}
+
+type hostSet map[string]bool
+
+func newAudience() audience {
+	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, machines: hostSet{}}
+}
+
+// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that are to know it now.
+func (t *Tracker) concerned(touched touched) hostSet {
+	hosts := hostSet{}
+	for vpc := range touched.vpcs {
+		hosts.add(t.audience.vpcs[vpc])
+		for host := range t.members[vpc] {
+			t.addSubscribed(hosts, host)
+		}
+		for _, host := range t.gateways[vpc].Passages {
+			t.addSubscribed(hosts, host)
+		}
+	}
+	for host := range touched.changed {
+		t.addNeighbours(hosts, host)
+	}
+	if touched.hosts || touched.led {
+		hosts.add(t.audience.nextHops)
+	}
+	if touched.hosts || len(touched.found) > 0 {
+		hosts.add(t.audience.machines)
+	}
+	return hosts
+}
+
+func (h hostSet) add(others hostSet) {
+	for host := range others {
+		h[host] = true
+	}
+}
+
+func (t *Tracker) addSubscribed(hosts hostSet, host string) {
+	if t.hosts[host] != nil {
+		hosts[host] = true
+	}
+}
+
+// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC with know all hosts, or next hops.
+func (t *Tracker) addNeighbours(hosts hostSet, host string) {
+	t.addSubscribed(hosts, host)
+	seen := map[string]bool{}
+	for o := range t.state.EndpointsOn(host) {
+		if vpc := vpcOf(o.Name); !seen[vpc] {
+			seen[vpc] = true
+			hosts.add(t.audience.vpcs[vpc])
+		}
+	}
+}
+
+// follow enters what a host knows of the VPCs that it has been told of, and of the hosts, into the audience.
+func (t *Tracker) follow(host string, vpcs map[string]*touchedVPC) {
+	k := t.hosts[host]
+	for vpc := range vpcs {
+		t.audience.set(host, vpc, k.knows(vpc))
+	}
+	t.audience.nextHops.set(host, len(k.nextHops) > 0)
+	t.audience.machines.set(host, k.leads)
+}
+
+// unfollow takes a host out.
+func (t *Tracker) unfollow(host string) {
+	k := t.hosts[host]
+	if k == nil {
+		return
+	}
+	for vpc := range k.segments {
+		t.audience.set(host, vpc, false)
+	}
+	for vpc := range k.gateways {
+		t.audience.set(host, vpc, false)
+	}
+	for vpc := range k.sights {
+		t.audience.set(host, vpc, false)
+	}
+	t.audience.nextHops.set(host, false)
+	t.audience.machines.set(host, false)
+}
+
+func (k *known) knows(vpc string) bool {
+	_, member := k.segments[vpc]
+	_, gateway := k.gateways[vpc]
+	_, sight := k.sights[vpc]
+	return member || gateway || sight
+}
+
+func (a *audience) set(host, vpc string, knows bool) {
+	hosts := a.vpcs[vpc]
+	if hosts == nil {
+		hosts = hostSet{}
+		a.vpcs[vpc] = hosts
+	}
+	if hosts.set(host, knows); len(hosts) == 0 {
+		delete(a.vpcs, vpc)
+	}
+}
+
+func (h hostSet) set(host string, in bool) {
+	if in {
+		h[host] = true
+	} else {
+		delete(h, host)
+	}
+}
+
+// changedHosts are the hosts among the changes.
+func changedHosts(changes []model.Change) hostSet {
+	hosts := hostSet{}
+	for _, c := range changes {
+		if c.Key().Kind == "Host" {
+			hosts[c.Key().Name] = true
+		}
+	}
+	return hosts
+}
