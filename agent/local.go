@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/overlane/overlane/internal/unixsocket"
 	"github.com/overlane/overlane/view"
 )
 
@@ -26,7 +25,7 @@ const stopPatience = 3 * time.Second
 
 // serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run until then.
 func (a *Agent) serveLocal(ctx context.Context) (stop func(), err error) {
-	listener, err := listenUnix(ctx, a.config.Socket)
+	listener, err := unixsocket.Listen(ctx, a.config.Socket, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("local API: %w", err)
 	}
@@ -56,26 +55,6 @@ func shutDown(server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
 	return server.Shutdown(ctx)
-}
-
-// listenUnix takes the socket over from an agent that was killed, but not from one that lives.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	dialer := net.Dialer{Timeout: time.Second}
-	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("another agent listens on %s", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return listener, os.Chmod(path, 0o600)
 }
 
 func (a *Agent) localAPI() http.Handler {
