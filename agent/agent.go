@@ -53,7 +53,8 @@ type Agent struct {
 	endpoints endpointLiveness
 	guarded   guarded
 	zones     zones
-	dynamic   dynamic
+	leases    *leases
+	responder *responder
 	border    borderHost
 	reports   *reports
 
@@ -77,12 +78,14 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		reports:    &reports{sent: map[model.Key]any{}},
 		tick:       time.Second,
 		zones:      newZones(c),
-		dynamic:    newDynamic(),
 		guarded:    newGuarded(c),
 	}
 	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
 	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
 		busy: map[string]bool{}, ended: a.reports.expect}
+	a.leases = &leases{config: c, server: s, log: log, queue: a.queue, intent: a.intent, flows: a.switchSync, attachments: a.attachments,
+		until: map[string]time.Time{}, asked: map[string]time.Time{}, making: map[string]string{}}
+	a.responder = &responder{intent: a.intent, flows: a.switchSync, endpoints: a.endpoints, tunnels: a.tunnels, leases: a.leases}
 	a.border = newBorderHost(c, borderLoop{do: a.do, note: a.note, routerMoved: a.wireBorder}, log)
 	return a
 }
@@ -238,7 +241,7 @@ func (a *Agent) hurryUp(ctx context.Context) {
 
 func (a *Agent) everySecond(ctx context.Context) {
 	a.attachments.tidy(ctx)
-	a.endLeases(ctx, time.Now())
+	a.leases.end(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
 	a.limitZones(ctx)

@@ -73,7 +73,7 @@ func (a *attachments) database(ctx context.Context) (db *ovs.DB, layout ovs.Stat
 // awaitFlows waits until the switch has confirmed the flows of an address of this host for its port.
 func (a *attachments) awaitFlows(ctx context.Context, key view.AddressKey, port uint32) error {
 	return a.queue.await(ctx, "the switch to take the endpoint's flows", func() bool {
-		return a.flows.wiring.Ports[key] == port && len(a.flows.touched) == 0 && a.flows.resync == ""
+		return a.flows.wiring.Ports[key] == port && a.flows.settled()
 	})
 }
 

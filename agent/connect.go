@@ -44,7 +44,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 		Log:    a.log,
 		PacketIn: func(p ovs.PacketIn) {
 			if !a.border.routerAnswered(p) {
-				a.offer(func() { a.packetIn(run, p) })
+				a.offer(func() { a.responder.packetIn(run, p) })
 			}
 		},
 	})

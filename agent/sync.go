@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 )
@@ -58,8 +59,11 @@ func (s *switchSync) wantResync(why string) {
 	}
 }
 
+// settled tells that nothing is to be changed in the switch.
+func (s *switchSync) settled() bool { return s.resync == "" && len(s.touched) == 0 }
+
 // upToDate tells that the switch has what view and wiring ask for.
-func (s *switchSync) upToDate() bool { return s.sw != nil && s.resync == "" && len(s.touched) == 0 }
+func (s *switchSync) upToDate() bool { return s.sw != nil && s.settled() }
 
 // connected begins with a switch whose contents are not known.
 func (s *switchSync) connected(sw *ovs.Switch) {
@@ -180,3 +184,23 @@ func (s *switchSync) done() <-chan struct{} {
 	}
 	return s.sw.Done()
 }
+
+// sendBack sends a frame out of the port that another came in by.
+func (s *switchSync) sendBack(p ovs.PacketIn, frame []byte) {
+	s.sendOut([]flow.Action{flow.Output{Port: p.InPort}}, frame)
+}
+
+// sendOut has the switch do something with a frame.
+func (s *switchSync) sendOut(actions []flow.Action, frame []byte) {
+	if s.sw == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	if err := s.sw.PacketOut(ctx, flow.PortLocal, actions, frame); err != nil {
+		s.log.Debug("send a frame", "err", err)
+	}
+}
+
+// sendTimeout is how long the loop waits for a switch that takes nothing.
+const sendTimeout = time.Second
