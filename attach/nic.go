@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/netdump"
 	"github.com/overlane/overlane/offload"
 )
@@ -65,7 +66,7 @@ func routeTo(r netlink.Route) string {
 
 func nicByName(name string) (netlink.Link, error) {
 	l, err := netlink.LinkByName(name)
-	if notFound(err) {
+	if nlerr.NotFound(err) {
 		return nil, fmt.Errorf("interface %s: %w", name, ErrNotFound)
 	}
 	if err != nil {
@@ -145,7 +146,7 @@ func ReleaseNIC(name string, was NIC) error {
 	}
 	err = setARP(l)
 	filter := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
-	if gone := netlink.QdiscDel(filter); gone != nil && !errors.Is(gone, unix.EINVAL) && !errors.Is(gone, unix.ENOENT) {
+	if gone := netlink.QdiscDel(filter); nlerr.IgnoreNotFound(gone) != nil && !errors.Is(gone, unix.EINVAL) {
 		err = errors.Join(err, gone)
 	}
 	for path, value := range was.Sysctl {

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/offload"
 )
 
@@ -62,15 +63,10 @@ func Unplumb(ctx context.Context, hostIf string) error {
 	if err == nil {
 		err = netlink.LinkDel(l)
 	}
-	if err != nil && !errors.Is(err, unix.ENODEV) && !notFound(err) {
+	if nlerr.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("remove %s: %w", hostIf, err)
 	}
 	return nil
-}
-
-func notFound(err error) bool {
-	var missing netlink.LinkNotFoundError
-	return errors.As(err, &missing)
 }
 
 // plumbing is one call's view of both sides.
@@ -155,7 +151,7 @@ func (p *plumbing) agree() error {
 // link gives nil where there is none.
 func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	l, err := h.LinkByName(name)
-	if notFound(err) {
+	if nlerr.NotFound(err) {
 		return nil, nil
 	}
 	return l, err

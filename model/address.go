@@ -65,7 +65,7 @@ func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) 
 
 // firstFree is the lowest address of from to to that no endpoint of the subnet has; above to if there is none.
 func (d *draft) firstFree(subnet string, from, to uint32) uint32 {
-	return firstFree(d.at, func(a netip.Addr) place { return place{subnet, a} }, from, to)
+	return firstFree(d.endpointAt, func(a netip.Addr) addressKey { return addressKey{subnet, a} }, from, to)
 }
 
 // firstFree is the lowest address of from to to whose key an index has not; above to if there is none.
@@ -112,7 +112,7 @@ func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 	ip := address.As4()
 	for n := 0; ; n++ {
 		mac := MAC{0x02 | byte(n)<<2, 0x4f + byte(n>>6), ip[0], ip[1], ip[2], ip[3]}
-		if _, taken := d.withMAC.get(macPlace{subnet, mac}); !taken && mac != GatewayMAC {
+		if _, taken := d.endpointWithMAC.get(macKey{subnet, mac}); !taken && mac != GatewayMAC {
 			return mac
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // another one with problems.
 func Admit(s *State, r Request) ([]Change, error) {
 	for _, o := range r.Put {
-		if err := stale(s, o); err != nil {
+		if err := checkRevision(s, o); err != nil {
 			return nil, err
 		}
 	}
@@ -25,22 +25,26 @@ func Admit(s *State, r Request) ([]Change, error) {
 	a.deletes = a.acceptDeletes(r)
 	a.puts = a.acceptPuts(r)
 	for i, kind := range Kinds {
-		kind.settle(a, changed(a.puts[i]))
+		kind.admit(a, changed(a.puts[i]))
 	}
-	puts := a.lease(a.translate(a.puts, a.deletes))
+	for _, kind := range Kinds {
+		if kind.derive != nil {
+			kind.derive(a)
+		}
+	}
 	for _, check := range a.checks {
 		check()
 	}
 	for _, o := range a.deletes {
-		a.unused(o)
+		a.refuseIfUsed(o)
 	}
 	if len(a.problems) > 0 {
 		return nil, a.problems
 	}
-	return changes(puts, a.deletes, a.ended), nil
+	return changes(a.puts, a.deletes, a.ended), nil
 }
 
-func stale(s *State, o Object) error {
+func checkRevision(s *State, o Object) error {
 	if o.Revision == 0 {
 		return nil
 	}
@@ -97,28 +101,29 @@ func (a *admission) refuse(p *put, field string, value any, reason, remedy strin
 }
 
 func (a *admission) report(key Key, field string, value any, reason, remedy string) {
-	f := about(key)
+	f := findingsOf(key)
 	f.add(field, value, reason, remedy)
 	a.problems = append(a.problems, f.problems...)
 }
 
-func (a *admission) later(check func()) { a.checks = append(a.checks, check) }
+func (a *admission) afterPuts(check func()) { a.checks = append(a.checks, check) }
 
 // acceptDeletes takes what is deleted out of the draft.
 func (a *admission) acceptDeletes(r Request) []*Object {
 	var deletes []*Object
 	for _, key := range r.Delete {
 		o := a.stored.Get(key)
+		kind, known := kindNamed(key.Kind)
 		switch {
 		case a.deleted[key]:
 			a.report(key, "", nil, "is deleted twice in the request", "leave one out")
-		case kindIndex(key.Kind) < 0:
-			a.report(key, "kind", key.Kind, "is not a kind", meantKind(key.Kind))
+		case !known:
+			a.report(key, "kind", key.Kind, "is not a kind", suggestKind(key.Kind))
 		case o == nil:
 			reason, remedy := a.absent(key)
 			a.report(key, "name", key.Name, strings.TrimPrefix(reason, key.String()+" "), remedy)
-		case Kinds[kindIndex(key.Kind)].Derived:
-			a.report(key, "", nil, notByUsers, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway")
+		case kind.Derived:
+			a.report(key, "", nil, kind.derived.reason, kind.derived.remedy)
 		default:
 			a.draft.remove(key)
 			deletes = append(deletes, o)
@@ -139,9 +144,9 @@ func (a *admission) acceptPuts(r Request) [][]*put {
 			a.refused[o.Key()] = true
 		} else {
 			k := kindIndex(o.Kind)
-			puts[k] = append(puts[k], a.complete(o))
-			if s, ok := o.Spec.(*SubnetSpec); ok {
-				a.chosen[s.VNI] = true
+			puts[k] = append(puts[k], a.withDefaults(o))
+			if reserve := Kinds[k].reserve; reserve != nil {
+				reserve(a, o.Spec)
 			}
 		}
 		seen[o.Key()] = true
@@ -150,11 +155,11 @@ func (a *admission) acceptPuts(r Request) [][]*put {
 }
 
 func (a *admission) checkPut(o *Object, again bool) Problems {
-	f := about(Key{o.Kind, clip(o.Name)})
+	f := findingsOf(Key{o.Kind, clip(o.Name)})
 	kind, ok := kindNamed(o.Kind)
 	switch {
 	case !ok:
-		f.add("kind", o.Kind, "is not a kind", meantKind(o.Kind))
+		f.add("kind", o.Kind, "is not a kind", suggestKind(o.Kind))
 	case again:
 		f.add("", nil, "is given twice in the request", "leave one out")
 	case a.deleted[o.Key()]:
@@ -168,14 +173,14 @@ func (a *admission) checkPut(o *Object, again bool) Problems {
 }
 
 // complete fills in what the put leaves out, as far as that needs no other object.
-func (a *admission) complete(o *Object) *put {
+func (a *admission) withDefaults(o *Object) *put {
 	p := &put{before: a.stored.Get(o.Key()), after: &Object{Kind: o.Kind, Name: o.Name, Spec: o.Spec.copy()}}
 	if p.before == nil {
-		p.after.Spec.complete(nil)
+		p.after.Spec.setDefaults(nil)
 		return p
 	}
 	p.after.Revision = p.before.Revision
-	p.after.Spec.complete(p.before.Spec)
+	p.after.Spec.setDefaults(p.before.Spec)
 	if reflect.DeepEqual(p.before.Spec, p.after.Spec) {
 		p.after = p.before
 	}
@@ -230,31 +235,31 @@ func (a *admission) absent(key Key) (reason, remedy string) {
 		for o := range a.draft.List(key.Kind) {
 			names = append(names, o.Name)
 		}
-		said.remedy = meant(key.Name, names, said.remedy)
+		said.remedy = suggest(key.Name, names, said.remedy)
 	}
 	a.missing[key] = said
 	return said.reason, said.remedy
 }
 
 // unused refuses the deletion of what others still refer to when everything else is done.
-func (a *admission) unused(o *Object) {
+func (a *admission) refuseIfUsed(o *Object) {
 	for _, u := range Kinds[kindIndex(o.Kind)].users {
-		if names, total := naming(u.of(&a.draft.State, o.Name)); total > 0 {
+		if names, total := namesOf(u.of(&a.draft.State, o.Name)); total > 0 {
 			a.report(o.Key(), "", nil, "is in use: it has "+count(total, u.noun)+": "+names,
-				"move or delete "+those(total)+" first, or in the same request")
+				"move or delete "+itOrThem(total)+" first, or in the same request")
 		}
 	}
 }
 
 // naming is the names of the first few objects, and how many there are.
-func naming(objects iter.Seq[*Object]) (names string, total int) {
+func namesOf(objects iter.Seq[*Object]) (names string, total int) {
 	var first []string
 	for o := range objects {
-		if total++; total <= few {
+		if total++; total <= maxNames {
 			first = append(first, o.Name)
 		}
 	}
-	return some(first, total), total
+	return firstFew(first, total), total
 }
 
 // changes are what an admitted request comes to.

@@ -55,23 +55,23 @@ func decodeObject(data []byte, where string) (Object, Problems) {
 		return Object{}, d.problems
 	}
 	if raw.Kind != "" && raw.Name != "" {
-		d.rename(about(Key{clip(raw.Kind), clip(raw.Name)}).object)
+		d.rename(findingsOf(Key{clip(raw.Kind), clip(raw.Name)}).object)
 	}
 	kind, ok := kindNamed(raw.Kind)
 	if !ok {
-		if !d.told("kind") {
+		if !d.reported("kind") {
 			d.kindMissing(raw.Kind)
 		}
 		return Object{}, d.problems
 	}
-	if raw.Name == "" && !d.told("name") {
+	if raw.Name == "" && !d.reported("name") {
 		d.add("name", nil, "is missing", "name it "+strings.Join(kind.Path, "/"))
 	}
 	o := Object{Kind: raw.Kind, Name: raw.Name, Revision: raw.Revision, Spec: kind.New()}
-	if given(raw.Spec) {
+	if present(raw.Spec) {
 		d.structure("spec.", raw.Spec, reflect.ValueOf(o.Spec).Elem())
 	}
-	if given(raw.Status) {
+	if present(raw.Status) {
 		o.Status = d.status(kind, raw.Status)
 	}
 	return o, d.problems
@@ -87,7 +87,7 @@ func (d *decoder) rename(object string) {
 	}
 }
 
-func (d *decoder) told(field string) bool {
+func (d *decoder) reported(field string) bool {
 	for _, p := range d.problems {
 		if p.Field == field {
 			return true
@@ -98,10 +98,10 @@ func (d *decoder) told(field string) bool {
 
 func (d *decoder) kindMissing(given string) {
 	if given == "" {
-		d.add("kind", nil, "is missing", meantKind(given))
+		d.add("kind", nil, "is missing", suggestKind(given))
 		return
 	}
-	d.add("kind", given, "is not a kind", meantKind(given))
+	d.add("kind", given, "is not a kind", suggestKind(given))
 }
 
 // status is read leniently: it comes from an agent, which may be newer than we are.
@@ -128,10 +128,10 @@ func (d *decoder) structure(prefix string, data []byte, into reflect.Value) bool
 		field, ok := fields.byName[m.name]
 		switch {
 		case !ok:
-			d.add(prefix+clip(m.name), nil, "is not a field", meant(m.name, fields.names, "use one of "+strings.Join(fields.names, ", ")))
+			d.add(prefix+clip(m.name), nil, "is not a field", suggest(m.name, fields.names, "use one of "+strings.Join(fields.names, ", ")))
 		case seen[m.name]:
 			d.add(prefix+m.name, brief(m.value), "is given twice", "leave one out")
-		case given(m.value):
+		case present(m.value):
 			d.field(prefix+m.name, m.value, field)
 		}
 		seen[m.name] = true
@@ -205,7 +205,7 @@ func brief(data []byte) string {
 }
 
 // given tells whether a member has a value; null is the same as leaving it out.
-func given(data []byte) bool { return len(data) > 0 && string(data) != "null" }
+func present(data []byte) bool { return len(data) > 0 && string(data) != "null" }
 
 type member struct {
 	name  string

@@ -19,10 +19,10 @@ func (d *draft) put(o *Object) {
 	i := kindIndex(o.Kind)
 	before, ok := d.kinds[i].get(o.Name)
 	if ok {
-		before.Spec.leave(d, before, o)
+		before.Spec.unindex(d, before, o)
 	}
 	d.kinds[i].put(d.edit, o.Name, o)
-	o.Spec.enter(d, o, before)
+	o.Spec.index(d, o, before)
 }
 
 // remove takes an object out, if it is there.
@@ -32,7 +32,7 @@ func (d *draft) remove(key Key) {
 		return
 	}
 	if o, ok := d.kinds[i].get(key.Name); ok {
-		o.Spec.leave(d, o, nil)
+		o.Spec.unindex(d, o, nil)
 		d.kinds[i].remove(d.edit, key.Name)
 	}
 }

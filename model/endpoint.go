@@ -55,12 +55,12 @@ var endpointKind = Kind{
 		{"STATE", statusColumn(func(s *EndpointStatus) any { return s.State })},
 		{"REASON", statusColumn(func(s *EndpointStatus) any { return s.Reason })},
 	},
-	settle: settleEndpoints,
+	admit: admitEndpoints,
 }
 
 // Check wants an IPv4 address and a unicast MAC, if any is given, and a host for what is attached.
 func (s *EndpointSpec) Check(name string) Problems {
-	f := about(Key{"Endpoint", name})
+	f := findingsOf(Key{"Endpoint", name})
 	if s.Address.IsValid() && !s.Address.Is4() {
 		f.add("spec.address", s.Address, "is IPv6, which subnets do not have yet", "give an IPv4 address, or leave it out")
 	}
@@ -86,7 +86,7 @@ func (t *Attachment) check(f *findings, name, host string) {
 	f.text("spec.attachment.container", t.Container, maxContainer)
 	f.text("spec.attachment.netns", t.Netns, maxNetns)
 	if t.Netns != "" && !strings.HasPrefix(t.Netns, "/") {
-		f.add("spec.attachment.netns", t.Netns, "is not a path from the root", "give it as /run/netns/"+tame(t.Netns)+", for example")
+		f.add("spec.attachment.netns", t.Netns, "is not a path from the root", "give it as /run/netns/"+legalName(t.Netns)+", for example")
 	}
 	f.device("spec.attachment.interface", t.Interface)
 	switch {
@@ -131,7 +131,7 @@ func (f *findings) text(field, value string, most int) {
 func (s *EndpointSpec) copy() Spec { c := *s; return &c }
 
 // complete keeps to the rules at the head of the type.
-func (s *EndpointSpec) complete(stored Spec) {
+func (s *EndpointSpec) setDefaults(stored Spec) {
 	if was, _ := stored.(*EndpointSpec); was != nil {
 		if !s.Address.IsValid() {
 			s.Address = was.Address
@@ -149,36 +149,36 @@ func (s *EndpointSpec) complete(stored Spec) {
 	}
 }
 
-func (s *EndpointSpec) enter(d *draft, o, before *Object) {
+func (s *EndpointSpec) index(d *draft, o, before *Object) {
 	subnet := Parent(o.Name)
-	d.at.put(d.edit, place{subnet, s.Address}, o.Name)
-	d.withMAC.put(d.edit, macPlace{subnet, s.MAC}, o.Name)
+	d.endpointAt.put(d.edit, addressKey{subnet, s.Address}, o.Name)
+	d.endpointWithMAC.put(d.edit, macKey{subnet, s.MAC}, o.Name)
 	if s.Host != "" {
-		d.on.put(d.edit, seat{s.Host, o.Name}, o)
-		d.awaitOn(o.Name, s.Host)
+		d.onHost.put(d.edit, hostEndpoint{s.Host, o.Name}, o)
+		d.updateRequestOn(o.Name, s.Host)
 	}
 	if before == nil || before.Spec.(*EndpointSpec).Address != s.Address {
 		d.advance(subnet, s.Address, o.Revision)
 	}
 }
 
-func (s *EndpointSpec) leave(d *draft, o, _ *Object) {
+func (s *EndpointSpec) unindex(d *draft, o, _ *Object) {
 	subnet := Parent(o.Name)
-	release(d, &d.at, place{subnet, s.Address}, o.Name)
-	release(d, &d.withMAC, macPlace{subnet, s.MAC}, o.Name)
+	release(d, &d.endpointAt, addressKey{subnet, s.Address}, o.Name)
+	release(d, &d.endpointWithMAC, macKey{subnet, s.MAC}, o.Name)
 	if s.Host != "" {
-		d.on.remove(d.edit, seat{s.Host, o.Name})
-		d.awaitOn(o.Name, s.Host)
+		d.onHost.remove(d.edit, hostEndpoint{s.Host, o.Name})
+		d.updateRequestOn(o.Name, s.Host)
 	}
 }
 
 // settleEndpoints sees to it that endpoints have addresses of their subnet and of nobody else, on hosts that exist and can
 // carry them. All that the request fixes is claimed before anything is allocated.
-func settleEndpoints(a *admission, puts []*put) {
+func admitEndpoints(a *admission, puts []*put) {
 	puts = a.withParents(puts, "Subnet")
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -186,7 +186,7 @@ func settleEndpoints(a *admission, puts []*put) {
 		a.claimAddress(p, spec)
 		a.claimMAC(p, spec)
 		a.plugIn(p, spec)
-		a.goBehind(p, spec)
+		a.admitVia(p, spec)
 	}
 	puts = a.accepted(puts)
 	for _, p := range puts {
@@ -212,7 +212,7 @@ func (a *admission) claimAddress(p *put, spec *EndpointSpec) {
 	if why == "" && spec.Address == subnet.Gateway {
 		why = "is the gateway of Subnet " + name
 	}
-	other, taken := a.draft.at.get(place{name, spec.Address})
+	other, taken := a.draft.endpointAt.get(addressKey{name, spec.Address})
 	if why == "" && taken {
 		why = "is the address of Endpoint " + other
 	}
@@ -220,7 +220,7 @@ func (a *admission) claimAddress(p *put, spec *EndpointSpec) {
 		a.refuse(p, "spec.address", spec.Address, why, "choose a free address of "+subnet.CIDR.String()+", or leave it out")
 		return
 	}
-	a.draft.at.put(a.draft.edit, place{name, spec.Address}, p.after.Name)
+	a.draft.endpointAt.put(a.draft.edit, addressKey{name, spec.Address}, p.after.Name)
 	if was := p.plugged(); was != nil && spec.Host != "" && was.Address != spec.Address {
 		a.refuse(p, "spec.address", spec.Address,
 			fmt.Sprintf("cannot change from %s while the endpoint is plugged in on Host %s", was.Address, was.Host), "detach it first")
@@ -232,12 +232,12 @@ func (a *admission) claimMAC(p *put, spec *EndpointSpec) {
 	if spec.MAC == (MAC{}) {
 		return
 	}
-	at := macPlace{Parent(p.after.Name), spec.MAC}
-	if other, taken := a.draft.withMAC.get(at); taken {
+	at := macKey{Parent(p.after.Name), spec.MAC}
+	if other, taken := a.draft.endpointWithMAC.get(at); taken {
 		a.refuse(p, "spec.mac", spec.MAC, "is the MAC of Endpoint "+other, "choose another one, or leave it out")
 		return
 	}
-	a.draft.withMAC.put(a.draft.edit, at, p.after.Name)
+	a.draft.endpointWithMAC.put(a.draft.edit, at, p.after.Name)
 	if was := p.plugged(); was != nil && spec.Host != "" && was.MAC != spec.MAC {
 		a.refuse(p, "spec.mac", spec.MAC,
 			fmt.Sprintf("cannot change from %s while the endpoint is plugged in on Host %s", was.MAC, was.Host), "detach it first")
@@ -258,10 +258,10 @@ func (a *admission) keepsPlugged(p *put, field string, was, value any) {
 	if was == value {
 		return
 	}
-	a.later(func() {
-		if names, total := naming(a.stayPlugged(p.after.Name)); total > 0 {
+	a.afterPuts(func() {
+		if names, total := namesOf(a.stayPlugged(p.after.Name)); total > 0 {
 			a.refuse(p, field, value, fmt.Sprintf("cannot change from %v while it has %s plugged in: %s", was, count(total, "endpoint"), names),
-				"detach "+those(total)+" first")
+				"detach "+itOrThem(total)+" first")
 		}
 	})
 }
@@ -294,7 +294,7 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 		a.refuse(p, "spec.host", spec.Host, reason, remedy)
 		return
 	}
-	vpc := vpcOf(p.after.Name)
+	vpc := VPCOf(p.after.Name)
 	if v := a.draft.VPC(vpc); v != nil && v.MTU+Overhead > host.MTU {
 		a.refuse(p, "spec.host", spec.Host,
 			fmt.Sprintf("has an underlay MTU of %d, and VPC %s with MTU %d takes %d", host.MTU, vpc, v.MTU, v.MTU+Overhead),
@@ -303,7 +303,7 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 }
 
 // goBehind judges by whose port an endpoint is reached, if it has none of its own. That does not change while it is plugged in, and was judged then.
-func (a *admission) goBehind(p *put, spec *EndpointSpec) {
+func (a *admission) admitVia(p *put, spec *EndpointSpec) {
 	via := spec.Via()
 	if was := p.plugged(); was != nil && was.Host == spec.Host {
 		if was.Via() != via {
@@ -314,7 +314,7 @@ func (a *admission) goBehind(p *put, spec *EndpointSpec) {
 	if via == "" {
 		return
 	}
-	a.later(func() {
+	a.afterPuts(func() {
 		if a.refused[p.key()] {
 			return
 		}
@@ -361,5 +361,25 @@ func (a *admission) allocateAddress(p *put, spec *EndpointSpec) {
 		return
 	}
 	spec.Address = address
-	a.draft.at.put(a.draft.edit, place{name, address}, p.after.Name)
+	a.draft.endpointAt.put(a.draft.edit, addressKey{name, address}, p.after.Name)
+}
+
+// Endpoint is the spec of an endpoint; nil if there is none of that name.
+func (s *State) Endpoint(name string) *EndpointSpec {
+	return specOf[*EndpointSpec](s, "Endpoint", name)
+}
+
+// EndpointsOf goes over the endpoints of a subnet or of a whole VPC, by name.
+func (s *State) EndpointsOf(subnet string) iter.Seq[*Object] { return s.Under("Endpoint", subnet) }
+
+// EndpointAt finds the endpoint that has an address of a subnet; nil if there is none.
+func (s *State) EndpointAt(subnet string, address netip.Addr) *Object {
+	name, _ := s.endpointAt.get(addressKey{subnet, address})
+	return s.Get(Key{"Endpoint", name})
+}
+
+// EndpointWithMAC finds the endpoint that has a MAC of a subnet; nil if there is none.
+func (s *State) EndpointWithMAC(subnet string, mac MAC) *Object {
+	name, _ := s.endpointWithMAC.get(macKey{subnet, mac})
+	return s.Get(Key{"Endpoint", name})
 }

@@ -55,7 +55,7 @@ func (k Kind) Field(path string) (string, Field, error) {
 		all = append(all, pathsOf(root.Fields)...)
 	}
 	inner := strings.TrimPrefix(strings.TrimPrefix(path, "spec."), "status.")
-	return "", Field{}, Problems{{Object: k.Name, Field: clip(path), Reason: "is not a field", Remedy: meant(inner, all, "overlane explain "+k.Name+" shows all")}}
+	return "", Field{}, Problems{{Object: k.Name, Field: clip(path), Reason: "is not a field", Remedy: suggest(inner, all, "overlane explain "+k.Name+" shows all")}}
 }
 
 func fieldAt(fields []Field, path string) (string, Field, bool) {

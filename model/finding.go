@@ -13,7 +13,7 @@ type findings struct {
 	problems Problems
 }
 
-func about(key Key) *findings {
+func findingsOf(key Key) *findings {
 	if key == (Key{}) {
 		return &findings{object: "object"}
 	}
@@ -22,11 +22,11 @@ func about(key Key) *findings {
 
 // add notes a problem. A value that is its type's zero was not given, and is not shown.
 func (f *findings) add(field string, value any, reason, remedy string) {
-	f.problems = append(f.problems, Problem{Object: f.object, Field: field, Value: shown(value), Reason: reason, Remedy: remedy})
+	f.problems = append(f.problems, Problem{Object: f.object, Field: field, Value: display(value), Reason: reason, Remedy: remedy})
 }
 
 // shown is a value as a person would write it, cut where it gets too long to read.
-func shown(value any) string {
+func display(value any) string {
 	if value == nil || reflect.ValueOf(value).IsZero() {
 		return ""
 	}
@@ -43,7 +43,7 @@ func clip(text string) string {
 }
 
 // near is the candidate that somebody who typed word most likely meant; empty if none is close.
-func near(word string, candidates []string) string {
+func closest(word string, candidates []string) string {
 	best, least := "", len(word)/3+2
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least {
@@ -73,27 +73,27 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// meant is a remedy: the near candidate, or else advice.
-func meant(word string, candidates []string, advice string) string {
-	if guess := near(clip(word), candidates); guess != "" {
+// suggest is a remedy: the near candidate, or else advice.
+func suggest(word string, candidates []string, advice string) string {
+	if guess := closest(clip(word), candidates); guess != "" {
 		return "did you mean " + guess + "?"
 	}
 	return advice
 }
 
-// few is how many names a message has.
-const few = 3
+// maxNames is how many names a message has.
+const maxNames = 3
 
-// some lists names for people: the first few, and how many there are.
-func some(names []string, total int) string {
-	if total <= few {
+// firstFew lists names for people: the first few, and how many there are.
+func firstFew(names []string, total int) string {
+	if total <= maxNames {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), total-few)
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), total-maxNames)
 }
 
 // those stands for n things.
-func those(n int) string {
+func itOrThem(n int) string {
 	if n == 1 {
 		return "it"
 	}

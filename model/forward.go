@@ -42,27 +42,28 @@ var forwardKind = Kind{
 		{"STATE", statusColumn(func(s *ForwardStatus) any { return s.State })},
 		{"REASON", statusColumn(func(s *ForwardStatus) any { return s.Reason })},
 	},
-	settle: settleForwards,
+	admit:     admitForwards,
+	summarise: summariseForward,
 }
 
 // socket is a port of a public IP.
-type socket struct {
+type forwardKey struct {
 	publicIP, protocol string
 	port               int
 }
 
-func (s socket) compare(t socket) int {
+func (s forwardKey) compare(t forwardKey) int {
 	return cmp.Or(strings.Compare(s.publicIP, t.publicIP), strings.Compare(s.protocol, t.protocol), cmp.Compare(s.port, t.port))
 }
 
-func (s *ForwardSpec) socket() socket { return socket{s.PublicIP, s.Protocol, s.Port} }
+func (s *ForwardSpec) key() forwardKey { return forwardKey{s.PublicIP, s.Protocol, s.Port} }
 
 // Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
 func (s *ForwardSpec) Check(name string) Problems {
-	f := about(Key{"Forward", name})
-	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", vpcOf(name))
+	f := findingsOf(Key{"Forward", name})
+	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", VPCOf(name))
 	if s.Protocol != "" && !slices.Contains(protocols, s.Protocol) {
-		f.add("spec.protocol", s.Protocol, "is not a protocol that has ports", meant(s.Protocol, protocols, "use "+strings.Join(protocols, " or ")))
+		f.add("spec.protocol", s.Protocol, "is not a protocol that has ports", suggest(s.Protocol, protocols, "use "+strings.Join(protocols, " or ")))
 	}
 	const aPort = "give a port from 1 to 65535"
 	if s.Port == 0 {
@@ -70,7 +71,7 @@ func (s *ForwardSpec) Check(name string) Problems {
 	} else if s.Port < 0 || s.Port > lastPort {
 		f.add("spec.port", s.Port, "is not a port", aPort)
 	}
-	f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the forward", vpcOf(name))
+	f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the forward", VPCOf(name))
 	if s.TargetPort < 0 || s.TargetPort > lastPort {
 		f.add("spec.targetPort", s.TargetPort, "is not a port", aPort+", or leave it out")
 	}
@@ -98,19 +99,19 @@ func (f *findings) ofVPC(field, name, form, what, of, vpc string) {
 
 func (s *ForwardSpec) copy() Spec { c := *s; return &c }
 
-func (s *ForwardSpec) complete(Spec) {
+func (s *ForwardSpec) setDefaults(Spec) {
 	s.Protocol = cmp.Or(s.Protocol, TCP)
 	s.TargetPort = cmp.Or(s.TargetPort, s.Port)
 }
 
-func (s *ForwardSpec) enter(d *draft, o, _ *Object) {
-	d.forwarded.put(d.edit, s.socket(), o.Name)
-	d.forwardsTo.put(d.edit, pair{s.Endpoint, o.Name}, o)
+func (s *ForwardSpec) index(d *draft, o, _ *Object) {
+	d.forwardAt.put(d.edit, s.key(), o.Name)
+	d.forwardsTo.put(d.edit, namePair{s.Endpoint, o.Name}, o)
 }
 
-func (s *ForwardSpec) leave(d *draft, o, _ *Object) {
-	release(d, &d.forwarded, s.socket(), o.Name)
-	d.forwardsTo.remove(d.edit, pair{s.Endpoint, o.Name})
+func (s *ForwardSpec) unindex(d *draft, o, _ *Object) {
+	release(d, &d.forwardAt, s.key(), o.Name)
+	d.forwardsTo.remove(d.edit, namePair{s.Endpoint, o.Name})
 }
 
 // Forward is the spec of a forwarded port; nil if there is none of that name.
@@ -122,12 +123,14 @@ func (s *State) Forward(name string) *ForwardSpec {
 func (s *State) ForwardsOf(vpc string) iter.Seq[*Object] { return s.Under("Forward", vpc) }
 
 // ForwardsTo goes over the forwarded ports that lead to an endpoint, whether that is there or not, by name.
-func (s *State) ForwardsTo(endpoint string) iter.Seq[*Object] { return paired(s.forwardsTo, endpoint) }
+func (s *State) ForwardsTo(endpoint string) iter.Seq[*Object] {
+	return secondsOf(s.forwardsTo, endpoint)
+}
 
 // ForwardsAt goes over the forwarded ports of a public IP, by protocol and port.
 func (s *State) ForwardsAt(publicIP string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for at, name := range s.forwarded.from(socket{publicIP: publicIP}) {
+		for at, name := range s.forwardAt.from(forwardKey{publicIP: publicIP}) {
 			if at.publicIP != publicIP || !yield(s.Get(Key{"Forward", name})) {
 				return
 			}
@@ -137,15 +140,15 @@ func (s *State) ForwardsAt(publicIP string) iter.Seq[*Object] {
 
 // countForwardsAt is the number of forwarded ports of a public IP, in logarithmic time.
 func (s *State) countForwardsAt(publicIP string) int {
-	return s.forwarded.rank(socket{publicIP: publicIP + "\x00"}) - s.forwarded.rank(socket{publicIP: publicIP})
+	return s.forwardAt.rank(forwardKey{publicIP: publicIP + "\x00"}) - s.forwardAt.rank(forwardKey{publicIP: publicIP})
 }
 
 // settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint has.
-func settleForwards(a *admission, puts []*put) {
-	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+func admitForwards(a *admission, puts []*put) {
+	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -161,7 +164,7 @@ func settleForwards(a *admission, puts []*put) {
 
 // forwardsAtAll judges the design of the gateway.
 func (a *admission) forwardsAtAll(p *put, spec *ForwardSpec) bool {
-	vpc := vpcOf(p.after.Name)
+	vpc := VPCOf(p.after.Name)
 	design := a.draft.InternetGateway(vpc).Design
 	if design != Central {
 		a.refuse(p, "name", p.after.Name, fmt.Sprintf("is of InternetGateway %s, whose design is %s, and ports are forwarded in the design %s", vpc, design, Central),
@@ -190,12 +193,12 @@ func (a *admission) forwardable(p *put, spec *ForwardSpec) bool {
 
 // claimPort judges the port that a forward names, and takes it.
 func (a *admission) claimPort(p *put, spec *ForwardSpec) {
-	if other, taken := a.draft.forwarded.get(spec.socket()); taken {
+	if other, taken := a.draft.forwardAt.get(spec.key()); taken {
 		a.refuse(p, "spec.port", spec.Port, fmt.Sprintf("is forwarded already, for %s at PublicIP %s by Forward %s", spec.Protocol, spec.PublicIP, other),
 			"choose another port or public IP, or change that one first")
 		return
 	}
-	a.draft.forwarded.put(a.draft.edit, spec.socket(), p.after.Name)
+	a.draft.forwardAt.put(a.draft.edit, spec.key(), p.after.Name)
 }
 
 // keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is asked when every put is in the draft.
@@ -203,9 +206,9 @@ func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
 	if spec.Endpoint == "" {
 		return
 	}
-	if names, total := naming(a.draft.ForwardsAt(p.after.Name)); total > 0 {
+	if names, total := namesOf(a.draft.ForwardsAt(p.after.Name)); total > 0 {
 		a.refuse(p, "spec.endpoint", spec.Endpoint, fmt.Sprintf("cannot have a public IP of which %s forwarded: %s", portsAre(total), names),
-			"delete "+those(total)+" first, or in the same request, or give it another public IP")
+			"delete "+itOrThem(total)+" first, or in the same request, or give it another public IP")
 	}
 }
 
@@ -214,9 +217,9 @@ func (a *admission) keepsCentral(p *put, spec *InternetGatewaySpec) {
 	if spec.Design == Central {
 		return
 	}
-	if names, total := naming(a.draft.ForwardsOf(p.after.Name)); total > 0 {
+	if names, total := namesOf(a.draft.ForwardsOf(p.after.Name)); total > 0 {
 		a.refuse(p, "spec.design", spec.Design, fmt.Sprintf("forwards no ports, and %s forwarded: %s", portsAre(total), names),
-			"delete "+those(total)+" first, or in the same request, or keep the design "+Central)
+			"delete "+itOrThem(total)+" first, or in the same request, or keep the design "+Central)
 	}
 }
 
@@ -235,17 +238,17 @@ type ForwardStatus struct {
 }
 
 // summariseForward goes along the way of a packet from outside, and stops at what is not there.
-func summariseForward(s *State, name string, m Measured) *ForwardStatus {
-	spec, gateway := s.Forward(name), s.InternetGateway(vpcOf(name))
+func summariseForward(s *State, name string, m Measured) any {
+	spec, gateway := s.Forward(name), s.InternetGateway(VPCOf(name))
 	status := &ForwardStatus{State: PublicPending}
 	if spec == nil || gateway == nil {
-		status.Reason = "there is no InternetGateway " + vpcOf(name)
+		status.Reason = "there is no InternetGateway " + VPCOf(name)
 		return status
 	}
 	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
 		status.Host = endpoint.Host
 	}
-	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), unled(s, vpcOf(name), gateway, status.Host, m), unanswered(spec.Endpoint, m))
+	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), noPathReason(s, VPCOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
 	if status.Reason == "" {
 		status.State = PublicReady
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,13 +51,13 @@ var hostKind = Kind{
 		{"TUNNELS", statusColumn((*HostStatus).tunnelsUp)},
 		{"FLOWS", statusColumn(func(s *HostStatus) any { return s.Flows })},
 	},
-	settle: settleHosts,
-	users:  []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
+	admit: admitHosts,
+	users: []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
 }
 
 // Check wants a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
 func (s *HostSpec) Check(name string) Problems {
-	f := about(Key{"Host", name})
+	f := findingsOf(Key{"Host", name})
 	f.hostAddress(s.Address)
 	f.identity(s.Identity)
 	if s.NATPrefix.IsValid() {
@@ -66,14 +67,14 @@ func (s *HostSpec) Check(name string) Problems {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to 65535", least), "give the underlay's MTU, mostly 1500")
 	}
 	if s.Outside != nil {
-		s.Outside.check(f)
+		s.Outside.checkFields(f)
 		if s.Outside.Address.IsValid() && s.Outside.Address.Addr() == s.Address {
 			f.add("spec.outside.address", s.Outside.Address, "is the address of the host's VTEP", "choose another one of the upstream network")
 		}
 	}
 	for i, role := range s.Roles {
 		if !slices.Contains(hostRoles, role) {
-			f.add("spec.roles", role, "is not a role", meant(role, hostRoles, "use "+strings.Join(hostRoles, ", ")))
+			f.add("spec.roles", role, "is not a role", suggest(role, hostRoles, "use "+strings.Join(hostRoles, ", ")))
 		} else if slices.Contains(s.Roles[:i], role) {
 			f.add("spec.roles", role, "is given twice", "leave one out")
 		}
@@ -95,7 +96,7 @@ func (f *findings) hostAddress(a netip.Addr) {
 
 func (s *HostSpec) copy() Spec { c := *s; return &c }
 
-func (s *HostSpec) complete(stored Spec) {
+func (s *HostSpec) setDefaults(stored Spec) {
 	was, _ := stored.(*HostSpec)
 	if was == nil {
 		was = &HostSpec{MTU: DefaultUnderlayMTU, Roles: []string{"compute"}}
@@ -111,26 +112,26 @@ func (s *HostSpec) complete(stored Spec) {
 	}
 }
 
-func (s *HostSpec) enter(d *draft, o, _ *Object) {
+func (s *HostSpec) index(d *draft, o, _ *Object) {
 	d.hostAt.put(d.edit, s.Address, o.Name)
 	for _, role := range s.Roles {
-		d.roles.put(d.edit, pair{role, o.Name}, o)
+		d.hostsByRole.put(d.edit, namePair{role, o.Name}, o)
 	}
 	if s.NATPrefix.IsValid() {
-		d.outer.put(d.edit, span{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
+		d.ownedPrefixes.put(d.edit, ownedPrefix{s.NATPrefix.Addr(), o.Key()}, s.NATPrefix)
 	}
 	if s.Outside != nil {
 		d.nextHops.put(d.edit, s.Outside.Address.Addr(), o.Name)
 	}
 }
 
-func (s *HostSpec) leave(d *draft, o, after *Object) {
+func (s *HostSpec) unindex(d *draft, o, after *Object) {
 	release(d, &d.hostAt, s.Address, o.Name)
 	for _, role := range s.Roles {
-		d.roles.remove(d.edit, pair{role, o.Name})
+		d.hostsByRole.remove(d.edit, namePair{role, o.Name})
 	}
 	if s.NATPrefix.IsValid() {
-		d.outer.remove(d.edit, span{s.NATPrefix.Addr(), o.Key()})
+		d.ownedPrefixes.remove(d.edit, ownedPrefix{s.NATPrefix.Addr(), o.Key()})
 	}
 	if s.Outside != nil {
 		release(d, &d.nextHops, s.Outside.Address.Addr(), o.Name)
@@ -142,10 +143,10 @@ func (s *HostSpec) leave(d *draft, o, after *Object) {
 
 // settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and that public traffic
 // keeps its way.
-func settleHosts(a *admission, puts []*put) {
+func admitHosts(a *admission, puts []*put) {
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -158,15 +159,15 @@ func settleHosts(a *admission, puts []*put) {
 			continue
 		}
 		a.draft.put(p.after)
-		a.later(func() { a.outside(p, spec) })
+		a.afterPuts(func() { a.admitOutside(p, spec) })
 		if p.before != nil && spec.MTU < p.before.Spec.(*HostSpec).MTU {
-			a.later(func() { a.hostCarries(p, spec) })
+			a.afterPuts(func() { a.hostCarries(p, spec) })
 		}
 	}
 }
 
 // outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a gateway leads over it.
-func (a *admission) outside(p *put, spec *HostSpec) {
+func (a *admission) admitOutside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(spec.Address); ok {
 		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")
 	}
@@ -174,9 +175,9 @@ func (a *admission) outside(p *put, spec *HostSpec) {
 		a.refuse(p, "spec.address", spec.Address, "is the next hop that leads to Host "+other, "choose another one, or change that first")
 	}
 	if spec.NATPrefix.IsValid() {
-		a.apart(p, "spec.natPrefix", spec.NATPrefix)
+		a.disjoint(p, "spec.natPrefix", spec.NATPrefix)
 	}
-	a.leadsOutside(p, spec)
+	a.admitUpstream(p, spec)
 	if p.before == nil {
 		return
 	}
@@ -194,7 +195,7 @@ func (a *admission) outside(p *put, spec *HostSpec) {
 func (a *admission) hostCarries(p *put, spec *HostSpec) {
 	var last string
 	for o := range a.draft.EndpointsOn(p.after.Name) {
-		vpc := vpcOf(o.Name)
+		vpc := VPCOf(o.Name)
 		if vpc == last { // they come by name, so those of one VPC are together
 			continue
 		}
@@ -203,6 +204,57 @@ func (a *admission) hostCarries(p *put, spec *HostSpec) {
 			a.refuse(p, "spec.mtu", spec.MTU,
 				fmt.Sprintf("cannot carry the MTU %d of VPC %s, which has endpoints here: that takes %d", v.MTU, vpc, v.MTU+Overhead),
 				fmt.Sprintf("detach its endpoints and lower the VPC's MTU to %d first, or move them to another host", spec.MTU-Overhead))
+		}
+	}
+}
+
+// Host is the spec of a host; nil if there is none of that name.
+func (s *State) Host(name string) *HostSpec { return specOf[*HostSpec](s, "Host", name) }
+
+// EndpointsOn goes over the endpoints of a host, by name.
+func (s *State) EndpointsOn(host string) iter.Seq[*Object] { return s.endpointsOn(host, "") }
+
+// EndpointsOnOf goes over the endpoints of a VPC or of a subnet on a host, by name.
+func (s *State) EndpointsOnOf(host, parent string) iter.Seq[*Object] {
+	return s.endpointsOn(host, parent+"/")
+}
+
+func (s *State) endpointsOn(host, prefix string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, o := range s.onHost.from(hostEndpoint{host, prefix}) {
+			if at.host != host || !strings.HasPrefix(at.endpoint, prefix) || !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// CountOn is the number of endpoints on a host, in logarithmic time.
+func (s *State) CountOn(host string) int {
+	return s.onHost.rank(hostEndpoint{host: host + "\x00"}) - s.onHost.rank(hostEndpoint{host: host})
+}
+
+// CountOnOf is the number of endpoints of a VPC on a host, in logarithmic time.
+func (s *State) CountOnOf(host, vpc string) int {
+	return s.onHost.rank(hostEndpoint{host, vpc + "0"}) - s.onHost.rank(hostEndpoint{host, vpc + "/"}) // '0' follows '/' in ASCII
+}
+
+// HostAt finds the host with that VTEP address; nil if there is none.
+func (s *State) HostAt(address netip.Addr) *Object {
+	name, _ := s.hostAt.get(address)
+	return s.Get(Key{"Host", name})
+}
+
+// HostsWithRole goes over the hosts that have a role, by name.
+func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return secondsOf(s.hostsByRole, role) }
+
+// HostsUpstream goes over the hosts whose outside is of an upstream network, by their next hops.
+func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for address, host := range s.nextHops.from(network.Masked().Addr()) {
+			if !network.Contains(address) || !yield(s.Get(Key{"Host", host})) {
+				return
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -44,15 +45,16 @@ var internetGatewayKind = Kind{
 		{"BLOCKS", statusColumn(func(s *InternetGatewayStatus) any { return s.PortBlocks })},
 		{"REASON", statusColumn(func(s *InternetGatewayStatus) any { return s.Reason })},
 	},
-	settle: settleInternetGateways,
-	users:  []users{{"public IP", (*State).PublicIPsOf}},
+	admit:     admitInternetGateways,
+	summarise: summariseGateway,
+	users:     []users{{"public IP", (*State).PublicIPsOf}},
 }
 
 // Check wants a design that there is, hosts that differ, and IPv4 networks.
 func (s *InternetGatewaySpec) Check(name string) Problems {
-	f := about(Key{"InternetGateway", name})
+	f := findingsOf(Key{"InternetGateway", name})
 	if s.Design != "" && !slices.Contains(designs, s.Design) {
-		f.add("spec.design", s.Design, "is not a design", meant(s.Design, designs, "use "+strings.Join(designs, ", ")))
+		f.add("spec.design", s.Design, "is not a design", suggest(s.Design, designs, "use "+strings.Join(designs, ", ")))
 	}
 	for i, host := range s.Hosts {
 		f.part("spec.hosts", host)
@@ -69,7 +71,7 @@ func (s *InternetGatewaySpec) Check(name string) Problems {
 	if s.Pool != "" {
 		f.part("spec.pool", s.Pool)
 	}
-	if s.PortsPerHost != 0 && !sized(s.PortsPerHost) {
+	if s.PortsPerHost != 0 && !validBlockSize(s.PortsPerHost) {
 		f.add("spec.portsPerHost", s.PortsPerHost, fmt.Sprintf("is not a power of two from %d to %d", MinPortsPerHost, MaxPortsPerHost), "leave it out, or double 1024 or halve it")
 	}
 	return f.problems
@@ -85,7 +87,7 @@ func (s *InternetGatewaySpec) Role() string {
 
 func (s *InternetGatewaySpec) copy() Spec { c := *s; return &c }
 
-func (s *InternetGatewaySpec) complete(stored Spec) {
+func (s *InternetGatewaySpec) setDefaults(stored Spec) {
 	was, _ := stored.(*InternetGatewaySpec)
 	if was == nil {
 		was = &InternetGatewaySpec{Design: Distributed}
@@ -105,50 +107,50 @@ func (s *InternetGatewaySpec) complete(stored Spec) {
 	}
 }
 
-func (s *InternetGatewaySpec) enter(d *draft, o, _ *Object) {
+func (s *InternetGatewaySpec) index(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
-		d.passes.put(d.edit, pair{host, o.Name}, o)
+		d.gatewaysByHost.put(d.edit, namePair{host, o.Name}, o)
 	}
 	if s.Pool != "" {
-		d.pools.put(d.edit, pair{s.Pool, o.Name}, o)
+		d.gatewaysByPool.put(d.edit, namePair{s.Pool, o.Name}, o)
 	}
 	if !s.leases() {
 		return
 	}
 	for host := range d.hostsWith(o.Name) {
-		d.await(o.Name, host, d.PortBlock(o.Name+"/"+host) != nil)
+		d.updateRequest(o.Name, host, d.PortBlock(o.Name+"/"+host) != nil)
 	}
 }
 
-func (s *InternetGatewaySpec) leave(d *draft, o, _ *Object) {
+func (s *InternetGatewaySpec) unindex(d *draft, o, _ *Object) {
 	for _, host := range s.Hosts {
-		d.passes.remove(d.edit, pair{host, o.Name})
+		d.gatewaysByHost.remove(d.edit, namePair{host, o.Name})
 	}
-	d.pools.remove(d.edit, pair{s.Pool, o.Name})
-	for _, host := range slices.Collect(d.waitingOf(o.Name, s)) {
-		d.waiting.remove(d.edit, wanting{s.Pool, s.PortsPerHost, o.Name + "/" + host})
+	d.gatewaysByPool.remove(d.edit, namePair{s.Pool, o.Name})
+	for _, host := range slices.Collect(d.hostsWaiting(o.Name, s)) {
+		d.blockRequests.remove(d.edit, blockRequest{s.Pool, s.PortsPerHost, o.Name + "/" + host})
 	}
 }
 
 // settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
-func settleInternetGateways(a *admission, puts []*put) {
-	for _, p := range a.withAbove(puts, "VPC", vpcOf) {
+func admitInternetGateways(a *admission, puts []*put) {
+	for _, p := range a.withAbove(puts, "VPC", VPCOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
 		for _, host := range spec.Hosts {
-			a.leadOver(p, host, spec.Role())
+			a.admitBorderHost(p, host, spec.Role())
 		}
 		if spec.Pool != "" || spec.Design == Central && spec.SNAT {
 			a.choosePool(p, &spec.Pool, netip.Addr{})
 		}
 		if !a.refused[p.key()] {
 			a.draft.put(p.after)
-			a.later(func() { a.keepsCentral(p, spec) })
+			a.afterPuts(func() { a.keepsCentral(p, spec) })
 		}
 	}
 }
 
 // leadOver judges a host that a gateway names.
-func (a *admission) leadOver(p *put, host, role string) {
+func (a *admission) admitBorderHost(p *put, host, role string) {
 	key := Key{"Host", host}
 	if a.refused[key] {
 		a.refused[p.key()] = true
@@ -161,5 +163,54 @@ func (a *admission) leadOver(p *put, host, role string) {
 	} else if !slices.Contains(spec.Roles, role) {
 		a.refuse(p, "spec.hosts", host, fmt.Sprintf("has the roles %s, and a %s gateway leads over hosts of the role %s",
 			strings.Join(spec.Roles, ", "), p.after.Spec.(*InternetGatewaySpec).Design, role), "give the host that role, or name another one")
+	}
+}
+
+// InternetGateway is the spec of a VPC's gateway; nil if it has none.
+func (s *State) InternetGateway(vpc string) *InternetGatewaySpec {
+	return specOf[*InternetGatewaySpec](s, "InternetGateway", vpc)
+}
+
+// gatewaysOver goes over the InternetGateways that name a host, by VPC.
+func (s *State) gatewaysOver(host string) iter.Seq[*Object] { return secondsOf(s.gatewaysByHost, host) }
+
+// gatewaysFrom goes over the InternetGateways that name a pool, by VPC.
+func (s *State) gatewaysFrom(pool string) iter.Seq[*Object] { return secondsOf(s.gatewaysByPool, pool) }
+
+// gatewayOf is the InternetGateway of a VPC, if it has one.
+func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		if o := s.Get(Key{"InternetGateway", vpc}); o != nil {
+			yield(o)
+		}
+	}
+}
+
+// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's spec; nobody if it has no gateway.
+func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
+	spec := s.InternetGateway(vpc)
+	if spec == nil {
+		return func(func(*Object) bool) {}
+	}
+	if len(spec.Hosts) == 0 {
+		return s.HostsWithRole(spec.Role())
+	}
+	return func(yield func(*Object) bool) {
+		for _, name := range spec.Hosts {
+			if o := s.Get(Key{"Host", name}); o != nil && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
+// Passages goes over those of [State.GatewayHosts] that have an outside.
+func (s *State) Passages(vpc string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for o := range s.GatewayHosts(vpc) {
+			if o.Spec.(*HostSpec).Outside != nil && !yield(o) {
+				return
+			}
+		}
 	}
 }

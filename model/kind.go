@@ -18,8 +18,12 @@ type Kind struct {
 	Columns   []Column    // of a table of such objects, the name first
 	Derived   bool        // its objects come, change and go with others, and nobody puts or deletes them
 
-	settle func(*admission, []*put) // judge puts against all else, and fill in the rest
-	users  []users                  // who may refer to an object of the kind, and keeps it from being deleted
+	reserve   func(*admission, Spec)                      // note the values that a put fixes, before any kind allocates; nil: none
+	admit     func(*admission, []*put)                    // judge puts against all other objects, and fill in the rest
+	derive    func(*admission)                            // change objects of the kind as the request requires; nil: none do
+	summarise func(s *State, name string, m Measured) any // status, from the statuses that agents reported; nil: agents report it
+	users     []users                                     // kinds whose objects refer to one of this kind, and prevent its deletion
+	derived   advice                                      // of a derived kind: why users do not delete objects, and what to do instead
 }
 
 // users are objects of one kind that refer to the one of that name.
@@ -72,7 +76,7 @@ func KindByName(name string) (Kind, bool) {
 }
 
 // meantKind is the remedy for a kind that does not exist.
-func meantKind(word string) string {
+func suggestKind(word string) string {
 	if k, ok := KindByName(word); ok {
 		return "write it as " + k.Name
 	}
@@ -80,7 +84,7 @@ func meantKind(word string) string {
 	for _, k := range Kinds {
 		names = append(names, k.Name)
 	}
-	return meant(word, names, "use one of "+strings.Join(names, ", "))
+	return suggest(word, names, "use one of "+strings.Join(names, ", "))
 }
 
 // column shows a field of the spec.
@@ -90,7 +94,7 @@ func column[S Spec](value func(S) any) func(Object) string {
 		if !ok {
 			return ""
 		}
-		return shown(value(spec))
+		return display(value(spec))
 	}
 }
 

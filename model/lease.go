@@ -12,7 +12,7 @@ import (
 
 // leases tells whether the gateway's VPC is to have port blocks. One without a pool was put when there were none.
 func (s *InternetGatewaySpec) leases() bool {
-	return s.Design == Central && s.SNAT && s.Pool != "" && sized(s.PortsPerHost)
+	return s.Design == Central && s.SNAT && s.Pool != "" && validBlockSize(s.PortsPerHost)
 }
 
 // leasesLike tells whether two gateways lease the same blocks; nil leases none.
@@ -24,34 +24,34 @@ func (s *InternetGatewaySpec) leasesLike(t *InternetGatewaySpec) bool {
 }
 
 // await notes whether a VPC on a host waits for a port block, which it has or has not.
-func (d *draft) await(vpc, host string, has bool) {
+func (d *draft) updateRequest(vpc, host string, has bool) {
 	gateway := d.InternetGateway(vpc)
 	if gateway == nil || !gateway.leases() {
 		return
 	}
-	at := wanting{gateway.Pool, gateway.PortsPerHost, vpc + "/" + host}
-	if !has && d.plugs(host, vpc) {
-		d.waiting.put(d.edit, at, struct{}{})
+	at := blockRequest{gateway.Pool, gateway.PortsPerHost, vpc + "/" + host}
+	if !has && d.hasEndpoints(host, vpc) {
+		d.blockRequests.put(d.edit, at, struct{}{})
 	} else {
-		d.waiting.remove(d.edit, at)
+		d.blockRequests.remove(d.edit, at)
 	}
 }
 
 // awaitOn is await for who comes to a host, or leaves it.
-func (d *draft) awaitOn(endpoint, host string) {
-	if d.pools.len() == 0 {
+func (d *draft) updateRequestOn(endpoint, host string) {
+	if d.gatewaysByPool.len() == 0 {
 		return
 	}
-	if vpc := vpcOf(endpoint); d.InternetGateway(vpc) != nil {
-		d.await(vpc, host, d.PortBlock(vpc+"/"+host) != nil)
+	if vpc := VPCOf(endpoint); d.InternetGateway(vpc) != nil {
+		d.updateRequest(vpc, host, d.PortBlock(vpc+"/"+host) != nil)
 	}
 }
 
 // waitingOf goes over the VPC's hosts that wait for a port block, by name.
-func (s *State) waitingOf(vpc string, gateway *InternetGatewaySpec) iter.Seq[string] {
+func (s *State) hostsWaiting(vpc string, gateway *InternetGatewaySpec) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for at := range s.waiting.from(wanting{gateway.Pool, gateway.PortsPerHost, vpc + "/"}) {
-			if at.pool != gateway.Pool || at.size != gateway.PortsPerHost || vpcOf(at.block) != vpc || !yield(hostOf(at.block)) {
+		for at := range s.blockRequests.from(blockRequest{gateway.Pool, gateway.PortsPerHost, vpc + "/"}) {
+			if at.pool != gateway.Pool || at.size != gateway.PortsPerHost || VPCOf(at.block) != vpc || !yield(HostOf(at.block)) {
 				return
 			}
 		}
@@ -60,7 +60,7 @@ func (s *State) waitingOf(vpc string, gateway *InternetGatewaySpec) iter.Seq[str
 
 // reclaimBlocks takes out of the draft what is not leased any more, or not like that, before public IPs are given addresses.
 func reclaimBlocks(a *admission, _ []*put) {
-	if a.draft.blocks.len() == 0 && a.draft.waiting.len() == 0 {
+	if a.draft.blockAt.len() == 0 && a.draft.blockRequests.len() == 0 {
 		return
 	}
 	a.lessors, a.leased = map[string]bool{}, map[string]bool{}
@@ -110,13 +110,13 @@ func gatewayIn(o *Object) *InternetGatewaySpec {
 
 // reclaimOn takes the block of a host that an endpoint has left, if it was the VPC's last one.
 func (a *admission) reclaimOn(endpoint, was, now string) {
-	vpc := vpcOf(endpoint)
+	vpc := VPCOf(endpoint)
 	gateway := a.draft.InternetGateway(vpc)
 	if was == now || gateway == nil || !gateway.leases() {
 		return
 	}
 	a.lessors[gateway.Pool] = true
-	if was != "" && !a.draft.plugs(was, vpc) {
+	if was != "" && !a.draft.hasEndpoints(was, vpc) {
 		a.reclaimBlock(vpc + "/" + was)
 	}
 }
@@ -144,32 +144,31 @@ func (a *admission) reclaimBlock(name string) {
 
 // lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when every put is in the draft, and adds the
 // blocks that come or change to the puts.
-func (a *admission) lease(puts [][]*put) [][]*put {
+func (a *admission) leaseBlocks() {
 	if len(a.lessors) == 0 {
-		return puts
+		return
 	}
 	for _, pool := range slices.Sorted(maps.Keys(a.lessors)) {
 		for size := MaxPortsPerHost; size >= MinPortsPerHost; size /= 2 {
-			a.leaseOf(pool, size)
+			a.leaseBlocksOf(pool, size)
 		}
 	}
 	k := kindIndex("PortBlock")
 	for _, name := range slices.Sorted(maps.Keys(a.leased)) {
 		before, after := a.stored.Get(Key{"PortBlock", name}), a.draft.Get(Key{"PortBlock", name})
 		if after != nil {
-			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+			a.puts[k] = append(a.puts[k], &put{before: before, after: after, derived: true})
 		} else {
 			a.ended = append(a.ended, before)
 		}
 	}
-	return puts
 }
 
 // leaseOf gives blocks of one length until there are none, or nobody waits.
-func (a *admission) leaseOf(pool string, size int) {
+func (a *admission) leaseBlocksOf(pool string, size int) {
 	d := a.draft
 	for {
-		at, _, ok := d.waiting.at(d.waiting.rank(wanting{pool, size, ""}))
+		at, _, ok := d.blockRequests.at(d.blockRequests.rank(blockRequest{pool, size, ""}))
 		if !ok || at.pool != pool || at.size != size {
 			return
 		}

@@ -41,7 +41,7 @@ type Spec interface {
 	Check(name string) Problems
 
 	copy() Spec
-	complete(stored Spec)              // fill in what a put may leave out, from what is stored (nil for a new object)
-	enter(d *draft, o, before *Object) // into the indexes; before is nil for a new object
-	leave(d *draft, o, after *Object)  // out of them; after is nil if it is deleted
+	setDefaults(stored Spec)            // fill in what a put may leave out, from what is stored (nil for a new object)
+	index(d *draft, o, before *Object)  // into the indexes; before is nil for a new object
+	unindex(d *draft, o, after *Object) // out of them; after is nil if it is deleted
 }

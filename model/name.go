@@ -14,7 +14,7 @@ var namePart = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 // CheckName judges a name of the kind: as many parts as [Kind.Path] has, joined by "/", each of at most [MaxNamePart]
 // characters a-z, 0-9, "-" and ".", with a letter or digit first and last.
 func (k Kind) CheckName(name string) Problems {
-	f := about(Key{k.Name, clip(name)})
+	f := findingsOf(Key{k.Name, clip(name)})
 	form := strings.Join(k.Path, "/")
 	if name == "" {
 		f.add("name", nil, "is missing", "name it "+form)
@@ -39,12 +39,12 @@ func (f *findings) part(field, part string) {
 	case len(part) > MaxNamePart:
 		f.add(field, part, fmt.Sprintf("has %d characters, and %d at most are allowed", len(part), MaxNamePart), "shorten it")
 	case !namePart.MatchString(part):
-		f.add(field, part, "may have only a-z, 0-9, - and ., with a letter or digit first and last", "call it "+tame(part))
+		f.add(field, part, "may have only a-z, 0-9, - and ., with a letter or digit first and last", "call it "+legalName(part))
 	}
 }
 
 // tame is a name like part that is allowed.
-func tame(part string) string {
+func legalName(part string) string {
 	legal := func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
 			return r

@@ -13,7 +13,7 @@ import (
 
 // natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none. False: it is reached in another way.
 func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok bool) {
-	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(vpcOf(spec.Endpoint))
+	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(VPCOf(spec.Endpoint))
 	if endpoint == nil || endpoint.Host == "" || gateway == nil || gateway.Design != Distributed || s.Host(endpoint.Host) == nil {
 		return "", netip.Prefix{}, false
 	}
@@ -22,31 +22,31 @@ func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok 
 
 // translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is asked when every put is in the
 // draft, and adds the public IPs that change to the puts.
-func (a *admission) translate(puts [][]*put, deletes []*Object) [][]*put {
+func (a *admission) assignNATAddresses() {
 	if a.draft.Len("PublicIP") == 0 {
-		return puts
+		return
 	}
 	concerned := map[string]bool{}
-	for _, p := range slices.Concat(puts...) {
+	for _, p := range slices.Concat(a.puts...) {
 		if p.action() != None {
-			a.concern(concerned, p.before, p.after)
+			a.affected(concerned, p.before, p.after)
 		}
 	}
-	for _, o := range deletes {
-		a.concern(concerned, o, nil)
+	for _, o := range a.deletes {
+		a.affected(concerned, o, nil)
 	}
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
 		a.releaseNAT(name)
 	}
-	a.concernWaiting(concerned)
+	a.affectedWaiting(concerned)
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
 		a.allocateNAT(name)
 	}
-	return a.withDerived(puts, concerned)
+	a.addDerived(concerned)
 }
 
 // concern notes the public IPs whose NAT address may be another after a change.
-func (a *admission) concern(concerned map[string]bool, before, after *Object) {
+func (a *admission) affected(concerned map[string]bool, before, after *Object) {
 	d, o := a.draft, after
 	if o == nil {
 		o = before
@@ -56,7 +56,7 @@ func (a *admission) concern(concerned map[string]bool, before, after *Object) {
 		concerned[o.Name] = true
 	case *EndpointSpec:
 		if before == nil || after == nil || before.Spec.(*EndpointSpec).Host != spec.Host {
-			concernOne(concerned, d, o.Name)
+			affectedOne(concerned, d, o.Name)
 		}
 	case *InternetGatewaySpec:
 		if before != nil && after != nil && before.Spec.(*InternetGatewaySpec).Design != spec.Design {
@@ -66,25 +66,25 @@ func (a *admission) concern(concerned map[string]bool, before, after *Object) {
 		}
 	case *HostSpec:
 		if before != nil && after != nil && before.Spec.(*HostSpec).NATPrefix != spec.NATPrefix {
-			a.concernHost(concerned, o.Name)
+			a.affectedOn(concerned, o.Name)
 		}
 	}
 }
 
-func concernOne(concerned map[string]bool, d *draft, endpoint string) {
-	if name, ok := d.publicOf.get(endpoint); ok {
+func affectedOne(concerned map[string]bool, d *draft, endpoint string) {
+	if name, ok := d.publicIPOf.get(endpoint); ok {
 		concerned[name] = true
 	}
 }
 
-func (a *admission) concernHost(concerned map[string]bool, host string) {
+func (a *admission) affectedOn(concerned map[string]bool, host string) {
 	for o := range a.draft.EndpointsOn(host) {
-		concernOne(concerned, a.draft, o.Name)
+		affectedOne(concerned, a.draft, o.Name)
 	}
 }
 
 // concernWaiting adds the public IPs that wait for what others have released: those of a host that had no NAT address left.
-func (a *admission) concernWaiting(concerned map[string]bool) {
+func (a *admission) affectedWaiting(concerned map[string]bool) {
 	released := map[string]bool{}
 	for name := range concerned {
 		was := a.stored.PublicIP(name)
@@ -92,12 +92,12 @@ func (a *admission) concernWaiting(concerned map[string]bool) {
 			continue
 		}
 		host, _ := a.stored.holderOf(was.NATIP)
-		if _, taken := a.draft.nat.get(was.NATIP); !taken && a.stored.natFull(host.Name) {
+		if _, taken := a.draft.publicIPByNAT.get(was.NATIP); !taken && a.stored.natFull(host.Name) {
 			released[host.Name] = true
 		}
 	}
 	for host := range released {
-		a.concernHost(concerned, host)
+		a.affectedOn(concerned, host)
 	}
 }
 
@@ -107,7 +107,7 @@ func (s *State) natFull(host string) bool {
 	if spec == nil || !spec.NATPrefix.IsValid() {
 		return false
 	}
-	return s.nat.rank(Broadcast(spec.NATPrefix).Next())-s.nat.rank(spec.NATPrefix.Addr()) == sizeOf(spec.NATPrefix)
+	return s.publicIPByNAT.rank(Broadcast(spec.NATPrefix).Next())-s.publicIPByNAT.rank(spec.NATPrefix.Addr()) == sizeOf(spec.NATPrefix)
 }
 
 // releaseNAT takes a NAT address that does not lead to the endpoint's host. That of a prefix which the host has lost stays: the host may not lose it.
@@ -136,7 +136,7 @@ func (a *admission) allocateNAT(name string) {
 		return
 	}
 	free, ok := d.nextFree(Key{"Host", host}, []netip.Prefix{prefix}, func(from, to uint32) uint32 {
-		return firstFree(d.nat, func(a netip.Addr) netip.Addr { return a }, from, to)
+		return firstFree(d.publicIPByNAT, func(a netip.Addr) netip.Addr { return a }, from, to)
 	})
 	if ok {
 		a.setNAT(name, free)
@@ -151,9 +151,9 @@ func (a *admission) setNAT(name string, nat netip.Addr) {
 }
 
 // withDerived is the puts with the public IPs as they are in the draft now, those that nobody asked to change last.
-func (a *admission) withDerived(puts [][]*put, concerned map[string]bool) [][]*put {
+func (a *admission) addDerived(concerned map[string]bool) {
 	k := kindIndex("PublicIP")
-	for _, p := range puts[k] {
+	for _, p := range a.puts[k] {
 		if o := a.draft.Get(p.key()); concerned[p.after.Name] && !a.refused[p.key()] {
 			p.after = o
 		}
@@ -162,10 +162,9 @@ func (a *admission) withDerived(puts [][]*put, concerned map[string]bool) [][]*p
 	for _, name := range slices.Sorted(maps.Keys(concerned)) {
 		key := Key{"PublicIP", name}
 		if before, after := a.stored.Get(key), a.draft.Get(key); before != nil && after != nil && after != before {
-			puts[k] = append(puts[k], &put{before: before, after: after, derived: true})
+			a.puts[k] = append(a.puts[k], &put{before: before, after: after, derived: true})
 		}
 	}
-	return puts
 }
 
 // keepsNAT refuses a NAT prefix that has lost addresses which public IPs have.
@@ -174,13 +173,13 @@ func (a *admission) keepsNAT(p *put, was, now netip.Prefix) {
 		return
 	}
 	lost := func(yield func(*Object) bool) {
-		for address, name := range a.draft.nat.from(was.Addr()) {
+		for address, name := range a.draft.publicIPByNAT.from(was.Addr()) {
 			if !was.Contains(address) || !now.Contains(address) && !yield(a.draft.Get(Key{"PublicIP", name})) {
 				return
 			}
 		}
 	}
-	if names, total := naming(lost); total > 0 {
+	if names, total := namesOf(lost); total > 0 {
 		a.refuse(p, "spec.natPrefix", now, fmt.Sprintf("cannot change from %s, of which it has addresses in use by %s: %s", was, count(total, "public IP"), names),
 			"keep those addresses in the prefix, or detach the endpoints first")
 	}

@@ -29,7 +29,7 @@ func LeavingMAC(address netip.Addr) MAC {
 	return MAC{0x02, 0x4d, a[0], a[1], a[2], a[3]}
 }
 
-func (h *HostOutside) check(f *findings) {
+func (h *HostOutside) checkFields(f *findings) {
 	if h.Interface == "" {
 		f.add("spec.outside.interface", nil, "is missing", "name the NIC on the upstream network")
 	}
@@ -100,7 +100,7 @@ func (a *admission) claimNextHop(p *put, outside *HostOutside) bool {
 }
 
 // leadsOutside refuses an outside that is of no use to the host, or that others contradict. It is asked when every put is in the draft.
-func (a *admission) leadsOutside(p *put, spec *HostSpec) {
+func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	if spec.Outside == nil {
 		return
 	}

@@ -26,16 +26,19 @@ var portBlockKind = Kind{
 		{"ADDRESS", column(func(s *PortBlockSpec) any { return s.Address })},
 		{"PORTS", column(func(s *PortBlockSpec) any { return fmt.Sprintf("%d-%d", s.First, s.Last) })},
 	},
-	Derived: true,
-	settle:  reclaimBlocks,
+	Derived:   true,
+	admit:     reclaimBlocks,
+	derive:    (*admission).leaseBlocks,
+	summarise: summarisePortBlock,
+	derived:   advice{leasedByOverlane, "detach the VPC's endpoints on the host, or turn snat off in its InternetGateway"},
 }
 
-const notByUsers = "is leased by Overlane: nobody puts or deletes port blocks"
+const leasedByOverlane = "is leased by Overlane: nobody puts or deletes port blocks"
 
 // Check refuses whatever a user puts.
 func (s *PortBlockSpec) Check(name string) Problems {
-	f := about(Key{"PortBlock", name})
-	f.add("", nil, notByUsers, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
+	f := findingsOf(Key{"PortBlock", name})
+	f.add("", nil, leasedByOverlane, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
 	return f.problems
 }
 
@@ -43,44 +46,44 @@ func (s *PortBlockSpec) size() int { return int(s.Last) - int(s.First) + 1 }
 
 func (s *PortBlockSpec) copy() Spec { c := *s; return &c }
 
-func (s *PortBlockSpec) complete(Spec) {}
+func (s *PortBlockSpec) setDefaults(Spec) {}
 
-// hostOf is the host of a port block.
-func hostOf(block string) string {
+// HostOf is the host of a port block.
+func HostOf(block string) string {
 	_, host, _ := strings.Cut(block, "/")
 	return host
 }
 
-func (s *PortBlockSpec) enter(d *draft, o, before *Object) {
-	at := place{s.Pool, s.Address}
-	if _, carries := d.ports.get(at); !carries {
-		d.public.put(d.edit, at, "")
+func (s *PortBlockSpec) index(d *draft, o, before *Object) {
+	at := addressKey{s.Pool, s.Address}
+	if _, carries := d.usedPorts.get(at); !carries {
+		d.publicIPAt.put(d.edit, at, "")
 		d.advance(Key{"PublicPool", s.Pool}.String(), s.Address, o.Revision)
 	}
-	d.blocks.put(d.edit, blockAt{at, s.First}, o.Name)
+	d.blockAt.put(d.edit, blockKey{at, s.First}, o.Name)
 	d.occupy(at, s, 1)
 	if before == nil || *before.Spec.(*PortBlockSpec) != *s {
 		d.advanceTo(Key{"PortBlock", s.Pool}.String(), cursor{s.Address, s.Last, o.Revision})
 	}
-	d.await(vpcOf(o.Name), hostOf(o.Name), true)
+	d.updateRequest(VPCOf(o.Name), HostOf(o.Name), true)
 }
 
-func (s *PortBlockSpec) leave(d *draft, o, after *Object) {
-	at := place{s.Pool, s.Address}
-	release(d, &d.blocks, blockAt{at, s.First}, o.Name)
+func (s *PortBlockSpec) unindex(d *draft, o, after *Object) {
+	at := addressKey{s.Pool, s.Address}
+	release(d, &d.blockAt, blockKey{at, s.First}, o.Name)
 	d.occupy(at, s, -1)
-	if _, carries := d.ports.get(at); !carries {
-		release(d, &d.public, at, "")
+	if _, carries := d.usedPorts.get(at); !carries {
+		release(d, &d.publicIPAt, at, "")
 	}
 	if after == nil {
-		d.await(vpcOf(o.Name), hostOf(o.Name), false)
+		d.updateRequest(VPCOf(o.Name), HostOf(o.Name), false)
 	}
 }
 
 // blocksFrom goes over the port blocks of a pool on an address and above it, by address and port.
-func (s *State) blocksFrom(at place) iter.Seq[*Object] {
+func (s *State) blocksFrom(at addressKey) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
-		for key, name := range s.blocks.from(blockAt{place: at}) {
+		for key, name := range s.blockAt.from(blockKey{addressKey: at}) {
 			if key.in != at.in || !yield(s.Get(Key{"PortBlock", name})) {
 				return
 			}
@@ -89,18 +92,18 @@ func (s *State) blocksFrom(at place) iter.Seq[*Object] {
 }
 
 // lesseeOf is the first port block on an address that has some.
-func (s *State) lesseeOf(at place) string {
-	_, name, _ := s.blocks.at(s.blocks.rank(blockAt{place: at}))
+func (s *State) lesseeOf(at addressKey) string {
+	_, name, _ := s.blockAt.at(s.blockAt.rank(blockKey{addressKey: at}))
 	return name
 }
 
 // countLeased is the number of addresses of a pool with port blocks, in logarithmic time.
 func (s *State) countLeased(pool string) int {
-	return s.ports.rank(place{in: pool + "\x00"}) - s.ports.rank(place{in: pool})
+	return s.usedPorts.rank(addressKey{in: pool + "\x00"}) - s.usedPorts.rank(addressKey{in: pool})
 }
 
 // plugs tells whether a host has an endpoint of a VPC.
-func (s *State) plugs(host, vpc string) bool {
+func (s *State) hasEndpoints(host, vpc string) bool {
 	for range s.EndpointsOnOf(host, vpc) {
 		return true
 	}
@@ -111,11 +114,23 @@ func (s *State) plugs(host, vpc string) bool {
 func (s *State) hostsWith(vpc string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for rank := 0; ; {
-			at, _, ok := s.on.at(rank)
-			if !ok || s.plugs(at.host, vpc) && !yield(at.host) {
+			at, _, ok := s.onHost.at(rank)
+			if !ok || s.hasEndpoints(at.host, vpc) && !yield(at.host) {
 				return
 			}
-			rank = s.on.rank(seat{host: at.host + "\x00"})
+			rank = s.onHost.rank(hostEndpoint{host: at.host + "\x00"})
 		}
 	}
 }
+
+func summarisePortBlock(s *State, name string, _ Measured) any {
+	return &PortBlockStatus{Endpoints: s.CountOnOf(HostOf(name), VPCOf(name))}
+}
+
+// PortBlock is the spec of a port block, VPC/HOST; nil if there is none of that name.
+func (s *State) PortBlock(name string) *PortBlockSpec {
+	return specOf[*PortBlockSpec](s, "PortBlock", name)
+}
+
+// PortBlocksOf goes over the port blocks of a VPC, by host.
+func (s *State) PortBlocksOf(vpc string) iter.Seq[*Object] { return s.Under("PortBlock", vpc) }

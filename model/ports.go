@@ -22,39 +22,39 @@ const (
 type ports [(lastPort + 1) / MinPortsPerHost]uint8
 
 // blockAt is where a port block begins.
-type blockAt struct {
-	place
+type blockKey struct {
+	addressKey
 	first uint16
 }
 
 // roomAt is an address with port blocks, by the length of the longest that it has room for besides.
-type roomAt struct {
+type roomKey struct {
 	in      string // PublicPool
 	size    int
 	address netip.Addr
 }
 
 // wanting is a VPC on a host that is to have a port block and has none.
-type wanting struct {
+type blockRequest struct {
 	pool  string
 	size  int
 	block string // VPC/HOST
 }
 
-func (b blockAt) compare(c blockAt) int {
-	return cmp.Or(b.place.compare(c.place), cmp.Compare(b.first, c.first))
+func (b blockKey) compare(c blockKey) int {
+	return cmp.Or(b.addressKey.compare(c.addressKey), cmp.Compare(b.first, c.first))
 }
 
-func (r roomAt) compare(s roomAt) int {
+func (r roomKey) compare(s roomKey) int {
 	return cmp.Or(strings.Compare(r.in, s.in), cmp.Compare(r.size, s.size), r.address.Compare(s.address))
 }
 
-func (w wanting) compare(x wanting) int {
+func (w blockRequest) compare(x blockRequest) int {
 	return cmp.Or(strings.Compare(w.pool, x.pool), cmp.Compare(w.size, x.size), strings.Compare(w.block, x.block))
 }
 
 // sized tells whether a block may be that long.
-func sized(n int) bool {
+func validBlockSize(n int) bool {
 	return n >= MinPortsPerHost && n <= MaxPortsPerHost && bits.OnesCount(uint(n)) == 1
 }
 
@@ -81,27 +81,27 @@ func (p *ports) room() int {
 }
 
 // occupy counts a block more (1) or less (-1) on an address.
-func (d *draft) occupy(at place, s *PortBlockSpec, n int) {
+func (d *draft) occupy(at addressKey, s *PortBlockSpec, n int) {
 	var now ports
-	if was, ok := d.ports.get(at); ok {
+	if was, ok := d.usedPorts.get(at); ok {
 		now = *was
-		d.room.remove(d.edit, roomAt{at.in, was.room(), at.address})
+		d.freeRoom.remove(d.edit, roomKey{at.in, was.room(), at.address})
 	}
 	for i := int(s.First) / MinPortsPerHost; i <= int(s.Last)/MinPortsPerHost; i++ {
 		now[i] += uint8(n)
 	}
 	if !slices.ContainsFunc(now[:], taken) {
-		d.ports.remove(d.edit, at)
+		d.usedPorts.remove(d.edit, at)
 		return
 	}
-	d.ports.put(d.edit, at, &now)
-	d.room.put(d.edit, roomAt{at.in, now.room(), at.address}, struct{}{})
+	d.usedPorts.put(d.edit, at, &now)
+	d.freeRoom.put(d.edit, roomKey{at.in, now.room(), at.address}, struct{}{})
 }
 
 // roomy is the first address of a pool at from or above that has port blocks, and room for one of that length.
-func (d *draft) roomy(pool string, size int, from netip.Addr) (best netip.Addr, ok bool) {
+func (d *draft) addressWithRoom(pool string, size int, from netip.Addr) (best netip.Addr, ok bool) {
 	for room := size; room <= MaxPortsPerHost; room *= 2 {
-		at, _, found := d.room.at(d.room.rank(roomAt{pool, room, from}))
+		at, _, found := d.freeRoom.at(d.freeRoom.rank(roomKey{pool, room, from}))
 		if found && at.in == pool && at.size == room && (!ok || at.address.Less(best)) {
 			best, ok = at.address, true
 		}
@@ -114,12 +114,12 @@ func (d *draft) roomy(pool string, size int, from netip.Addr) (best netip.Addr, 
 func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool) {
 	last, _ := d.cursors.get(Key{"PortBlock", pool}.String())
 	first := d.portsOf(pool, last.address).free(size, int(last.port)+1)
-	if _, carries := d.ports.get(place{pool, last.address}); carries && first > 0 {
+	if _, carries := d.usedPorts.get(addressKey{pool, last.address}); carries && first > 0 {
 		return blockOf(pool, last.address, first, size), true
 	}
-	address, ok := d.roomy(pool, size, last.address.Next())
+	address, ok := d.addressWithRoom(pool, size, last.address.Next())
 	if !ok {
-		address, ok = d.roomy(pool, size, netip.Addr{})
+		address, ok = d.addressWithRoom(pool, size, netip.Addr{})
 	}
 	if ok {
 		return blockOf(pool, address, d.portsOf(pool, address).free(size, 0), size), true
@@ -133,7 +133,7 @@ func (d *draft) freshBlock(pool string, size int, last netip.Addr, first uint16)
 	if spec == nil {
 		return nil, false
 	}
-	if _, taken := d.public.get(place{pool, last}); !taken && last.IsValid() && spec.contains(last) {
+	if _, taken := d.publicIPAt.get(addressKey{pool, last}); !taken && last.IsValid() && spec.contains(last) {
 		return blockOf(pool, last, cmp.Or(first, new(ports).free(size, 0)), size), true
 	}
 	address, ok := d.nextPublic(pool, spec)
@@ -145,7 +145,7 @@ func blockOf(pool string, address netip.Addr, first uint16, size int) *PortBlock
 }
 
 func (s *State) portsOf(pool string, address netip.Addr) *ports {
-	if p, ok := s.ports.get(place{pool, address}); ok {
+	if p, ok := s.usedPorts.get(addressKey{pool, address}); ok {
 		return p
 	}
 	return new(ports)

@@ -209,9 +209,9 @@ func judge(s *State, r Request) (wrong []string) {
 		stored := s.Get(o.Key())
 		o.Spec = o.Spec.copy()
 		if stored == nil {
-			o.Spec.complete(nil)
+			o.Spec.setDefaults(nil)
 		} else {
-			o.Spec.complete(stored.Spec)
+			o.Spec.setDefaults(stored.Spec)
 		}
 		after[o.Key()] = o
 	}
@@ -291,7 +291,7 @@ func dangling(all map[Key]Object, o Object) (wrong []string) {
 	if !ok {
 		return append(wrong, o.Name+" is on no host")
 	}
-	if vpc, ok := all[Key{"VPC", vpcOf(o.Name)}]; ok && vpc.Spec.(*VPCSpec).MTU+50 > host.Spec.(*HostSpec).MTU {
+	if vpc, ok := all[Key{"VPC", VPCOf(o.Name)}]; ok && vpc.Spec.(*VPCSpec).MTU+50 > host.Spec.(*HostSpec).MTU {
 		wrong = append(wrong, o.Name+" does not fit through the underlay of "+e.Host)
 	}
 	return wrong
@@ -471,18 +471,18 @@ func untranslated(s *State) (broken []string) {
 
 // owed tells whether a port block is still what its VPC's gateway leases to its host.
 func owed(all map[Key]Object, block *Object) bool {
-	gateway, ok := all[Key{"InternetGateway", vpcOf(block.Name)}]
+	gateway, ok := all[Key{"InternetGateway", VPCOf(block.Name)}]
 	if !ok {
 		return false
 	}
 	g, b := gateway.Spec.(*InternetGatewaySpec), block.Spec.(*PortBlockSpec)
-	return g.Design == Central && g.SNAT && g.Pool == b.Pool && g.PortsPerHost == b.size() && slices.Contains(hostsOf(all, gateway.Name), hostOf(block.Name))
+	return g.Design == Central && g.SNAT && g.Pool == b.Pool && g.PortsPerHost == b.size() && slices.Contains(hostsOf(all, gateway.Name), HostOf(block.Name))
 }
 
 // hostsOf is the hosts with endpoints of a VPC.
 func hostsOf(all map[Key]Object, vpc string) (hosts []string) {
 	for _, o := range all {
-		if e, ok := o.Spec.(*EndpointSpec); ok && vpcOf(o.Name) == vpc && e.Host != "" && !slices.Contains(hosts, e.Host) {
+		if e, ok := o.Spec.(*EndpointSpec); ok && VPCOf(o.Name) == vpc && e.Host != "" && !slices.Contains(hosts, e.Host) {
 			hosts = append(hosts, e.Host)
 		}
 	}
@@ -757,7 +757,7 @@ func indexed(t *rapid.T, s *State) {
 		}
 		counted(t, s.CountOn(o.Name), s.EndpointsOn(o.Name), s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name })
 		on := s.EndpointsOnOf(o.Name, "v1")
-		counted(t, len(slices.Collect(on)), on, s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name && vpcOf(e.Name) == "v1" })
+		counted(t, len(slices.Collect(on)), on, s, func(e *Object) bool { return e.Spec.(*EndpointSpec).Host == o.Name && VPCOf(e.Name) == "v1" })
 	}
 }
 
@@ -771,10 +771,10 @@ func indexedPublic(t *rapid.T, s *State) {
 			t.Fatalf("%s is not found by address, endpoint and NAT address", o.Name)
 		}
 	}
-	leased := map[place]bool{}
+	leased := map[addressKey]bool{}
 	for o := range s.List("PortBlock") {
-		leased[place{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
-		host, vpc := hostOf(o.Name), vpcOf(o.Name)
+		leased[addressKey{o.Spec.(*PortBlockSpec).Pool, o.Spec.(*PortBlockSpec).Address}] = true
+		host, vpc := HostOf(o.Name), VPCOf(o.Name)
 		if got := slices.Collect(s.EndpointsOnOf(host, vpc)); s.CountOnOf(host, vpc) != len(got) || !slices.Contains(slices.Collect(s.hostsWith(vpc)), host) {
 			t.Fatalf("counted %d of %v on %s", s.CountOnOf(host, vpc), got, o.Name)
 		}
@@ -822,10 +822,10 @@ func dump(s *State) (lines []string) {
 			lines = append(lines, fmt.Sprint(i, name, o.Kind, o.Name, o.Revision, o.Spec))
 		}
 	}
-	return slices.Concat(lines, index(s.hostAt), index(s.ofVNI), index(s.ranges), index(s.at), index(s.withMAC), seats(s.on),
-		seats(s.roles), seats(s.passes), index(s.outer), index(s.nextHops), index(s.public), index(s.publicOf), index(s.nat),
-		seats(s.pools), index(s.blocks), index(s.room), index(s.waiting), counts(s.ports),
-		index(s.forwarded), seats(s.forwardsTo))
+	return slices.Concat(lines, index(s.hostAt), index(s.vniHolder), index(s.cidrs), index(s.endpointAt), index(s.endpointWithMAC), seats(s.onHost),
+		seats(s.hostsByRole), seats(s.gatewaysByHost), index(s.ownedPrefixes), index(s.nextHops), index(s.publicIPAt), index(s.publicIPOf), index(s.publicIPByNAT),
+		seats(s.gatewaysByPool), index(s.blockAt), index(s.freeRoom), index(s.blockRequests), counts(s.usedPorts),
+		index(s.forwardAt), seats(s.forwardsTo))
 }
 
 func index[K, V any](t tree[K, V]) (lines []string) {
@@ -836,7 +836,7 @@ func index[K, V any](t tree[K, V]) (lines []string) {
 }
 
 // counts is how many blocks have each 1024 ports of an address.
-func counts(t tree[place, *ports]) (lines []string) {
+func counts(t tree[addressKey, *ports]) (lines []string) {
 	for at, p := range t.all() {
 		line := fmt.Sprint(at, " ->")
 		for n := range slices.Chunk(p[:], DefaultPortsPerHost/MinPortsPerHost) {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 )
 
@@ -30,13 +31,15 @@ var publicIPKind = Kind{
 		{"STATE", statusColumn(func(s *PublicIPStatus) any { return s.State })},
 		{"REASON", statusColumn(func(s *PublicIPStatus) any { return s.Reason })},
 	},
-	settle: settlePublicIPs,
-	users:  []users{{"forward", (*State).ForwardsAt}},
+	admit:     admitPublicIPs,
+	derive:    (*admission).assignNATAddresses,
+	summarise: summarisePublicIP,
+	users:     []users{{"forward", (*State).ForwardsAt}},
 }
 
 // Check wants an IPv4 address, if any is given, and names that could be those of a pool and of an endpoint of the VPC.
 func (s *PublicIPSpec) Check(name string) Problems {
-	f := about(Key{"PublicIP", name})
+	f := findingsOf(Key{"PublicIP", name})
 	if s.Pool != "" {
 		f.part("spec.pool", s.Pool)
 	}
@@ -44,14 +47,14 @@ func (s *PublicIPSpec) Check(name string) Problems {
 		f.add("spec.address", s.Address, "is IPv6, which public pools do not have yet", "give an IPv4 address, or leave it out")
 	}
 	if s.Endpoint != "" {
-		f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the public IP", vpcOf(name))
+		f.ofVPC("spec.endpoint", s.Endpoint, "VPC/SUBNET/ENDPOINT", "an endpoint", "the public IP", VPCOf(name))
 	}
 	return f.problems
 }
 
 func (s *PublicIPSpec) copy() Spec { c := *s; return &c }
 
-func (s *PublicIPSpec) complete(stored Spec) {
+func (s *PublicIPSpec) setDefaults(stored Spec) {
 	was, _ := stored.(*PublicIPSpec)
 	if was == nil {
 		s.NATIP = netip.Addr{}
@@ -66,39 +69,39 @@ func (s *PublicIPSpec) complete(stored Spec) {
 	}
 }
 
-func (s *PublicIPSpec) enter(d *draft, o, before *Object) {
+func (s *PublicIPSpec) index(d *draft, o, before *Object) {
 	var was PublicIPSpec
 	if before != nil {
 		was = *before.Spec.(*PublicIPSpec)
 	}
-	d.public.put(d.edit, place{s.Pool, s.Address}, o.Name)
+	d.publicIPAt.put(d.edit, addressKey{s.Pool, s.Address}, o.Name)
 	if was.Address != s.Address {
 		d.advance(Key{"PublicPool", s.Pool}.String(), s.Address, o.Revision)
 	}
 	if s.Endpoint != "" {
-		d.publicOf.put(d.edit, s.Endpoint, o.Name)
+		d.publicIPOf.put(d.edit, s.Endpoint, o.Name)
 	}
 	if s.NATIP.IsValid() {
-		d.nat.put(d.edit, s.NATIP, o.Name)
+		d.publicIPByNAT.put(d.edit, s.NATIP, o.Name)
 		if host, ok := d.holderOf(s.NATIP); ok && was.NATIP != s.NATIP {
 			d.advance(host.String(), s.NATIP, o.Revision)
 		}
 	}
 }
 
-func (s *PublicIPSpec) leave(d *draft, o, _ *Object) {
-	release(d, &d.public, place{s.Pool, s.Address}, o.Name)
-	release(d, &d.publicOf, s.Endpoint, o.Name)
-	release(d, &d.nat, s.NATIP, o.Name)
+func (s *PublicIPSpec) unindex(d *draft, o, _ *Object) {
+	release(d, &d.publicIPAt, addressKey{s.Pool, s.Address}, o.Name)
+	release(d, &d.publicIPOf, s.Endpoint, o.Name)
+	release(d, &d.publicIPByNAT, s.NATIP, o.Name)
 }
 
 // settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has two. All that the
 // request fixes is claimed before anything is allocated.
-func settlePublicIPs(a *admission, puts []*put) {
-	puts = a.withAbove(puts, "InternetGateway", vpcOf)
+func admitPublicIPs(a *admission, puts []*put) {
+	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -114,7 +117,7 @@ func settlePublicIPs(a *admission, puts []*put) {
 	}
 	for _, p := range a.accepted(puts) {
 		a.draft.put(p.after)
-		a.later(func() { a.keepsPorts(p, p.after.Spec.(*PublicIPSpec)) })
+		a.afterPuts(func() { a.keepsPorts(p, p.after.Spec.(*PublicIPSpec)) })
 	}
 }
 
@@ -123,11 +126,11 @@ func (a *admission) claimEndpoint(p *put, spec *PublicIPSpec) {
 	if spec.Endpoint == "" {
 		return
 	}
-	if other, taken := a.draft.publicOf.get(spec.Endpoint); taken {
+	if other, taken := a.draft.publicIPOf.get(spec.Endpoint); taken {
 		a.refuse(p, "spec.endpoint", spec.Endpoint, "has PublicIP "+other+" already", "name another endpoint, or take that one from it first")
 		return
 	}
-	a.draft.publicOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
+	a.draft.publicIPOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
 }
 
 // choosePool judges the pool that an object names, for an address of it if there is one already, and chooses one if it names none. False: there is none.
@@ -161,7 +164,7 @@ func (a *admission) defaultPool(p *put, address netip.Addr) string {
 			return ""
 		}
 	}
-	names, total := naming(a.draft.List("PublicPool"))
+	names, total := namesOf(a.draft.List("PublicPool"))
 	switch {
 	case total == 0:
 		a.refuse(p, "spec.pool", nil, "is missing, and there is no PublicPool", "create one first, or in the same request")
@@ -181,8 +184,8 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 		return
 	}
 	pool := a.draft.PublicPool(spec.Pool)
-	at := place{spec.Pool, spec.Address}
-	other, taken := a.draft.public.get(at)
+	at := addressKey{spec.Pool, spec.Address}
+	other, taken := a.draft.publicIPAt.get(at)
 	network, end := a.draft.upstreamEnd(spec.Address)
 	switch {
 	case !pool.contains(spec.Address):
@@ -195,7 +198,7 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 	case end && p.before == nil:
 		a.refuse(p, "spec.address", spec.Address, "is the network or broadcast address of the upstream network "+network.String(), "choose a free address of the pool, or leave it out")
 	default:
-		a.draft.public.put(a.draft.edit, at, p.after.Name)
+		a.draft.publicIPAt.put(a.draft.edit, at, p.after.Name)
 	}
 }
 
@@ -212,14 +215,14 @@ func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 		return
 	}
 	spec.Address = address
-	d.public.put(d.edit, place{spec.Pool, address}, p.after.Name)
+	d.publicIPAt.put(d.edit, addressKey{spec.Pool, address}, p.after.Name)
 }
 
 // nextPublic is the address of a pool that is given next. False: there is none.
 func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool) {
 	return d.nextFree(Key{"PublicPool", name}, pool.CIDRs, func(from, to uint32) uint32 {
 		for {
-			free := firstFree(d.public, func(a netip.Addr) place { return place{name, a} }, from, to)
+			free := firstFree(d.publicIPAt, func(a netip.Addr) addressKey { return addressKey{name, a} }, from, to)
 			if _, end := d.upstreamEnd(addressOf(free)); !end || free > to {
 				return free
 			}
@@ -240,4 +243,31 @@ func (d *draft) upstreamEnd(address netip.Addr) (network netip.Prefix, ok bool) 
 		}
 	}
 	return network, false
+}
+
+// PublicIP is the spec of a public address; nil if there is none of that name.
+func (s *State) PublicIP(name string) *PublicIPSpec {
+	return specOf[*PublicIPSpec](s, "PublicIP", name)
+}
+
+// PublicIPsOf goes over the public addresses of a VPC, by name.
+func (s *State) PublicIPsOf(vpc string) iter.Seq[*Object] { return s.Under("PublicIP", vpc) }
+
+// PublicIPOf finds the public address that names an endpoint, whether that is there or not; nil if there is none.
+func (s *State) PublicIPOf(endpoint string) *Object {
+	name, _ := s.publicIPOf.get(endpoint)
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPAt finds who has a public address; nil if nobody has.
+func (s *State) PublicIPAt(address netip.Addr) *Object {
+	pool, _ := s.holderOf(address)
+	name, _ := s.publicIPAt.get(addressKey{pool.Name, address})
+	return s.Get(Key{"PublicIP", name})
+}
+
+// PublicIPWithNAT finds the public address that has a NAT address; nil if there is none.
+func (s *State) PublicIPWithNAT(address netip.Addr) *Object {
+	name, _ := s.publicIPByNAT.get(address)
+	return s.Get(Key{"PublicIP", name})
 }

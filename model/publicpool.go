@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,8 +27,9 @@ var publicPoolKind = Kind{
 		{"SNAT", statusColumn(func(s *PublicPoolStatus) any { return s.SNAT })},
 		{"FREE", statusColumn(func(s *PublicPoolStatus) any { return s.Free })},
 	},
-	settle: settlePublicPools,
-	users:  []users{{"public IP", (*State).publicIn}, {"internet gateway", (*State).gatewaysFrom}},
+	admit:     admitPublicPools,
+	summarise: summarisePool,
+	users:     []users{{"public IP", (*State).publicIn}, {"internet gateway", (*State).gatewaysFrom}},
 }
 
 // prefixes are CIDRs as they are written in a list.
@@ -41,7 +43,7 @@ func prefixes(cidrs []netip.Prefix) string {
 
 // Check wants disjoint IPv4 CIDRs of unicast addresses without host bits.
 func (s *PublicPoolSpec) Check(name string) Problems {
-	f := about(Key{"PublicPool", name})
+	f := findingsOf(Key{"PublicPool", name})
 	if len(s.CIDRs) == 0 {
 		f.add("spec.cidrs", nil, "is missing", "write it like [203.0.113.0/24]")
 	}
@@ -76,17 +78,17 @@ func sizeOf(cidr netip.Prefix) int { return 1 << (32 - cidr.Bits()) }
 
 func (s *PublicPoolSpec) copy() Spec { c := *s; return &c }
 
-func (s *PublicPoolSpec) complete(Spec) {}
+func (s *PublicPoolSpec) setDefaults(Spec) {}
 
-func (s *PublicPoolSpec) enter(d *draft, o, _ *Object) {
+func (s *PublicPoolSpec) index(d *draft, o, _ *Object) {
 	for _, c := range s.CIDRs {
-		d.outer.put(d.edit, span{c.Addr(), o.Key()}, c)
+		d.ownedPrefixes.put(d.edit, ownedPrefix{c.Addr(), o.Key()}, c)
 	}
 }
 
-func (s *PublicPoolSpec) leave(d *draft, o, after *Object) {
+func (s *PublicPoolSpec) unindex(d *draft, o, after *Object) {
 	for _, c := range s.CIDRs {
-		d.outer.remove(d.edit, span{c.Addr(), o.Key()})
+		d.ownedPrefixes.remove(d.edit, ownedPrefix{c.Addr(), o.Key()})
 	}
 	if after == nil {
 		d.cursors.remove(d.edit, o.Key().String())
@@ -95,12 +97,12 @@ func (s *PublicPoolSpec) leave(d *draft, o, after *Object) {
 }
 
 // settlePublicPools sees to it that pools are disjoint from all else outside, and keep the addresses that are in use.
-func settlePublicPools(a *admission, puts []*put) {
+func admitPublicPools(a *admission, puts []*put) {
 	for _, p := range puts {
 		a.draft.put(p.after)
-		a.later(func() {
+		a.afterPuts(func() {
 			for _, c := range p.after.Spec.(*PublicPoolSpec).CIDRs {
-				a.apart(p, "spec.cidrs", c)
+				a.disjoint(p, "spec.cidrs", c)
 			}
 			a.keepsPublic(p)
 		})
@@ -117,18 +119,18 @@ func (a *admission) keepsPublic(p *put) {
 			}
 		}
 	}
-	if names, total := naming(public); total > 0 {
+	if names, total := namesOf(public); total > 0 {
 		a.refuse(p, "spec.cidrs", prefixes(spec.CIDRs),
-			fmt.Sprintf("leaves out addresses of %s: %s", count(total, "public IP"), names), "delete "+those(total)+" first, or keep their CIDR")
+			fmt.Sprintf("leaves out addresses of %s: %s", count(total, "public IP"), names), "delete "+itOrThem(total)+" first, or keep their CIDR")
 	}
 	leased := func(yield func(*Object) bool) {
-		for o := range a.draft.blocksFrom(place{in: p.after.Name}) {
+		for o := range a.draft.blocksFrom(addressKey{in: p.after.Name}) {
 			if !spec.contains(o.Spec.(*PortBlockSpec).Address) && !yield(o) {
 				return
 			}
 		}
 	}
-	if names, total := naming(leased); total > 0 {
+	if names, total := namesOf(leased); total > 0 {
 		a.refuse(p, "spec.cidrs", prefixes(spec.CIDRs), fmt.Sprintf("leaves out addresses of %s: %s", count(total, "port block"), names),
 			"have the VPCs' InternetGateways name another pool first, or keep their CIDR")
 	}
@@ -136,22 +138,22 @@ func (a *admission) keepsPublic(p *put) {
 
 // apart refuses a CIDR of the world outside that shares addresses with that of another, or with a host. It is asked when every put
 // is in the draft. All others are disjoint, so only the neighbours can be in the way.
-func (a *admission) apart(p *put, field string, cidr netip.Prefix) {
+func (a *admission) disjoint(p *put, field string, cidr netip.Prefix) {
 	d := a.draft
-	i := d.outer.rank(span{cidr.Addr(), p.key()})
+	i := d.ownedPrefixes.rank(ownedPrefix{cidr.Addr(), p.key()})
 	for _, near := range []int{i - 1, i + 1} {
-		if at, other, ok := d.outer.at(near); ok && at.of != p.key() && other.Overlaps(cidr) {
+		if at, other, ok := d.ownedPrefixes.at(near); ok && at.of != p.key() && other.Overlaps(cidr) {
 			a.refuse(p, field, cidr, fmt.Sprintf("overlaps %s of %s", other, at.of), "choose a CIDR outside "+other.String())
 			return
 		}
 	}
-	if a.apartFrom(p, field, cidr, d.hostAt, "the address of") && a.apartFrom(p, field, cidr, d.nextHops, "the next hop that leads to") {
-		a.apartFromRouters(p, field, cidr)
+	if a.disjointFrom(p, field, cidr, d.hostAt, "the address of") && a.disjointFrom(p, field, cidr, d.nextHops, "the next hop that leads to") {
+		a.disjointFromRouters(p, field, cidr)
 	}
 }
 
 // apartFromRouters refuses a CIDR that has an upstream router in it, for which passages would answer ARP.
-func (a *admission) apartFromRouters(p *put, field string, cidr netip.Prefix) {
+func (a *admission) disjointFromRouters(p *put, field string, cidr netip.Prefix) {
 	for _, host := range a.draft.nextHops.from(netip.IPv4Unspecified()) {
 		if router := a.draft.Host(host).Outside.Router; cidr.Contains(router) {
 			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, the upstream router of Host %s", router, host), "choose a CIDR without it")
@@ -161,7 +163,7 @@ func (a *admission) apartFromRouters(p *put, field string, cidr netip.Prefix) {
 }
 
 // apartFrom refuses a CIDR that has an address of a host in it; what says which. It reports whether it has none.
-func (a *admission) apartFrom(p *put, field string, cidr netip.Prefix, hosts tree[netip.Addr, string], what string) bool {
+func (a *admission) disjointFrom(p *put, field string, cidr netip.Prefix, hosts tree[netip.Addr, string], what string) bool {
 	for address, host := range hosts.from(cidr.Addr()) {
 		if cidr.Contains(address) {
 			a.refuse(p, field, cidr, fmt.Sprintf("has %s in it, %s Host %s", address, what, host), "choose a CIDR without it")
@@ -170,4 +172,40 @@ func (a *admission) apartFrom(p *put, field string, cidr netip.Prefix, hosts tre
 		break
 	}
 	return true
+}
+
+// PublicPool is the spec of a pool; nil if there is none of that name.
+func (s *State) PublicPool(name string) *PublicPoolSpec {
+	return specOf[*PublicPoolSpec](s, "PublicPool", name)
+}
+
+// holderOf is the PublicPool or the host, by its NAT prefix, that an address of the world outside belongs to.
+func (s *State) holderOf(address netip.Addr) (Key, bool) {
+	if !address.Is4() {
+		return Key{}, false
+	}
+	at, cidr, _ := s.ownedPrefixes.at(s.ownedPrefixes.rank(ownedPrefix{first: address.Next()}) - 1)
+	return at.of, cidr.IsValid() && cidr.Contains(address)
+}
+
+// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for them on the underlay: no host has it.
+func (s *State) Outer(address netip.Addr) bool {
+	_, held := s.holderOf(address)
+	return held
+}
+
+// publicIn goes over the public addresses that are of a pool, by address.
+func (s *State) publicIn(pool string) iter.Seq[*Object] {
+	return func(yield func(*Object) bool) {
+		for at, name := range s.publicIPAt.from(addressKey{in: pool}) {
+			if at.in != pool || name != "" && !yield(s.Get(Key{"PublicIP", name})) {
+				return
+			}
+		}
+	}
+}
+
+// countPublicIn is the number of addresses of a pool that have a public IP or port blocks, in logarithmic time.
+func (s *State) countPublicIn(pool string) int {
+	return s.publicIPAt.rank(addressKey{in: pool + "\x00"}) - s.publicIPAt.rank(addressKey{in: pool})
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
+func summariseGateway(s *State, vpc string, _ Measured) any {
 	status := &InternetGatewayStatus{PublicIPs: s.CountUnder("PublicIP", vpc)}
 	for o := range s.Passages(vpc) {
 		status.Hosts = append(status.Hosts, o.Name)
@@ -19,25 +19,25 @@ func summariseGateway(s *State, vpc string) *InternetGatewayStatus {
 	}
 	status.SNATAddresses = len(addresses)
 	if spec := s.InternetGateway(vpc); spec != nil && len(status.Hosts) == 0 {
-		status.Reason = noWay(s, vpc, spec)
+		status.Reason = noBorderHostReason(s, vpc, spec)
 	} else if spec != nil {
-		status.Reason = s.noPorts(vpc, spec)
+		status.Reason = s.noPortsReason(vpc, spec)
 	}
 	return status
 }
 
 // noPorts names the hosts whose endpoints wait for a port block; empty if none do.
-func (s *State) noPorts(vpc string, spec *InternetGatewaySpec) string {
-	hosts := slices.Collect(s.waitingOf(vpc, spec))
+func (s *State) noPortsReason(vpc string, spec *InternetGatewaySpec) string {
+	hosts := slices.Collect(s.hostsWaiting(vpc, spec))
 	if len(hosts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("no ports left in PublicPool %s for %s: %s", spec.Pool, count(len(hosts), "host"), some(hosts, len(hosts)))
+	return fmt.Sprintf("no ports left in PublicPool %s for %s: %s", spec.Pool, count(len(hosts), "host"), firstFew(hosts, len(hosts)))
 }
 
 // noWay says why a gateway leads nowhere: nobody has the role, or an outside.
-func noWay(s *State, vpc string, spec *InternetGatewaySpec) string {
-	switch names, total := naming(s.GatewayHosts(vpc)); total {
+func noBorderHostReason(s *State, vpc string, spec *InternetGatewaySpec) string {
+	switch names, total := namesOf(s.GatewayHosts(vpc)); total {
 	case 0:
 		return "no host has the role " + spec.Role()
 	case 1:
@@ -47,7 +47,7 @@ func noWay(s *State, vpc string, spec *InternetGatewaySpec) string {
 	}
 }
 
-func summarisePool(s *State, name string) *PublicPoolStatus {
+func summarisePool(s *State, name string, _ Measured) any {
 	status := &PublicPoolStatus{Used: s.countPublicIn(name), SNAT: s.countLeased(name)}
 	if spec := s.PublicPool(name); spec != nil {
 		status.Size = spec.capacity()
@@ -57,20 +57,20 @@ func summarisePool(s *State, name string) *PublicPoolStatus {
 }
 
 // summarisePublicIP goes along the way of a packet from outside, and stops at what is not there.
-func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
-	spec, gateway := s.PublicIP(name), s.InternetGateway(vpcOf(name))
+func summarisePublicIP(s *State, name string, m Measured) any {
+	spec, gateway := s.PublicIP(name), s.InternetGateway(VPCOf(name))
 	if spec == nil || gateway == nil {
-		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + vpcOf(name)}
+		return &PublicIPStatus{State: PublicPending, Reason: "there is no InternetGateway " + VPCOf(name)}
 	}
 	if spec.Endpoint == "" {
-		return &PublicIPStatus{State: PublicReserved, Reason: reserved(s, name)}
+		return &PublicIPStatus{State: PublicReserved, Reason: reservedReason(s, name)}
 	}
 	status := &PublicIPStatus{State: PublicPending}
 	if endpoint := s.Endpoint(spec.Endpoint); endpoint != nil {
 		status.Host = endpoint.Host
 		status.Form = form(s, spec, gateway, endpoint.Host)
 	}
-	status.Reason = cmp.Or(unplaced(s, spec.Endpoint), s.natShort(spec), unled(s, vpcOf(name), gateway, status.Host, m), unanswered(spec.Endpoint, m))
+	status.Reason = cmp.Or(noHostReason(s, spec.Endpoint), s.noNATReason(spec), noPathReason(s, VPCOf(name), gateway, status.Host, m), silentReason(spec.Endpoint, m))
 	if status.Reason == "" {
 		status.State = PublicReady
 	}
@@ -78,7 +78,7 @@ func summarisePublicIP(s *State, name string, m Measured) *PublicIPStatus {
 }
 
 // reserved says what a public address without an endpoint is good for.
-func reserved(s *State, name string) string {
+func reservedReason(s *State, name string) string {
 	if n := s.countForwardsAt(name); n > 0 {
 		return "forwards " + count(n, "port")
 	}
@@ -88,7 +88,7 @@ func reserved(s *State, name string) string {
 // form says how packets reach the host of an endpoint; nothing of one that is on no host, or that cannot be reached.
 func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host string) string {
 	switch {
-	case host == "" || s.natShort(spec) != "":
+	case host == "" || s.noNATReason(spec) != "":
 		return ""
 	case gateway.Design == Central:
 		return "central: by way of a gateway"
@@ -99,7 +99,7 @@ func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host strin
 }
 
 // unplaced says why the endpoint is on no host; empty if it is on one.
-func unplaced(s *State, name string) string {
+func noHostReason(s *State, name string) string {
 	switch endpoint := s.Endpoint(name); {
 	case endpoint == nil:
 		return "Endpoint " + name + " does not exist"
@@ -110,7 +110,7 @@ func unplaced(s *State, name string) string {
 }
 
 // natShort says that the endpoint's host had no NAT address left for the public IP; empty if it has one, or needs none.
-func (s *State) natShort(spec *PublicIPSpec) string {
+func (s *State) noNATReason(spec *PublicIPSpec) string {
 	host, prefix, _ := s.natOf(spec)
 	if spec.NATIP.IsValid() || !prefix.IsValid() {
 		return ""
@@ -119,10 +119,10 @@ func (s *State) natShort(spec *PublicIPSpec) string {
 }
 
 // unled says why public traffic passes no host to the endpoint's; empty if one of those that it may pass is open, and each leg to it was measured.
-func unled(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
-	why := noWay(s, vpc, gateway)
+func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
+	why := noBorderHostReason(s, vpc, gateway)
 	for o := range s.Passages(vpc) {
-		shut := shutFor(host, o.Name, m)
+		shut := closedReason(host, o.Name, m)
 		if shut == "" {
 			return ""
 		}
@@ -132,7 +132,7 @@ func unled(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Me
 }
 
 // shutFor says why no public traffic passes a host to another one; empty if it does. The router has answered the passage, and BFD finds the tunnel between the two hosts up.
-func shutFor(host, passage string, m Measured) string {
+func closedReason(host, passage string, m Measured) string {
 	status := m.Host(passage)
 	switch {
 	case status == nil:
@@ -157,7 +157,7 @@ func shutFor(host, passage string, m Measured) string {
 }
 
 // unanswered says why the endpoint is not known to be there; empty if it is.
-func unanswered(endpoint string, m Measured) string {
+func silentReason(endpoint string, m Measured) string {
 	status := m.Endpoint(Key{"Endpoint", endpoint})
 	switch {
 	case status == nil:

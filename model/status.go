@@ -167,25 +167,8 @@ type Measured struct {
 // Summarise is the status of an object that nobody reports, from what was measured of others: of the type that [Kind.NewStatus] makes, or nil
 // for a host or an endpoint.
 func Summarise(s *State, key Key, m Measured) any {
-	switch key.Kind {
-	case "VPC":
-		return &VPCStatus{Subnets: s.CountUnder("Subnet", key.Name), Endpoints: countStates(s, key.Name, m.Endpoint)}
-	case "InternetGateway":
-		return summariseGateway(s, key.Name)
-	case "PortBlock":
-		return &PortBlockStatus{Endpoints: s.CountOnOf(hostOf(key.Name), vpcOf(key.Name))}
-	case "PublicPool":
-		return summarisePool(s, key.Name)
-	case "PublicIP":
-		return summarisePublicIP(s, key.Name, m)
-	case "Forward":
-		return summariseForward(s, key.Name, m)
-	case "Subnet":
-		status := &SubnetStatus{Endpoints: countStates(s, key.Name, m.Endpoint), Hosts: s.hostsOf(key.Name)}
-		if spec := s.Subnet(key.Name); spec != nil {
-			status.Free = spec.capacity() - status.Endpoints.Total
-		}
-		return status
+	if kind, ok := kindNamed(key.Kind); ok && kind.summarise != nil {
+		return kind.summarise(s, key.Name, m)
 	}
 	return nil
 }

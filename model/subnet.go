@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 )
 
@@ -33,13 +34,15 @@ var subnetKind = Kind{
 		{"READY", statusColumn(func(s *SubnetStatus) any { return s.Endpoints.Ready })},
 		{"FREE", statusColumn(func(s *SubnetStatus) any { return s.Free })},
 	},
-	settle: settleSubnets,
-	users:  []users{{"endpoint", (*State).EndpointsOf}},
+	reserve:   func(a *admission, spec Spec) { a.chosen[spec.(*SubnetSpec).VNI] = true },
+	admit:     admitSubnets,
+	summarise: summariseSubnet,
+	users:     []users{{"endpoint", (*State).EndpointsOf}},
 }
 
 // Check wants an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
 func (s *SubnetSpec) Check(name string) Problems {
-	f := about(Key{"Subnet", name})
+	f := findingsOf(Key{"Subnet", name})
 	f.cidr("spec.cidr", s.CIDR, maxPrefix, "subnets")
 	f.vni("spec.vni", s.VNI)
 	f.dhcp(s.DHCP, s.CIDR)
@@ -89,7 +92,7 @@ func (s *SubnetSpec) capacity() int { return 1<<(32-s.CIDR.Bits()) - 3 }
 func (s *SubnetSpec) copy() Spec { c := *s; return &c }
 
 // complete keeps a stored gateway only if it is one of the new CIDR.
-func (s *SubnetSpec) complete(stored Spec) {
+func (s *SubnetSpec) setDefaults(stored Spec) {
 	if was, _ := stored.(*SubnetSpec); was != nil {
 		if s.VNI == 0 {
 			s.VNI = was.VNI
@@ -103,16 +106,16 @@ func (s *SubnetSpec) complete(stored Spec) {
 	}
 }
 
-func (s *SubnetSpec) enter(d *draft, o, _ *Object) {
-	d.ofVNI.put(d.edit, s.VNI, o.Name)
-	d.ranges.put(d.edit, place{Parent(o.Name), s.CIDR.Addr()}, cidrOf{s.CIDR, o.Name})
+func (s *SubnetSpec) index(d *draft, o, _ *Object) {
+	d.vniHolder.put(d.edit, s.VNI, o.Name)
+	d.cidrs.put(d.edit, addressKey{Parent(o.Name), s.CIDR.Addr()}, subnetCIDR{s.CIDR, o.Name})
 }
 
-func (s *SubnetSpec) leave(d *draft, o, after *Object) {
-	release(d, &d.ofVNI, s.VNI, o.Name)
-	at := place{Parent(o.Name), s.CIDR.Addr()}
-	if holder, ok := d.ranges.get(at); ok && holder.subnet == o.Name {
-		d.ranges.remove(d.edit, at)
+func (s *SubnetSpec) unindex(d *draft, o, after *Object) {
+	release(d, &d.vniHolder, s.VNI, o.Name)
+	at := addressKey{Parent(o.Name), s.CIDR.Addr()}
+	if holder, ok := d.cidrs.get(at); ok && holder.subnet == o.Name {
+		d.cidrs.remove(d.edit, at)
 	}
 	if after == nil {
 		d.cursors.remove(d.edit, o.Name)
@@ -121,15 +124,15 @@ func (s *SubnetSpec) leave(d *draft, o, after *Object) {
 
 // settleSubnets sees to it that VNIs are unique and CIDRs of a VPC disjoint, that nothing changes under endpoints, and
 // gives a VNI to those without.
-func settleSubnets(a *admission, puts []*put) {
+func admitSubnets(a *admission, puts []*put) {
 	puts = a.withParents(puts, "VPC")
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
-		a.settleSubnet(p, p.after.Spec.(*SubnetSpec))
+		a.admitSubnet(p, p.after.Spec.(*SubnetSpec))
 	}
 	for _, p := range puts {
 		if spec := p.after.Spec.(*SubnetSpec); spec.VNI == 0 && !a.refused[p.key()] {
@@ -142,12 +145,12 @@ func settleSubnets(a *admission, puts []*put) {
 }
 
 // settleSubnet judges a subnet and claims its CIDR and its VNI, if it names one.
-func (a *admission) settleSubnet(p *put, spec *SubnetSpec) {
-	if other, ok := a.draft.overlap(vpcOf(p.after.Name), spec.CIDR); ok {
+func (a *admission) admitSubnet(p *put, spec *SubnetSpec) {
+	if other, ok := a.draft.overlap(VPCOf(p.after.Name), spec.CIDR); ok {
 		a.refuse(p, "spec.cidr", spec.CIDR, fmt.Sprintf("overlaps %s of Subnet %s", other.cidr, other.subnet),
 			"choose a CIDR outside "+other.cidr.String()+", or another VPC")
 	} else {
-		a.draft.ranges.put(a.draft.edit, place{vpcOf(p.after.Name), spec.CIDR.Addr()}, cidrOf{spec.CIDR, p.after.Name})
+		a.draft.cidrs.put(a.draft.edit, addressKey{VPCOf(p.after.Name), spec.CIDR.Addr()}, subnetCIDR{spec.CIDR, p.after.Name})
 	}
 	a.claimVNI(p, "spec.vni", spec.VNI)
 	if p.before != nil {
@@ -158,9 +161,9 @@ func (a *admission) settleSubnet(p *put, spec *SubnetSpec) {
 // keepsEndpoints refuses changes that would cut off or readdress the endpoints that a subnet has.
 func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 	if was.CIDR != spec.CIDR || was.VNI != spec.VNI {
-		names, total := naming(a.draft.EndpointsOf(p.after.Name))
+		names, total := namesOf(a.draft.EndpointsOf(p.after.Name))
 		if total > 0 {
-			in, remedy := "has "+count(total, "endpoint")+": "+names, "delete "+those(total)+" first, or make another subnet"
+			in, remedy := "has "+count(total, "endpoint")+": "+names, "delete "+itOrThem(total)+" first, or make another subnet"
 			if was.CIDR != spec.CIDR {
 				a.refuse(p, "spec.cidr", spec.CIDR, "cannot change from "+was.CIDR.String()+" while the subnet "+in, remedy)
 			}
@@ -173,7 +176,7 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 		a.keepsPlugged(p, "spec.gateway", was.Gateway, spec.Gateway)
 	}
 	if was.Gateway != spec.Gateway {
-		a.later(func() {
+		a.afterPuts(func() {
 			if o := a.draft.EndpointAt(p.after.Name, spec.Gateway); o != nil {
 				a.refuse(p, "spec.gateway", spec.Gateway, "is the address of "+o.Key().String(), "choose a free one, or delete the endpoint first")
 			}
@@ -183,12 +186,32 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 
 // overlap finds a subnet of the VPC that shares addresses with a CIDR. Those entered are disjoint, so only the neighbours
 // by first address can.
-func (d *draft) overlap(vpc string, cidr netip.Prefix) (cidrOf, bool) {
-	next := d.ranges.rank(place{vpc, cidr.Addr()})
+func (d *draft) overlap(vpc string, cidr netip.Prefix) (subnetCIDR, bool) {
+	next := d.cidrs.rank(addressKey{vpc, cidr.Addr()})
 	for _, i := range []int{next - 1, next} {
-		if at, other, ok := d.ranges.at(i); ok && at.in == vpc && other.cidr.Overlaps(cidr) {
+		if at, other, ok := d.cidrs.at(i); ok && at.in == vpc && other.cidr.Overlaps(cidr) {
 			return other, true
 		}
 	}
-	return cidrOf{}, false
+	return subnetCIDR{}, false
+}
+
+func summariseSubnet(s *State, name string, m Measured) any {
+	status := &SubnetStatus{Endpoints: countStates(s, name, m.Endpoint), Hosts: s.hostsOf(name)}
+	if spec := s.Subnet(name); spec != nil {
+		status.Free = spec.capacity() - status.Endpoints.Total
+	}
+	return status
+}
+
+// Subnet is the spec of a subnet; nil if there is none of that name.
+func (s *State) Subnet(name string) *SubnetSpec { return specOf[*SubnetSpec](s, "Subnet", name) }
+
+// SubnetsOf goes over the subnets of a VPC, by name.
+func (s *State) SubnetsOf(vpc string) iter.Seq[*Object] { return s.Under("Subnet", vpc) }
+
+// SubnetOf finds the subnet of a VNI; nil if there is none.
+func (s *State) SubnetOf(vni VNI) *Object {
+	name, _ := s.vniHolder.get(vni)
+	return s.Get(Key{"Subnet", name})
 }

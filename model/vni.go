@@ -40,24 +40,24 @@ func (a *admission) claimVNI(p *put, field string, v VNI) {
 	if v == 0 {
 		return
 	}
-	if other, taken := a.draft.ofVNI.get(v); taken {
+	if other, taken := a.draft.vniHolder.get(v); taken {
 		a.refuse(p, field, v, vniUse(other), "choose another one, or leave it out")
 		return
 	}
-	a.draft.ofVNI.put(a.draft.edit, v, p.after.Name)
+	a.draft.vniHolder.put(a.draft.edit, v, p.after.Name)
 }
 
 // allocateVNI takes the lowest free VNI from first on that the request does not name for a subnet; 0 if there is none.
 func (a *admission) allocateVNI(p *put, field string, first VNI) VNI {
 	d := a.draft
-	start := d.ofVNI.rank(first)
-	free := firstGap(d.ofVNI.len()-start, func(i int) bool {
-		vni, _, _ := d.ofVNI.at(start + i)
+	start := d.vniHolder.rank(first)
+	free := firstGap(d.vniHolder.len()-start, func(i int) bool {
+		vni, _, _ := d.vniHolder.at(start + i)
 		return vni == first+VNI(i)
 	})
 	vni := first + VNI(free)
 	for taken := true; taken; {
-		if _, taken = d.ofVNI.get(vni); taken || a.chosen[vni] {
+		if _, taken = d.vniHolder.get(vni); taken || a.chosen[vni] {
 			vni, taken = vni+1, true
 		}
 	}
@@ -65,6 +65,6 @@ func (a *admission) allocateVNI(p *put, field string, first VNI) VNI {
 		a.refuse(p, field, nil, "cannot be allocated: all are taken", fmt.Sprintf("choose one below %d", first))
 		return 0
 	}
-	d.ofVNI.put(d.edit, vni, p.after.Name)
+	d.vniHolder.put(d.edit, vni, p.after.Name)
 	return vni
 }

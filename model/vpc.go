@@ -30,13 +30,14 @@ var vpcKind = Kind{
 		{"ENDPOINTS", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Total })},
 		{"READY", statusColumn(func(s *VPCStatus) any { return s.Endpoints.Ready })},
 	},
-	settle: settleVPCs,
-	users:  []users{{"subnet", (*State).SubnetsOf}, {"internet gateway", (*State).gatewayOf}},
+	admit:     admitVPCs,
+	summarise: summariseVPC,
+	users:     []users{{"subnet", (*State).SubnetsOf}, {"internet gateway", (*State).gatewayOf}},
 }
 
 // Check wants an MTU from [MinMTU] to [MaxMTU].
 func (s *VPCSpec) Check(name string) Problems {
-	f := about(Key{"VPC", name})
+	f := findingsOf(Key{"VPC", name})
 	if s.MTU != 0 && (s.MTU < MinMTU || s.MTU > MaxMTU) {
 		f.add("spec.mtu", s.MTU, fmt.Sprintf("is not from %d to %d", MinMTU, MaxMTU),
 			"leave it out, and it is what the hosts can carry")
@@ -47,7 +48,7 @@ func (s *VPCSpec) Check(name string) Problems {
 
 func (s *VPCSpec) copy() Spec { c := *s; return &c }
 
-func (s *VPCSpec) complete(stored Spec) {
+func (s *VPCSpec) setDefaults(stored Spec) {
 	was, _ := stored.(*VPCSpec)
 	if was == nil {
 		return
@@ -60,21 +61,21 @@ func (s *VPCSpec) complete(stored Spec) {
 	}
 }
 
-func (s *VPCSpec) enter(d *draft, o, _ *Object) {
+func (s *VPCSpec) index(d *draft, o, _ *Object) {
 	if s.TransitVNI != 0 {
-		d.ofVNI.put(d.edit, s.TransitVNI, o.Name)
+		d.vniHolder.put(d.edit, s.TransitVNI, o.Name)
 	}
 }
 
-func (s *VPCSpec) leave(d *draft, o, _ *Object) { release(d, &d.ofVNI, s.TransitVNI, o.Name) }
+func (s *VPCSpec) unindex(d *draft, o, _ *Object) { release(d, &d.vniHolder, s.TransitVNI, o.Name) }
 
 // settleVPCs gives a transit VNI to VPCs without, sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
 // hosts: an endpoint that is plugged in later is judged then.
-func settleVPCs(a *admission, puts []*put) {
+func admitVPCs(a *admission, puts []*put) {
 	least := 0
 	for _, p := range puts {
 		if p.before != nil {
-			p.before.Spec.leave(a.draft, p.before, p.after)
+			p.before.Spec.unindex(a.draft, p.before, p.after)
 		}
 	}
 	for _, p := range puts {
@@ -99,6 +100,10 @@ func settleVPCs(a *admission, puts []*put) {
 	}
 }
 
+func summariseVPC(s *State, name string, m Measured) any {
+	return &VPCStatus{Subnets: s.CountUnder("Subnet", name), Endpoints: countStates(s, name, m.Endpoint)}
+}
+
 // leastMTU is the widest that every host can carry.
 func leastMTU(s *State) int {
 	least := MaxMTU
@@ -111,8 +116,11 @@ func leastMTU(s *State) int {
 	return least
 }
 
-// vpcOf is the VPC of a subnet or an endpoint.
-func vpcOf(name string) string {
+// VPCOf is the VPC of a subnet or an endpoint.
+func VPCOf(name string) string {
 	vpc, _, _ := strings.Cut(name, "/")
 	return vpc
 }
+
+// VPC is the spec of a VPC; nil if there is none of that name.
+func (s *State) VPC(name string) *VPCSpec { return specOf[*VPCSpec](s, "VPC", name) }

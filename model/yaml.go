@@ -30,7 +30,7 @@ func DecodeYAML(data []byte, file string) ([]Object, error) {
 			break
 		}
 		if err != nil {
-			f.broken(err)
+			f.syntaxError(err)
 			break
 		}
 		f.document(&document)
@@ -52,16 +52,16 @@ type yamlFile struct {
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // broken notes a syntax error, after which nothing can be read.
-func (f *yamlFile) broken(err error) {
+func (f *yamlFile) syntaxError(err error) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
 	if at := yamlLine.FindStringSubmatch(text); at != nil {
 		line, _ = strconv.Atoi(at[1])
 		text = strings.Replace(text, at[0], "", 1)
 	}
-	f.note(line, Problem{Object: "file", Reason: "is not YAML: " + text, Remedy: "check indentation, quotes and colons there"})
+	f.addProblem(line, Problem{Object: "file", Reason: "is not YAML: " + text, Remedy: "check indentation, quotes and colons there"})
 }
 
-func (f *yamlFile) note(line int, p Problem) {
+func (f *yamlFile) addProblem(line int, p Problem) {
 	if p.Where = f.name; line > 0 {
 		p.Where = fmt.Sprintf("%s:%d", f.name, line)
 	}
@@ -86,18 +86,18 @@ func (f *yamlFile) object(n *yaml.Node) {
 	lines := yamlLines{}
 	var out bytes.Buffer
 	if odd := lines.toJSON(&out, n, ""); odd != nil {
-		f.note(odd.Line, oddity(odd))
+		f.addProblem(odd.Line, unsupported(odd))
 		return
 	}
 	o, problems := decodeObject(out.Bytes(), "object")
 	for _, p := range problems {
-		f.note(lines.of(p.Field, n.Line), p)
+		f.addProblem(lines.of(p.Field, n.Line), p)
 	}
 	if len(problems) > 0 {
 		return
 	}
 	if first, again := f.first[o.Key()]; again {
-		f.note(n.Line, Problem{Object: o.Key().String(), Reason: fmt.Sprintf("is given twice, first in line %d", first), Remedy: "leave one out"})
+		f.addProblem(n.Line, Problem{Object: o.Key().String(), Reason: fmt.Sprintf("is given twice, first in line %d", first), Remedy: "leave one out"})
 		return
 	}
 	f.first[o.Key()] = n.Line
@@ -174,7 +174,7 @@ func (l yamlLines) mapping(out *bytes.Buffer, n *yaml.Node, path string) *yaml.N
 }
 
 // oddity is the problem with what toJSON cannot write.
-func oddity(n *yaml.Node) Problem {
+func unsupported(n *yaml.Node) Problem {
 	p := Problem{Object: "object", Value: clip(n.Value), Reason: "has a field name that is not text", Remedy: "write a plain word there"}
 	if n.Kind == yaml.AliasNode {
 		p.Reason, p.Remedy = fmt.Sprintf("has an alias (*%s), which is not supported", clip(n.Value)), "write the value out"
@@ -231,7 +231,7 @@ func EncodeYAML(objects ...Object) ([]byte, error) {
 		if err := yaml.Unmarshal(data, &document); err != nil {
 			return nil, fmt.Errorf("encode %s: %w", o.Key(), err)
 		}
-		block(&document)
+		blockStyle(&document)
 		if err := encoder.Encode(&document); err != nil {
 			return nil, fmt.Errorf("encode %s: %w", o.Key(), err)
 		}
@@ -243,9 +243,9 @@ func EncodeYAML(objects ...Object) ([]byte, error) {
 }
 
 // block turns JSON's brackets and quotes into lines and plain words.
-func block(n *yaml.Node) {
+func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	for _, child := range n.Content {
-		block(child)
+		blockStyle(child)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/overlane/overlane/internal/nlerr"
 )
 
 // journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false while a move is under way:
@@ -94,7 +96,7 @@ func bothLinks(name string) (nic, bridge netlink.Link, err error) {
 		return nil, nil, fmt.Errorf("find %s: %w", name, err)
 	}
 	bridge, err = netlink.LinkByName(UplinkBridge)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
+	if nlerr.NotFound(err) {
 		return nic, nil, nil
 	}
 	return nic, bridge, err

@@ -1,7 +1,6 @@
 package ovs
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/netdump"
 )
 
@@ -56,7 +56,7 @@ func takeInventory(names ...string) (inventory, error) {
 	var all inventory
 	for _, name := range names {
 		link, err := netlink.LinkByName(name)
-		if errors.As(err, new(netlink.LinkNotFoundError)) {
+		if nlerr.NotFound(err) {
 			continue
 		}
 		if err != nil {
@@ -167,7 +167,7 @@ func (i inventory) move(from, to netlink.Link) error {
 	}
 	for _, a := range i.Addresses {
 		err := netlink.AddrDel(from, &netlink.Addr{IPNet: ipNet(a.Prefix)})
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		if nlerr.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("take %s off %s: %w", a.Prefix, from.Attrs().Name, err)
 		}
 	}
