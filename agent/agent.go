@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/wire"
 	"github.com/overlane/overlane/view"
@@ -192,22 +191,20 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 		a.log.Info("server reached", "revision", d.Revision)
 		a.away = ""
 	}
-	subjects, ok := dataplane.Affected(&a.view, d)
 	vtep := a.view.VTEP
 	a.reports.outdate(d, a.concerned(d))
-	if a.zones.leave(a.take(d)) {
+	undo, left := a.take(d)
+	if a.zones.leave(left) {
 		a.note(inDisk, a.zones.save())
 	}
 	if err := a.journal.note(d); err != nil {
 		a.log.Error("keep the view", "err", err)
 	}
 	a.complete = a.complete || d.Complete
-	if !ok {
+	if d.Complete || a.view.VTEP != vtep {
 		a.wantResync("complete view")
 	}
-	for _, s := range subjects {
-		a.touched[s] = true
-	}
+	a.touch(undo, a.wiring)
 	if a.view.VTEP != vtep && a.db != nil {
 		a.databaseChanged(ctx)
 		a.ensureUnderlay(ctx, a.view.VTEP)
@@ -219,7 +216,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
 		a.guard(ctx, time.Now())
 	}
-	a.rewire()
+	a.wirePorts()
 }
 
 func (a *Agent) lostServer(err error) {

@@ -113,61 +113,20 @@ func (a *Agent) borderDisconnected() {
 
 // wireBorder takes the ports that the database has now into the wiring.
 func (a *Agent) wireBorder() {
-	bfd := map[string]uint32{}
+	next := a.wiring
+	next.Watched = map[string]uint32{}
 	for host, peer := range a.view.Peers {
-		if !peer.Watched {
-			continue
-		}
-		if port := a.layout.Ports[bfdPort(host)]; port != 0 {
-			bfd[host] = port
+		if port := a.layout.Ports[bfdPort(host)]; peer.Watched && port != 0 {
+			next.Watched[host] = port
 		}
 	}
-	var external uint32
+	next.External, next.Router = 0, model.MAC{}
 	if a.border.nic != "" {
-		external = a.layout.Ports[a.border.nic]
+		next.External = a.layout.Ports[a.border.nic]
 	}
-	w := &a.wiring
-	if external != w.External {
-		w.External = external
-		a.wantResync("port on the upstream network")
+	if own, ok := ownHop(&a.view); ok {
+		next.Router = a.border.routerMAC(own)
 	}
-	if !maps.Equal(bfd, w.Watched) {
-		a.touchBFD(bfd)
-		w.Watched = bfd
-	}
-	own, ok := ownHop(&a.view)
-	var router model.MAC
-	if ok {
-		router = a.border.routerMAC(own)
-	}
-	if router != w.Router {
-		w.Router = router
-		a.touched[dataplane.Subject{}] = true
-	}
-	if shut := a.border.isShut(&a.view); shut != w.Shut {
-		w.Shut = shut
-		a.touchPublic()
-	}
-}
-
-// touchBFD has everything compiled again that depends on BFD tunnels, of which some are others now.
-func (a *Agent) touchBFD(now map[string]uint32) {
-	for _, ports := range []map[string]uint32{now, a.wiring.Watched} {
-		for host := range ports {
-			if now[host] != a.wiring.Watched[host] {
-				a.touched[dataplane.Subject{Peer: host}] = true
-			}
-		}
-	}
-	a.touchPublic()
-}
-
-// touchPublic has everything compiled again that decides where public traffic goes.
-func (a *Agent) touchPublic() {
-	for host := range a.view.NextHops {
-		a.touched[dataplane.Subject{NextHop: host}] = true
-	}
-	for vpc := range a.view.Gateways {
-		a.touched[dataplane.Subject{VPC: vpc}] = true
-	}
+	next.Shut = a.border.isShut(&a.view)
+	a.rewire(next)
 }

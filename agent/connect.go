@@ -53,7 +53,7 @@ func (a *Agent) tryConnect(run context.Context) error {
 	}
 	a.connected(sw)
 	a.border.connected()
-	a.rewire()
+	a.wirePorts()
 	return nil
 }
 
@@ -76,7 +76,7 @@ func (a *Agent) databaseChanged(ctx context.Context) {
 		return
 	}
 	a.note(inBridge, a.ensure(ctx))
-	a.rewire()
+	a.wirePorts()
 	a.attachments.tidy(ctx)
 }
 
@@ -97,10 +97,9 @@ func (a *Agent) ensure(ctx context.Context) error {
 	a.openWay()
 	a.wireBorder()
 	a.border.releaseNIC(a.complete)
-	if a.wiring.Tunnel != a.layout.TunnelOFPort {
-		a.wiring.Tunnel = a.layout.TunnelOFPort
-		a.wantResync("tunnel port")
-	}
+	next := a.wiring
+	next.Tunnel = a.layout.TunnelOFPort
+	a.rewire(next)
 	return nil
 }
 

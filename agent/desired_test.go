@@ -130,8 +130,8 @@ func newStep(t *rapid.T, asked map[dataplane.Subject]dataplane.Entries) map[data
 			e.Groups = append(e.Groups, flow.Group{ID: 0x4f000000 | uint32(name[0]), Buckets: []flow.Bucket{
 				{Actions: []flow.Action{flow.Output{Port: uint32(len(e.Flows) + variant)}}}}})
 		}
-		if fmt.Sprint(asked[dataplane.Subject{Peer: name}]) != fmt.Sprint(e) {
-			step[dataplane.Subject{Peer: name}] = e
+		if fmt.Sprint(asked[dataplane.Subject{Kind: "peer", Key: name}]) != fmt.Sprint(e) {
+			step[dataplane.Subject{Kind: "peer", Key: name}] = e
 		}
 	}
 	return step

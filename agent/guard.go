@@ -299,14 +299,12 @@ func (a *Agent) noteGuard(l hostLook) {
 
 // openWay leads the switch's flows outside once the host guards that way, and away from there when no VPC wants it any more.
 func (a *Agent) openWay() {
-	var port uint32
+	next := a.wiring
+	next.Outside = 0
 	if a.guarded.set.Outside != nil {
-		port = a.layout.Ports[outsidePort]
+		next.Outside = a.layout.Ports[outsidePort]
 	}
-	if a.wiring.Outside != port {
-		a.wiring.Outside = port
-		a.wantResync("way outside")
-	}
+	a.rewire(next)
 	a.openNative()
 }
 

@@ -35,8 +35,9 @@ func (i *intent) own() map[string]view.Address {
 	return own
 }
 
-// take applies a delta. It returns the addresses that endpoints of this host have left by it.
-func (i *intent) take(d view.Delta) (left []leaver) {
+// take applies a delta. It returns the delta that undoes what has changed in the view, and the addresses that endpoints of this host
+// have left.
+func (i *intent) take(d view.Delta) (undo view.Delta, left []leaver) {
 	before := i.concerned(d)
 	for key := range before {
 		delete(i.mine, key)
@@ -51,9 +52,8 @@ func (i *intent) take(d view.Delta) (left []leaver) {
 			left = append(left, leaver{i.view.Segments[key.VNI].VPC, key.IP})
 		}
 	}
-	i.view.Apply(d)
 	i.revision = d.Revision
-	return left
+	return i.view.Apply(d), left
 }
 
 // concerned are the addresses of this host, as they are now, that a delta replaces or removes.

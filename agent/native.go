@@ -130,22 +130,19 @@ func (l *hostLook) carry(want *firewall.Guard) {
 
 // openNative leads the switch's flows to the underlay once the host carries and guards what they bring.
 func (a *Agent) openNative() {
-	var underlay uint32
-	edges := map[string]uint32{}
+	next := a.wiring
+	next.Underlay, next.Edges = 0, map[string]uint32{}
 	if a.guarded.set.Native != nil {
 		if a.guarded.carried.Passage {
-			underlay = a.layout.Ports[underlayPort]
+			next.Underlay = a.layout.Ports[underlayPort]
 		}
 		for _, edge := range a.guarded.carried.Edges {
 			if port := a.layout.Ports[edgePort(edge)]; port != 0 {
-				edges[edge] = port
+				next.Edges[edge] = port
 			}
 		}
 	}
-	if a.wiring.Underlay != underlay || !maps.Equal(a.wiring.Edges, edges) {
-		a.wiring.Underlay, a.wiring.Edges = underlay, edges
-		a.wantResync("way over the underlay")
-	}
+	a.rewire(next)
 }
 
 // letPass makes room in Docker's rules for what the table lets pass, and takes away what is not wanted any more.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/firewall"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -80,11 +79,9 @@ func distinct(addresses []netip.Addr) []netip.Addr {
 
 // followReserved has the switch guard all hosts, this one included, and servers, whether the host's table does or not.
 func (a *Agent) followReserved() {
-	all := distinct(append(slices.Concat(a.hostAddresses(), a.addresses, a.servers), azureMetadata))
-	if !slices.Equal(all, a.wiring.Reserved) {
-		a.wiring.Reserved = all
-		a.touched[dataplane.Subject{}] = true
-	}
+	next := a.wiring
+	next.Reserved = distinct(append(slices.Concat(a.hostAddresses(), a.addresses, a.servers), azureMetadata))
+	a.rewire(next)
 }
 
 // way is the way out that the host's kernel is to be; nil if there is none.

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"maps"
 	"net/netip"
 
 	"github.com/overlane/overlane/dataplane"
@@ -13,8 +12,23 @@ import (
 // What a port is for is written beside it in OVSDB, so that an agent that starts finds its ports again.
 const portEndpoint = "overlane-endpoint"
 
-// rewire compares the ports that the switch has with those that flows were made for.
-func (a *Agent) rewire() {
+// touch notes what a change of the view, which undo undoes, and of the wiring asks the switch for.
+func (a *Agent) touch(undo view.Delta, next dataplane.Wiring) {
+	subjects, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: a.wiring}, dataplane.Input{View: &a.view, Wiring: next})
+	a.wiring = next
+	if all {
+		a.wantResync("new wiring")
+	}
+	for _, s := range subjects {
+		a.touched[s] = true
+	}
+}
+
+// rewire changes the wiring, and nothing else does. The maps of a wiring are not written any more once it is handed over.
+func (a *Agent) rewire(next dataplane.Wiring) { a.touch(view.Delta{}, next) }
+
+// wirePorts takes the ports of endpoints that the switch has into the wiring.
+func (a *Agent) wirePorts() {
 	if a.db == nil {
 		return
 	}
@@ -30,17 +44,9 @@ func (a *Agent) rewire() {
 			ports[address.AddressKey] = ports[f.AddressKey]
 		}
 	}
-	for key := range maps.Keys(a.wiring.Ports) {
-		if ports[key] != a.wiring.Ports[key] {
-			a.touchPort(key)
-		}
-	}
-	for key := range ports {
-		if ports[key] != a.wiring.Ports[key] {
-			a.touchPort(key)
-		}
-	}
-	a.wiring.Ports = ports
+	next := a.wiring
+	next.Ports = ports
+	a.rewire(next)
 }
 
 // portNumber is that which the port has or, while ovs-vswitchd is making it, will have: flows may come first, and need not wait then.
@@ -49,11 +55,6 @@ func portNumber(p ovs.Port) uint32 {
 		return p.OFPortRequest
 	}
 	return p.OFPort
-}
-
-func (a *Agent) touchPort(key view.AddressKey) {
-	a.touched[dataplane.Subject{Address: key}] = true
-	a.touched[dataplane.Subject{Segment: key.VNI}] = true
 }
 
 // endpointAt finds an endpoint that a port of the switch leads to.

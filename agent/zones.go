@@ -142,20 +142,9 @@ func (a *Agent) rezone() {
 		err = errors.Join(err, a.zones.save())
 	}
 	a.note(inZones, err)
-	now := a.zones.translations(a.config.NATRange)
-	for _, list := range []map[model.VNI]dataplane.Translation{now, a.wiring.Translations} {
-		for vpc := range list {
-			if now[vpc] != a.wiring.Translations[vpc] {
-				for _, s := range dataplane.OfVPC(&a.view, vpc) {
-					a.touched[s] = true
-				}
-			}
-		}
-	}
-	if (len(now) > 0) != (len(a.wiring.Translations) > 0) { // flows that every VPC with a way outside needs
-		a.touched[dataplane.Subject{}] = true
-	}
-	a.wiring.Translations = now
+	next := a.wiring
+	next.Translations = a.zones.translations(a.config.NATRange)
+	a.rewire(next)
 	if a.zones.noteSources(a.sources()) {
 		a.note(inDisk, a.zones.save())
 	}

@@ -41,14 +41,14 @@ type simulated struct {
 const simulatedTunnel = 65000
 
 func (h *simulated) follow(d view.Delta) {
-	touched, ok := dataplane.Affected(&h.view, d)
-	h.view.Apply(d)
+	before := dataplane.Before{Undo: h.view.Apply(d), Wiring: h.wiring}
 	if d.Complete {
 		h.wiring = dataplane.Wiring{Tunnel: simulatedTunnel, Ports: map[view.AddressKey]uint32{}}
 		h.subjects, h.flows = map[dataplane.Subject]int{}, 0
 	}
 	h.plug(d)
-	if !ok {
+	touched, all := dataplane.Touched(before, dataplane.Input{View: &h.view, Wiring: h.wiring})
+	if d.Complete || all {
 		touched = dataplane.Subjects(&h.view)
 	}
 	for _, s := range touched {
@@ -59,6 +59,7 @@ func (h *simulated) follow(d view.Delta) {
 	fmt.Printf("%s %d %d\n", h.view.Host, d.Revision, h.flows)
 }
 
+// plug gives ports to the endpoints of this host that a delta tells of; their subjects are touched in any case.
 func (h *simulated) plug(d view.Delta) {
 	for _, key := range d.GoneAddresses {
 		delete(h.wiring.Ports, key)

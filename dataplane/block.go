@@ -12,6 +12,14 @@ import (
 // by the host's kernel. Of an ICMP error the switch cannot see whose packet it quotes: a passage's agent looks, and sends it to the block's host,
 // where conntrack translates what it quotes.
 
+var blocks = rows[view.BlockKey, view.Block]{
+	kind:    "block",
+	table:   func(v *view.View) view.Table[view.BlockKey, view.Block] { return v.Blocks },
+	order:   view.BlockKey.Compare,
+	entries: compileBlock,
+	touched: touchBlocks,
+}
+
 // compileBlock is what this host does for a block: as the block's host, and as a passage.
 func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	g, ok := v.Gateways[b.VPC]
@@ -29,10 +37,19 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 		flows = append(flows, passBlock(v, w, b)...)
 		flows = append(flows, ownUpstream(v, w, g, b.Address, "")...)
 	}
-	for i := range flows {
-		flows[i].Owner = "PortBlock " + b.Name
+	return Entries{Flows: flows}.ownedBy("PortBlock " + b.Name)
+}
+
+func touchBlocks(c *change, add func(view.BlockKey)) {
+	addAll(add, keys(c.before.Undo.Blocks, c.before.Undo.GoneBlocks))
+	if !c.outside() {
+		return
 	}
-	return Entries{Flows: flows}
+	for key, b := range c.now.View.Blocks {
+		if c.leads(b.VPC, b.Host) {
+			add(key)
+		}
+	}
 }
 
 // protocol is one that has ports.

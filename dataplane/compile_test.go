@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Compiling what a delta touches must lead to the same switch as compiling all of it.
+// Compiling what a change of the view or of the wiring touches must lead to the same switch as compiling all of it, also if several changes are made in one go.
 func TestTouchedAgreesWithWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := &view.View{Host: "h0"}
@@ -26,31 +27,108 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}, Outside: 2, Translations: map[model.VNI]dataplane.Translation{
 			1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.17")},
 		}, Watched: map[string]uint32{"h1": 101, "h2": 102}, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Underlay: 4, Edges: map[string]uint32{"h1": 51}}
-		have := map[dataplane.Subject]dataplane.Entries{}
-		compileAll := func() {
-			clear(have)
-			for _, s := range dataplane.Subjects(v) {
-				have[s] = dataplane.CompileSubject(v, w, s)
-			}
-		}
-		compileAll()
+		have := compileAll(v, w)
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
-			d := randomDelta(rt, rapid.IntRange(0, 9).Draw(rt, "kind") == 0)
-			subjects, ok := dataplane.Affected(v, d)
-			v.Apply(d)
-			if !ok {
-				compileAll()
+			touched, whole := map[dataplane.Subject]bool{}, false
+			for range rapid.IntRange(1, 3).Draw(rt, "changes") {
+				var before dataplane.Before
+				before.Wiring = w
+				if n := rapid.IntRange(0, 19).Draw(rt, "view"); n < 12 {
+					before.Undo = v.Apply(randomDelta(rt, n == 0))
+				}
+				if rapid.Bool().Draw(rt, "wiring") {
+					w = rewired(rt, w)
+				}
+				subjects, all := dataplane.Touched(before, dataplane.Input{View: v, Wiring: w})
+				whole = whole || all
+				for _, s := range subjects {
+					touched[s] = true
+				}
 			}
-			subjects = append(subjects, rewire(rt, v, w)...)
-			for _, s := range subjects {
+			if whole {
+				have = compileAll(v, w)
+			}
+			for s := range touched {
 				have[s] = dataplane.CompileSubject(v, w, s)
 			}
 			answeredOnce(rt, v, w)
 			if diff := cmp.Diff(lines(dataplane.Compile(v, w)), lines(slices.Collect(maps.Values(have))...)); diff != "" {
-				rt.Fatalf("after %+v (-whole +touched):\n%s", d, diff)
+				rt.Fatalf("(-whole +touched):\n%s", diff)
 			}
 		}
 	})
+}
+
+func compileAll(v *view.View, w dataplane.Wiring) map[dataplane.Subject]dataplane.Entries {
+	have := map[dataplane.Subject]dataplane.Entries{}
+	for _, s := range dataplane.Subjects(v) {
+		have[s] = dataplane.CompileSubject(v, w, s)
+	}
+	return have
+}
+
+// rewirings are the ways in which a wiring changes. Each changes a part of its own, which is a copy.
+var rewirings = map[string]func(t *rapid.T, w *dataplane.Wiring){
+	"Ports": func(t *rapid.T, w *dataplane.Wiring) {
+		toggle(w.Ports, randomKey(t), 10+uint32(rapid.IntRange(0, len(w.Ports)).Draw(t, "port"))) // which others may be behind
+	},
+	"Translations": func(t *rapid.T, w *dataplane.Wiring) {
+		n := rapid.IntRange(7, 9).Draw(t, "zone")
+		toggle(w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n), Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
+	},
+	"Watched":  func(t *rapid.T, w *dataplane.Wiring) { toggle(w.Watched, randomHost(t), 100+randomPort(t)) },
+	"Edges":    func(t *rapid.T, w *dataplane.Wiring) { toggle(w.Edges, randomHost(t), 50+randomPort(t)) },
+	"Reserved": func(t *rapid.T, w *dataplane.Wiring) { w.Reserved = []netip.Addr{randomPublic(t)} },
+	"Router":   func(t *rapid.T, w *dataplane.Wiring) { w.Router = model.MAC{2, 0, 0, 0, 0, byte(randomPort(t))} },
+	"Shut":     func(_ *rapid.T, w *dataplane.Wiring) { w.Shut = !w.Shut },
+	"Tunnel":   func(t *rapid.T, w *dataplane.Wiring) { w.Tunnel = 1 + 10*randomPort(t) },
+	"UDPPort":  func(t *rapid.T, w *dataplane.Wiring) { w.UDPPort = uint16(4789 + randomPort(t)) },
+	"Outside":  func(t *rapid.T, w *dataplane.Wiring) { w.Outside = 2 * randomPort(t) },
+	"External": func(t *rapid.T, w *dataplane.Wiring) { w.External = 3 * randomPort(t) },
+	"Underlay": func(t *rapid.T, w *dataplane.Wiring) { w.Underlay = 4 * randomPort(t) },
+}
+
+// rewired is a wiring that differs from another in one part.
+func rewired(t *rapid.T, w dataplane.Wiring) dataplane.Wiring {
+	w.Ports, w.Translations, w.Watched, w.Edges = maps.Clone(w.Ports), maps.Clone(w.Translations), maps.Clone(w.Watched), maps.Clone(w.Edges)
+	rewirings[rapid.SampledFrom(slices.Sorted(maps.Keys(rewirings))).Draw(t, "part")](t, &w)
+	return w
+}
+
+// A part of the wiring that the test above leaves out could be forgotten.
+func TestEveryPartOfTheWiringIsChanged(t *testing.T) {
+	for f := range reflect.TypeFor[dataplane.Wiring]().Fields() {
+		if rewirings[f.Name] == nil {
+			t.Errorf("no test changes %s", f.Name)
+		}
+	}
+}
+
+// toggle gives a key another value, or takes it away if it has this one.
+func toggle[K, V comparable](m map[K]V, key K, value V) {
+	if old, ok := m[key]; ok && old == value {
+		delete(m, key)
+	} else {
+		m[key] = value
+	}
+}
+
+// One address of a big network touches that and, if it is here, its segment.
+func TestAnAddressTouchesNothingElse(t *testing.T) {
+	v, w := big()
+	here, elsewhere := view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}, view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.1")}
+	for key, want := range map[view.AddressKey][]dataplane.Subject{here: {{"address", here}, {"segment", here.VNI}}, elsewhere: {{"address", elsewhere}}} {
+		a := v.Addresses[key]
+		a.MAC[5]++
+		undo := v.Apply(view.Delta{Addresses: []view.Address{a}})
+		got, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: w}, dataplane.Input{View: v, Wiring: w})
+		if all || !slices.Equal(got, want) {
+			t.Errorf("%v on %s touches %v (all: %t), want %v", key, a.Host, got, all, want)
+		}
+	}
+	if undo := v.Apply(v.Delta(2)); undo.Len() > 0 {
+		t.Errorf("the same view again changes %d rows", undo.Len())
+	}
 }
 
 // answeredOnce fails if two forwards to one port of an endpoint have the same flow: the agent would take it away with either.
@@ -65,17 +143,6 @@ func answeredOnce(t *rapid.T, v *view.View, w dataplane.Wiring) {
 		}
 		seen[f.Key()] = true
 	}
-}
-
-// rewire plugs or unplugs a port; what that touches is the agent's to know, and is the same as here.
-func rewire(t *rapid.T, v *view.View, w dataplane.Wiring) []dataplane.Subject {
-	key := randomKey(t)
-	if _, ok := w.Ports[key]; ok {
-		delete(w.Ports, key)
-	} else {
-		w.Ports[key] = 10 + uint32(rapid.IntRange(0, len(w.Ports)).Draw(t, "port")) // which others may be behind
-	}
-	return []dataplane.Subject{{Address: key}, {Segment: key.VNI}}
 }
 
 func lines(entries ...dataplane.Entries) []string {
@@ -118,6 +185,8 @@ func randomBlock(t *rapid.T) view.BlockKey {
 func randomHost(t *rapid.T) string {
 	return fmt.Sprintf("h%d", rapid.IntRange(0, 3).Draw(t, "host"))
 }
+
+func randomPort(t *rapid.T) uint32 { return uint32(rapid.IntRange(0, 2).Draw(t, "number")) }
 
 func randomDelta(t *rapid.T, complete bool) view.Delta {
 	d := view.Delta{Complete: complete, VTEP: netip.MustParseAddr("192.168.5.1")}
@@ -224,6 +293,37 @@ func TestFlowsOfABigNetwork(t *testing.T) {
 	if len(e.Flows) > 5500 {
 		t.Errorf("%d flows on a host with 5,000 endpoints in view, want at most 5,500", len(e.Flows))
 	}
+}
+
+// BenchmarkOneChange is an endpoint of this host that changes its MAC, in a network of one host, and in a big one.
+func BenchmarkOneChange(b *testing.B) {
+	bigView, bigWiring := big()
+	small := &view.View{Host: "h0"}
+	small.Apply(onlyOwn(bigView))
+	for name, v := range map[string]*view.View{"100": small, "5000": bigView} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				a := v.Addresses[view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}]
+				a.MAC[5]++
+				undo := v.Apply(view.Delta{Addresses: []view.Address{a}})
+				subjects, _ := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: bigWiring}, dataplane.Input{View: v, Wiring: bigWiring})
+				for _, s := range subjects {
+					dataplane.CompileSubject(v, bigWiring, s)
+				}
+			}
+		})
+	}
+}
+
+// onlyOwn leaves of a view what it is without other hosts.
+func onlyOwn(v *view.View) view.Delta {
+	d := v.Delta(1)
+	d.Peers = nil
+	for i := range d.Segments {
+		d.Segments[i].Members = []string{v.Host}
+	}
+	d.Addresses = slices.DeleteFunc(d.Addresses, func(a view.Address) bool { return a.Host != v.Host })
+	return d
 }
 
 func BenchmarkCompileBig(b *testing.B) {

@@ -15,13 +15,53 @@ import (
 // VPC's transit VNI, in the distributed one by the underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take
 // it off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
 
-// compilePublic is what this host does for a public address: as the host of its endpoints, and as a passage.
-func compilePublic(v *view.View, w Wiring, address netip.Addr) Entries {
+// publicAddresses compiles a public address, be it of an endpoint as a whole, or of forwarded ports of it.
+type publicAddresses struct{}
+
+var publics compiler = publicAddresses{}
+
+func (publicAddresses) name() string { return "public" }
+
+func (publicAddresses) subjects(v *view.View) []Subject {
+	all := slices.Collect(maps.Keys(v.Publics))
+	for key := range v.Forwards {
+		all = append(all, key.Address)
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return inOrder("public", slices.Compact(all))
+}
+
+// compile gives what this host does for a public address: as the host of its endpoints, and as a passage.
+func (publicAddresses) compile(v *view.View, w Wiring, key any) Entries {
+	address := key.(netip.Addr)
 	flows := compileForwards(v, w, address)
 	if p, ok := v.Publics[address]; ok {
 		flows = append(flows, compileWhole(v, w, p)...)
 	}
 	return Entries{Flows: flows}
+}
+
+func (publicAddresses) touch(c *change, add func(key any)) {
+	undo, v := &c.before.Undo, c.now.View
+	for address := range keys(undo.Publics, undo.GonePublics) {
+		add(address)
+	}
+	for key := range keys(undo.Forwards, undo.GoneForwards) {
+		add(key.Address)
+	}
+	if !c.outside() {
+		return
+	}
+	for address, p := range v.Publics {
+		if c.leads(p.VPC, p.Host) {
+			add(address)
+		}
+	}
+	for key, f := range v.Forwards {
+		if c.leads(f.VPC, f.Host) {
+			add(key.Address)
+		}
+	}
 }
 
 // compileWhole is for an address that one endpoint has.
@@ -41,10 +81,7 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 		flows = append(flows, passPublic(v, w, g, p)...)
 		flows = append(flows, ownUpstream(v, w, g, p.Address, p.Host)...)
 	}
-	for i := range flows {
-		flows[i].Owner = "PublicIP " + p.Name
-	}
-	return flows
+	return Entries{Flows: flows}.ownedBy("PublicIP " + p.Name).Flows
 }
 
 func translatePublic(p view.Public, t Translation) flow.Flow {
@@ -73,128 +110,6 @@ func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Ac
 		}
 	}
 	return address, nil, false
-}
-
-// toPassages is the way of what has been translated to a public address.
-func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
-	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)})
-}
-
-// passageGroupID is of the range of floods, for a transit VNI is no segment's.
-func passageGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
-func spreadGroupID(vpc model.VNI) uint32  { return 0x4d000000 | uint32(vpc) }
-
-// wayOut leads to a passage.
-type wayOut struct {
-	watch   uint32 // the port that tells whether the passage is alive
-	out     uint32 // the one that the way leaves by
-	actions []flow.Action
-}
-
-// passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread it over the passages that are alive, which OVS
-// sees by the watched tunnels. With none alive, as a switch that is too busy for BFD finds them, all of it takes one way, which differs by VPC.
-func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
-	spread := flow.Group{ID: spreadGroupID(g.VPC), Type: flow.GroupSelect}
-	leave := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupFastFailover}
-	var own []flow.Bucket
-	if isPassage(v, w, g) {
-		own = []flow.Bucket{{WatchPort: w.External, Actions: ownWay(g)}}
-	}
-	if !w.Shut {
-		leave.Buckets = append(leave.Buckets, own...)
-	}
-	ways := waysOut(v, w, g)
-	for _, way := range ways {
-		spread.Buckets = append(spread.Buckets, flow.Bucket{Weight: 100, WatchPort: way.watch, Actions: way.actions})
-		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.watch, Actions: []flow.Action{flow.ToGroup{ID: spread.ID}}})
-	}
-	if w.Shut { // a drained one still passes what comes
-		leave.Buckets = append(leave.Buckets, own...)
-	}
-	for i := range ways {
-		way := ways[(int(g.VPC)+i)%len(ways)]
-		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.out, Actions: way.actions})
-	}
-	return []flow.Group{spread, leave}
-}
-
-// ownWay leads out by this host. A NAT-IP is taken off as what comes from other hosts has it taken off.
-func ownWay(g view.Gateway) []flow.Action {
-	if g.Design == model.Distributed {
-		return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableOutbound}}
-	}
-	return append([]flow.Action{unreceived}, Pass()...) // it may be for an endpoint behind the port that it came in by
-}
-
-// waysOut lead to the other passages.
-func waysOut(v *view.View, w Wiring, g view.Gateway) (ways []wayOut) {
-	for _, host := range g.Passages {
-		if way := wayTo(v, w, g, host); way.watch != 0 {
-			ways = append(ways, way)
-		}
-	}
-	return ways
-}
-
-// wayTo watches no port if there is no way.
-func wayTo(v *view.View, w Wiring, g view.Gateway, host string) wayOut {
-	peer, isPeer := v.Peers[host]
-	toEdge := w.Edges[host]
-	switch {
-	case g.Design == model.Central && isPeer:
-		return wayOut{w.Watched[host], w.Tunnel, toTransit(w, g.VPC, peer)}
-	case g.Design == model.Distributed && toEdge != 0:
-		return wayOut{w.Watched[host], toEdge, []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: toEdge}}}
-	}
-	return wayOut{}
-}
-
-func toTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {
-	return append(underTransit(vpc, p), flow.Output{Port: w.Tunnel})
-}
-
-func underTransit(vpc model.VNI, p view.Peer) []flow.Action {
-	return []flow.Action{
-		flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(vpc))},
-		flow.SetField{Field: flow.TunDst, Value: flow.Addr(p.VTEP)},
-	}
-}
-
-func isPassage(v *view.View, w Wiring, g view.Gateway) bool {
-	return w.External != 0 && slices.Contains(g.Passages, v.Host)
-}
-
-// admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC those of passages.
-func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
-	_, hasEndpoints := w.Translations[g.VPC]
-	if !isPassage(v, w, g) {
-		if !hasEndpoints {
-			return nil
-		}
-		return fromPassages(v, w, g, tableAdmit, prioNormal)
-	}
-	flows := []flow.Flow{transit(w, g, tableAdmit, prioNormal, set(slotLeaving, 1), flow.Goto{Table: tableOutbound})}
-	if hasEndpoints {
-		flows = append(flows, fromPassages(v, w, g, tableOutbound, prioRest)...)
-	}
-	return flows
-}
-
-// fromPassages takes what other passages send to endpoints here.
-func fromPassages(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
-	for _, host := range g.Passages {
-		if peer, ok := v.Peers[host]; ok {
-			f := transit(w, g, table, priority, flow.Goto{Table: tableArrive})
-			f.Match = flow.On(f.Match, flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)))
-			flows = append(flows, f)
-		}
-	}
-	return flows
-}
-
-func transit(w Wiring, g view.Gateway, table uint8, priority uint16, actions ...flow.Action) flow.Flow {
-	return flow.Flow{Table: table, Priority: priority, Match: flow.On(inPort(w.Tunnel), tunID(g.VPC)),
-		Actions: append([]flow.Action{set(slotVPC, uint32(g.VPC))}, actions...)}
 }
 
 // passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be it from outside or from a host.

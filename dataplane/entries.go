@@ -1,0 +1,36 @@
+package dataplane
+
+import "github.com/overlane/overlane/dataplane/flow"
+
+// Entries are what a switch must contain for something.
+type Entries struct {
+	Flows  []flow.Flow
+	Groups []flow.Group
+}
+
+// add leaves out flows that another subject has asked for already; seen are those so far.
+func (e *Entries) add(more Entries, seen map[flow.Key]uint64) {
+	for _, f := range more.Flows {
+		if cookie, ok := seen[f.Key()]; ok && cookie == f.Cookie() {
+			continue
+		}
+		seen[f.Key()] = f.Cookie()
+		e.Flows = append(e.Flows, f)
+	}
+	e.Groups = append(e.Groups, more.Groups...)
+}
+
+// ownedBy names the owner of those that have none.
+func (e Entries) ownedBy(owner string) Entries {
+	for i := range e.Flows {
+		if e.Flows[i].Owner == "" {
+			e.Flows[i].Owner = owner
+		}
+	}
+	for i := range e.Groups {
+		if e.Groups[i].Owner == "" {
+			e.Groups[i].Owner = owner
+		}
+	}
+	return e
+}

@@ -1,0 +1,156 @@
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// nextHops compiles an address that upstream's routes lead to: whether this passage answers for it.
+var nextHops = rows[string, view.NextHop]{
+	kind:    "next hop",
+	table:   func(v *view.View) view.Table[string, view.NextHop] { return v.NextHops },
+	order:   strings.Compare,
+	entries: compileNextHop,
+	touched: touchNextHops,
+}
+
+// compileNextHop is one of the next hops of this passage's upstream network.
+func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
+	if w.External == 0 {
+		return Entries{}
+	}
+	fromUpstream := inPort(w.External)
+	e := Entries{
+		Groups: []flow.Group{
+			{ID: announceGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, flow.Output{Port: w.External})},
+			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, nextHopReply(n)...)},
+		},
+		Flows: []flow.Flow{
+			answerUpstream(w, n, n.Address.Addr()),
+			{Table: tableUpstream, Priority: prioNormal, Actions: []flow.Action{flow.Goto{Table: tableInbound}},
+				Match: flow.On(flow.IP, fromUpstream, flow.Eq(flow.EthDst, flow.MAC(n.MAC())))},
+		},
+	}
+	if n.Host == v.Host {
+		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
+			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
+			Actions: []flow.Action{flow.UseMeter{ID: meterRouter}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
+	}
+	return e.ownedBy("Host " + n.Host)
+}
+
+// touchNextHops: who holds one depends on which others there are and which tunnels are watched; the own one also on whose endpoints are here.
+func touchNextHops(c *change, add func(string)) {
+	v := c.now.View
+	addAll(add, c.hops)
+	if len(c.hops)+len(c.watched) > 0 || c.before.Wiring.Shut != c.now.Wiring.Shut {
+		for host := range v.NextHops {
+			add(host)
+		}
+	}
+	if len(c.gateways)+len(c.translations) > 0 {
+		add(v.Host)
+	}
+}
+
+// answerUpstream answers for an address that a next hop leads to, while this passage holds that.
+func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
+	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
+		Match:   flow.On(flow.ARP, inPort(w.External), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
+		Actions: []flow.Action{copyAll(flow.ARPTPA, slotKey.Field), flow.ToGroup{ID: replyGroupID(n)}}}
+}
+
+// Next hops' groups are told apart by the part of the address that differs within an upstream network.
+func announceGroupID(n view.NextHop) uint32 { return 0x4e000000 | hostPart(n)<<1 }
+
+func replyGroupID(n view.NextHop) uint32 { return announceGroupID(n) | 1 }
+
+func hostPart(n view.NextHop) uint32 {
+	b := n.Address.Addr().As4()
+	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
+}
+
+// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts: that of a passage that comes
+// before this one does nothing; that of another host shows that this passage is not cut off.
+func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
+	if w.Shut || !slices.Contains(n.Heirs, v.Host) {
+		return nil
+	}
+	passages, hosts := deciders(v, w, n)
+	for _, host := range passages {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host]})
+	}
+	for _, host := range hosts {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+	}
+	if len(hosts) == 0 || w.keepsOwn(v, n) { // nobody can show it
+		buckets = append(buckets, flow.Bucket{WatchPort: w.External, Actions: actions})
+	}
+	return buckets
+}
+
+// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off: hosts that are no
+// passages, if there are any. For its own next hop another passage will do then, too. Where all are passages, agents find out who is cut off.
+func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
+	var others []string
+	for _, host := range w.watchedHosts() {
+		if _, passage := v.NextHops[host]; passage {
+			others = append(others, host)
+		} else {
+			hosts = append(hosts, host)
+		}
+	}
+	if n.Host == v.Host {
+		if len(hosts) == 0 { // passages that want no traffic seem dead
+			return nil, nil
+		}
+		return nil, append(hosts, others...)
+	}
+	for _, host := range n.Heirs[:max(0, slices.Index(n.Heirs, v.Host))] {
+		if _, ok := w.Watched[host]; ok {
+			passages = append(passages, host)
+		}
+	}
+	return passages, hosts
+}
+
+// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
+func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
+	passages, hosts := deciders(v, w, n)
+	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) &&
+		(len(hosts) == 0 || w.keepsOwn(v, n) || slices.ContainsFunc(hosts, alive))
+}
+
+// keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the host cut off.
+func (w Wiring) keepsOwn(v *view.View, n view.NextHop) bool {
+	for vpc := range w.Translations {
+		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].Passages, v.Host) {
+			return true
+		}
+	}
+	return false
+}
+
+// nextHopReply answers that the address in slotKey is at the next hop's MAC.
+func nextHopReply(n view.NextHop) []flow.Action {
+	mac := flow.MAC(n.MAC())
+	return []flow.Action{
+		copyAll(flow.EthSrc, flow.EthDst),
+		flow.SetField{Field: flow.EthSrc, Value: mac},
+		flow.SetField{Field: flow.ARPOp, Value: arpReply},
+		copyAll(flow.ARPSHA, flow.ARPTHA),
+		copyAll(flow.ARPSPA, flow.ARPTPA),
+		flow.SetField{Field: flow.ARPSHA, Value: mac},
+		copyAll(slotKey.Field, flow.ARPSPA),
+		flow.Output{Port: flow.PortInPort},
+	}
+}
+
+// Announce is what the agent asks of the switch to announce a next hop, if this passage is to hold it now.
+func Announce(n view.NextHop) []flow.Action {
+	return []flow.Action{flow.ToGroup{ID: announceGroupID(n)}}
+}

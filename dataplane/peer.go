@@ -1,0 +1,28 @@
+package dataplane
+
+import (
+	"strings"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// peers compiles another host: what comes from it is believed, by the tunnel that all hosts share and by one of its own.
+var peers = rows[string, view.Peer]{
+	kind:    "peer",
+	table:   func(v *view.View) view.Table[string, view.Peer] { return v.Peers },
+	order:   strings.Compare,
+	entries: compilePeer,
+	touched: func(c *change, add func(string)) {
+		addAll(add, c.peers)
+		addAll(add, c.watched)
+	},
+}
+
+func compilePeer(_ *view.View, w Wiring, p view.Peer) Entries {
+	e := Entries{Flows: []flow.Flow{verifyPeer(w, p)}}
+	if port, ok := w.Watched[p.Host]; ok {
+		e.Flows = append(e.Flows, enterWatched(w, p.Host, port))
+	}
+	return e
+}

@@ -1,0 +1,59 @@
+package dataplane
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// pipeline compiles the flows that every host has, and those that every gateway, edge, or host with a way outside has.
+type pipeline struct{}
+
+func (pipeline) name() string                  { return "" }
+func (pipeline) subjects(*view.View) []Subject { return []Subject{{}} }
+
+func (pipeline) compile(v *view.View, w Wiring, _ any) Entries {
+	return Entries{Flows: staticFlows(v, w)}
+}
+
+// touch: what leaves has the sender of this host's own next hop.
+func (pipeline) touch(c *change, add func(key any)) {
+	was, is := c.before.Wiring, c.now.Wiring
+	if c.hops[c.now.View.Host] || was.Router != is.Router || was.hasOutside() != is.hasOutside() || !slices.Equal(was.Reserved, is.Reserved) {
+		add(nil)
+	}
+}
+
+func staticFlows(v *view.View, w Wiring) []flow.Flow {
+	parts := [][]flow.Flow{
+		admitStatic(w), sourceStatic(w), judgeStatic(w), answerStatic(), replyStatic(),
+		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameStatic(),
+	}
+	if w.hasOutside() {
+		parts = append(parts, outsideStatic(w))
+	}
+	parts = append(parts, passageStatic(v, w))
+	if w.External != 0 || w.Outside != 0 {
+		parts = append(parts, onwardStatic(w))
+	}
+	flows := slices.Concat(parts...)
+	for i := range flows {
+		if flows[i].Owner == "" {
+			flows[i].Owner = "pipeline"
+		}
+	}
+	return flows
+}
+
+// DropCounters names the counters of dropped packets: cookie of the flow -> name of the reason.
+func DropCounters(v *view.View, w Wiring) map[uint64]string {
+	names := map[uint64]string{}
+	for _, f := range staticFlows(v, w) {
+		if reason, ok := strings.CutPrefix(f.Owner, dropOwner); ok {
+			names[f.Cookie()] = reason
+		}
+	}
+	return names
+}

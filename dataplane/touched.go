@@ -1,0 +1,154 @@
+package dataplane
+
+import (
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/view"
+)
+
+// Input is all that flows are compiled from.
+type Input struct {
+	View   *view.View
+	Wiring Wiring
+}
+
+// Before is the input before a change, told by what is different now, so that a small change of a large view costs little.
+type Before struct {
+	Undo   view.Delta // turns the view of now into the one before: what [view.View.Apply] has returned
+	Wiring Wiring
+}
+
+// Touched lists, in no order, the subjects whose entries a change of the input may change, those that are new or gone included. It may list too many, never too
+// few. all tells that they are all there are or were, and subjects is empty then. Changes add up: what was touched one by one is compiled once, at the end.
+func Touched(before Before, now Input) (subjects []Subject, all bool) {
+	if everywhere(before.Wiring, now.Wiring) {
+		return nil, true
+	}
+	c := newChange(before, now)
+	seen := map[Subject]bool{}
+	for _, of := range compilers {
+		of.touch(c, func(key any) {
+			if s := (Subject{of.name(), key}); !seen[s] {
+				seen[s] = true
+				subjects = append(subjects, s)
+			}
+		})
+	}
+	return subjects, false
+}
+
+// everywhere tells that two wirings differ in what flows of most subjects name.
+func everywhere(a, b Wiring) bool {
+	return a.Tunnel != b.Tunnel || a.UDPPort != b.UDPPort || a.Outside != b.Outside || a.External != b.External || a.Underlay != b.Underlay
+}
+
+// change is what compilers look at to tell what it touches: the input before and now, and the keys of what is different.
+type change struct {
+	before Before
+	now    Input
+
+	peers        map[string]bool // that came, went, or have another VTEP
+	gateways     map[model.VNI]bool
+	hops         map[string]bool // next hops, by host
+	ports        map[view.AddressKey]bool
+	translations map[model.VNI]bool
+	watched      map[string]bool // tunnels, by host
+	edges        map[string]bool
+}
+
+func newChange(before Before, now Input) *change {
+	undo, v := &before.Undo, now.View
+	c := &change{
+		before: before, now: now,
+		gateways:     keys(undo.Gateways, undo.GoneGateways),
+		hops:         keys(undo.NextHops, undo.GoneNextHops),
+		ports:        differing(before.Wiring.Ports, now.Wiring.Ports),
+		translations: differing(before.Wiring.Translations, now.Wiring.Translations),
+		watched:      differing(before.Wiring.Watched, now.Wiring.Watched),
+		edges:        differing(before.Wiring.Edges, now.Wiring.Edges),
+		peers:        map[string]bool{},
+	}
+	for was, is := range changed(undo.Peers, undo.GonePeers, v.Peers) {
+		if was == nil || is == nil || was.VTEP != is.VTEP {
+			c.peers[either(was, is).Host] = true
+		}
+	}
+	return c
+}
+
+// changed iterates over the rows that undo changes: as they were, and as they are. One of the two is nil where a row is new or gone.
+func changed[K comparable, V view.Row[K]](undo []V, undoGone []K, now view.Table[K, V]) iter.Seq2[*V, *V] {
+	return func(yield func(was, is *V) bool) {
+		for _, was := range undo {
+			is, has := now[was.Key()]
+			if has && !yield(&was, &is) || !has && !yield(&was, nil) {
+				return
+			}
+		}
+		for _, key := range undoGone {
+			if is, has := now[key]; has && !yield(nil, &is) {
+				return
+			}
+		}
+	}
+}
+
+// either gives the row that there is, the later one if there are two.
+func either[V any](was, is *V) V {
+	if is != nil {
+		return *is
+	}
+	return *was
+}
+
+// keys are those of all rows that undo changes.
+func keys[K comparable, V view.Row[K]](undo []V, undoGone []K) map[K]bool {
+	all := make(map[K]bool, len(undo)+len(undoGone))
+	for _, row := range undo {
+		all[row.Key()] = true
+	}
+	for _, key := range undoGone {
+		all[key] = true
+	}
+	return all
+}
+
+// differing are the keys that only one map has, or both with different values.
+func differing[K, V comparable](a, b map[K]V) map[K]bool {
+	all := map[K]bool{}
+	for key, value := range a {
+		if other, has := b[key]; !has || other != value {
+			all[key] = true
+		}
+	}
+	for key := range b {
+		if _, had := a[key]; !had {
+			all[key] = true
+		}
+	}
+	return all
+}
+
+func addAll[K comparable](add func(K), keys map[K]bool) {
+	for key := range maps.Keys(keys) {
+		add(key)
+	}
+}
+
+// any tells whether one of the names is among those that have changed.
+func anyOf(changed map[string]bool, names []string) bool {
+	return len(changed) > 0 && slices.ContainsFunc(names, func(name string) bool { return changed[name] })
+}
+
+// outside tells that something has changed that public addresses of some VPC depend on.
+func (c *change) outside() bool {
+	return len(c.gateways)+len(c.translations)+len(c.peers)+len(c.hops) > 0
+}
+
+// leads tells whether what a public address of a VPC, of an endpoint on a host, asks for may have changed by what outside is about.
+func (c *change) leads(vpc model.VNI, host string) bool {
+	return len(c.hops) > 0 || c.gateways[vpc] || c.translations[vpc] || c.peers[host]
+}
