@@ -51,7 +51,7 @@ type Agent struct {
 	tunnels   tunnelLiveness
 	endpoints endpointLiveness
 	guarded   guarded
-	zones     zones
+	zones     *zones
 	leases    *leases
 	responder *responder
 	border    borderHost
@@ -76,12 +76,12 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		conditions: newConditions(log),
 		reports:    &reports{sent: map[model.Key]any{}},
 		tick:       time.Second,
-		zones:      newZones(c),
 		guarded:    newGuarded(c),
 	}
 	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
 	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
 		busy: map[string]bool{}, ended: a.reports.expect}
+	a.zones = newZones(c, log, a.queue, a.conditions)
 	a.leases = &leases{config: c, server: s, log: log, queue: a.queue, intent: a.intent, flows: a.switchSync, attachments: a.attachments,
 		until: map[string]time.Time{}, asked: map[string]time.Time{}, making: map[string]string{}}
 	a.responder = &responder{intent: a.intent, flows: a.switchSync, endpoints: a.endpoints, tunnels: a.tunnels, leases: a.leases}
@@ -108,7 +108,8 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.guarded.load(); err != nil {
 		return err
 	}
-	a.rezone()
+	a.zones.follow(&a.view, a.complete)
+	a.wireZones()
 	a.restoreUplink()
 	a.unguard(ctx)
 	gone, err := attach.Watch(ctx)
@@ -151,7 +152,9 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 	for ctx.Err() == nil {
 		a.connect(ctx)
 		a.flush(ctx)
-		a.forgetLeavers(ctx)
+		if a.complete && a.upToDate() && a.zones.forgetLeavers(ctx, a.sw, time.Now()) {
+			a.offer(func() {}) // the loop goes on at once
+		}
 		a.keepBorder(ctx, time.Now())
 		a.hurryUp(ctx)
 		select {
@@ -194,9 +197,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	vtep := a.view.VTEP
 	a.reports.outdate(d, a.concerned(d))
 	undo, left := a.take(d)
-	if a.zones.leave(left) {
-		a.note(inDisk, a.zones.save())
-	}
+	a.zones.leave(left)
 	if err := a.journal.note(d); err != nil {
 		a.log.Error("keep the view", "err", err)
 	}
@@ -241,9 +242,15 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.leases.end(ctx, time.Now())
 	a.keepBridge(ctx)
 	a.guard(ctx, time.Now())
-	a.limitZones(ctx)
-	a.flushZones(ctx)
-	a.flushSources(ctx)
+	if a.sw != nil {
+		a.zones.limit(ctx, a.layout.Datapath)
+	}
+	if a.upToDate() {
+		a.zones.flushGone(ctx, a.sw)
+	}
+	if a.upToDate() && a.complete {
+		a.zones.flushSources(ctx, a.sw, &a.view)
+	}
 	a.followGateways(ctx)
 	a.probe(ctx)
 	a.report(ctx)

@@ -106,7 +106,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 func (a *Agent) disconnect(err error) {
 	a.log.Warn("connection to the switch lost", "err", err)
 	a.missed.Add(a.switchSync.disconnect())
-	clear(a.zones.limited)
+	a.zones.disconnected()
 	a.borderDisconnected()
 }
 

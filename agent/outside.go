@@ -17,7 +17,8 @@ const outsidePort = "ovl-outside"
 
 // followGateways gives what the view's gateways need on this host: numbers, ports, the table.
 func (a *Agent) followGateways(ctx context.Context) {
-	a.rezone()
+	a.zones.follow(&a.view, a.complete)
+	a.wireZones()
 	a.assignNIC(time.Now())
 	if a.db != nil && !a.isSet(a.wanted()) {
 		a.databaseChanged(ctx)

@@ -49,6 +49,13 @@ func (a *Agent) wirePorts() {
 	a.rewire(next)
 }
 
+// wireZones takes the zones of VPCs into the wiring.
+func (a *Agent) wireZones() {
+	next := a.wiring
+	next.Translations = a.zones.translations()
+	a.rewire(next)
+}
+
 // portNumber is that which the port has or, while ovs-vswitchd is making it, will have: flows may come first, and need not wait then.
 func portNumber(p ovs.Port) uint32 {
 	if p.OFPort == 0 && p.Err == "" {
