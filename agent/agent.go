@@ -56,6 +56,8 @@ type Agent struct {
 	responder *responder
 	border    borderHost
 	reports   *reports
+	counters  *counters
+	since     map[string]model.EndpointStatus // of endpoints, as last measured
 
 	tick time.Duration // between looks at what nobody tells of
 }
@@ -74,10 +76,11 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tunnels:    tunnelLiveness{},
 		endpoints:  endpointLiveness{},
 		conditions: newConditions(log),
-		reports:    &reports{sent: map[model.Key]any{}},
+		counters:   &counters{log: log},
 		tick:       time.Second,
 		guarded:    newGuarded(c),
 	}
+	a.reports = newReports(s, log, a.queue, a.conditions)
 	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
 	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
 		busy: map[string]bool{}, ended: a.reports.expect}
@@ -182,7 +185,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 // audit doubts everything, although nothing seems to have happened.
 func (a *Agent) audit(ctx context.Context) {
 	a.wantResync(resyncAudit)
-	clear(a.reports.sent)
+	a.reports.forgetAll()
 	if a.sw != nil {
 		a.ensureUnderlay(ctx, a.view.VTEP)
 	}

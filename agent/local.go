@@ -63,7 +63,7 @@ func (a *Agent) localAPI() http.Handler {
 	route(mux, "POST /v1/detach", a.attachments.detach)
 	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
 		err = a.ask(ctx, func() {
-			a.countDrops(ctx)
+			a.count(ctx)
 			s = a.status(time.Now())
 		})
 		return s, err

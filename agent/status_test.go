@@ -14,9 +14,9 @@ import (
 
 // told reports what is new, as the loop does, and gives what it was: "h" for the host, and the endpoints.
 func (a *Agent) told(now time.Time, ignored []model.Key, err error) string {
-	updates := a.news(a.status(now), now)
-	a.reports.note(updates, now)
-	a.reported(updates, ignored, err)
+	updates := a.reports.news(a.status(now), now)
+	a.reports.begin(updates, now)
+	a.reports.end(updates, ignored, err)
 	var names []string
 	for _, u := range updates {
 		names = append(names, u.Key.Name)
@@ -73,10 +73,10 @@ func TestReportsAreRepeated(t *testing.T) {
 func TestLateAnswerIsNotRemembered(t *testing.T) {
 	a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
 	a.apply(t.Context(), addressDelta(1, 2))
-	updates := a.news(a.status(now), now)
-	a.reports.note(updates, now)
+	updates := a.reports.news(a.status(now), now)
+	a.reports.begin(updates, now)
 	a.apply(t.Context(), addressDelta(2, 2))
-	a.reported(updates, nil, nil)
+	a.reports.end(updates, nil, nil)
 	if got := a.told(now, nil, nil); got != "blue/web/x" {
 		t.Errorf("told %q", got)
 	}

@@ -37,7 +37,6 @@ type switchSync struct {
 	applied         int64 // revision of the view that the switch has
 	pipelined       bool  // the switch has had this version's pipeline since the start
 	foreignPipeline bool  // it was found to have another version's
-	foreignFlows    int   // flows of others in our bridge
 	drift           *model.Drift
 }
 
