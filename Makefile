@@ -1,32 +1,51 @@
-# Everything runs as root where it needs hosts: the lab makes them out of namespaces.
+# Targets with ## are in "make help". Hosts are network namespaces, so whatever needs hosts needs root.
 GO := scripts/go
 export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 
-.PHONY: build demo test test-kernel bench lint fuzz clean deps-%
+.PHONY: help build demo check test test-kernel lint fmt docs generate bench fuzz release clean deps-%
 
-build: ## bin/overlane
-	$(GO) build -o bin/overlane ./cmd/overlane
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: deps-demo build ## two hosts, two tenants, real packets
-	bin/overlane demo
+build: ## the programs, into bin/
+	$(GO) build -o bin/ ./cmd/...
 
-test: deps-test ## everything, on real switches and real Docker, with the race detector
+demo: deps-demo ## two hosts, two tenants, real packets; then gateways that die (root)
+	@scripts/step.sh "building Overlane" $(GO) build -o bin/ ./cmd/...
+	@bin/overlane demo
+
+check: ## formatting, vet and every test that needs no root: under a minute
+	@scripts/check.sh
+
+test: deps-test ## every test, on real switches and real Docker, with the race detector (root)
 	scripts/test.sh
 
-test-kernel: deps-kernel build ## the overlay on the kernel datapath, in a small VM
+test-kernel: deps-kernel build ## the demonstration on the kernel datapath, in small VMs (root)
 	scripts/test-kernel.sh
-
-bench: deps-bench build ## measures ours beside others, in turns
-	$(GO) run ./bench
 
 lint: ## formatting, vet, staticcheck, golangci-lint
 	scripts/lint.sh
 
-fuzz: ## each fuzzer for FUZZTIME
+fmt: ## format all Go files
+	@scripts/format.sh -w
+
+docs: ## print docs/reference.md and docs/pipeline.md from the code
+	$(GO) test ./model ./dataplane -run IsFresh -update
+
+generate: docs ## docs, and whatever go generate makes
+	$(GO) generate ./...
+
+bench: deps-bench build ## measure beside others, in turns: all, or ONLY=attach,snat (root)
+	$(GO) run ./bench $(if $(ONLY),-only $(ONLY))
+
+fuzz: ## each fuzzer for FUZZTIME, 10s by default
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)
 
-clean:
-	rm -rf bin
+release: ## archives for linux/amd64 and linux/arm64 with checksums, into dist/; VERSION=1.2.3
+	scripts/release.sh $(VERSION)
+
+clean: ## remove bin/ and dist/
+	rm -rf bin dist
 
 deps-%:
 	@scripts/install-deps.sh $*

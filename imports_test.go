@@ -46,13 +46,15 @@ var layers = map[string][]string{
 	"lab":                     {}, // it knows the product as a binary
 	"lab/article":             {"lab", "model"},
 	"lab/drill":               {"lab", "model"},
-	"lab/labtest":             {"lab"},
+	"lab/labtest":             {"internal/roottest", "lab"},
+	"internal/roottest":       {},
+	"cmd/internal/program":    {"client", "server/wire"},
 	"e2e":                     {},
 	"kernel":                  {},
 }
 
 // wiring are the programs that put the parts together, and may import any.
-var wiring = []string{"bench", "cmd/overlane"}
+var wiring = []string{"bench", "cmd/overlane", "cmd/internal/serverd", "cmd/overlane-server"}
 
 // effects are packages that a pure package has no business with.
 var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}

@@ -16,6 +16,7 @@ import (
 	namespaces "github.com/vishvananda/netns"
 
 	"github.com/overlane/overlane/firewall"
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/outside"
 )
@@ -81,6 +82,7 @@ netns add nat-box
 `
 
 func newNativeScene(t *testing.T) *nativeScene {
+	roottest.Need(t)
 	s := &nativeScene{t}
 	s.ip(nativeLines)
 	for _, ns := range []string{"nat-host", "nat-edge1", "nat-edge2", "nat-lan", "nat-box", "nat-switch", "nat-world"} {

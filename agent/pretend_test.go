@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
@@ -200,6 +201,7 @@ func ip(t *testing.T, args ...string) string {
 // netns makes a network namespace that is gone after the test.
 func netns(t *testing.T, name string) string {
 	t.Helper()
+	roottest.Need(t)
 	name = fmt.Sprintf("agent-%d-%s", os.Getpid(), name)
 	ip(t, "netns", "add", name)
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })

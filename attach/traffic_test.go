@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
 )
@@ -25,6 +26,10 @@ var hostNetns = os.Getenv(hostNetnsEnv)
 func TestMain(m *testing.M) {
 	if hostNetns != "" {
 		os.Exit(m.Run())
+	}
+	if roottest.Left() {
+		fmt.Println("--- SKIP: all of attach needs root")
+		return
 	}
 	hostNetns = fmt.Sprintf("attach-host-%d", os.Getpid())
 	for _, step := range []string{"netns add " + hostNetns, "-n " + hostNetns + " link set lo up"} {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/model"
 	"github.com/vishvananda/netns"
 )
@@ -88,6 +89,7 @@ func TestOpenErrors(t *testing.T) {
 }
 
 func TestCloseEndsNext(t *testing.T) {
+	roottest.Need(t)
 	l, err := Open([]string{"lo"}, 9, []model.VNI{1})
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +102,7 @@ func TestCloseEndsNext(t *testing.T) {
 
 func makeHosts(t *testing.T) {
 	t.Helper()
+	roottest.Need(t)
 	gone := func() {
 		for _, ns := range []string{hereNS, thereNS} {
 			_ = exec.Command("ip", "netns", "del", ns).Run() // it may not be there

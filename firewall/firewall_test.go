@@ -11,11 +11,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 // inNamespace goes on in a network namespace of its own, which ends with the test's thread.
 func inNamespace(t *testing.T) {
 	t.Helper()
+	roottest.Need(t)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
 	ns, err := netns.New()
 	if err != nil {

@@ -21,6 +21,7 @@ func TestTwoMachines(t *testing.T) {
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")
 	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")
+	build(t, filepath.Join(dir, "overlane-server"), "../cmd/overlane-server")
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	scripts, err := filepath.Abs("testdata")
 	if err != nil {

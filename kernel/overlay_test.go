@@ -36,6 +36,7 @@ func inGuest(t *testing.T, pkg string, flags ...string) {
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")
 	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")
+	build(t, filepath.Join(dir, "overlane-server"), "../cmd/overlane-server")
 	tests := filepath.Join(dir, "tests")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "kernel", "-o", tests, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -20,6 +20,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/overlane/overlane/examples"
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/labtest"
 )
@@ -293,6 +294,7 @@ func TestRestartOVS(t *testing.T) {
 
 // A lab that one process left is found and ended by another one, as often as that likes.
 func TestDownFromAnotherProcess(t *testing.T) {
+	roottest.Need(t)
 	dir := t.TempDir()
 	f, err := lab.Parse([]byte(`hosts: [{name: host1, docker: true}]`))
 	if err != nil {
@@ -324,6 +326,7 @@ func TestDownFromAnotherProcess(t *testing.T) {
 // Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it: at the first sign of a folder, and after
 // each step, while others are half done.
 func TestKilledWhileComingUp(t *testing.T) {
+	roottest.Need(t)
 	for steps := 0; ; steps++ {
 		dir := t.TempDir()
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBringUpForAnother$")
@@ -380,6 +383,7 @@ const killed = "t-killed"
 
 // A lab that is tied to a process ends with it, however that ends.
 func TestTiedLabEndsWithItsProcess(t *testing.T) {
+	roottest.Need(t)
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBringUpForAnother$")
 	cmd.Env = append(os.Environ(), "LAB_DIR="+dir, "LAB_TIED=1")
@@ -446,6 +450,7 @@ hosts: [{name: host1, docker: true}, {name: host2, docker: true, uplink: true}, 
 }
 
 func TestUpThatFailsLeavesNothing(t *testing.T) {
+	roottest.Need(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	f, err := lab.Parse([]byte(`hosts: [{name: host1}, {name: host2, docker: true}]`))
 	if err != nil {

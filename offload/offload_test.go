@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 func run(t *testing.T, command string) string {
@@ -20,6 +22,7 @@ func run(t *testing.T, command string) string {
 
 // What is set here is what ethtool(8) reads, in another namespace than the process's.
 func TestFeatures(t *testing.T) {
+	roottest.Need(t)
 	const ns = "offload-test"
 	run(t, "ip netns add "+ns)
 	t.Cleanup(func() { run(t, "ip netns del "+ns) })

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 func way() Way {
@@ -22,6 +24,7 @@ func way() Way {
 // inNamespace goes on in a network namespace of its own, which ends with the test's thread.
 func inNamespace(t *testing.T, lines string) {
 	t.Helper()
+	roottest.Need(t)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
 	ns, err := netns.New()
 	if err != nil {
@@ -305,6 +308,7 @@ func backend(t *testing.T, name string) {
 }
 
 func TestDockerLetsPass(t *testing.T) {
+	roottest.Need(t)
 	for _, name := range []string{"nft", "legacy"} {
 		t.Run(name, func(t *testing.T) {
 			backend(t, name)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/ovs/ovstest"
 )
 
@@ -32,6 +33,7 @@ var testLayout = Layout{
 // startIn runs an Open vSwitch with real ports in a new network namespace.
 func startIn(t *testing.T, ns string) *ovstest.OVS {
 	t.Helper()
+	roottest.Need(t)
 	ip(t, "netns", "add", ns)
 	t.Cleanup(func() { ip(t, "netns", "del", ns) })
 	return ovstest.Start(t, ovstest.Options{Netns: ns})

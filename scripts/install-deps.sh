@@ -113,7 +113,7 @@ disable_new_units() {
 # Lists older than a day may name files that the mirrors have dropped.
 update_lists() {
 	if [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mtime -1 -print -quit 2>/dev/null)" ]; then
-		apt-get update -q
+		"$root/scripts/step.sh" "reading the package lists" apt-get update -q
 	fi
 }
 
@@ -128,17 +128,19 @@ install_packages() {
 	}
 	update_lists
 	hold_daemons
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-upgrade --no-remove "${missing[@]}"
+	"$root/scripts/step.sh" "installing" env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -q --no-install-recommends --no-upgrade --no-remove "${missing[@]}"
 	disable_new_units
 }
 
 unpack_busybox() {
-	echo "A dynamic busybox is installed; unpacking busybox-static into .cache/busybox beside it"
+	echo "A dynamic busybox is installed, so busybox-static goes into .cache/busybox beside it"
 	update_lists
 	mkdir -p "$root/.cache"
 	work=$(mktemp -d "$root/.cache/busybox.XXXXXX")
 	chmod 755 "$work"
-	(cd "$work" && apt-get download -q busybox-static && dpkg-deb -x busybox-static_*.deb . && rm busybox-static_*.deb)
+	"$root/scripts/step.sh" "unpacking busybox-static" sh -ec \
+		'cd "$1" && apt-get download -q busybox-static && dpkg-deb -x busybox-static_*.deb . && rm busybox-static_*.deb' - "$work"
 	if [ ! -d "$work/bin" ]; then ln -s usr/bin "$work/bin"; fi
 	mv "$work" "$root/.cache/busybox"
 }
@@ -152,8 +154,7 @@ bench) bench ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then
-	echo "Overlane installs these packages (apt-get, without starting or enabling any daemon):"
-	printf '  %s\n' "${missing[@]}"
+	echo "Overlane installs these packages, without starting or enabling any daemon: ${missing[*]}"
 	install_packages
 fi
 if ! has_static_busybox; then unpack_busybox; fi

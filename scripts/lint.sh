@@ -2,8 +2,7 @@
 # Formatting, vet and staticcheck must pass. golangci-lint takes minutes to build the first time: LINT=fast leaves it out.
 set -eu
 cd "$(dirname "$0")/.."
-unformatted=$("$(scripts/go env GOROOT)/bin/gofmt" -l $(find . -name '*.go' -not -path './.cache/*'))
-[ -z "$unformatted" ] || { echo "not formatted: $unformatted" >&2; exit 1; }
+scripts/format.sh
 scripts/go vet ./...
 scripts/go tool -modfile=tools/go.mod staticcheck ./...
 [ "${LINT:-}" = fast ] || scripts/go tool -modfile=tools/go.mod golangci-lint run ./...

@@ -2,12 +2,8 @@
 # Runs all tests with the race detector. A package after another where they share the two cores badly anyway; -p 2 keeps timing sane.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
-unformatted=$("$(scripts/go env GOROOT)/bin/gofmt" -l $(find . -name '*.go' -not -path './.cache/*'))
-if [ -n "$unformatted" ]; then
-	echo "not formatted: $unformatted" >&2
-	exit 1
-fi
+scripts/format.sh
 scripts/go vet ./...
-mkdir -p bin
-scripts/go build -race -o bin/overlane.race ./cmd/overlane
-OVERLANE_BINARY=$PWD/bin/overlane.race scripts/go test -race -p 2 -timeout 15m ./...
+mkdir -p bin/race
+scripts/go build -race -o bin/race/ ./cmd/overlane ./cmd/overlane-server
+OVERLANE_BINARY=$PWD/bin/race/overlane scripts/go test -race -p 2 -timeout 15m ./...

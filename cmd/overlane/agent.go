@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
 
 	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/client"
+	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/spf13/cobra"
 )
 
@@ -31,12 +31,8 @@ func (e *env) runAgent(ctx context.Context, path string, verbose bool) error {
 	if err != nil {
 		return err
 	}
-	config.Version = programVersion()
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: level}))
+	config.Version = program.Version()
+	log := program.Logger(e.err, program.Level(verbose))
 	credentials := client.CredentialsIn(filepath.Dir(path))
 	tls, err := credentials.TLS()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/capture"
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 // pinged is a ping from 172.17.42.2 to .10 under VNI 100, from 192.168.5.2 to .3.
@@ -89,6 +90,7 @@ func TestCaptureCopies(t *testing.T) {
 
 // Without an agent there are no names on the wire, which is said once. Packets go on.
 func TestCaptureWithoutAgent(t *testing.T) {
+	roottest.Need(t)
 	agent := t.TempDir() + "/none"
 	for args, want := range map[string]int{
 		"-i lo --timeout 1ms":            1,
@@ -105,6 +107,7 @@ func TestCaptureWithoutAgent(t *testing.T) {
 }
 
 func TestCaptureRefuses(t *testing.T) {
+	roottest.Need(t)
 	nothing := filepath.Join(t.TempDir(), "nothing")
 	if err := os.WriteFile(nothing, []byte("nothing of that kind"), 0o600); err != nil {
 		t.Fatal(err)

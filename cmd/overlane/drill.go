@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/examples"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/drill"
@@ -35,7 +36,7 @@ func newDrill(e *env) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Kind, err = drill.KindNamed(args[0]); err != nil {
-				return usageError{err}
+				return program.UsageError{Err: err}
 			}
 			if len(designs) == 0 {
 				designs = o.Kind.Designs
@@ -43,7 +44,7 @@ func newDrill(e *env) *cobra.Command {
 			for _, design := range designs {
 				o.Design = design
 				if err := o.Check(); err != nil {
-					return usageError{err}
+					return program.UsageError{Err: err}
 				}
 			}
 			if bfd != 0 && name != "" {
@@ -285,13 +286,13 @@ func newDrillPeer(e *env) *cobra.Command {
 			if args[0] == "answer" {
 				port, err := strconv.ParseUint(args[1], 10, 16)
 				if err != nil {
-					return usageError{err}
+					return program.UsageError{Err: err}
 				}
 				return drill.Answer(ctx, uint16(port), e.out)
 			}
 			to, err := netip.ParseAddrPort(args[1])
 			if err != nil {
-				return usageError{err}
+				return program.UsageError{Err: err}
 			}
 			switch args[0] {
 			case "probe":

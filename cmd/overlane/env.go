@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/client"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/cmd/internal/program"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +56,7 @@ func (e *env) clientAfter(wait time.Duration) (*client.Client, error) {
 	}
 	made, err := client.New(c)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, program.UsageError{Err: err}
 	}
 	return made, nil
 }
@@ -67,47 +67,20 @@ const defaultConfigDir = "/etc/overlane"
 // errSilent ends a command with status 1 when everything has been said.
 var errSilent = errors.New("failed")
 
-// usageError is a command line that is wrong.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+// usagef is an error of a command line that is wrong.
+func usagef(format string, args ...any) error { return program.Usagef(format, args...) }
 
 // finish prints an error, if there is one, and gives the exit status.
 func (e *env) finish(err error) int {
-	var (
-		usage  usageError
-		status exitStatus
-	)
+	var status exitStatus
 	switch {
 	case errors.As(err, &status):
 		return int(status)
-	case err == nil, errors.Is(err, context.Canceled): // somebody pressed ^C
-		return 0
-	case errors.Is(err, errSilent):
+	case errors.Is(err, errSilent) && !errors.Is(err, context.Canceled):
 		return 1
-	case !e.parsed, errors.As(err, &usage):
-		e.complain(err.Error())
-		fmt.Fprintln(e.err, `overlane: see "overlane help"`)
-		return 2
 	}
-	e.complain(explanation(err))
-	return 1
+	return program.Finish(e.err, e.parsed, err)
 }
 
-// explanation leaves out what only programs need: of a request with problems, they alone say everything.
-func explanation(err error) string {
-	var refused *wire.Error
-	if errors.As(err, &refused) && len(refused.Problems) > 0 {
-		return refused.Problems.Error()
-	}
-	if refused != nil && refused.Kind == wire.Internal && refused.RequestID != "" {
-		return err.Error() + " (request " + refused.RequestID + " in the server's log)"
-	}
-	return err.Error()
-}
-
-func (e *env) complain(text string) {
-	for line := range strings.Lines(strings.TrimSpace(text)) {
-		fmt.Fprintf(e.err, "overlane: %s\n", strings.TrimRight(line, "\n"))
-	}
-}
+// complain prints what went wrong while a command goes on.
+func (e *env) complain(text string) { program.Complain(e.err, text) }

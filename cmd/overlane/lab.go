@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/examples"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/article"
@@ -51,7 +52,7 @@ func newLabUp(e *env) *cobra.Command {
 			}
 			defer remove()
 			began := time.Now()
-			l, err := lab.Up(c.Context(), f, lab.Options{Bare: bare, Log: e.logger(verbose), Progress: e.steps()})
+			l, err := lab.Up(c.Context(), f, lab.Options{Bare: bare, Log: program.Logger(e.err, program.Level(verbose)), Progress: e.steps()})
 			if err != nil {
 				return err
 			}

@@ -13,12 +13,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/labtest"
 )
 
 // TestLabScripts runs the command line on labs. They are called cli-lab and cli-bare, and are taken down whatever becomes of the script.
 func TestLabScripts(t *testing.T) {
+	roottest.Need(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/lab",
 		Setup: func(e *testscript.Env) error {
@@ -64,6 +66,7 @@ func TestDrillDocument(t *testing.T) {
 // labs, too. Those of documents have the same names in every checkout, so one document runs at a time.
 func runDocument(t *testing.T, document []byte, labs ...string) {
 	t.Helper()
+	roottest.Need(t)
 	lock, err := os.Create(filepath.Join(os.TempDir(), "overlane-documents.lock"))
 	if err != nil {
 		t.Fatal(err)

@@ -15,9 +15,17 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/overlane/overlane/client"
+	"github.com/overlane/overlane/cmd/internal/program"
+	"github.com/overlane/overlane/cmd/internal/serverd"
+	"github.com/overlane/overlane/internal/roottest"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"overlane": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"overlane":            main,
+		program.ServerProgram: func() { os.Exit(serverd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
 
 // TestScripts runs the command line against real servers. Besides testscript's own, a script has the commands
 //
@@ -29,6 +37,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"overlane": m
 //
 // A server and those that join it are in a network namespace of the script's own, which has the address 198.51.100.1.
 func TestScripts(t *testing.T) {
+	roottest.Need(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {

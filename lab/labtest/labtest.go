@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -33,6 +34,7 @@ func Up(t testing.TB, file string, options ...func(*lab.Options)) *lab.Lab {
 // UpFile is Up of a file that is read already.
 func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
+	roottest.Need(t)
 	f.Name = Name(t)
 	o := lab.Options{Tied: true, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, set := range options {
@@ -90,7 +92,7 @@ func down(t testing.TB, l *lab.Lab) {
 	}
 }
 
-// Binary is the overlane binary: that of $OVERLANE_BINARY, or one built once for this test process.
+// Binary is the overlane binary, with overlane-server beside it: that of $OVERLANE_BINARY, or one built once for this test process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("OVERLANE_BINARY"); path != "" {
@@ -109,7 +111,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)
 	}
-	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "overlane.test")
+	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "test", "overlane")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
@@ -121,7 +123,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := syscall.Flock(int(bin.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/overlane")
+	cmd := exec.Command("go", "build", "-o", filepath.Dir(path)+"/", "./cmd/overlane", "./cmd/overlane-server")
 	cmd.Dir = strings.TrimSpace(string(root))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build overlane: %w\n%s", err, out)

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 // The dummy datapath forwards a frame from one simulated port to another.
@@ -39,6 +41,7 @@ func TestSwitchdRestarts(t *testing.T) {
 
 // In a namespace the switch makes real ports on the userspace datapath.
 func TestUserspaceSwitchInANamespace(t *testing.T) {
+	roottest.Need(t)
 	t.Parallel()
 	const ns = "ovstest-ns"
 	ip(t, "netns", "add", ns)

@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"os"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestReleaseIsTheChangelogsLast(t *testing.T) {
-	changelog, err := os.ReadFile("../../CHANGELOG.md")
+	changelog, err := os.ReadFile("../../../CHANGELOG.md")
 	if err != nil {
 		t.Fatal(err)
 	}

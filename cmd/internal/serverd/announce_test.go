@@ -1,10 +1,11 @@
-package main
+package serverd
 
 import (
 	"net"
 	"strings"
 	"testing"
 
+	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/server"
 	"github.com/overlane/overlane/store"
 )
@@ -30,7 +31,7 @@ func TestAnnounce(t *testing.T) {
 	defer tcp.Close()
 	announced := func() string {
 		var out strings.Builder
-		if err := (&env{out: &out}).announce(t.Context(), serverFlags{socket: "s.sock"}, s, tokens, []server.Listener{{}, {Listener: tcp}}); err != nil {
+		if err := (options{ServerFlags: program.ServerFlags{Socket: "s.sock"}, out: &out}).announce(t.Context(), s, tokens, []server.Listener{{}, {Listener: tcp}}); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()

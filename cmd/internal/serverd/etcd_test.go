@@ -1,4 +1,4 @@
-package main
+package serverd
 
 import (
 	"context"
@@ -23,6 +23,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/store/storetest"
 )
@@ -32,16 +33,15 @@ func TestEtcdTLS(t *testing.T) {
 	ca := newAuthority(t, "cluster")
 	client := ca.issue(t, "client")
 	endpoint := secureMember(t, ca)
-	flags := func(prefix string) serverFlags {
-		return serverFlags{
-			etcd:   store.EtcdConfig{Endpoints: []string{endpoint}, Prefix: prefix},
-			etcdCA: ca.file, etcdCert: client.cert, etcdKey: client.key,
-		}
-	}
+	flags := program.EtcdFlags{Endpoints: []string{endpoint}, CA: ca.file, Cert: client.cert, Key: client.key}
 	var n atomic.Int64
 	prefixes := map[store.Store]string{}
 	open := func(t *testing.T, prefix string) store.Store {
-		s, err := flags(prefix).open(t.Context(), slog.New(slog.DiscardHandler))
+		tls, err := etcdTLS(flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.DialEtcd(t.Context(), store.EtcdConfig{Endpoints: flags.Endpoints, TLS: tls, Prefix: prefix})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestEtcdTLS(t *testing.T) {
 			return open(t, prefixes[s])
 		},
 		Compact: func(ctx context.Context, _ store.Store, revision int64) error {
-			tls, err := flags("").etcdTLS()
+			tls, err := etcdTLS(flags)
 			if err != nil {
 				return err
 			}
@@ -93,8 +93,8 @@ func TestEtcdTLSRefused(t *testing.T) {
 		"a CA for an open member": {"http://127.0.0.1:1", ca.file, client, "--etcd http://127.0.0.1:1 is not encrypted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := serverFlags{etcd: store.EtcdConfig{Endpoints: []string{test.endpoint}}, etcdCA: test.ca, etcdCert: test.pair.cert, etcdKey: test.pair.key}
-			_, err := f.open(t.Context(), slog.New(slog.DiscardHandler))
+			f := program.EtcdFlags{Endpoints: []string{test.endpoint}, CA: test.ca, Cert: test.pair.cert, Key: test.pair.key}
+			_, err := options{ServerFlags: program.ServerFlags{Etcd: f}}.open(t.Context(), slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
