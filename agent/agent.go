@@ -50,7 +50,7 @@ type Agent struct {
 
 	tunnels   tunnelLiveness
 	endpoints endpointLiveness
-	guarded   guarded
+	host      hostKernel
 	zones     *zones
 	leases    *leases
 	responder *responder
@@ -78,7 +78,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		conditions: newConditions(log),
 		counters:   &counters{log: log},
 		tick:       time.Second,
-		guarded:    newGuarded(c),
+		host:       newHostKernel(c),
 	}
 	a.reports = newReports(s, log, a.queue, a.conditions)
 	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
@@ -108,13 +108,13 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.border.load(); err != nil {
 		return err
 	}
-	if err := a.guarded.load(); err != nil {
+	if err := a.host.load(); err != nil {
 		return err
 	}
 	a.zones.follow(&a.view, a.complete)
 	a.wireZones()
 	a.restoreUplink()
-	a.unguard(ctx)
+	a.cleanHost(ctx)
 	gone, err := attach.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)
@@ -218,7 +218,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	a.followGateways(ctx)
 	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
-		a.guard(ctx, time.Now())
+		a.keepHost(ctx, time.Now())
 	}
 	a.wirePorts()
 }
@@ -244,7 +244,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.attachments.tidy(ctx)
 	a.leases.end(ctx, time.Now())
 	a.keepBridge(ctx)
-	a.guard(ctx, time.Now())
+	a.keepHost(ctx, time.Now())
 	if a.sw != nil {
 		a.zones.limit(ctx, a.layout.Datapath)
 	}

@@ -23,7 +23,7 @@ func (a *Agent) connect(ctx context.Context) {
 	}
 	a.note(inSwitch, nil)
 	a.log.Info("connected to Open vSwitch", "datapath", a.layout.Datapath)
-	a.guard(ctx, time.Now())
+	a.keepHost(ctx, time.Now())
 }
 
 func (a *Agent) tryConnect(run context.Context) error {
@@ -94,7 +94,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 	if err := a.bridge.set(ctx, a.wanted()); err != nil {
 		return err
 	}
-	a.openWay()
+	a.wireHost()
 	a.wireBorder()
 	a.border.releaseNIC(a.complete)
 	next := a.wiring
@@ -126,5 +126,5 @@ func (a *Agent) flush(ctx context.Context) {
 
 // knowsWay tells that the host's way outside has been looked at, if there is to be one.
 func (a *Agent) knowsWay() bool {
-	return a.guarded.looked || len(a.wiring.Translations) == 0 && !a.isEdge()
+	return a.host.known || len(a.wiring.Translations) == 0 && !isEdge(&a.view)
 }

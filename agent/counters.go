@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/dataplane"
-	"github.com/overlane/overlane/outside"
+	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -61,7 +61,7 @@ func (c *counters) read(ctx context.Context, sw *ovs.Switch, v *view.View, w dat
 }
 
 func (c *counters) readUntracked() error {
-	n, err := outside.Untracked()
+	n, err := hostnet.ConntrackDrops()
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
 	all := map[string]uint64{dropBusy: a.missed.Load()}
-	for _, counted := range []map[string]uint64{a.guarded.dropped, a.counters.drops} { // both guard hosts
+	for _, counted := range []map[string]uint64{a.host.dropped(), a.counters.drops} { // both guard hosts
 		for name, n := range counted {
 			all[name] += n
 		}
