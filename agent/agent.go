@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"time"
 
@@ -28,38 +27,26 @@ type Server interface {
 	Version(ctx context.Context) (wire.Version, error)
 }
 
-// Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through do.
+// Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through the queue.
 type Agent struct {
 	config Config
 	server Server
 	log    *slog.Logger
+	queue  *queue
 
-	*queue
+	intent     *intent     // what the server has told
+	bridge     *bridge     // the switch's database
+	flows      *switchSync // the switch
+	host       *hostKernel // the host's kernel
+	border     borderHost
+	zones      *zones
+	measured   measured
+	conditions *conditions
 
-	*intent
-
-	*bridge
-	*switchSync
-
-	*conditions
-	mtu         int          // of the underlay, bytes of IP; 0: not known
-	lookedAt    time.Time    // when it was measured
-	addresses   []netip.Addr // by which others may reach this host, besides its VTEP, as last found
-	servers     []netip.Addr // as last found
 	attachments *attachments
-
-	tunnels   tunnelLiveness
-	endpoints endpointLiveness
-	host      hostKernel
-	zones     *zones
-	leases    *leases
-	responder *responder
-	border    borderHost
-	reports   *reports
-	counters  *counters
-	since     map[string]model.EndpointStatus // of endpoints, as last measured
-
-	tick time.Duration // between looks at what nobody tells of
+	leases      *leases
+	reports     *reports
+	tick        time.Duration // between looks at what nobody tells of
 }
 
 // New makes an agent; Run starts it. Without a log, nothing is logged.
@@ -67,28 +54,22 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	drift := &model.Drift{}
+	q, i, problems, drift := newQueue(), newIntent(c), newConditions(log), &model.Drift{}
 	a := &Agent{
-		config: c, server: s, log: log,
-		queue:      newQueue(),
-		intent:     newIntent(c),
-		switchSync: newSwitchSync(c, log, drift),
-		tunnels:    tunnelLiveness{},
-		endpoints:  endpointLiveness{},
-		conditions: newConditions(log),
-		counters:   &counters{log: log},
-		tick:       time.Second,
-		host:       newHostKernel(c),
+		config: c, server: s, log: log, queue: q, tick: time.Second,
+		intent:     i,
+		bridge:     &bridge{config: c, server: s, log: log, conditions: problems, drift: drift},
+		flows:      newSwitchSync(c, log, drift),
+		host:       newHostKernel(c, log, q, problems, drift),
+		zones:      newZones(c, log, q, problems),
+		measured:   newMeasured(log, problems),
+		conditions: problems,
+		reports:    newReports(s, log, q, problems),
 	}
-	a.reports = newReports(s, log, a.queue, a.conditions)
-	a.bridge = &bridge{config: c, server: s, log: log, conditions: a.conditions, repaired: drift}
-	a.attachments = &attachments{config: c, server: s, log: log, queue: a.queue, intent: a.intent, bridge: a.bridge, flows: a.switchSync,
+	a.attachments = &attachments{config: c, server: s, log: log, queue: q, intent: i, bridge: a.bridge, flows: a.flows,
 		busy: map[string]bool{}, ended: a.reports.expect}
-	a.zones = newZones(c, log, a.queue, a.conditions)
-	a.leases = &leases{config: c, server: s, log: log, queue: a.queue, intent: a.intent, flows: a.switchSync, attachments: a.attachments,
-		until: map[string]time.Time{}, asked: map[string]time.Time{}, making: map[string]string{}}
-	a.responder = &responder{intent: a.intent, flows: a.switchSync, endpoints: a.endpoints, tunnels: a.tunnels, leases: a.leases}
-	a.border = newBorderHost(c, borderLoop{do: a.do, note: a.note, routerMoved: a.wireBorder}, log)
+	a.leases = newLeases(c, s, log, q, i, a.flows, a.attachments)
+	a.border = newBorderHost(c, borderLoop{do: q.do, note: problems.set}, log)
 	return a
 }
 
@@ -99,7 +80,7 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := os.MkdirAll(a.config.State, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	if err := a.loadView(); err != nil {
+	if err := a.intent.loadView(); err != nil {
 		a.log.Warn("starting without the last view", "err", err)
 	}
 	if err := a.zones.load(); err != nil {
@@ -111,10 +92,8 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.host.load(); err != nil {
 		return err
 	}
-	a.zones.follow(&a.view, a.complete)
-	a.wireZones()
-	a.restoreUplink()
-	a.cleanHost(ctx)
+	a.bridge.restoreUplink()
+	a.host.clean(ctx)
 	gone, err := attach.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)
@@ -129,53 +108,50 @@ func (a *Agent) Run(stop context.Context) error {
 		end()
 	}()
 	go a.server.FollowView(ctx, a.config.Host,
-		func(d view.Delta) { a.do(ctx, func() { a.apply(ctx, d) }) },
-		func(err error) { a.do(ctx, func() { a.lostServer(err) }) })
+		func(d view.Delta) { a.queue.do(ctx, func() { a.apply(d) }) },
+		func(err error) { a.queue.do(ctx, func() { a.lostServer(err) }) })
 	a.loop(ctx, gone)
 	return a.close()
 }
 
 func (a *Agent) close() error {
-	if a.sw != nil {
-		a.sw.Close()
+	if a.flows.sw != nil {
+		a.flows.sw.Close()
 	}
 	a.bridge.close()
-	return a.saveView()
+	return a.intent.saveView()
 }
 
 const auditEvery = 5 * time.Minute
 
-// loop takes what has happened, all of it, and then brings the switch up to date in one step.
+// loop takes what has happened, all of it, and then brings everything up to date in one step.
 func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
-	a.lookAtHost(time.Now()) // before the first flows, which guard this host
+	a.measured.look(a.intent.view.VTEP, time.Now()) // before the first flows, which guard this host
 	ticker := time.NewTicker(a.tick)
 	defer ticker.Stop()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
-	for ctx.Err() == nil {
-		a.connect(ctx)
-		a.flush(ctx)
-		if a.complete && a.upToDate() && a.zones.forgetLeavers(ctx, a.sw, time.Now()) {
-			a.offer(func() {}) // the loop goes on at once
+	for packets := false; ctx.Err() == nil; {
+		if !packets {
+			a.prepare(ctx, time.Now())
 		}
-		a.keepBorder(ctx, time.Now())
-		a.hurryUp(ctx)
+		a.step(ctx, time.Now())
+		packets = false
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-a.calls:
-			f()
-			a.drain()
+		case call := <-a.queue.calls:
+			packets = a.queue.run(call)
 		case <-a.bridge.changed():
-			a.databaseChanged(ctx)
-		case event := <-a.driftEvents():
-			a.driftFound(event)
-		case <-a.switchSync.done():
-			a.disconnect(a.sw.Err())
+			a.bridge.dirty, a.attachments.dirty = true, true
+		case event := <-a.flows.driftEvents():
+			a.flows.driftFound(event)
+		case <-a.flows.done():
+			a.disconnect(a.flows.sw.Err())
 		case link := <-gone:
 			a.attachments.unplugged(ctx, link)
 		case <-ticker.C:
-			a.everySecond(ctx)
+			a.everySecond(ctx, time.Now())
 		case <-audit.C:
 			a.audit(ctx)
 		}
@@ -184,78 +160,53 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 
 // audit doubts everything, although nothing seems to have happened.
 func (a *Agent) audit(ctx context.Context) {
-	a.wantResync(resyncAudit)
+	a.flows.wantResync(resyncAudit)
 	a.reports.forgetAll()
-	if a.sw != nil {
-		a.ensureUnderlay(ctx, a.view.VTEP)
+	if a.flows.sw != nil {
+		a.bridge.ensureUnderlay(ctx, a.intent.view.VTEP)
 	}
 }
 
 // apply takes a delta into the view.
-func (a *Agent) apply(ctx context.Context, d view.Delta) {
-	if d.Complete && a.away != "" {
+func (a *Agent) apply(d view.Delta) {
+	if d.Complete && a.intent.away != "" {
 		a.log.Info("server reached", "revision", d.Revision)
-		a.away = ""
+		a.intent.away = ""
 	}
-	vtep := a.view.VTEP
-	a.reports.outdate(d, a.concerned(d))
-	undo, left := a.take(d)
-	a.zones.leave(left)
-	if err := a.journal.note(d); err != nil {
+	vtep := a.intent.view.VTEP
+	a.reports.outdate(d, a.intent.concerned(d))
+	undo, left, err := a.intent.receive(d)
+	if err != nil {
 		a.log.Error("keep the view", "err", err)
 	}
-	a.complete = a.complete || d.Complete
-	if d.Complete || a.view.VTEP != vtep {
-		a.wantResync("complete view")
+	a.zones.leave(left)
+	if d.Complete || a.intent.view.VTEP != vtep {
+		a.flows.wantResync("complete view")
 	}
-	a.touch(undo, a.wiring)
-	if a.view.VTEP != vtep && a.db != nil {
-		a.databaseChanged(ctx)
-		a.ensureUnderlay(ctx, a.view.VTEP)
-	}
-	if d.Complete || len(d.Hosts)+len(d.GoneHosts) > 0 {
-		a.followReserved()
-	}
-	a.followGateways(ctx)
-	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
-		a.keepHost(ctx, time.Now())
-	}
-	a.wirePorts()
+	a.flows.touch(&a.intent.view, undo, a.flows.wiring)
 }
 
 func (a *Agent) lostServer(err error) {
-	if a.away != err.Error() {
+	if a.intent.away != err.Error() {
 		a.log.Warn("server unreachable; the network goes on as it is", "err", err)
 	}
-	a.away = err.Error()
+	a.intent.away = err.Error()
 }
 
-// hurryUp measures and reports before it is time.
-func (a *Agent) hurryUp(ctx context.Context) {
-	if !a.reports.hurry || a.reports.sending {
-		return
+// everySecond looks at what nobody tells of.
+func (a *Agent) everySecond(ctx context.Context, now time.Time) {
+	a.attachments.dirty = true
+	a.leases.end(ctx, now)
+	if a.flows.sw != nil {
+		a.bridge.keepUnderlay(ctx, a.intent.view.VTEP)
+		a.zones.limit(ctx, a.bridge.state.Datapath)
 	}
-	a.reports.hurry = false
-	a.probe(ctx)
-	a.report(ctx)
-}
-
-func (a *Agent) everySecond(ctx context.Context) {
-	a.attachments.tidy(ctx)
-	a.leases.end(ctx, time.Now())
-	a.keepBridge(ctx)
-	a.keepHost(ctx, time.Now())
-	if a.sw != nil {
-		a.zones.limit(ctx, a.layout.Datapath)
+	if a.flows.upToDate() {
+		a.zones.flushGone(ctx, a.flows.sw)
 	}
-	if a.upToDate() {
-		a.zones.flushGone(ctx, a.sw)
+	if a.flows.upToDate() && a.intent.complete {
+		a.zones.flushSources(ctx, a.flows.sw, &a.intent.view)
 	}
-	if a.upToDate() && a.complete {
-		a.zones.flushSources(ctx, a.sw, &a.view)
-	}
-	a.followGateways(ctx)
-	a.probe(ctx)
-	a.report(ctx)
-	a.note(inDisk, a.saveView())
+	a.measure(ctx, now)
+	a.conditions.set(inDisk, a.intent.saveView())
 }

@@ -174,8 +174,8 @@ func (b *borderHost) announce(ctx context.Context, f borderFacts, frames frameSe
 	b.silence()
 	b.announcer = startAnnouncer(ctx, c, upstream{frames, b.answers, b.hasLink}, func(ctx context.Context, from *announcer, found upstreamEvent) {
 		b.loop.do(ctx, func() {
-			if b.announcer == from && b.take(found, time.Now()) {
-				b.loop.routerMoved()
+			if b.announcer == from {
+				b.take(found, time.Now())
 			}
 		})
 	})

@@ -152,7 +152,7 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 		p.address, known = a.intent.own()[p.name]
 		_, wired = a.flows.wiring.Ports[p.address.AddressKey]
 		segment = a.intent.view.Segments[p.address.VNI]
-		p.layout = a.bridge.layout
+		p.layout = a.bridge.state
 	}); err != nil || !known || p.address.Attachment == nil {
 		return reply, false, err
 	}

@@ -26,7 +26,7 @@ func TestAttachWithoutASwitch(t *testing.T) {
 	}
 	s.place("blue/web/old", model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, "/nonexistent", t.TempDir())
-	a.eventually(t, "the agent to have tried", func() bool { return a.troubles[inSwitch] != "" && a.complete })
+	a.eventually(t, "the agent to have tried", func() bool { return a.conditions.causes[inSwitch] != "" && a.intent.complete })
 	local := Local{filepath.Join(a.config.State, "a.sock")}
 	_, err = local.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	wantError(t, err, "attach netns "+ns, "Open vSwitch is not connected", "/nonexistent")
@@ -55,7 +55,7 @@ func wantError(t *testing.T, err error, words ...string) {
 // plugged attaches a namespace and returns what it got.
 func (a *Agent) plugged(t *testing.T, ns string) AttachReply {
 	t.Helper()
-	a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
+	a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
 	r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,9 @@ func TestVanishedWhileAway(t *testing.T) {
 	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
 	a, _ = start(t, s, o.Dir, state)
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
-	a.eventually(t, "the port to be gone", func() bool { return a.db != nil && len(a.db.Ports()) == 0 && len(a.wiring.Ports) == 0 })
+	a.eventually(t, "the port to be gone", func() bool {
+		return a.bridge.db != nil && len(a.bridge.db.Ports()) == 0 && len(a.flows.wiring.Ports) == 0
+	})
 }
 
 // The loop misses that an interface goes while a call is busy with its endpoint, and finds out later.
@@ -162,7 +164,7 @@ func TestReplugKeepsTheHostOut(t *testing.T) {
 	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
 	s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, o.Dir, t.TempDir())
-	a.eventually(t, "the port to be there", func() bool { return len(a.wiring.Ports) == 1 })
+	a.eventually(t, "the port to be there", func() bool { return len(a.flows.wiring.Ports) == 1 })
 	if link := ip(t, "-o", "link", "show", port); !strings.Contains(link, "NOARP") || !strings.Contains(link, ",UP") {
 		t.Errorf("end on the host: %s", link)
 	}
@@ -178,16 +180,10 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
 	o.StopSwitchd()
-	a.eventually(t, "the switch to be away", func() bool {
-		clear(a.wiring.Ports) // as if the port's number were not known yet
-		return a.sw == nil
-	})
-	const last = "the switch to take the endpoint's flows"
-	var err error
-	for timeout := time.Second; timeout < patience && (err == nil || !strings.Contains(err.Error(), last)); timeout *= 2 { // the machine may be slow
-		err = a.attachWithin(t, timeout, ns)
-	}
-	wantError(t, err, last)
+	a.eventually(t, "the switch to be away", func() bool { return a.flows.sw == nil })
+	o.Vsctl("--no-wait", "clear", "interface", r.Port, "ofport", "ofport_request")
+	a.eventually(t, "the port's number to be unknown", func() bool { return len(a.flows.wiring.Ports) == 0 })
+	wantError(t, a.attachWithin(t, time.Second, ns), "attach netns "+ns, "wait for ovs-vswitchd")
 	if got := s.did(&s.deletes); got != "" {
 		t.Errorf("the server was told to delete %s", got)
 	}
@@ -235,7 +231,7 @@ func TestCallsTakeTurns(t *testing.T) {
 	wantError(t, a.attachments.begin(ctx, r.Endpoint), "being attached or detached right now")
 	next := make(chan error)
 	go func() { next <- a.attachments.begin(t.Context(), r.Endpoint) }()
-	a.eventually(t, "the next call to wait", func() bool { return len(a.waiters) == 2 }) // and this one
+	a.eventually(t, "the next call to wait", func() bool { return len(a.queue.waiters) == 2 }) // and this one
 	a.attachments.end(r.Endpoint)
 	if err := <-next; err != nil {
 		t.Error(err)

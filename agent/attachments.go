@@ -22,6 +22,7 @@ type attachments struct {
 	bridge *bridge
 	flows  *switchSync
 
+	dirty bool                  // something may have been plugged in or out
 	busy  map[string]bool       // endpoints that a call is plugging in or out right now
 	ended func(endpoint string) // told on the loop when a call for an endpoint has ended
 }
@@ -61,7 +62,7 @@ func (a *attachments) end(name string) {
 // database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses while there is none.
 func (a *attachments) database(ctx context.Context) (db *ovs.DB, layout ovs.State, err error) {
 	var why string
-	if err := a.queue.ask(ctx, func() { db, layout, why = a.bridge.db, a.bridge.layout, a.bridge.unavailable() }); err != nil {
+	if err := a.queue.ask(ctx, func() { db, layout, why = a.bridge.db, a.bridge.state, a.bridge.unavailable() }); err != nil {
 		return nil, layout, err
 	}
 	if why != "" {
@@ -73,7 +74,7 @@ func (a *attachments) database(ctx context.Context) (db *ovs.DB, layout ovs.Stat
 // awaitFlows waits until the switch has confirmed the flows of an address of this host for its port.
 func (a *attachments) awaitFlows(ctx context.Context, key view.AddressKey, port uint32) error {
 	return a.queue.await(ctx, "the switch to take the endpoint's flows", func() bool {
-		return a.flows.wiring.Ports[key] == port && a.flows.settled()
+		return a.flows.wiring.Ports[key] == port && a.flows.upToDate()
 	})
 }
 

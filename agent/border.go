@@ -41,9 +41,8 @@ type borderHost struct {
 
 // borderLoop is what a border host needs of the loop that it belongs to.
 type borderLoop struct {
-	do          func(context.Context, func())     // runs a function on the loop
-	note        func(condition string, err error) // keeps what is wrong
-	routerMoved func()                            // the upstream router has another MAC
+	do   func(context.Context, func())     // runs a function on the loop
+	note func(condition string, err error) // keeps what is wrong
 }
 
 // borderKept must outlast an agent: the router, so that packets leave while the next agent has yet to ask, and how the NIC was.
@@ -215,22 +214,22 @@ func (b *borderHost) disconnected() {
 	b.silence()
 }
 
-// take takes down what the announcer has found, and tells whether the router's MAC is another one now.
-func (b *borderHost) take(found upstreamEvent, now time.Time) (moved bool) {
+// take takes down what the announcer has found.
+func (b *borderHost) take(found upstreamEvent, now time.Time) {
 	if found.link != border.LinkUnknown {
 		b.link = found.link
 	}
 	if found.arp == border.ARPUnasked {
-		return false
+		return
 	}
 	b.arp, b.arpSince = found.arp, now
 	router := b.announcer.own.Router
 	if found.arp != border.ARPAnswers || b.kept.Router == router && b.kept.RouterMAC == found.mac {
-		return false
+		return
 	}
 	b.kept.Router, b.kept.RouterMAC = router, found.mac
+	b.log.Info("found the upstream router", "router", router, "mac", found.mac)
 	b.loop.note(inDisk, b.save())
-	return true
 }
 
 // status is nil on a host that is no border host.

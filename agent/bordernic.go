@@ -72,11 +72,3 @@ func (b *borderHost) releaseNIC(viewComplete bool) {
 	b.kept.NIC, b.kept.Was = "", nil
 	b.loop.note(inDisk, b.save())
 }
-
-// externalPorts are the NIC on the upstream network, once the host is out of it.
-func (b *borderHost) externalPorts() []ovs.BridgePort {
-	if b.nic == "" {
-		return nil
-	}
-	return []ovs.BridgePort{{Name: b.nic}}
-}

@@ -13,6 +13,9 @@ import (
 	"github.com/overlane/overlane/ovs"
 )
 
+// portEndpoint is the external ID of a port that says which endpoint it is for, so that an agent that starts finds its ports again.
+const portEndpoint = "overlane-endpoint"
+
 const (
 	tunnelPort     = "ovl-vxlan"
 	uplinkPatience = 8 * time.Second // less than connectTimeout
@@ -20,15 +23,16 @@ const (
 
 // bridge is the switch's database: the bridge, and which ports it has.
 type bridge struct {
-	config Config
-	server Server
-	log    *slog.Logger
-	*conditions
-	repaired *model.Drift // shared with switchSync
+	config     Config
+	server     Server
+	log        *slog.Logger
+	conditions *conditions
+	drift      *model.Drift // shared with switchSync
 
 	db      *ovs.DB    // nil: not opened yet
-	layout  ovs.State  // as last found
+	state   ovs.State  // as last found
 	ensured ovs.Layout // what the database was last made to say
+	dirty   bool       // something in the database has changed since
 }
 
 // open connects to the database.
@@ -44,27 +48,31 @@ func (b *bridge) close() {
 	}
 }
 
-// set has the database say what it must: the bridge, the tunnel port, the names of the tables. What of the same layout has changed
-// since it was last set, somebody else has changed.
+// set has the database say what it must, unless it does: the bridge, the tunnel port, the names of the tables. What of the same layout
+// has changed since it was last set, somebody else has changed.
 func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
+	was := b.ensured
+	if !b.dirty && reflect.DeepEqual(want, was) {
+		return nil
+	}
 	state, err := b.db.Ensure(ctx, want)
 	if err != nil {
 		return err
 	}
-	b.layout = state
-	b.note(inPorts, state.PortError)
-	deliberate := !reflect.DeepEqual(want, b.ensured) // or a new version's
-	b.ensured = want
+	b.state = state
+	b.conditions.set(inPorts, state.PortError)
+	deliberate := !reflect.DeepEqual(want, was) // or a new version's
+	b.ensured, b.dirty = want, false
 	if n := len(state.Repaired); n > 0 && !deliberate {
-		b.repaired.PortsRepaired += uint64(n)
-		b.repaired.Last = time.Now()
+		b.drift.PortsRepaired += uint64(n)
+		b.drift.Last = time.Now()
 		b.log.Warn("somebody has changed the bridge; repaired", "what", state.Repaired)
+	}
+	if was.VTEP.IsValid() && was.VTEP != want.VTEP {
+		b.ensureUnderlay(ctx, want.VTEP)
 	}
 	return nil
 }
-
-// isSet tells that the database was last made to say this.
-func (b *bridge) isSet(want ovs.Layout) bool { return reflect.DeepEqual(want, b.ensured) }
 
 // changed is nil while there is no connection: nothing ever comes out of a nil channel.
 func (b *bridge) changed() <-chan struct{} {
@@ -82,18 +90,29 @@ func (b *bridge) unavailable() string {
 	switch {
 	case b.db != nil && !b.db.Connected():
 		return "ovsdb-server does not answer"
-	case b.db == nil || b.layout.Datapath == "":
-		return cmp.Or(b.troubles[inSwitch], "the agent has just started")
+	case b.db == nil || b.state.Datapath == "":
+		return cmp.Or(b.conditions.causes[inSwitch], "the agent has just started")
 	}
 	return ""
 }
 
-// ports are all of the bridge; none while the database was not opened.
-func (b *bridge) ports() []ovs.Port {
+// endpoints are the OpenFlow ports of the bridge that are endpoints', by endpoint. While ovs-vswitchd is making a port, its number is the
+// one that it will have: flows may come first, and need not wait then.
+func (b *bridge) endpoints() map[string]uint32 {
 	if b.db == nil {
 		return nil
 	}
-	return b.db.Ports()
+	ports := map[string]uint32{}
+	for _, p := range b.db.Ports() {
+		number := p.OFPort
+		if number == 0 && p.Err == "" {
+			number = p.OFPortRequest
+		}
+		if name := p.ExternalIDs[portEndpoint]; name != "" && number != 0 {
+			ports[name] = number
+		}
+	}
+	return ports
 }
 
 // bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).
@@ -111,18 +130,25 @@ func (b *bridge) bfd(host string) map[string]string {
 func (b *bridge) ensureUnderlay(ctx context.Context, vtep netip.Addr) {
 	err := b.moveUplink(ctx)
 	if err == nil {
-		err = b.db.CheckVTEP(vtep, b.layout.Datapath)
+		err = b.db.CheckVTEP(vtep, b.state.Datapath)
 	}
-	b.note(inUnderlay, err)
+	b.conditions.set(inUnderlay, err)
+}
+
+// keepUnderlay looks at what nobody tells of.
+func (b *bridge) keepUnderlay(ctx context.Context, vtep netip.Addr) {
+	if b.underlayBroken(vtep) {
+		b.ensureUnderlay(ctx, vtep)
+	}
 }
 
 // underlayBroken tells that tunnels cannot leave now, or could not when that was last tried.
 func (b *bridge) underlayBroken(vtep netip.Addr) bool {
-	return b.troubles[inUnderlay] != "" || b.db.CheckVTEP(vtep, b.layout.Datapath) != nil
+	return b.conditions.causes[inUnderlay] != "" || b.db.CheckVTEP(vtep, b.state.Datapath) != nil
 }
 
 func (b *bridge) moveUplink(ctx context.Context) error {
-	if b.config.Uplink == "" || b.layout.Datapath != ovs.Userspace {
+	if b.config.Uplink == "" || b.state.Datapath != ovs.Userspace {
 		return nil
 	}
 	moved, err := b.db.EnsureUplink(ctx, ovs.Uplink{

@@ -26,25 +26,25 @@ var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutsid
 
 // conditions are what is wrong with the host now.
 type conditions struct {
-	log      *slog.Logger
-	troubles map[string]string // the cause, by condition
+	log    *slog.Logger
+	causes map[string]string // the cause, by condition
 }
 
 func newConditions(log *slog.Logger) *conditions {
 	return &conditions{log, map[string]string{}}
 }
 
-// note keeps the cause of a condition, or that the condition is over. The log is told when that changes.
-func (c *conditions) note(condition string, err error) {
-	was := c.troubles[condition]
+// set keeps the cause of a condition, or that the condition is over. The log is told when that changes.
+func (c *conditions) set(condition string, err error) {
+	was := c.causes[condition]
 	if err == nil {
-		delete(c.troubles, condition)
+		delete(c.causes, condition)
 		if was != "" {
 			c.log.Info("over: "+condition, "was", was)
 		}
 		return
 	}
-	c.troubles[condition] = err.Error()
+	c.causes[condition] = err.Error()
 	if was != err.Error() {
 		c.log.Error(condition, "err", err)
 	}
@@ -52,7 +52,7 @@ func (c *conditions) note(condition string, err error) {
 
 // sentence says what is wrong, and why; empty if nothing is.
 func (c *conditions) sentence(condition string) string {
-	if why := c.troubles[condition]; why != "" {
+	if why := c.causes[condition]; why != "" {
 		return condition + ": " + why
 	}
 	return ""

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -13,6 +14,7 @@ type intent struct {
 	revision int64                            // of the view
 	complete bool                             // a complete delta has come since the start: from now on what is not in the view may be removed
 	mine     map[view.AddressKey]view.Address // the addresses of the view that are on this host
+	hosts    []netip.Addr                     // the addresses of all hosts of the view, sorted
 	away     string                           // why the server is not reached; empty: it is
 	journal  journal
 }
@@ -53,7 +55,18 @@ func (i *intent) take(d view.Delta) (undo view.Delta, left []leaver) {
 		}
 	}
 	i.revision = d.Revision
-	return i.view.Apply(d), left
+	undo = i.view.Apply(d)
+	if len(undo.Hosts)+len(undo.GoneHosts) > 0 {
+		i.hosts = hostAddresses(&i.view)
+	}
+	return undo, left
+}
+
+// receive takes a delta of the server's, and keeps it for the disk.
+func (i *intent) receive(d view.Delta) (undo view.Delta, left []leaver, err error) {
+	undo, left = i.take(d)
+	i.complete = i.complete || d.Complete
+	return undo, left, i.journal.note(d)
 }
 
 // concerned are the addresses of this host, as they are now, that a delta replaces or removes.

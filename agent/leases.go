@@ -38,6 +38,11 @@ type leases struct {
 	making map[string]string    // the endpoint in front of it, while the server is being asked
 }
 
+func newLeases(c Config, s Server, log *slog.Logger, q *queue, i *intent, flows *switchSync, at *attachments) *leases {
+	return &leases{config: c, server: s, log: log, queue: q, intent: i, flows: flows, attachments: at,
+		until: map[string]time.Time{}, asked: map[string]time.Time{}, making: map[string]string{}}
+}
+
 // dynamicName is the name of the endpoint of a MAC.
 func dynamicName(subnet string, mac model.MAC) string {
 	return subnet + "/dhcp-" + strings.ReplaceAll(mac.String(), ":", "-")

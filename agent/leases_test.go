@@ -24,7 +24,7 @@ func behind(t *testing.T) (a *Agent, front, dynamic view.Address) {
 	front, dynamic = at("vm", 2, model.Attachment{Netns: "/run/netns/vm"}), at("dhcp-02-00-00-00-00-03", 3, model.Attachment{Via: "blue/web/vm"})
 	lasting := at("dhcp-02-00-00-00-00-04", 4, model.Attachment{Via: "blue/web/vm"})
 	lasting.Ephemeral = false
-	a.apply(t.Context(), view.Delta{Revision: 1, Complete: true, Segments: []view.Segment{segment}, Addresses: []view.Address{front, dynamic, lasting}})
+	a.apply(view.Delta{Revision: 1, Complete: true, Segments: []view.Segment{segment}, Addresses: []view.Address{front, dynamic, lasting}})
 	return a, front, dynamic
 }
 
@@ -44,11 +44,11 @@ func TestLeasesEnd(t *testing.T) {
 	if after(1099) != 0 {
 		t.Error("it is released although it was renewed")
 	}
-	a.away = "cut"
+	a.intent.away = "cut"
 	if after(1101) != 0 {
 		t.Error("it is released while the server is away")
 	}
-	a.away = ""
+	a.intent.away = ""
 	if after(1101) != 1 || !a.attachments.busy[dynamic.Endpoint] {
 		t.Errorf("after it has run out these are released: %v", a.attachments.busy)
 	}

@@ -31,7 +31,7 @@ func TestLeavers(t *testing.T) {
 		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
 		a.zones.Number[900] = 1
 		for _, d := range []view.Delta{first, tt.then} {
-			_, left := a.take(d)
+			_, left := a.intent.take(d)
 			a.zones.leave(left)
 		}
 		var got []string

@@ -62,14 +62,14 @@ func (a *Agent) localAPI() http.Handler {
 	route(mux, "POST /v1/attach", a.attachments.attach)
 	route(mux, "POST /v1/detach", a.attachments.detach)
 	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
-		err = a.ask(ctx, func() {
+		err = a.queue.ask(ctx, func() {
 			a.count(ctx)
 			s = a.status(time.Now())
 		})
 		return s, err
 	})
 	route(mux, "GET /v1/view", func(ctx context.Context, _ struct{}) (d view.Delta, err error) {
-		err = a.ask(ctx, func() { d = a.view.Delta(a.revision) })
+		err = a.queue.ask(ctx, func() { d = a.intent.view.Delta(a.intent.revision) })
 		return d, err
 	})
 	return mux

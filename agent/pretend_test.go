@@ -172,7 +172,7 @@ func (a *Agent) eventually(t *testing.T, what string, ready func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := a.await(ctx, what, ready); err != nil {
+	if err := a.queue.await(ctx, what, ready); err != nil {
 		t.Fatal(err)
 	}
 }

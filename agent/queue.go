@@ -14,17 +14,23 @@ const queueLength = 2048
 // queue is how other goroutines reach the loop, which owns all state of the agent: they hand it functions, and wait for
 // conditions that the loop checks after each step.
 type queue struct {
-	calls   chan func() // run by the loop, one at a time
+	calls   chan call // run by the loop, one at a time
 	waiters []*waiter
 	missed  atomic.Uint64 // packets of the switch that found the queue full
 }
 
-func newQueue() *queue { return &queue{calls: make(chan func(), queueLength)} }
+// call is a function for the loop to run.
+type call struct {
+	run    func()
+	packet bool // it takes a packet of the switch, and no plan follows from it
+}
+
+func newQueue() *queue { return &queue{calls: make(chan call, queueLength)} }
 
 // do has the loop run a function. It returns when the function is queued, or when ctx ends.
 func (q *queue) do(ctx context.Context, f func()) {
 	select {
-	case q.calls <- f:
+	case q.calls <- call{run: f}:
 	case <-ctx.Done():
 	}
 }
@@ -41,25 +47,30 @@ func (q *queue) ask(ctx context.Context, f func()) error {
 	}
 }
 
-// offer hands the loop a function that is lost, and counted, when the queue is full.
+// offer hands the loop a function that takes a packet. It is lost, and counted, when the queue is full.
 func (q *queue) offer(f func()) {
 	select {
-	case q.calls <- f:
+	case q.calls <- call{f, true}:
 	default:
 		q.missed.Add(1)
 	}
 }
 
-// drain runs the calls that have queued up meanwhile, so that a burst of changes becomes one bundle.
-func (q *queue) drain() {
+// run runs a call and those that have queued up meanwhile, so that a burst of changes becomes one bundle. packets tells that all of them
+// took packets.
+func (q *queue) run(first call) (packets bool) {
+	first.run()
+	packets = first.packet
 	for n := 0; n < cap(q.calls); n++ {
 		select {
-		case f := <-q.calls:
-			f()
+		case next := <-q.calls:
+			next.run()
+			packets = packets && next.packet
 		default:
-			return
+			return packets
 		}
 	}
+	return packets
 }
 
 // waiter is a call that waits for the loop to get somewhere.

@@ -18,10 +18,10 @@ const hostReportEvery = 30 * time.Second
 
 // reports tells the server what this host has measured, and remembers what it was told, so that only what is new is told.
 type reports struct {
-	server Server
-	log    *slog.Logger
-	queue  *queue
-	*conditions
+	server     Server
+	log        *slog.Logger
+	queue      *queue
+	conditions *conditions
 
 	sending bool // a report is under way
 	hurry   bool // an endpoint was attached or detached, and somebody may look at its status next
@@ -87,7 +87,7 @@ func (r *reports) end(updates []model.StatusUpdate, ignored []model.Key, err err
 	if errors.Is(err, &wire.Error{Kind: wire.Unavailable}) {
 		r.log.Debug("report status", "err", err) // that the server is away is said of its view stream
 	} else {
-		r.note(inReports, err)
+		r.conditions.set(inReports, err)
 	}
 	if err == nil {
 		return

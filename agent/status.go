@@ -23,16 +23,16 @@ type Status struct {
 
 // status measures, as far as a look at what has been measured is enough.
 func (a *Agent) status(now time.Time) Status {
-	s := Status{Name: a.config.Host, Away: a.away, Unheard: a.troubles[inReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
-	for name, address := range a.own() {
+	s := Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[inReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+	for name, address := range a.intent.own() {
 		e := a.endpointStatus(address)
 		e.Since = now
-		if was, ok := a.since[name]; ok && was.State == e.State {
+		if was, ok := a.measured.since[name]; ok && was.State == e.State {
 			e.Since = was.Since
 		}
 		s.Endpoints[name] = e
 	}
-	a.since = s.Endpoints
+	a.measured.since = s.Endpoints
 	return s
 }
 
@@ -40,25 +40,25 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	s := model.HostStatus{
 		Ready:        a.reason() == "",
 		Reason:       a.reason(),
-		Datapath:     a.layout.Datapath,
+		Datapath:     a.bridge.state.Datapath,
 		AgentVersion: a.config.Version,
-		UnderlayMTU:  a.mtu,
+		UnderlayMTU:  a.measured.mtu,
 		Passage:      a.border.status(a.borderFacts()),
-		Addresses:    a.addresses,
-		Flows:        len(a.desired.flows),
-		Groups:       len(a.desired.groups),
-		Drift:        *a.drift,
+		Addresses:    a.measured.addresses,
+		Flows:        len(a.flows.desired.flows),
+		Groups:       len(a.flows.desired.groups),
+		Drift:        *a.flows.drift,
 		Drops:        a.drops(),
-		Warnings:     a.warnings(),
-		Revision:     a.applied,
-		Tunnels:      a.tunnels.status(),
+		Warnings:     a.conditions.warnings(),
+		Revision:     a.flows.applied,
+		Tunnels:      a.measured.tunnels.status(),
 		Time:         now,
 	}
 	for i := range s.Tunnels {
 		t := &s.Tunnels[i]
-		if _, ok := a.wiring.Watched[t.Peer]; ok {
+		if _, ok := a.flows.wiring.Watched[t.Peer]; ok {
 			t.Watched = model.TunnelDown
-			if bfdForwards(a.bfd(t.Peer)) {
+			if bfdForwards(a.bridge.bfd(t.Peer)) {
 				t.Watched = model.TunnelUp
 			}
 		}
@@ -68,14 +68,14 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
-	all := map[string]uint64{dropBusy: a.missed.Load()}
-	for _, counted := range []map[string]uint64{a.host.dropped(), a.counters.drops} { // both guard hosts
+	all := map[string]uint64{dropBusy: a.queue.missed.Load()}
+	for _, counted := range []map[string]uint64{a.host.dropped(), a.measured.counters.drops} { // both guard hosts
 		for name, n := range counted {
 			all[name] += n
 		}
 	}
-	if a.sw != nil {
-		all[dropBusy] += a.sw.Dropped()
+	if a.flows.sw != nil {
+		all[dropBusy] += a.flows.sw.Dropped()
 	}
 	maps.DeleteFunc(all, func(_ string, n uint64) bool { return n == 0 })
 	return all
@@ -83,36 +83,36 @@ func (a *Agent) drops() map[string]uint64 {
 
 func (a *Agent) reason() string {
 	switch {
-	case a.sw == nil:
-		return cmp.Or(a.sentence(inSwitch), inSwitch)
-	case a.unavailable() != "":
-		return "no connection to the switch's database: " + a.unavailable()
-	case a.troubles[inBridge] != "":
-		return a.sentence(inBridge)
-	case a.troubles[inUnderlay] != "":
-		return a.sentence(inUnderlay)
-	case !a.complete:
+	case a.flows.sw == nil:
+		return cmp.Or(a.conditions.sentence(inSwitch), inSwitch)
+	case a.bridge.unavailable() != "":
+		return "no connection to the switch's database: " + a.bridge.unavailable()
+	case a.conditions.causes[inBridge] != "":
+		return a.conditions.sentence(inBridge)
+	case a.conditions.causes[inUnderlay] != "":
+		return a.conditions.sentence(inUnderlay)
+	case !a.intent.complete:
 		return "the server has not been reached since the agent started"
-	case a.resync != "":
-		return "the switch is being compared with intent: " + a.resync
+	case a.flows.resync != "":
+		return "the switch is being compared with intent: " + a.flows.resync
 	}
-	if a.counters.foreign > 0 {
-		return fmt.Sprintf("%d flows of others in %s, which may take packets past ours", a.counters.foreign, a.config.Bridge)
+	if a.measured.counters.foreign > 0 {
+		return fmt.Sprintf("%d flows of others in %s, which may take packets past ours", a.measured.counters.foreign, a.config.Bridge)
 	}
-	return a.tooLong()
+	return tooLong(&a.intent.view, a.measured.mtu)
 }
 
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found free. With
 // nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
-	_, wired := a.wiring.Ports[address.AddressKey]
+	_, wired := a.flows.wiring.Ports[address.AddressKey]
 	switch {
 	case !wired:
 		return model.EndpointStatus{State: model.Pending, Host: a.config.Host, Reason: "not plugged in on this host"}
-	case a.sw == nil || a.resync != "":
+	case a.flows.sw == nil || a.flows.resync != "":
 		s.Reason = "the switch has not confirmed its flows"
-	case !a.endpoints.alive(address.Endpoint):
+	case !a.measured.endpoints.alive(address.Endpoint):
 		s.Reason = "its port has not answered ARP"
 	case !a.peerReached(address.VNI):
 		s.Reason = "no peer host of its subnet has reflected a probe"
@@ -124,34 +124,21 @@ func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 
 func (a *Agent) peerReached(vni model.VNI) bool {
 	peers := 0
-	for _, host := range a.view.Segments[vni].Members {
+	for _, host := range a.intent.view.Segments[vni].Members {
 		if host == a.config.Host {
 			continue
 		}
 		peers++
-		if a.tunnels.up(host) {
+		if a.measured.tunnels.up(host) {
 			return true
 		}
 	}
 	return peers == 0
 }
 
-// report tells the server what is new.
-func (a *Agent) report(ctx context.Context) {
-	if a.reports.sending || !a.complete {
-		return
-	}
-	now := time.Now()
-	a.lookAtHost(now)
-	if a.counters.due(now) {
-		a.count(ctx)
-	}
-	a.reports.send(ctx, a.status(now), now)
-}
-
 // count reads the counters of a switch that has our flows.
 func (a *Agent) count(ctx context.Context) {
-	if a.sw != nil && a.resync == "" {
-		a.counters.read(ctx, a.sw, &a.view, a.wiring, a.layout.Datapath)
+	if a.flows.sw != nil && a.flows.resync == "" {
+		a.measured.counters.read(ctx, a.flows.sw, &a.intent.view, a.flows.wiring, a.bridge.state.Datapath)
 	}
 }

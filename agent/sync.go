@@ -10,6 +10,7 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
 )
 
 const (
@@ -55,6 +56,19 @@ func newSwitchSync(c Config, log *slog.Logger, drift *model.Drift) *switchSync {
 func (s *switchSync) wantResync(why string) {
 	if s.resync == "" {
 		s.resync = why
+	}
+}
+
+// touch notes what a change of the view, which undo undoes, and of the wiring asks the switch for. The maps of a wiring are not written
+// any more once it is handed over.
+func (s *switchSync) touch(v *view.View, undo view.Delta, next dataplane.Wiring) {
+	subjects, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: s.wiring}, dataplane.Input{View: v, Wiring: next})
+	s.wiring = next
+	if all {
+		s.wantResync("new wiring")
+	}
+	for _, subject := range subjects {
+		s.touched[subject] = true
 	}
 }
 

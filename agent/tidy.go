@@ -9,6 +9,14 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
+// keep tidies if there is reason to: the database has changed, or a second has passed.
+func (a *attachments) keep(ctx context.Context) {
+	if a.dirty && a.bridge.reachable() {
+		a.dirty = false
+		a.tidy(ctx)
+	}
+}
+
 // tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, removes those of
 // endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them, and those behind
 // them.
@@ -69,10 +77,10 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 		a.release(ctx, address)
 		return
 	}
-	if a.bridge.layout.Datapath == "" { // how depends on it
+	if a.bridge.state.Datapath == "" { // how depends on it
 		return
 	}
-	if err := attach.MendHost(name, a.bridge.layout.Datapath != ovs.Userspace); err != nil {
+	if err := attach.MendHost(name, a.bridge.state.Datapath != ovs.Userspace); err != nil {
 		a.log.Error("keep the host out of an endpoint's network", "endpoint", address.Endpoint, "err", err)
 		return
 	}

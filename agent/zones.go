@@ -30,10 +30,10 @@ type zones struct {
 	Sources map[model.VNI][]source `json:"sources"`           // by which connections of SNAT may be known, by transit VNI
 	Leavers []leaver               `json:"leavers,omitempty"` // whose connections are to be forgotten
 
-	config Config
-	log    *slog.Logger
-	queue  *queue
-	*conditions
+	config     Config
+	log        *slog.Logger
+	queue      *queue
+	conditions *conditions
 
 	retry    time.Time       // of forgetting leavers
 	limited  map[uint16]bool // since the switch is connected
@@ -149,9 +149,9 @@ func (z *zones) follow(v *view.View, complete bool) {
 	if changed {
 		err = errors.Join(err, z.save())
 	}
-	z.note(inZones, err)
+	z.conditions.set(inZones, err)
 	if z.noteSources(sources(v, z.translations())) {
-		z.note(inDisk, z.save())
+		z.conditions.set(inDisk, z.save())
 	}
 }
 
@@ -175,7 +175,7 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 		err := ctl.LimitZones(ctx, datapath, fresh, z.config.Connections)
 		z.queue.do(ctx, func() {
 			z.limiting = false
-			z.note(inLimits, err)
+			z.conditions.set(inLimits, err)
 			if err != nil {
 				return
 			}
@@ -203,7 +203,7 @@ func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
 		}
 		delete(z.Gone, n)
 	}
-	z.note(inDisk, z.save())
+	z.conditions.set(inDisk, z.save())
 }
 
 // noteSources remembers what VPCs are known by from now on.
@@ -243,7 +243,7 @@ func (z *zones) flushSources(ctx context.Context, sw *ovs.Switch, v *view.View) 
 		}
 	}
 	if changed {
-		z.note(inDisk, z.save())
+		z.conditions.set(inDisk, z.save())
 	}
 }
 
@@ -273,7 +273,7 @@ func (z *zones) leave(left []leaver) {
 		}
 	}
 	if noted {
-		z.note(inDisk, z.save())
+		z.conditions.set(inDisk, z.save())
 	}
 }
 
@@ -299,7 +299,7 @@ func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time
 		}
 		z.Leavers = z.Leavers[1:]
 	}
-	z.note(inDisk, z.save())
+	z.conditions.set(inDisk, z.save())
 	return len(z.Leavers) > 0
 }
 
