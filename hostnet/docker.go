@@ -1,4 +1,4 @@
-package outside
+package hostnet
 
 import (
 	"context"
@@ -7,11 +7,9 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	"github.com/vishvananda/netlink"
 )
 
-// Docker drops what is forwarded and not its own, but asks this chain first. It leaves alone what others put there.
+// Docker drops what is forwarded and not its own, but asks its chain for others first.
 const (
 	dockerChain = "DOCKER-USER"
 	ourChain    = "OVERLANE"
@@ -20,27 +18,19 @@ const (
 // jump is our one rule in Docker's chain, as iptables lists it.
 const jump = "-A " + dockerChain + " -m comment --comment overlane -j " + ourChain
 
-// LetDocker has Docker let pass what goes by the way and, unless that is nil, what is carried over the underlay, on a host where it filters with
-// iptables. Where all is as it should be it changes nothing. Call it again and again: other programs flush chains.
-func LetDocker(ctx context.Context, w Way, exits []string, n *Native) (changed bool, err error) {
-	docker, err := rules(ctx, dockerChain)
+// passDocker has Docker let pass what goes by the SNAT port and by the direct path, on a host where it filters with iptables. Where all is as it should be it
+// changes nothing. Call it again and again: other programs flush chains.
+func passDocker(ctx context.Context, c Config) (changed bool, err error) {
+	docker, err := iptablesRules(ctx, dockerChain)
 	if err != nil || docker == nil {
 		return false, wrapDocker(err)
 	}
-	own, err := rules(ctx, ourChain)
+	own, err := iptablesRules(ctx, ourChain)
 	if err != nil {
 		return false, wrapDocker(err)
 	}
-	want := []string{"-N " + ourChain}
-	for _, exit := range exits {
-		want = append(want, fmt.Sprintf("-A %s -i %s -o %s -j ACCEPT", ourChain, w.Port, exit))
-	}
-	want = append(want, fmt.Sprintf("-A %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", ourChain, w.Port))
-	if n != nil {
-		want = append(want, n.letPass()...)
-	}
 	var edit []string
-	if !slices.Equal(own, want) {
+	if want := dockerRules(c); !slices.Equal(own, want) {
 		edit = append(edit, ":"+ourChain+" - [0:0]") // which empties it as well
 		edit = append(edit, want[1:]...)
 	}
@@ -51,52 +41,46 @@ func LetDocker(ctx context.Context, w Way, exits []string, n *Native) (changed b
 	if edit == nil {
 		return false, nil
 	}
-	return true, wrapDocker(apply(ctx, edit))
+	return true, wrapDocker(restore(ctx, edit))
 }
 
-// letPass leaves it to the firewall what passes. That takes for untracked what is carried, and nothing else.
-func (n Native) letPass() (rules []string) {
+// dockerRules describes our chain, as iptables lists it. It leaves to the nftables table what passes by the direct path: that alone leaves packets untracked.
+func dockerRules(c Config) []string {
 	const untracked = " -m conntrack --ctstate UNTRACKED -j ACCEPT"
-	if len(n.Hosted) > 0 {
-		rules = append(rules, "-A "+ourChain+" -o "+n.Outside+untracked)
+	rules := []string{"-N " + ourChain}
+	if c.SNAT != nil {
+		for _, exit := range c.SNAT.Exits {
+			rules = append(rules, fmt.Sprintf("-A %s -i %s -o %s -j ACCEPT", ourChain, SNATPort, exit))
+		}
 	}
-	for _, e := range n.Edges {
+	rules = append(rules, fmt.Sprintf("-A %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", ourChain, SNATPort))
+	d := c.Direct
+	if d == nil {
+		return rules
+	}
+	if len(d.Hosted) > 0 {
+		rules = append(rules, "-A "+ourChain+" -o "+SNATPort+untracked)
+	}
+	for _, e := range d.Edges {
 		rules = append(rules, "-A "+ourChain+" -i "+e.Port+untracked)
 	}
-	if n.Passage != "" {
-		rules = append(rules, "-A "+ourChain+" -i "+n.Passage+untracked, "-A "+ourChain+" -o "+n.Passage+untracked)
+	if d.IsEdge {
+		rules = append(rules, "-A "+ourChain+" -i "+UnderlayPort+untracked, "-A "+ourChain+" -o "+UnderlayPort+untracked)
 	}
 	return rules
 }
 
-// RemoveWay takes the route and the address away again. Sysctls stay as they are, and the interface is its bridge's.
-func RemoveWay(w Way) error {
-	err := w.check()
-	if err != nil {
-		return w.wrap(err)
-	}
-	link, err := netlink.LinkByName(w.Port)
-	if notFound(err) {
-		err = nil
-	} else if err == nil {
-		err = (&ensuring{Way: w, port: port{link: link}}).remove()
-	}
-	return w.wrap(err)
-}
-
-// ForgetDocker takes away what was put into Docker's rules.
-func ForgetDocker(ctx context.Context) error { return wrapDocker(forgetDocker(ctx)) }
-
-func forgetDocker(ctx context.Context) error {
-	own, err := rules(ctx, ourChain)
+// removeFromDocker takes away what was put into Docker's rules.
+func removeFromDocker(ctx context.Context) error {
+	own, err := iptablesRules(ctx, ourChain)
 	if err != nil || own == nil {
-		return err
+		return wrapDocker(err)
 	}
-	docker, err := rules(ctx, dockerChain)
+	docker, err := iptablesRules(ctx, dockerChain)
 	if err != nil {
-		return err
+		return wrapDocker(err)
 	}
-	return apply(ctx, append(deletions(jumpsIn(docker)), "-F "+ourChain, "-X "+ourChain))
+	return wrapDocker(restore(ctx, append(deletions(jumpsIn(docker)), "-F "+ourChain, "-X "+ourChain)))
 }
 
 func wrapDocker(err error) error {
@@ -132,8 +116,8 @@ func deletions(rules []string) (lines []string) {
 // patience is how many seconds iptables waits for others that are at work.
 const patience = "5"
 
-// rules gives a chain as iptables lists it, and none where there is no such chain, or no iptables.
-func rules(ctx context.Context, chain string) ([]string, error) {
+// iptablesRules gives a chain as iptables lists it, and none where there is no such chain, or no iptables.
+func iptablesRules(ctx context.Context, chain string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "iptables", "-w", patience, "-S", chain).Output()
 	const noChain = 1 // the exit status; those of other troubles are higher
 	var failed *exec.ExitError
@@ -141,24 +125,24 @@ func rules(ctx context.Context, chain string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list chain %s: %w", chain, said(err))
+		return nil, fmt.Errorf("list chain %s: %w", chain, withOutput(err))
 	}
 	return strings.Split(strings.TrimSpace(string(out)), "\n"), nil
 }
 
-// apply does all of it or nothing.
-func apply(ctx context.Context, lines []string) error {
+// restore does all of it or nothing.
+func restore(ctx context.Context, lines []string) error {
 	cmd := exec.CommandContext(ctx, "iptables-restore", "-w", patience, "--noflush")
 	cmd.Stdin = strings.NewReader("*filter\n" + strings.Join(lines, "\n") + "\nCOMMIT\n")
 	_, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("change: %w", said(err))
+		return fmt.Errorf("change: %w", withOutput(err))
 	}
 	return nil
 }
 
-// said adds what the command has printed.
-func said(err error) error {
+// withOutput adds what the command has printed.
+func withOutput(err error) error {
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		return fmt.Errorf("%s: %w", strings.TrimSpace(string(failed.Stderr)), err)

@@ -1,4 +1,4 @@
-package outside
+package hostnet
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Untracked is how many packets the kernel's conntrack has dropped, of all of the host's, because it could not remember their connections: no port was free to
-// translate them to, or its table is full.
-func Untracked() (uint64, error) {
+// ConntrackDrops is how many packets the kernel's conntrack has dropped, of all of the host's, because it could not remember their connections: no port was free
+// to translate them to, or its table is full.
+func ConntrackDrops() (uint64, error) {
 	text, err := os.ReadFile("/proc/net/stat/nf_conntrack")
 	if errors.Is(err, fs.ErrNotExist) { // it is not loaded, or the kernel does not tell
 		return 0, nil
@@ -20,11 +20,11 @@ func Untracked() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return untracked(string(text))
+	return parseDrops(string(text))
 }
 
-// untracked reads a line for each processor, of numbers in hexadecimal, below one of the names of what they count.
-func untracked(statistics string) (sum uint64, err error) {
+// parseDrops reads a line for each processor, of numbers in hexadecimal, below one of the names of what they count.
+func parseDrops(statistics string) (sum uint64, err error) {
 	names, lines, _ := strings.Cut(statistics, "\n")
 	column := slices.Index(strings.Fields(names), "drop")
 	for line := range strings.Lines(lines) {

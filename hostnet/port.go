@@ -1,4 +1,4 @@
-package outside
+package hostnet
 
 import (
 	"errors"
@@ -6,20 +6,38 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/netdump"
 )
+
+// Addresses of the Range that the switch's ports have, or that their routes lead by. No VPC is translated to them.
+const (
+	snatOwn = iota
+	snatGateway
+	underlayOwn
+	underlayGateway
+	edgeOwn // the ports to edges share one: it only shows the kernel that they may take packets in
+)
+
+// nth is an address of the Range.
+func nth(of netip.Prefix, n int) netip.Addr {
+	a := of.Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
 
 // port is one of the switch's, by which the kernel is sent packets or sends some.
 type port struct {
 	name    string
 	own     netip.Addr // without an address, the kernel takes in what it has no route back for only if it looks at no sources at all
-	gateway netip.Addr // nobody has it; none: the kernel sends nothing here
+	gateway netip.Addr // nobody has it; its MAC is permanent, so that no ARP is needed; none: the kernel sends nothing here
 	mac     [6]byte    // of the gateway
 	filter  string     // of sources: rp_filter
 
@@ -30,7 +48,7 @@ type port struct {
 // prepare goes in the order that the kernel wants: an address of IPv6 would come with the interface up.
 func (p *port) prepare() (err error) {
 	p.link, err = netlink.LinkByName(p.name)
-	if notFound(err) {
+	if nlerr.NotFound(err) {
 		return errors.New("there is no such interface; the switch makes it with the integration bridge's port of that name")
 	}
 	if err != nil {
@@ -58,40 +76,33 @@ func (p *port) did(err error) error {
 	return err
 }
 
-func (p *port) setSysctls() error {
-	for _, s := range []struct{ file, value string }{
+type sysctl struct{ file, value string }
+
+func (p *port) sysctls() []sysctl {
+	return []sysctl{
 		{"ipv6/conf/" + p.name + "/disable_ipv6", "1"},
-		{"ipv4/conf/" + p.name + "/forwarding", "1"},
-		{"ipv4/conf/" + p.name + "/rp_filter", p.filter}, // the firewall knows the sources; that of all interfaces may be stricter
+		{forwardingOf(p.name), "1"},
+		{sourceFilterOf(p.name), p.filter}, // the nftables table knows the sources; that of all interfaces may be stricter
 		{"ipv4/conf/" + p.name + "/accept_local", "0"},
 		{"ipv4/conf/" + p.name + "/accept_redirects", "0"},
 		{"ipv4/conf/" + p.name + "/accept_source_route", "0"},
 		{"ipv4/conf/" + p.name + "/route_localnet", "0"},
 		{"ipv4/conf/" + p.name + "/send_redirects", "0"},
-	} {
-		set, err := setSysctl(s.file, s.value)
+	}
+}
+
+func (p *port) setSysctls() error {
+	for _, s := range p.sysctls() {
+		changed, err := setSysctl(s.file, s.value)
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.file, "ipv6/") {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
 			return err
 		}
-		p.changed = p.changed || set
+		p.changed = p.changed || changed
 	}
 	return nil
-}
-
-func setSysctl(file, value string) (set bool, err error) {
-	has, err := readSysctl(file)
-	if err != nil || has == value {
-		return false, err
-	}
-	return true, os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
-}
-
-func readSysctl(file string) (string, error) {
-	value, err := os.ReadFile("/proc/sys/net/" + file)
-	return strings.TrimSpace(string(value)), err
 }
 
 func (p *port) setUp() error {
@@ -103,7 +114,7 @@ func (p *port) setUp() error {
 
 // setAddress gives the port one that the kernel uses nowhere else, by its scope.
 func (p *port) setAddress() error {
-	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+	addresses, err := addressesOf(p.link)
 	if err != nil {
 		return err
 	}
@@ -125,15 +136,12 @@ func (p *port) setNeighbour() error {
 	if !p.gateway.IsValid() {
 		return nil
 	}
-	neighbours, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	neighbours, err := permanentNeighbours(p.link)
 	if err != nil {
 		return err
 	}
 	there := false
 	for _, n := range neighbours {
-		if n.State != netlink.NUD_PERMANENT {
-			continue
-		}
 		if n.IP.Equal(p.gateway.AsSlice()) && string(n.HardwareAddr) == string(p.mac[:]) {
 			there = true
 		} else if err := p.did(netlink.NeighDel(&n)); err != nil {
@@ -148,28 +156,40 @@ func (p *port) setNeighbour() error {
 	}))
 }
 
-// strip takes addresses and neighbours away.
-func (p *port) strip() error {
-	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(p.link, unix.AF_INET) })
+// stripPort takes addresses and neighbours away.
+func stripPort(link netlink.Link) error {
+	addresses, err := addressesOf(link)
 	if err != nil {
 		return err
 	}
-	neighbours, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(p.link.Attrs().Index, unix.AF_INET) })
+	neighbours, err := permanentNeighbours(link)
 	if err != nil {
 		return err
 	}
 	for _, a := range addresses {
-		if err := netlink.AddrDel(p.link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		if err := nlerr.IgnoreNotFound(netlink.AddrDel(link, &a)); err != nil {
 			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
 		}
 	}
 	for _, n := range neighbours {
-		if n.State != netlink.NUD_PERMANENT {
-			continue
-		}
-		if err := netlink.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := nlerr.IgnoreNotFound(netlink.NeighDel(&n)); err != nil {
 			return fmt.Errorf("remove neighbour %s: %w", n.IP, err)
 		}
 	}
 	return nil
+}
+
+// addressesOf gives the IPv4 addresses of an interface; of all interfaces if it is nil.
+func addressesOf(link netlink.Link) ([]netlink.Addr, error) {
+	return netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(link, unix.AF_INET) })
+}
+
+func permanentNeighbours(link netlink.Link) (permanent []netlink.Neigh, err error) {
+	all, err := netdump.List(func() ([]netlink.Neigh, error) { return netlink.NeighList(link.Attrs().Index, unix.AF_INET) })
+	for _, n := range all {
+		if n.State == netlink.NUD_PERMANENT {
+			permanent = append(permanent, n)
+		}
+	}
+	return permanent, err
 }
