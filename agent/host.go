@@ -91,7 +91,8 @@ func (a *Agent) unguarded() error {
 	return errors.New("the agent's configuration says noFirewall; take that out, or turn SNAT off and let no public traffic pass")
 }
 
-// wireHost leads the switch's flows to the host's kernel once that routes and guards what they bring, and away from there when no VPC wants it any more.
+// wireHost leads the switch's flows to the host's kernel once that routes and guards what they bring, and away from
+// there when no VPC wants it any more.
 func (a *Agent) wireHost() {
 	next := a.wiring
 	next.Outside, next.Underlay, next.Edges = kernelPorts(a.host.state, a.layout.Ports)

@@ -16,8 +16,9 @@ import (
 	"github.com/overlane/overlane/hostnet"
 )
 
-// hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to be looked at again. The kernel may take tens
-// of milliseconds to change, which the loop has not, so [hostKernel.set] runs beside it.
+// hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to
+// be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
+// runs beside it.
 type hostKernel struct {
 	kernel *hostnet.Kernel
 	server string // URL

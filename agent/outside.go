@@ -18,7 +18,8 @@ func (a *Agent) followGateways(ctx context.Context) {
 	}
 }
 
-// ownPorts are those on the bridge that are no endpoint's. The one for SNAT stays while VPCs were translated when last heard of.
+// ownPorts are those on the bridge that are no endpoint's. The one for SNAT stays while VPCs were translated when last
+// heard of.
 func (a *Agent) ownPorts() []ovs.BridgePort {
 	return slices.Concat(hostPorts(&a.view, !a.complete && len(a.zones.Number) > 0), a.borderPorts())
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/overlane/overlane/internal/roottest"
 )
 
-// directScene is a host, two edges and the network between them, as netns. One of two others plays the host's switch and its endpoints, the other the
-// edges' switches and the internet behind them.
+// directScene is a host, two edges and the network between them, as netns. One of two others plays the host's switch
+// and its endpoints, the other the edges' switches and the internet behind them.
 type directScene struct {
 	t *testing.T
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/overlane/overlane/internal/nlerr"
 )
 
-// tableName is in the family ip. An accept elsewhere does not override a drop here, nor the other way round. Agents since 0.1.0 replace this table, so the
-// name stays.
+// tableName is in the family ip. An accept elsewhere does not override a drop here, nor the other way round. Agents
+// since 0.1.0 replace this table, so the name stays.
 const tableName = "overlane"
 
 // Counters of the packets that the nftables table drops.
@@ -90,8 +90,9 @@ func openNFT() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(16 << 20) }))
 }
 
-// updateTable goes from a table that is there to another one. Where only elements of sets differ it leaves chains and counters as they are: to make those anew
-// costs the kernel some 15 ms, in which it makes no interface either. Else it replaces the table.
+// updateTable goes from a table that is there to another one. Where only elements of sets differ it leaves chains and
+// counters as they are: to make those anew costs the kernel some 15 ms, in which it makes no interface either. Else it
+// replaces the table.
 func updateTable(was, now table) (replaced bool, err error) {
 	if !was.alike(now) {
 		return true, writeTable(now)
@@ -221,8 +222,8 @@ func tableExists(c *nftables.Conn) (bool, error) {
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), err
 }
 
-// intact tells whether the kernel has as many rules as were written, and in its sets what was put there; [errGone] if somebody has removed some, or added to
-// a set.
+// intact tells whether the kernel has as many rules as were written, and in its sets what was put there; [errGone] if
+// somebody has removed some, or added to a set.
 func (t table) intact() error {
 	c, err := nftables.New()
 	for _, h := range t.chains {

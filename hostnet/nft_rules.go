@@ -23,23 +23,26 @@ const (
 
 // Chains that others jump to.
 const (
-	guardedChain   = "guarded"   // gone through before others translate destinations and after: either might be a guarded one
+	guardedChain   = "guarded"   // before others translate destinations and after: either might be guarded
 	endpointsChain = "endpoints" // for what comes from an endpoint by the port of an edge
 	arrivingChain  = "arriving"  // for what comes to an edge from the host of an endpoint
 	passedChain    = "passed"    // for what comes from an edge's switch
 )
 
-// linkLocal must not be forwarded (RFC 3927 section 2.7). A cloud's metadata service, which trusts whoever asks for a host, lives there.
+// linkLocal must not be forwarded (RFC 3927 section 2.7). A cloud's metadata service, which trusts whoever asks for a
+// host, lives there.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// A packet that an edge gets in the name of a hosted address bears this mark, in the byte that neither Tailscale, Kubernetes nor AWS mark.
+// A packet that an edge gets in the name of a hosted address bears this mark, in the byte that neither Tailscale,
+// Kubernetes nor AWS mark.
 const remoteMark, remoteMask = 0x4f000000, 0xff000000
 
 // table describes the nftables table of a host.
 //
-// It keeps tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel packet comes from that host's switch, so nothing else
-// on the host may send to their tunnel ports - no process without privileges, and no container behind the host, in whatever name. Root on the host is trusted,
-// and could remove the table. It is also the only way out for what endpoints send to the outside, and keeps that from the host itself.
+// It keeps tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel packet comes
+// from that host's switch, so nothing else on the host may send to their tunnel ports - no process without privileges,
+// and no container behind the host, in whatever name. Root on the host is trusted, and could remove the table. It is
+// also the only way out for what endpoints send to the outside, and keeps that from the host itself.
 func (c Config) table() table {
 	return table{sets: c.sets(), counters: c.counters(), chains: c.chains()}
 }
@@ -166,8 +169,8 @@ func forwardSNAT(jump exprs) []exprs {
 	}
 }
 
-// copies keeps connections from hearing packets twice: a RST would end one, and then come once more, of none. What is to an address of the interface
-// itself is no copy.
+// copies keeps connections from hearing packets twice: a RST would end one, and then come once more, of none. What is
+// to an address of the interface itself is no copy.
 func (n SNAT) copies() []exprs {
 	if n.Copied == "" {
 		return nil
@@ -197,7 +200,8 @@ func leaves(sources netip.Prefix) exprs {
 	return slices.Concat(within(sources, ipSource), isIn(exitSet, goesBy))
 }
 
-// jumpedTo are the chains that say which packets take the direct path. Nobody tracks those, and so nobody leads them elsewhere.
+// jumpedTo are the chains that say which packets take the direct path. Nobody tracks those, and so nobody leads them
+// elsewhere.
 func (d DirectPath) jumpedTo(hosting bool) (chains []chain) {
 	if hosting {
 		chains = append(chains, regular(endpointsChain,
@@ -217,7 +221,8 @@ func (d DirectPath) jumpedTo(hosting bool) (chains []chain) {
 	return chains
 }
 
-// prerouting comes before the kernel decides on a packet's route. What is for an endpoint here does not go on to another host.
+// prerouting comes before the kernel decides on a packet's route. What is for an endpoint here does not go on to
+// another host.
 func (d DirectPath) prerouting(hosting bool) (rules []exprs) {
 	if hosting {
 		rules = append(rules,

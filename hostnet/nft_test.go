@@ -98,7 +98,8 @@ func TestManyPublicAddresses(t *testing.T) {
 	}
 }
 
-// What programs print of the same rules differs from version to version: here, whether bits of a mark are a prefix, and how they are set.
+// What programs print of the same rules differs from version to version: here, whether bits of a mark are a prefix, and
+// how they are set.
 var sameInNFT = strings.NewReplacer(
 	"meta mark & 0xff000000 == 0x4f000000", "meta mark 0x4f000000/8",
 	"meta mark & 0x00ffffff | 0x4f000000", "meta mark & 0x4fffffff | 0x4f000000",
