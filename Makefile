@@ -2,10 +2,10 @@
 GO := scripts/go
 export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 
-.PHONY: help build demo check test test-kernel lint fmt docs generate bench fuzz release clean deps-%
+.PHONY: help build demo check test test-kernel test-debian13 lint fmt docs generate bench fuzz release clean deps-%
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## the programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -23,14 +23,17 @@ test: deps-test ## every test, on real switches and real Docker, with the race d
 test-kernel: deps-kernel build ## the demonstration on the kernel datapath, in small VMs (root)
 	scripts/test-kernel.sh
 
+test-debian13: ## demo and tests on Debian 13, which debootstrap makes in .cache/ (root)
+	scripts/test-debian13.sh
+
 lint: ## formatting, vet, staticcheck, golangci-lint
 	scripts/lint.sh
 
 fmt: ## format all Go files
 	@scripts/format.sh -w
 
-docs: ## print docs/reference.md and docs/pipeline.md from the code
-	$(GO) test ./model ./dataplane -run IsFresh -update
+docs: ## print docs/reference.md, pipeline.md and openapi.json from the code
+	$(GO) test ./model ./dataplane ./server -run IsFresh -update
 
 generate: docs ## docs, and whatever go generate makes
 	$(GO) generate ./...

@@ -11,7 +11,7 @@ import (
 
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -24,7 +24,7 @@ type Server interface {
 	Delete(ctx context.Context, key model.Key) error
 	// PutStatus gives the keys that the server has no use for: those objects are not there (any more), or not plugged in anywhere.
 	PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error)
-	Version(ctx context.Context) (wire.Version, error)
+	Version(ctx context.Context) (api.Version, error)
 }
 
 // Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through the queue.

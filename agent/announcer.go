@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// How the upstream router is asked. A router that has answered is asked again a second later, so that it takes up to a second and a half to
-// notice one that is gone; a link that is gone is noticed at once.
+// How the upstream router is asked. A router that has answered is asked again a second later, so that it takes up
+// to a second and a half to notice one that is gone; a link that is gone is noticed at once.
 const (
 	askRouterAgain  = time.Second
 	routerAnswersIn = 150 * time.Millisecond
@@ -56,8 +56,8 @@ type upstreamEvent struct {
 	mac  model.MAC // of a router that answers
 }
 
-// announcer speaks for this border host on the upstream network, beside the loop, which may be busy: it announces next hops, which the
-// switch lets out where they are active, asks the router, and looks at the link.
+// announcer speaks for this border host on the upstream network, beside the loop, which may be busy: it announces
+// next hops, which the switch lets out where they are active, asks the router, and looks at the link.
 type announcer struct {
 	announcerConfig
 	upstream
@@ -113,8 +113,8 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 	}
 }
 
-// askRouter tells when the router answers after it has not, and when it has become silent. A question that the switch has not sent yet does
-// not count.
+// askRouter tells when the router answers after it has not, and when it has become silent. A question that the
+// switch has not sent yet does not count.
 func (h *announcer) askRouter(ctx context.Context) {
 	var known model.MAC
 	misses := 0
@@ -160,7 +160,8 @@ func (h *announcer) ask(ctx context.Context, question []byte) (mac model.MAC, ok
 	}
 }
 
-// announce has an announcer speak once the switch has the flows for it, and another one when there is something else to say.
+// announce has an announcer speak once the switch has the flows for it, and another one when there is something
+// else to say.
 func (b *borderHost) announce(ctx context.Context, f borderFacts, frames frameSender) {
 	own, ok := ownHop(f.view)
 	if !ok || b.flows != border.FlowsConfirmed || f.wiring.External == 0 {

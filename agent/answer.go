@@ -117,7 +117,7 @@ func (r *responder) tellTooLong(p ovs.PacketIn) {
 	case mtu == 0:
 	case nearby:
 		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
-			r.flows.sendOut(dataplane.Nearby(), reply)
+			r.flows.sendOut(dataplane.Hairpin(), reply)
 		}
 	default:
 		r.tellPassing(p, answer.TooLong(mtu))

@@ -15,8 +15,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// borderHost is this host's part in public traffic, if its view has a next hop of its own. Package border decides; borderHost remembers
-// what was seen and what was decided. It belongs to the loop.
+// borderHost is this host's part in public traffic, if its view has a next hop of its own. Package border decides;
+// borderHost remembers what was seen and what was decided. It belongs to the loop.
 type borderHost struct {
 	path string // of what is kept
 	kept borderKept
@@ -45,7 +45,8 @@ type borderLoop struct {
 	note func(condition string, err error) // keeps what is wrong
 }
 
-// borderKept must outlast an agent: the router, so that packets leave while the next agent has yet to ask, and how the NIC was.
+// borderKept must outlast an agent: the router, so that packets leave while the next agent has yet to ask, and how
+// the NIC was.
 type borderKept struct {
 	Router    netip.Addr  `json:"router,omitzero"`
 	RouterMAC model.MAC   `json:"routerMAC,omitzero"`
@@ -122,8 +123,8 @@ func (b *borderHost) observe(f borderFacts) border.Observation {
 	return o
 }
 
-// observeTunnels looks at no more sessions than it must, for it does so at each step of the loop. Whether others are open is asked for
-// while this one is shut.
+// observeTunnels looks at no more sessions than it must, for it does so at each step of the loop. Whether others
+// are open is asked for while this one is shut.
 func observeTunnels(f borderFacts, shut bool) border.Tunnels {
 	t := border.Tunnels{Peers: len(f.wiring.Watched)}
 	for host := range f.wiring.Watched {
@@ -177,6 +178,19 @@ func (b *borderHost) decide(f borderFacts, now time.Time) (changed bool) {
 	return before.Open != b.state.Open
 }
 
+// carryOut has the switch and the peers follow the state. Once the peers hear that the border host is open, none of them answers for
+// its next hop any more; so its switch begins before they hear, and ends after: for a moment two answer, and traffic that comes by
+// either passes.
+func (b *borderHost) carryOut(loadSwitch, tellPeers func()) {
+	if b.state.Open {
+		loadSwitch()
+		tellPeers()
+		return
+	}
+	tellPeers()
+	loadSwitch()
+}
+
 // warning is what somebody should put right. Who drains a host knows that it is shut.
 func (b *borderHost) warning(own view.NextHop) error {
 	if why := b.state.Why; b.state.Judged && !b.state.Open && !own.Drain && why.Cause != border.Settling {
@@ -189,26 +203,26 @@ type reasonError string
 
 func (e reasonError) Error() string { return string(e) }
 
-// inherit takes over what the agent before has left: a border host that is open carries traffic, and stays so unless a fault is found.
+// inherit takes over what the agent before has left: a border host that is open carries traffic, and stays so
+// unless a fault is found.
 func (b *borderHost) inherit(open bool) { b.state.Open = b.state.Open || open }
 
 // connected has the flows read.
 func (b *borderHost) connected() { b.flows = border.FlowsUnread }
 
-// flowsRead takes down whether a switch that was read back has the flow to the upstream router. One that has not starts anew.
+// flowsRead takes down whether a switch that was read back has the flow to the upstream router. One that has not
+// starts anew.
 func (b *borderHost) flowsRead(exit bool) {
-	switch {
-	case b.flows == border.FlowsConfirmed:
-	case exit:
+	b.flows = border.FlowsMissing
+	if exit {
 		b.flows = border.FlowsInherited
-	default:
-		b.flows = border.FlowsMissing
 	}
 }
 
 func (b *borderHost) flowsLoaded() { b.flows = border.FlowsConfirmed }
 
-// disconnected is when the switch has gone, and its flows perhaps with it: one that starts again is to find the border host shut.
+// disconnected is when the switch has gone, and its flows perhaps with it: one that starts again is to find the
+// border host shut.
 func (b *borderHost) disconnected() {
 	b.flows, b.link, b.arp, b.arpSince = border.FlowsLost, border.LinkUnknown, border.ARPUnasked, time.Time{}
 	b.silence()

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -49,7 +50,8 @@ func TestMTUTowardsAPublicAddress(t *testing.T) {
 	}
 }
 
-// What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that is to be given back.
+// What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that
+// is to be given back.
 func TestBorderIsKept(t *testing.T) {
 	c := Config{State: t.TempDir()}
 	p := newBorderHost(c, borderLoop{}, nil)
@@ -64,7 +66,7 @@ func TestBorderIsKept(t *testing.T) {
 	if err := next.load(); err != nil || next.kept != p.kept {
 		t.Errorf("%+v, %v", next.kept, err)
 	}
-	if err := replace(p.path, []byte("{")); err != nil {
+	if err := atomicfile.Write(p.path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := next.load(); err == nil {

@@ -12,8 +12,8 @@ import (
 // lookAtNIC is how often the host is kept out of the NIC.
 const lookAtNIC = 10 * time.Second
 
-// assignNIC keeps the NIC that the view names, and no other, for the switch. The datapath is empty until it is known; uplink is the
-// interface of the configuration that tunnels leave by, if it names one.
+// assignNIC keeps the NIC that the view names, and no other, for the switch. The datapath is empty until it is
+// known; uplink is the interface of the configuration that tunnels leave by, if it names one.
 func (b *borderHost) assignNIC(v *view.View, datapath, uplink string, now time.Time) {
 	own, ok := ownHop(v)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ import (
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -29,21 +30,22 @@ var (
 	otherMAC      = model.MAC{2, 0, 0, 0, 0, 2}
 )
 
-// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network. It runs in the time of a
-// synctest bubble.
+// upstreamLab is a border host g1 beside another one, g2, and a host, with a pretended switch and upstream network.
+// It runs in the time of a synctest bubble.
 type upstreamLab struct {
-	t     *testing.T
-	calls chan func()
-	view  view.View
-	wires dataplane.Wiring
-	stale bool              // the switch has not confirmed changes
-	dead  map[string]bool   // peers of which BFD finds nothing
-	tells map[string]string // what BFD says of others; "true" unless it is here
-	host  borderHost
-	stop  context.CancelFunc
-	ended chan struct{}
-	log   bytes.Buffer
-	since time.Time
+	t        *testing.T
+	calls    chan func()
+	view     view.View
+	wires    dataplane.Wiring
+	stale    bool              // the switch has not confirmed changes
+	dead     map[string]bool   // peers of which BFD finds nothing
+	tells    map[string]string // what BFD says of others; "true" unless it is here
+	underlay border.Link
+	host     borderHost
+	stop     context.CancelFunc
+	ended    chan struct{}
+	log      bytes.Buffer
+	since    time.Time
 
 	mu       sync.Mutex
 	state    string        // the folder on disk
@@ -53,6 +55,7 @@ type upstreamLab struct {
 	link     bool          // of the NIC
 	router   model.MAC     // zero: it does not answer
 	delay    time.Duration // of its answers
+	twice    bool          // it answers each question twice
 	ignores  int           // questions that it is yet to ignore
 	broken   bool          // the switch does not send
 	asked    int
@@ -62,15 +65,15 @@ type upstreamLab struct {
 
 // newUpstreamLab has everything well, and nothing running.
 func newUpstreamLab(t *testing.T) *upstreamLab {
-	hop := func(host, address string) view.NextHop {
-		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: []string{"g1", "g2"}}
+	hop := func(host, address string, order ...string) view.NextHop {
+		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: order}
 		if host == "g1" {
 			n.Interface = "eth1"
 		}
 		return n
 	}
-	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
-	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24"), "g2": hop("g2", "203.0.113.12/24")}}
+	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, underlay: border.LinkUp, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
+	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
 	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
 }
@@ -102,12 +105,16 @@ func (l *upstreamLab) PacketOutDone(_ context.Context, _ uint32, _ []flow.Action
 	}
 	if mac := l.router; mac != (model.MAC{}) {
 		answers := l.host.answers
-		time.AfterFunc(l.delay, func() {
+		answer := func() {
 			select {
 			case answers <- mac:
 			default:
 			}
-		})
+		}
+		time.AfterFunc(l.delay, answer)
+		if l.twice {
+			time.AfterFunc(l.delay+time.Millisecond, answer)
+		}
 	}
 	return nil
 }
@@ -125,7 +132,7 @@ func (l *upstreamLab) bfd(host string) map[string]string {
 
 func (l *upstreamLab) facts() borderFacts {
 	return borderFacts{view: &l.view, complete: true, wiring: &l.wires, upToDate: !l.stale, bfd: l.bfd,
-		underlay: func() (string, border.Link) { return "eth0", border.LinkUp }}
+		underlay: func() (string, border.Link) { return "eth0", l.underlay }}
 }
 
 // boot starts an agent that finds the state of the one before on disk, and the border host as that has left it.
@@ -135,7 +142,7 @@ func (l *upstreamLab) boot(open bool) {
 	l.calls, l.stop, l.ended = calls, stop, make(chan struct{})
 	l.since = time.Now()
 	l.history = nil
-	l.host = newBorderHost(Config{State: l.state, BFDInterval: wire.Duration(32 * time.Millisecond)}, borderLoop{
+	l.host = newBorderHost(Config{State: l.state, BFDInterval: api.Duration(32 * time.Millisecond)}, borderLoop{
 		do: func(ctx context.Context, f func()) {
 			select {
 			case calls <- f:
@@ -230,7 +237,8 @@ func (l *upstreamLab) halt() {
 	synctest.Wait()
 }
 
-// within wants that the border host has opened or shut once since the history began, not before after and not after before.
+// within wants that the border host has opened or shut once since the history began, not before after and not after
+// before.
 func (l *upstreamLab) within(what string, after, before time.Duration) {
 	l.t.Helper()
 	if len(l.history) != 1 {
@@ -269,6 +277,9 @@ func opened(t *testing.T, f func(l *upstreamLab)) {
 		defer l.halt()
 		pass(10 * time.Second)
 		l.stays(false)
+		if len(l.warnings) != 0 {
+			t.Errorf("before it knows its flows it warns %q", l.warnings)
+		}
 		l.connect(false)
 		pass(10 * time.Second)
 		l.within("open", border.Settle, border.Settle+tick)
@@ -297,9 +308,15 @@ func TestBorderLinkFlaps(t *testing.T) {
 			pass(time.Second)
 			l.stays(false)
 		}
+		l.warnings = nil
 		l.outside(func() { l.link = true })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+lookAtLink+tick)
+		for _, w := range l.warnings {
+			if !strings.Contains(w, "no link") {
+				t.Errorf("while it settles it warns %q", w)
+			}
+		}
 	})
 }
 
@@ -314,9 +331,11 @@ func TestBorderNICVanishes(t *testing.T) {
 // A question or two that are lost are nothing; three are the router's silence.
 func TestBorderRouterFallsSilent(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		l.outside(func() { l.ignores = routerMisses - 1 })
-		pass(time.Minute)
-		l.stays(true)
+		for range 3 {
+			l.outside(func() { l.ignores = routerMisses - 1 })
+			pass(time.Minute)
+			l.stays(true)
+		}
 		l.outside(func() { l.router = model.MAC{} })
 		pass(time.Minute)
 		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
@@ -326,11 +345,17 @@ func TestBorderRouterFallsSilent(t *testing.T) {
 		if l.moves() != 1 {
 			t.Errorf("the router has moved %d times", l.moves())
 		}
-		l.outside(func() { l.router, l.delay = routerMAC, routerAnswersIn+50*time.Millisecond })
-		pass(20 * time.Second)
-		if len(l.history) != 0 && l.history[0][:4] != "shut" {
-			t.Errorf("answers that are late: %v", l.history)
-		}
+	})
+}
+
+// A second answer to a question is none to the next one.
+func TestBorderRouterAnswersTwice(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.outside(func() { l.twice = true })
+		pass(time.Minute)
+		l.outside(func() { l.router = model.MAC{} })
+		pass(time.Minute)
+		l.within("shut", routerMisses*routerAnswersIn, askRouterAgain+routerMisses*routerAnswersIn)
 	})
 }
 
@@ -407,7 +432,8 @@ func TestBorderIsCutOff(t *testing.T) {
 	})
 }
 
-// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open, or has settled.
+// A moment in which BFD finds all peers dead shuts the border host, and it opens at once if no other one is open,
+// or has settled.
 func TestBorderFalseAlarm(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.now(func() { l.dead["host1"], l.dead["g2"] = true, true })
@@ -431,13 +457,38 @@ func TestBorderSwitchRestarts(t *testing.T) {
 		if l.asked != asked || announced() != said {
 			t.Error("it speaks without a switch")
 		}
+		l.outside(func() { l.router = model.MAC{} })
 		l.connect(false)
+		l.stays(false) // the router has answered before, but that was another switch
+		if s := l.host.status(l.facts()); s.Answers || s.Reason != "the router 203.0.113.1 has not answered ARP yet" {
+			t.Errorf("%+v", s)
+		}
+		l.outside(func() { l.router = routerMAC })
+		pass(time.Minute)
+		l.within("open", border.Settle, border.Settle+time.Second+tick)
+	})
+}
+
+// While the switch has not confirmed its flows, a border host that is shut stays so, and one that is open does.
+func TestBorderFlowsArePending(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.stale = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		l.now(func() { l.stale = false })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+tick)
 	})
 }
 
-// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing shuts it.
+// An agent that is started again finds the router on disk, and the border host open, as the database says. Nothing
+// shuts it.
 func TestBorderAgentRestarts(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		l.halt()
@@ -471,7 +522,8 @@ func TestBorderAgentAndSwitchRestart(t *testing.T) {
 	})
 }
 
-// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not confirmed delay that.
+// Every next hop is announced, again and again; a change of the view is heard at once, and flows that are not
+// confirmed delay that.
 func TestBorderAnnounces(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		const every = 2 * 32 * time.Millisecond
@@ -503,6 +555,16 @@ func TestBorderAnnounces(t *testing.T) {
 		if said := count(); said["203.0.113.13"] != 1 {
 			t.Errorf("once its flows are there: %v", said)
 		}
+		l.now(func() { l.wires.External = 0 })
+		count()
+		pass(10 * every)
+		if said := count(); len(said) != 0 {
+			t.Errorf("without a port it announces %v", said)
+		}
+		l.now(func() { l.wires.External = 3 })
+		if said := count(); len(said) != 3 {
+			t.Errorf("with the port again it announces %v", said)
+		}
 		l.now(func() { delete(l.view.NextHops, "g1") })
 		count()
 		pass(10 * every)
@@ -521,6 +583,120 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 		go before.tell(l.t.Context(), before, upstreamEvent{arp: border.ARPSilent})
 		pass(time.Second)
 		l.stays(true)
+	})
+}
+
+// Of two hosts alone, the one whose underlay has no link is cut off.
+func TestBorderIsCutOffFromTheOnlyPeer(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.wires.Watched = map[string]uint32{"g2": 100}; l.dead["g2"] = true })
+		pass(time.Minute)
+		l.stays(true)
+		l.now(func() { l.underlay = border.LinkDown })
+		l.within("shut", 0, 0)
+	})
+}
+
+// An interface that the host cannot be kept out of keeps a border host shut, and does not shut it.
+func TestBorderNICIsRefused(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		l.now(func() { l.host.nicErr = errors.New("it has an address") })
+		pass(time.Minute)
+		l.stays(true)
+		l.outside(func() { l.link = false })
+		pass(time.Second)
+		l.within("shut", 0, lookAtLink)
+		l.outside(func() { l.link = true })
+		pass(time.Minute)
+		l.stays(false)
+		if s := l.host.status(l.facts()); s.Reason != "it has an address" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What is known of a router is of no use for another one.
+func TestBorderRouterMACIsOfItsRouter(t *testing.T) {
+	b := borderHost{kept: borderKept{Router: routerAddress, RouterMAC: routerMAC}}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress}); got != routerMAC {
+		t.Errorf("its own: %s", got)
+	}
+	if got := b.routerMAC(view.NextHop{Router: routerAddress.Next()}); got != (model.MAC{}) {
+		t.Errorf("another's: %s", got)
+	}
+}
+
+// One tunnel of several is enough to find that the border host was open.
+func TestBorderInherits(t *testing.T) {
+	for _, told := range [][]bool{{true, false}, {false, true}} {
+		var b borderHost
+		for _, open := range told {
+			b.inherit(open)
+		}
+		if !b.state.Open {
+			t.Errorf("%v: it is shut", told)
+		}
+	}
+}
+
+// The status says what the border host is, and why.
+func TestBorderStatus(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		status := func() (s model.PassageStatus) {
+			l.now(func() { s = *l.host.status(l.facts()) })
+			s.Since = time.Time{}
+			return s
+		}
+		want := model.PassageStatus{Open: true, Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01", Answers: true, Holds: []string{"g1"}}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.dead["g2"] = true })
+		want.Holds = []string{"g1", "g2"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.outside(func() { clear(l.dead); l.router = model.MAC{} })
+		pass(time.Minute)
+		l.now(func() { l.wires.Shut = true })
+		want = model.PassageStatus{Reason: "the router 203.0.113.1 does not answer ARP", Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01"}
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { l.router = routerMAC })
+		pass(time.Second)
+		want.Reason, want.Answers = "all is well, but it has not been for long", true
+		if got := status(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		l.now(func() { delete(l.view.NextHops, "g1") })
+		if got := l.host.status(l.facts()); got != nil {
+			t.Errorf("no border host is %+v", got)
+		}
+	})
+}
+
+// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not heard that g1
+// is open.
+func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
+	opened(t, func(l *upstreamLab) {
+		answers, heardOpen := l.host.state.Open, l.host.state.Open
+		carry := func() {
+			check := func() {
+				if !answers && heardOpen {
+					t.Errorf("nobody answers, on the way to open = %v", l.host.state.Open)
+				}
+			}
+			l.host.carryOut(func() { answers = l.host.state.Open; check() }, func() { heardOpen = l.host.state.Open; check() })
+		}
+		for range 2 {
+			l.outside(func() { l.link = !l.link })
+			pass(time.Minute)
+			l.now(carry)
+			if answers != l.link || heardOpen != l.link {
+				t.Errorf("link is %v: answers %v, heard %v", l.link, answers, heardOpen)
+			}
+		}
 	})
 }
 

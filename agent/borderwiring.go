@@ -20,12 +20,13 @@ import (
 // bfdPort names the tunnel of its own that a peer has. It is shorter than an endpoint's.
 func bfdPort(peer string) string { return attach.HashedIf("ovl-", peer, 14) }
 
-// bfdMultiplier is how many packets in a row must be lost for a tunnel to be taken for dead (RFC 5880 section 6.8.4). A switch that is
-// busy loses single ones: with 3 of 75 ms there were ten false alarms a minute on a tunnel under full load, with 7 of 32 ms one in five
-// minutes on twelve tunnels.
+// bfdMultiplier is how many packets in a row must be lost for a tunnel to be taken for dead (RFC 5880 section
+// 6.8.4). A switch that is busy loses single ones: with 3 of 75 ms there were ten false alarms a minute on a tunnel
+// under full load, with 7 of 32 ms one in five minutes on twelve tunnels.
 const bfdMultiplier = 7
 
-// bfdPorts are the tunnels whose other end OVS watches by BFD. That this border host is shut is said in them, too: OVS tells the other end.
+// bfdPorts are the tunnels whose other end OVS watches by BFD. That this border host is shut is said in them, too:
+// OVS tells the other end.
 func bfdPorts(v *view.View, c Config, shut bool) (ports []ovs.BridgePort) {
 	interval := strconv.FormatInt(time.Duration(c.BFDInterval).Milliseconds(), 10)
 	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
@@ -72,15 +73,25 @@ func (a *Agent) inheritBorder() {
 func (a *Agent) keepBorder(ctx context.Context, now time.Time) {
 	facts := a.borderFacts()
 	a.border.announce(ctx, facts, a.flows.sw)
-	if a.border.decide(facts, now) {
-		a.plan(ctx, now)
-		a.flush(ctx)
+	if !a.border.decide(facts, now) {
+		return
 	}
+	a.border.carryOut(func() {
+		a.rewire()
+		a.flush(ctx)
+	}, func() {
+		if a.bridge.reachable() {
+			a.conditions.set(inBridge, a.setBridge(ctx, now))
+		}
+	})
 }
 
-// borderReadBack shuts the border host of a switch that turns out to have none of its flows before it gets them: it would be sent to, and
-// next hops be active there, before it knows where the router is.
+// borderReadBack shuts the border host of a switch that turns out to have none of its flows before it gets them: it
+// would be sent to, and next hops be active there, before it knows where the router is.
 func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
+	if a.border.flows == border.FlowsConfirmed {
+		return nil
+	}
 	a.border.flowsRead(hasExit(&a.intent.view, a.flows.wiring, have))
 	now := time.Now()
 	if !a.border.decide(a.borderFacts(), now) {
@@ -94,10 +105,12 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 // hasExit tells whether a switch has the flow to the upstream router.
 func hasExit(v *view.View, w dataplane.Wiring, have ovs.Contents) bool {
 	f, ok := dataplane.Exit(v, w)
-	return ok && slices.ContainsFunc(have.Flows, func(installed flow.Installed) bool { return installed.Key == f.Key() })
+	key := f.Key()
+	return ok && slices.ContainsFunc(have.Flows, func(installed flow.Installed) bool { return installed.Key == key })
 }
 
-// borderDisconnected has the border host shut with the connection to the switch, so that it is found shut at the next one.
+// borderDisconnected has the border host shut with the connection to the switch, so that it is found shut at the
+// next one.
 func (a *Agent) borderDisconnected() {
 	a.border.disconnected()
 	a.border.decide(a.borderFacts(), time.Now())

@@ -6,9 +6,8 @@ import (
 	"os"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/internal/yamljson"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a default.
@@ -34,7 +33,7 @@ type Config struct {
 	Connections int `json:"connections,omitempty"` // 16384
 
 	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after seven that did not come, it takes others.
-	BFDInterval wire.Duration `json:"bfdInterval,omitzero"` // 32ms
+	BFDInterval api.Duration `json:"bfdInterval,omitzero"` // 32ms
 
 	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
 	NoFirewall bool `json:"noFirewall,omitempty"`
@@ -49,7 +48,7 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("read agent configuration: %w", err)
 	}
-	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+	if err := yamljson.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("read agent configuration %s: %w", path, err)
 	}
 	c.fill()
@@ -78,7 +77,7 @@ func (c *Config) fill() {
 		c.Connections = 16384
 	}
 	if c.BFDInterval == 0 {
-		c.BFDInterval = wire.Duration(32 * time.Millisecond)
+		c.BFDInterval = api.Duration(32 * time.Millisecond)
 	}
 	if !c.NATRange.IsValid() {
 		c.NATRange = netip.MustParsePrefix("100.64.0.0/10")
@@ -97,7 +96,7 @@ func (c *Config) check(path string) error {
 		return fmt.Errorf("agent configuration %s: connections %d is not positive; leave it out, or say how many each VPC may have to the outside", path, c.Connections)
 	case !c.NATRange.Addr().Is4() || c.NATRange.Bits() > maxNATBits || c.NATRange != c.NATRange.Masked():
 		return fmt.Errorf("agent configuration %s: natRange %s is not an IPv4 network of /%d or wider; leave it out, or choose one that nothing else of this host uses", path, c.NATRange, maxNATBits)
-	case c.BFDInterval < minBFD || c.BFDInterval > maxBFD || c.BFDInterval%wire.Duration(time.Millisecond) != 0:
+	case c.BFDInterval < minBFD || c.BFDInterval > maxBFD || c.BFDInterval%api.Duration(time.Millisecond) != 0:
 		return fmt.Errorf("agent configuration %s: bfdInterval %s is not whole milliseconds from %s to %s; leave it out for 32ms", path,
 			time.Duration(c.BFDInterval), time.Duration(minBFD), time.Duration(maxBFD))
 	}
@@ -106,8 +105,8 @@ func (c *Config) check(path string) error {
 
 // Shorter than minBFD, a host that is busy for a moment counts as dead.
 const (
-	minBFD = wire.Duration(10 * time.Millisecond)
-	maxBFD = wire.Duration(10 * time.Second)
+	minBFD = api.Duration(10 * time.Millisecond)
+	maxBFD = api.Duration(10 * time.Second)
 )
 
 // maxNATBits leaves room for maxZones addresses beside the host's own.

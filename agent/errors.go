@@ -6,23 +6,23 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 func invalid(format string, args ...any) error {
-	return &wire.Error{Kind: wire.Invalid, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Kind: api.Invalid, Message: fmt.Sprintf(format, args...)}
 }
 
 func conflict(format string, args ...any) error {
-	return &wire.Error{Kind: wire.Conflict, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Kind: api.Conflict, Message: fmt.Sprintf(format, args...)}
 }
 
 func unavailable(format string, args ...any) error {
-	return &wire.Error{Kind: wire.Unavailable, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Kind: api.Unavailable, Message: fmt.Sprintf(format, args...)}
 }
 
 func ignoreNotFound(err error) error {
-	if e := new(wire.Error); errors.As(err, &e) && e.Kind == wire.NotFound {
+	if e := new(api.Error); errors.As(err, &e) && e.Kind == api.NotFound {
 		return nil
 	}
 	return err
@@ -31,18 +31,18 @@ func ignoreNotFound(err error) error {
 // writeError keeps the kind of an error of the server's; whatever else goes wrong here is the request's fault or the machine's,
 // and its text says which.
 func writeError(w http.ResponseWriter, err error) {
-	told := &wire.Error{Kind: wire.Unavailable}
-	if e := new(wire.Error); errors.As(err, &e) {
+	told := &api.Error{Kind: api.Unavailable}
+	if e := new(api.Error); errors.As(err, &e) {
 		told.Kind = e.Kind
 	}
 	told.Message = err.Error()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(wire.Refusal{Error: told}) // who has asked may be gone
+	_ = json.NewEncoder(w).Encode(api.Refusal{Error: told}) // who has asked may be gone
 }
 
 func readError(answer []byte) error {
-	var r wire.Refusal
+	var r api.Refusal
 	if err := json.Unmarshal(answer, &r); err != nil || r.Error == nil {
 		return fmt.Errorf("the agent answered %q", answer)
 	}

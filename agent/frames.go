@@ -9,7 +9,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// The frames that the agent sends: ARP requests to endpoints and to the upstream network, and a probe to a peer's switch.
+// The frames that the agent sends: ARP requests to endpoints and to the upstream network, and a probe to a peer's
+// switch.
 
 const (
 	etherTypeARP = 0x0806
@@ -22,14 +23,14 @@ func arpRequest(gateway, target netip.Addr, mac model.MAC) []byte {
 	return arpFrame(mac, model.GatewayMAC, gateway, target)
 }
 
-// announcement is a request for the next hop's own address in its own name: whoever knows the address, and every switch on the way, learns where it is
-// (gratuitous ARP, RFC 5227 section 3).
+// announcement is a request for the next hop's own address in its own name: whoever knows the address, and every
+// switch on the way, learns where it is (gratuitous ARP, RFC 5227 section 3).
 func announcement(n view.NextHop) []byte {
 	return arpFrame(broadcastMAC, n.MAC(), n.Address.Addr(), n.Address.Addr())
 }
 
-// routerQuestion asks for the router in nobody's name, as a probe for duplicates does (RFC 5227 section 2.1.1), so that nothing is learnt from it: the next
-// hop may be held elsewhere.
+// routerQuestion asks for the router in nobody's name, as a probe for duplicates does (RFC 5227 section 2.1.1), so
+// that nothing is learnt from it: the next hop may be held elsewhere.
 func routerQuestion(own view.NextHop) []byte {
 	return arpFrame(broadcastMAC, own.LeavingMAC(), netip.IPv4Unspecified(), own.Router)
 }
@@ -58,7 +59,8 @@ func arpSender(b []byte) (mac model.MAC, ip netip.Addr, ok bool) {
 	return mac, netip.AddrFrom4([4]byte(b[28:32])), true
 }
 
-// probeFrame carries what the reflection must bring back: a nonce that no stranger knows, and the number of the probe.
+// probeFrame carries what the reflection must bring back: a nonce that nobody else knows, and the number of the
+// probe.
 func probeFrame(nonce, number uint64) []byte {
 	b := make([]byte, 0, probeLen)
 	b = append(b, dataplane.ProbeThere[:]...)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/view"
 )
 
@@ -96,7 +97,7 @@ func (j *journal) rewrite(host string, whole view.Delta) error {
 	if err := errors.Join(lines.Encode(journalHeader{host}), lines.Encode(whole)); err != nil {
 		return err
 	}
-	if err := replace(j.path, b.Bytes()); err != nil {
+	if err := atomicfile.Write(j.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	j.size, j.base, j.whole = int64(b.Len()), int64(b.Len()), false

@@ -12,7 +12,7 @@ import (
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -74,7 +74,7 @@ func TestWiring(t *testing.T) {
 
 func TestLayout(t *testing.T) {
 	base := factsOf()
-	base.config.Bridge, base.config.Datapath, base.config.BFDInterval = "br-overlane", ovs.Kernel, wire.Duration(32*time.Millisecond)
+	base.config.Bridge, base.config.Datapath, base.config.BFDInterval = "br-overlane", ovs.Kernel, api.Duration(32*time.Millisecond)
 	none, blue := &view.View{Host: "host1", VTEP: addr("192.168.5.2")}, hostView("host1")
 	watching := &view.View{Host: "host1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{
 		"edge1": {Host: "edge1", VTEP: addr("192.168.5.21"), Watched: true}, "host2": {Host: "host2", VTEP: addr("192.168.5.3")},
@@ -113,7 +113,7 @@ func TestLayout(t *testing.T) {
 func TestLayoutTellsPeersWhetherTheBorderIsShut(t *testing.T) {
 	v := &view.View{Host: "g1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{"host2": {Host: "host2", VTEP: addr("192.168.5.3"), Watched: true}}}
 	for shut, want := range map[bool]string{true: "true", false: "false"} {
-		ports := layout(v, facts{config: Config{UDPPort: 4789, BFDInterval: wire.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
+		ports := layout(v, facts{config: Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
 		bfd := map[string]string{"enable": "true", "min_tx": "32", "min_rx": "32", "mult": "7", "cpath_down": want}
 		if len(ports) != 1 || !maps.Equal(ports[0].BFD, bfd) || ports[0].Options["remote_ip"] != "192.168.5.3" {
 			t.Errorf("shut %t: %+v", shut, ports)

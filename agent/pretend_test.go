@@ -19,7 +19,7 @@ import (
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -112,7 +112,7 @@ func (s *pretendServer) Delete(_ context.Context, key model.Key) error {
 	s.deletes = append(s.deletes, key.Name)
 	place, had := s.places[key.Name]
 	if !had {
-		return &wire.Error{Kind: wire.NotFound, Message: "no " + key.Name}
+		return &api.Error{Kind: api.NotFound, Message: "no " + key.Name}
 	}
 	delete(s.places, key.Name)
 	delete(s.reported, key)
@@ -134,7 +134,7 @@ func (s *pretendServer) PutStatus(_ context.Context, updates []model.StatusUpdat
 	return ignored, nil
 }
 
-func (s *pretendServer) Version(context.Context) (wire.Version, error) { return wire.Version{}, nil }
+func (s *pretendServer) Version(context.Context) (api.Version, error) { return api.Version{}, nil }
 
 // has tells of one of the lists what is in it.
 func (s *pretendServer) did(list *[]string) string {

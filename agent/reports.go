@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -84,7 +84,7 @@ func (r *reports) end(updates []model.StatusUpdate, ignored []model.Key, err err
 	for _, key := range ignored {
 		delete(r.sent, key)
 	}
-	if errors.Is(err, &wire.Error{Kind: wire.Unavailable}) {
+	if errors.Is(err, &api.Error{Kind: api.Unavailable}) {
 		r.log.Debug("report status", "err", err) // that the server is away is said of its view stream
 	} else {
 		r.conditions.set(inReports, err)

@@ -24,7 +24,8 @@ type Lease struct {
 // Question is a message of a client to a DHCP server, in its Ethernet frame.
 type Question struct{ message *dhcpv4.DHCPv4 }
 
-// ReadDHCP reads such a message; ok is false for any other frame, a relay's, and one in the name of another MAC than the frame's sender.
+// ReadDHCP reads such a message; ok is false for any other frame, a relay's, and one in the name of another MAC than
+// the frame's sender.
 func ReadDHCP(frame []byte) (q Question, ok bool) {
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.DecodeOptions{NoCopy: true, Lazy: true})
 	udp, _ := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
@@ -71,8 +72,9 @@ func (q Question) forAnother(server netip.Addr) bool {
 	return named != nil && !named.Equal(server.AsSlice())
 }
 
-// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or goes on having it. There is no reply to a message of another MAC, for
-// another server, or that wants none. Whatever the client asks for, it gets the endpoint's address or a refusal.
+// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or goes on having it. There is
+// no reply to a message of another MAC, for another server, or that wants none. Whatever the client asks for, it gets
+// the endpoint's address or a refusal.
 func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 	kind := l.judge(q)
 	if kind == dhcpv4.MessageTypeNone || q.MAC() != l.MAC {
@@ -156,7 +158,8 @@ func (l Lease) routes() []*dhcpv4.Route {
 	return routes
 }
 
-// packet sends the answer to where the client can hear it (RFC 2131 section 4.1), which is its MAC even if its IP hears broadcasts only: others may share the port.
+// packet sends the answer to where the client can hear it (RFC 2131 section 4.1), which is its MAC even if its IP hears
+// broadcasts only: others may share the port.
 func (l Lease) packet(a, q *dhcpv4.DHCPv4) []byte {
 	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: q.ClientHWAddr, EthernetType: layers.EthernetTypeIPv4}
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: l.Gateway.AsSlice(), DstIP: l.Address.Addr().AsSlice()}

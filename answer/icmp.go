@@ -1,4 +1,5 @@
-// Package answer makes the replies that a host gives itself to what its endpoints send. It is pure: it gets a frame, and gives a frame.
+// Package answer makes the replies that a host gives itself to what its endpoints send. It is pure: it gets a frame,
+// and gives a frame.
 package answer
 
 import (
@@ -30,11 +31,13 @@ func TooLong(mtu int) Trouble {
 	return Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded, uint16(mtu)}
 }
 
-// mostQuoted is how much of a packet an error quotes, in bytes: the error is to be no longer than 576 (RFC 1812 section 4.3.2.3).
+// mostQuoted is how much of a packet an error quotes, in bytes: the error is to be no longer than 576 (RFC 1812 section
+// 4.3.2.3).
 const mostQuoted = 576 - 20 - 8
 
-// ICMP is the error that tells the sender of an Ethernet frame with IPv4 what became of it, from the gateway's address. ok is false where there is to be
-// none: for an error itself, for what is too long and may be cut into fragments, for what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
+// ICMP is the error that tells the sender of an Ethernet frame with IPv4 what became of it, from the gateway's address.
+// ok is false where there is to be none: for an error itself, for what is too long and may be cut into fragments, for
+// what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
 func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool) {
 	var (
 		eth     layers.Ethernet

@@ -7,8 +7,9 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// Quoted is whose packet an ICMP error in an Ethernet frame is about: protocol (tcp or udp) and source of the packet that it quotes (RFC 792). It wants the whole
-// header of that, as RFC 1812 section 4.3.2.3 has it: OVS's userspace conntrack (3.1) writes where a shorter one would go on.
+// Quoted is whose packet an ICMP error in an Ethernet frame is about: protocol (tcp or udp) and source of the packet
+// that it quotes (RFC 792). It wants the whole header of that, as RFC 1812 section 4.3.2.3 has it: OVS's userspace
+// conntrack (3.1) writes where a shorter one would go on.
 func Quoted(frame []byte) (protocol string, sender netip.AddrPort, ok bool) {
 	inner, ok := payload(frame, layers.IPProtocolICMPv4)
 	if !ok || len(inner) < icmpHeader || !isError(inner[0]) {

@@ -8,7 +8,8 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// Readdressed is an Ethernet frame with IPv4 as it was before its destination was changed, as set_field does that: with checksums that fit.
+// Readdressed is an Ethernet frame with IPv4 as it was before its destination was changed, as set_field does that: with
+// checksums that fit.
 func Readdressed(frame []byte, to netip.Addr) []byte {
 	_, was, ok := Addresses(frame)
 	if !ok || was == to {

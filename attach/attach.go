@@ -1,11 +1,9 @@
-// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker container, with
-// addresses, MTU and routes; and it takes it away again. It works in the network namespace of the process, which need not be the
-// machine's first, and talks neither to the server nor to Open vSwitch.
+// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker
+// container, with addresses, MTU and routes; and it takes it away again. It works in the network namespace of the
+// process, which need not be the machine's first, and talks neither to the server nor to Open vSwitch.
 package attach
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 )
 
@@ -31,7 +30,7 @@ var (
 
 // Request is one interface in one namespace.
 type Request struct {
-	HostIf          string       // name of the end that goes to the switch; see HostIf
+	HostIf          string       // name of the end that goes to the switch; see package ifname
 	Netns           string       // path; see NetnsPath
 	IfName          string       // name of the end inside
 	MAC             model.MAC    // inside
@@ -49,8 +48,8 @@ func (r Request) check() error {
 		}
 	}
 	switch {
-	case !ours(r.HostIf):
-		return fmt.Errorf("%w: interface name %q on the host: want one made by HostIf", ErrInvalid, r.HostIf)
+	case !ifname.IsEndpoint(r.HostIf):
+		return fmt.Errorf("%w: interface name %q on the host: want one that Overlane gives to an endpoint", ErrInvalid, r.HostIf)
 	case !r.Address.IsValid() || !r.Address.Addr().Is4():
 		return fmt.Errorf("%w: address %s: want an IPv4 address with the length of its subnet", ErrInvalid, r.Address)
 	case r.Gateway.IsValid() && !r.Gateway.Is4():
@@ -67,24 +66,6 @@ const (
 	minMTU = 576   // what every IPv4 host must take (RFC 791 section 3.1)
 	maxMTU = 65535 // of a veth
 )
-
-// Names of our interfaces on the host begin with prefix, and have the greatest length.
-const (
-	prefix     = "ovl"
-	nameLength = unix.IFNAMSIZ - 1
-)
-
-func ours(name string) bool { return len(name) == nameLength && strings.HasPrefix(name, prefix) }
-
-// HostIf names the host's end of an endpoint's interface: 15 characters, and with 60 bits of a hash as good as unique.
-func HostIf(endpoint string) string { return HashedIf(prefix, endpoint, nameLength) }
-
-// HashedIf names an interface after what it is for: always the same for the same thing. What the prefix leaves of the length, in characters, has 5 bits of
-// a hash each.
-func HashedIf(prefix, of string, length int) string {
-	sum := sha256.Sum256([]byte(of))
-	return prefix + strings.ToLower(base32.HexEncoding.EncodeToString(sum[:]))[:length-len(prefix)]
-}
 
 // Exists tells whether the host has an interface of this name.
 func Exists(iface string) bool {

@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/offload"
 )
@@ -46,7 +47,7 @@ func newNetns(t testing.TB, name string) string {
 
 func request(ns, endpoint string, last byte) Request {
 	return Request{
-		HostIf: HostIf(endpoint), Netns: netnsDir + "/" + ns, IfName: "eth0",
+		HostIf: ifname.Endpoint(endpoint), Netns: netnsDir + "/" + ns, IfName: "eth0",
 		MAC:     model.MAC{2, 0x4f, 172, 17, 42, last},
 		Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, 42, last}), 24),
 		Gateway: netip.MustParseAddr("172.17.42.1"), MTU: 1450,
@@ -226,13 +227,13 @@ func TestPlumbRefuses(t *testing.T) {
 	}{
 		"foreign eth0":          {func(*Request) {}, "an interface eth0 is there that Overlane has not made", ErrConflict},
 		"foreign default route": {func(r *Request) { r.IfName = "eth1" }, "another default route", ErrConflict},
-		"plugged in elsewhere":  {func(r *Request) { r.HostIf = HostIf("attach-elsewhere"); r.IfName = "eth1" }, "leads elsewhere", ErrConflict},
+		"plugged in elsewhere":  {func(r *Request) { r.HostIf = ifname.Endpoint("attach-elsewhere"); r.IfName = "eth1" }, "leads elsewhere", ErrConflict},
 		"no such namespace":     {func(r *Request) { r.Netns += "x" }, "not found", ErrNotFound},
 		"not a namespace":       {func(r *Request) { r.Netns = "/proc/self/status" }, "is not a network namespace", ErrInvalid},
 		"the host itself":       {func(r *Request) { r.Netns = "/proc/self/ns/net" }, "the host's own network namespace", ErrInvalid},
 		"long name":             {func(r *Request) { r.IfName = "sixteenletters00" }, `interface name "sixteenletters00"`, ErrInvalid},
 		"no name":               {func(r *Request) { r.IfName = "" }, "interface name", ErrInvalid},
-		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one made by HostIf", ErrInvalid},
+		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one that Overlane gives to an endpoint", ErrInvalid},
 		"IPv6":                  {func(r *Request) { r.Address = netip.MustParsePrefix("fd00::2/64") }, "want an IPv4 address", ErrInvalid},
 		"multicast MAC":         {func(r *Request) { r.MAC[0] = 1 }, "want a unicast address", ErrInvalid},
 		"MTU":                   {func(r *Request) { r.MTU = 68 }, "MTU 68", ErrInvalid},
@@ -248,7 +249,7 @@ func TestPlumbRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || tt.kind != nil && !errors.Is(err, tt.kind) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if r.HostIf == HostIf(ns) && Exists(r.HostIf) {
+		if r.HostIf == ifname.Endpoint(ns) && Exists(r.HostIf) {
 			t.Errorf("%s: left %s", name, r.HostIf)
 		}
 		if diff := cmp.Diff(before, inside()); diff != "" {
@@ -272,7 +273,7 @@ func TestPlumbCancelled(t *testing.T) {
 
 func TestUnplumb(t *testing.T) {
 	t.Parallel()
-	if err := Unplumb(t.Context(), HostIf("attach-nobody")); err != nil {
+	if err := Unplumb(t.Context(), ifname.Endpoint("attach-nobody")); err != nil {
 		t.Errorf("of none: %v", err)
 	}
 	if err := Unplumb(t.Context(), "lo"); !errors.Is(err, ErrInvalid) {
@@ -307,7 +308,7 @@ func TestNetnsPath(t *testing.T) {
 
 func TestHostIf(t *testing.T) {
 	t.Parallel()
-	if got, want := HostIf("blue/web/db1"), "ovl"; len(got) != 15 || !strings.HasPrefix(got, want) || got == HostIf("blue/web/db2") || got != HostIf("blue/web/db1") {
+	if got, want := ifname.Endpoint("blue/web/db1"), "ovl"; len(got) != 15 || !strings.HasPrefix(got, want) || got == ifname.Endpoint("blue/web/db2") || got != ifname.Endpoint("blue/web/db1") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -474,8 +475,8 @@ func udpFrame(mac model.MAC, from, to string, port int) []byte {
 	return append(frame, "hello"...)
 }
 
-// sendFrame sends it out of eth0 in a namespace, as a tenant that is root there can. The thread comes back from there: should it end,
-// so would daemons that were started on it (PR_SET_PDEATHSIG).
+// sendFrame sends it out of eth0 in a namespace, as a tenant that is root there can. The thread comes back from there:
+// should it end, so would daemons that were started on it (PR_SET_PDEATHSIG).
 func sendFrame(t testing.TB, ns string, frame []byte) {
 	t.Helper()
 	runtime.LockOSThread()

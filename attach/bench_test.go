@@ -29,8 +29,9 @@ ip -n "$ns" route add default via "$gw"
 nsenter --net=/var/run/netns/"$ns" ethtool -K eth0 tx off >/dev/null
 `
 
-// BenchmarkAttach measures one endpoint's interface and port, ours and the article's script in turns, on the same Open vSwitch. It prints the
-// median and 99th percentile of wall time, and CPU time with that of children (but not of the switch, which is the same for both).
+// BenchmarkAttach measures one endpoint's interface and port, ours and the article's script in turns, on the same Open
+// vSwitch. It prints the median and 99th percentile of wall time, and CPU time with that of children (but not of the
+// switch, which is the same for both).
 func BenchmarkAttach(b *testing.B) {
 	o, db, state := hostSwitch(b)
 	o.Vsctl("add-br", "br-article", "--", "set", "bridge", "br-article", "datapath_type="+state.Datapath)

@@ -11,8 +11,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that was killed may
-// have left it so, and configure sets it.
+// compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that
+// was killed may have left it so, and configure sets it.
 func (p *plumbing) compare() error {
 	var differs []string
 	note := func(what string, has, want any) {

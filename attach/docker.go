@@ -21,8 +21,8 @@ type Container struct {
 	NetworkMode string // "none", "default", "host", the name of a network ...
 }
 
-// Resolve finds a running container by name, by ID or by the beginning of an ID. One that is not there is [ErrNotFound], one that is stopped is [ErrNotRunning].
-// socket is Docker's, a path.
+// Resolve finds a running container by name, by ID or by the beginning of an ID. One that is not there is
+// [ErrNotFound], one that is stopped is [ErrNotRunning]. socket is Docker's, a path.
 func Resolve(ctx context.Context, socket, nameOrID string) (Container, error) {
 	c, err := inspect(ctx, socket, nameOrID)
 	if err != nil {

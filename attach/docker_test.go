@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// dockerd runs a Docker daemon of its own for a test, in a network namespace, with an image "busybox" that is made here.
+// dockerd runs a Docker daemon of its own for a test, in a network namespace, with an image "busybox" that is made
+// here.
 func dockerd(t testing.TB, ns string) (socket string, docker func(args ...string) string) {
 	t.Helper()
 	path := newNetns(t, ns)

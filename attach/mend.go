@@ -6,11 +6,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/internal/ifname"
 )
 
-// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether anything was missing: a call that
-// was killed may have left it so, or somebody inside. A namespace's path says little, since another one may have it now: then that is an
-// [ErrConflict].
+// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether
+// anything was missing: a call that was killed may have left it so, or somebody inside. A namespace's path says little,
+// since another one may have it now: then that is an [ErrConflict].
 func Mend(ctx context.Context, r Request) (mended bool, err error) {
 	mended, err = mend(ctx, r)
 	if err != nil {
@@ -23,7 +25,7 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	if err := r.check(); err != nil {
 		return false, err
 	}
-	p, err := enter(r)
+	p, err := openPlumbing(r)
 	if err != nil {
 		return false, err
 	}
@@ -34,7 +36,7 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	if p.outer == nil {
 		return false, fmt.Errorf("interface %s: %w", r.HostIf, ErrNotFound)
 	}
-	if err := p.agree(); err != nil {
+	if err := p.mustAgree(); err != nil {
 		return false, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -44,7 +46,8 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	return p.mended, err
 }
 
-// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is kept out of it.
+// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is
+// kept out of it.
 func MendHost(hostIf string, checksumOffload bool) error {
 	if err := mendHost(hostIf, checksumOffload); err != nil {
 		return fmt.Errorf("mend %s: %w", hostIf, err)
@@ -53,7 +56,7 @@ func MendHost(hostIf string, checksumOffload bool) error {
 }
 
 func mendHost(hostIf string, checksumOffload bool) error {
-	if !ours(hostIf) {
+	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("%w: not a name that Overlane gives", ErrInvalid)
 	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -65,7 +68,7 @@ func mendHost(hostIf string, checksumOffload bool) error {
 	if p.outer, err = h.LinkByName(hostIf); err != nil {
 		return err
 	}
-	if err := p.deafen(); err != nil {
+	if err := p.isolateHostEnd(); err != nil {
 		return err
 	}
 	return p.setUp(h, p.outer)

@@ -23,18 +23,19 @@ type NIC struct {
 	Offloads map[string]bool   `json:"offloads"` // of those that it has
 }
 
-// nicSysctl are the settings that [SeizeNIC] changes, by path below /proc/sys/net.
+// nicSysctl are the settings that [ClaimNIC] changes, by path below /proc/sys/net.
 func nicSysctl(name string) []string {
 	return []string{"ipv6/conf/" + name + "/disable_ipv6", "ipv4/conf/" + name + "/rp_filter", "ipv4/conf/" + name + "/forwarding",
 		"ipv4/conf/" + name + "/drop_unicast_in_l2_multicast"}
 }
 
-// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are left out.
+// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are
+// left out.
 var nicOffloads = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
 
 // FreeNIC tells why an interface cannot be given to a switch: the host uses it. [ErrNotFound] is one that is not there.
 func FreeNIC(name string) error {
-	l, err := nicByName(name)
+	l, err := findNIC(name)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func routeTo(r netlink.Route) string {
 	return r.Dst.String()
 }
 
-func nicByName(name string) (netlink.Link, error) {
+func findNIC(name string) (netlink.Link, error) {
 	l, err := netlink.LinkByName(name)
 	if nlerr.NotFound(err) {
 		return nil, fmt.Errorf("interface %s: %w", name, ErrNotFound)
@@ -75,9 +76,9 @@ func nicByName(name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// ReadNIC gives what [SeizeNIC] will change.
+// ReadNIC gives what [ClaimNIC] will change.
 func ReadNIC(name string) (NIC, error) {
-	l, err := nicByName(name)
+	l, err := findNIC(name)
 	if err != nil {
 		return NIC{}, err
 	}
@@ -105,18 +106,19 @@ func ReadNIC(name string) (NIC, error) {
 	return was, nil
 }
 
-// SeizeNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it changes nothing.
-func SeizeNIC(name string, kernelDatapath bool) error {
+// ClaimNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it
+// changes nothing.
+func ClaimNIC(name string, kernelDatapath bool) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("keep the host out of %s: %w", name, err)
 	}
 	defer h.Close()
 	p := &plumbing{Request: Request{HostIf: name, ChecksumOffload: kernelDatapath}, host: h}
-	if p.outer, err = nicByName(name); err != nil {
+	if p.outer, err = findNIC(name); err != nil {
 		return err
 	}
-	if err := p.deafen(); err != nil {
+	if err := p.isolateHostEnd(); err != nil {
 		return fmt.Errorf("keep the host out of %s: %w", name, err)
 	}
 	if !kernelDatapath {
@@ -133,7 +135,7 @@ func SeizeNIC(name string, kernelDatapath bool) error {
 
 // ReleaseNIC makes an interface as it was. One that is gone is no error.
 func ReleaseNIC(name string, was NIC) error {
-	l, err := nicByName(name)
+	l, err := findNIC(name)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -179,7 +181,7 @@ func setOffloads(name string, want map[string]bool) error {
 
 // HasLink tells whether an interface is up and its cable is plugged in.
 func HasLink(name string) (bool, error) {
-	l, err := nicByName(name)
+	l, err := findNIC(name)
 	if err != nil {
 		return false, err
 	}

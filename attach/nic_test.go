@@ -22,7 +22,7 @@ func TestNIC(t *testing.T) {
 		t.Fatalf("%+v, %v", was, err)
 	}
 	for range 2 {
-		if err := SeizeNIC(name, false); err != nil {
+		if err := ClaimNIC(name, false); err != nil {
 			t.Fatal(err)
 		}
 	}

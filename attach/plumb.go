@@ -10,13 +10,14 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/offload"
 )
 
-// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again, it changes nothing.
-// If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it as it is. If it fails,
-// nothing stays behind. undo takes back what this call has made.
+// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again,
+// it changes nothing. If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it
+// as it is. If it fails, nothing stays behind. undo takes back what this call has made.
 func Plumb(ctx context.Context, r Request) (undo func() error, err error) {
 	undo, err = plumb(ctx, r)
 	if err != nil {
@@ -29,12 +30,12 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	p, err := enter(r)
+	p, err := openPlumbing(r)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	made, err := p.pair()
+	made, err := p.ensurePair()
 	if err == nil {
 		err = p.configure()
 	}
@@ -51,9 +52,10 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 	return undo, nil
 }
 
-// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is no error.
+// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is
+// no error.
 func Unplumb(ctx context.Context, hostIf string) error {
-	if !ours(hostIf) {
+	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("remove %s: %w: not a name that Overlane gives", hostIf, ErrInvalid)
 	}
 	if err := ctx.Err(); err != nil {
@@ -78,7 +80,7 @@ type plumbing struct {
 	mended       bool         // something was missing that is there now
 }
 
-func enter(r Request) (*plumbing, error) {
+func openPlumbing(r Request) (*plumbing, error) {
 	ns, err := openNetns(r.Netns)
 	if err != nil {
 		return nil, err
@@ -110,8 +112,8 @@ func (p *plumbing) close() {
 	p.ns.Close()
 }
 
-// pair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
-func (p *plumbing) pair() (made bool, err error) {
+// ensurePair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
+func (p *plumbing) ensurePair() (made bool, err error) {
 	err = p.create()
 	made = err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
@@ -128,7 +130,7 @@ func (p *plumbing) pair() (made bool, err error) {
 	case p.outer == nil:
 		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
 	}
-	return false, p.agree()
+	return false, p.mustAgree()
 }
 
 // look finds the two ends.
@@ -140,9 +142,9 @@ func (p *plumbing) look() (err error) {
 	return err
 }
 
-// agree tells whether the pair that is there is the one that is asked for.
-func (p *plumbing) agree() error {
-	if !p.joined() {
+// mustAgree tells whether the pair that is there is the one that is asked for.
+func (p *plumbing) mustAgree() error {
+	if !p.paired() {
 		return fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
 	}
 	return p.compare()
@@ -157,8 +159,9 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, err
 }
 
-// joined tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must fit.
-func (p *plumbing) joined() bool {
+// paired tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must
+// fit.
+func (p *plumbing) paired() bool {
 	if p.inner == nil {
 		return false
 	}
@@ -167,8 +170,8 @@ func (p *plumbing) joined() bool {
 	return err == nil && o.NetNsID == nsid && o.ParentIndex == i.Index && i.ParentIndex == o.Index
 }
 
-// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap: every further one
-// has objects in sysfs.
+// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap:
+// every further one has objects in sysfs.
 func (p *plumbing) create() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = p.HostIf, p.MTU
@@ -180,13 +183,14 @@ func (p *plumbing) create() error {
 	return p.host.LinkAdd(veth)
 }
 
-// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right before the first packet.
+// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right
+// before the first packet.
 func (p *plumbing) configure() error {
 	for _, step := range []struct {
 		what string
 		do   func() error
 	}{
-		{"tell the host's network stack to keep out of " + p.HostIf, p.deafen},
+		{"tell the host's network stack to keep out of " + p.HostIf, p.isolateHostEnd},
 		{"set offloads", p.setOffload},
 		{"add address " + p.Address.String(), p.addAddress},
 		{"set " + p.IfName + " up", func() error { return p.setUp(p.inside, p.inner) }},

@@ -8,17 +8,19 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/backoff"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/netdump"
 )
 
-// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or somebody
-// removed it.
+// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or
+// somebody removed it.
 type LinkGone struct{ Name string }
 
-const resubscribeAfter = 100 * time.Millisecond
+const resubscribePause = 100 * time.Millisecond
 
-// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again, so none is lost
-// for good. The channel is closed when ctx ends.
+// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again,
+// so none is lost for good. The channel is closed when ctx ends.
 func Watch(ctx context.Context) (<-chan LinkGone, error) {
 	w := &watch{known: map[string]bool{}, gone: make(chan LinkGone)}
 	updates, err := w.subscribe(ctx)
@@ -34,7 +36,8 @@ type watch struct {
 	gone  chan LinkGone
 }
 
-// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time is not passed on.
+// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time
+// is not passed on.
 func (w *watch) subscribe(ctx context.Context) (<-chan netlink.LinkUpdate, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	updates := make(chan netlink.LinkUpdate, 64)
@@ -65,7 +68,7 @@ func (w *watch) look(ctx context.Context) error {
 	}
 	there := map[string]bool{}
 	for _, l := range links {
-		if name := l.Attrs().Name; ours(name) {
+		if name := l.Attrs().Name; ifname.IsEndpoint(name) {
 			there[name] = true
 		}
 	}
@@ -98,13 +101,9 @@ func (w *watch) run(ctx context.Context, updates <-chan netlink.LinkUpdate) {
 }
 
 func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
-	for ctx.Err() == nil {
+	for pause := (backoff.Backoff{First: resubscribePause, Most: resubscribePause}); ctx.Err() == nil; pause.Wait(ctx) {
 		if updates, err := w.subscribe(ctx); err == nil {
 			return updates
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(resubscribeAfter):
 		}
 	}
 	none := make(chan netlink.LinkUpdate)
@@ -114,7 +113,7 @@ func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
 
 func (w *watch) take(ctx context.Context, u netlink.LinkUpdate) {
 	name := u.Attrs().Name
-	if !ours(name) || u.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
+	if !ifname.IsEndpoint(name) || u.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
 		return
 	}
 	if u.Header.Type == unix.RTM_NEWLINK {

@@ -17,8 +17,8 @@ var articleScript string
 
 const articleBridge = "br-article"
 
-// article builds the article's overlay beside ours, on the same hosts and the same Open vSwitch: a bridge that switches like a
-// learning switch (NORMAL), with the gateway, and a VXLAN port to the other host. It may be called again.
+// article builds the article's overlay beside ours, on the same hosts and the same Open vSwitch: a bridge that switches
+// like a learning switch (NORMAL), with the gateway, and a VXLAN port to the other host. It may be called again.
 func (w *world) article(ctx context.Context) error {
 	if err := os.WriteFile(w.scriptPath(), []byte(articleScript), 0o755); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 
 const attachRuns = 40
 
-// measureAttach compares one attach, until its flows are applied, with the article's script: by the agent's socket, by the command line, and
-// by the socket while the server keeps its store in memory, which leaves the disk out.
+// measureAttach compares one attach, until its flows are applied, with the article's script: by the agent's socket, by
+// the command line, and by the socket while the server keeps its store in memory, which leaves the disk out.
 func measureAttach(ctx context.Context, w *world) error {
 	if err := w.article(ctx); err != nil {
 		return err

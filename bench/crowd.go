@@ -12,8 +12,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// simulate follows the views of hosts that are not there, through the server's own socket, and compiles their flows as agents do. For each
-// delta it prints a line: host, revision, number of flows.
+// simulate follows the views of hosts that are not there, through the server's own socket, and compiles their flows as
+// agents do. For each delta it prints a line: host, revision, number of flows.
 func simulate(ctx context.Context, socket string, hosts []string) error {
 	c, err := client.New(client.Config{Address: "unix://" + socket})
 	if err != nil {
@@ -29,7 +29,8 @@ func simulate(ctx context.Context, socket string, hosts []string) error {
 	return nil
 }
 
-// simulated is a host whose endpoints are all plugged in, each in a port of its own, as soon as the host is told of them.
+// simulated is a host whose endpoints are all plugged in, each in a port of its own, as soon as the host is told of
+// them.
 type simulated struct {
 	view     view.View
 	wiring   dataplane.Wiring

@@ -41,8 +41,8 @@ type pinger struct {
 	seq  uint16
 }
 
-// newPinger has the namespace ask again for an address that did not answer ARP after 10 ms instead of a second: the first ping of a
-// new endpoint would measure mostly that.
+// newPinger has the namespace ask again for an address that did not answer ARP after 10 ms instead of a second: the
+// first ping of a new endpoint would measure mostly that.
 func newPinger(m *lab.Machine, ns string) (p *pinger, err error) {
 	p = &pinger{}
 	return p, within(m, ns, func() error {

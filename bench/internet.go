@@ -15,7 +15,8 @@ import (
 
 const internetRounds = 5
 
-// measureInternet compares the ways between an endpoint and the internet, in all designs, with the way to another host, in turns and from the same endpoint.
+// measureInternet compares the ways between an endpoint and the internet, in all designs, with the way to another host,
+// in turns and from the same endpoint.
 func measureInternet(ctx context.Context, w *world) error { return w.eachSite(ctx, w.compare) }
 
 // site is one way of being connected to the internet.
@@ -119,7 +120,8 @@ func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	}, err
 }
 
-// edgesLab is of hosts that are edges as well. The router knows one of the two, so that it is known by which a packet comes in.
+// edgesLab is of hosts that are edges as well. The router knows one of the two, so that it is known by which a packet
+// comes in.
 const edgesLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -166,7 +168,8 @@ type internet struct {
 	server *client.Client
 }
 
-// site gives an endpoint on host1 a public address. The one on host2 has none, and in the central design a block of ports.
+// site gives an endpoint on host1 a public address. The one on host2 has none, and in the central design a block of
+// ports.
 func (i internet) site(ctx context.Context) (s site, err error) {
 	host1, host2 := i.lab.Host("host1"), i.lab.Host("host2")
 	client, server := i.lab.Machine("client"), i.lab.Machine("server")

@@ -1,6 +1,7 @@
-// Command bench measures Overlane side by side with its peers, in turns: the article's shell script, plain Open vSwitch, the kernel's
-// VXLAN with a Linux bridge, OVN. It prints one line for each figure and judges no run by its timing: a goal that is missed is said to be
-// missed. Everything happens in labs of its own; it never touches the machine's network.
+// Command bench measures Overlane side by side with its peers, in turns: the article's shell script, plain Open
+// vSwitch, the kernel's VXLAN with a Linux bridge, OVN. It prints one line for each figure and judges no run by its
+// timing: a goal that is missed is said to be missed. Everything happens in labs of its own; it never touches the
+// machine's network.
 package main
 
 import (
@@ -17,7 +18,8 @@ import (
 	"time"
 )
 
-// figures are in the order in which they run: the later ones want a network of 5,000 endpoints, the earlier ones an empty one.
+// figures are in the order in which they run: the later ones want a network of 5,000 endpoints, the earlier ones an
+// empty one.
 var figures = []struct {
 	name    string
 	measure func(context.Context, *world) error

@@ -43,7 +43,8 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 // samples are wall and CPU time of runs of something, in milliseconds.
 type samples struct{ wall, cpu []float64 }
 
-// take runs something once. Spent gives the CPU time used so far by all who take part; f may add what it alone knows of.
+// take runs something once. Spent gives the CPU time used so far by all who take part; f may add what it alone knows
+// of.
 func (s *samples) take(spent func() time.Duration, f func() (more time.Duration, err error)) error {
 	before, began := spent(), time.Now()
 	more, err := f()

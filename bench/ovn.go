@@ -19,7 +19,8 @@ import (
 //go:embed ovn.sh
 var ovnScript string
 
-// ovnLab is the like of ours. The hosts have an uplink for OVN's distributed addresses only: what is translated by a gateway goes by that.
+// ovnLab is the like of ours. The hosts have an uplink for OVN's distributed addresses only: what is translated by a
+// gateway goes by that.
 const ovnLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -30,7 +31,8 @@ hosts:
 - {name: gateway2, uplink: true, address: 192.168.5.12}
 `
 
-// measureOVN compares our ways to the internet with OVN's, in turns. An edge has nothing that it is like in OVN, so both forms of our distributed design are compared with OVN's.
+// measureOVN compares our ways to the internet with OVN's, in turns. An edge has nothing that it is like in OVN, so
+// both forms of our distributed design are compared with OVN's.
 func measureOVN(ctx context.Context, w *world) error {
 	l, err := upLab(ctx, "bencho", ovnLab, lab.Options{Tied: true, Bare: true})
 	if err != nil {
@@ -99,8 +101,8 @@ func (o ovn) site(ctx context.Context, design, netns string, one, two byte) (sit
 		enterable(ctx, netns, client, server))
 }
 
-// beside measures ours and OVN's, a round each in turn. Ours stand still while OVN's are measured: their passages watch each other every 32 ms, which takes a fifth of a core,
-// and OVN is not to pay for that.
+// beside measures ours and OVN's, a round each in turn. Ours stand still while OVN's are measured: their passages watch
+// each other every 32 ms, which takes a fifth of a core, and OVN is not to pay for that.
 func (w *world) beside(ctx context.Context, ours, theirs site) error {
 	if err := errors.Join(ours.open(ctx), theirs.open(ctx)); err != nil {
 		return err

@@ -11,12 +11,14 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// The size of the public figures: on each host as many endpoints of the first VPC with a public address, and one of each other VPC, which has SNAT.
+// The size of the public figures: on each host as many endpoints of the first VPC with a public address, and one of
+// each other VPC, which has SNAT.
 const (
 	publicHosts, publicEach, publicVPCs = 100, 100, 7
 )
 
-// measurePublic counts the flows that many public addresses take, on a passage and on a host of endpoints. There is no switch and no lab to it.
+// measurePublic counts the flows that many public addresses take, on a passage and on a host of endpoints. There is no
+// switch and no lab to it.
 func measurePublic(_ context.Context, w *world) error {
 	for _, design := range []string{model.Central, model.Distributed} {
 		none, err := manyPublics(design, false)

@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// measureRestart counts the echoes that are lost between two endpoints on different hosts while the agents of both are killed and started again,
-// and then the server.
+// measureRestart counts the echoes that are lost between two endpoints on different hosts while the agents of both are
+// killed and started again, and then the server.
 func measureRestart(ctx context.Context, w *world) error {
 	if err := w.fill(ctx); err != nil {
 		return err
@@ -62,8 +62,8 @@ func lostEchoes(who string, sent, lost int) result {
 
 var pingReply = regexp.MustCompile(`icmp_seq=(\d+) `)
 
-// echoesDuring pings each 10 ms while f runs, and a second before and after. Lost is what has no answer although a later one has: echoes that are
-// under way when ping ends are not.
+// echoesDuring pings each 10 ms while f runs, and a second before and after. Lost is what has no answer although a
+// later one has: echoes that are under way when ping ends are not.
 func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (sent, lost int, err error) {
 	cmd := w.host1.Command(ctx, "ip", "netns", "exec", realNetns(0), "ping", "-n", "-i", "0.01", to)
 	var out strings.Builder

@@ -56,7 +56,8 @@ func (r result) against(peer string, theirs float64) result {
 	return r
 }
 
-// inTurns compares each run with the peer's run right after it: what else the machine does changes slowly, and so weighs on both.
+// inTurns compares each run with the peer's run right after it: what else the machine does changes slowly, and so
+// weighs on both.
 func (r result) inTurns(peer string, ours, theirs []float64) result {
 	r = r.against(peer, at(theirs, 0.5))
 	ratio := ratioInTurns(ours, theirs)

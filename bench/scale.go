@@ -12,20 +12,22 @@ import (
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
-// Two endpoints of each subnet on each host: every host is a member of all subnets, which is the dearest way to spread them.
+// Two endpoints of each subnet on each host: every host is a member of all subnets, which is the dearest way to spread
+// them.
 const (
 	perHost   = 100
 	perSubnet = perHost / manySubnets
 )
 
-// recorded is what OVN 23.03 needed on a machine like this one with 5,000 endpoints; it was not measured again. Both are for one endpoint more.
+// recorded is what OVN 23.03 needed on a machine like this one with 5,000 endpoints; it was not measured again. Both
+// are for one endpoint more.
 var recorded = struct{ seconds, cpuSeconds, flows float64 }{4, 1.9, 31510}
 
-// measureScale applies 1,000 and then 5,000 endpoints, each time from nothing but what the two real hosts have plugged in, and then measures
-// what one more costs; first of all, what it costs in an empty network.
+// measureScale applies 1,000 and then 5,000 endpoints, each time from nothing but what the two real hosts have plugged
+// in, and then measures what one more costs; first of all, what it costs in an empty network.
 func measureScale(ctx context.Context, w *world) error {
 	empty, err := w.measureOneMore(ctx, single)
 	if err != nil {
@@ -157,7 +159,8 @@ func (w *world) reportScale(ctx context.Context, n int, took, told, cli time.Dur
 	return nil
 }
 
-// writeEndpoints writes the intent of the simulated hosts' endpoints: JSON objects one after the other, which is YAML too.
+// writeEndpoints writes the intent of the simulated hosts' endpoints: JSON objects one after the other, which is YAML
+// too.
 func writeEndpoints(path string, hosts []string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -191,7 +194,7 @@ func (w *world) shrink(ctx context.Context) error {
 		}
 		gone = append(gone, model.Key{Kind: "Host", Name: host})
 	}
-	_, err := w.server.Apply(ctx, wire.Apply{Delete: gone})
+	_, err := w.server.Apply(ctx, api.Apply{Delete: gone})
 	return err
 }
 
@@ -215,8 +218,8 @@ type oneMore struct {
 	each      shares
 }
 
-// measureOneMore attaches one endpoint on host1 and waits until host2's switch has its flow. CPU is counted for a second longer, since agents
-// write and report with a delay, less what they use anyway.
+// measureOneMore attaches one endpoint on host1 and waits until host2's switch has its flow. CPU is counted for a
+// second longer, since agents write and report with a delay, less what they use anyway.
 func (w *world) measureOneMore(ctx context.Context, subnet string) (m oneMore, err error) {
 	if err := addNetns(ctx, w.host1, "more"); err != nil {
 		return m, err
@@ -302,8 +305,8 @@ func (w *world) watchSwitches(ctx context.Context) (s switches, err error) {
 	return s, nil
 }
 
-// await returns the time at which the last of the switches told of its last flow, once each has want more than at the start. Reading a
-// switch keeps it from other work, so that is done seldom.
+// await returns the time at which the last of the switches told of its last flow, once each has want more than at the
+// start. Reading a switch keeps it from other work, so that is done seldom.
 func (s switches) await(ctx context.Context, want int) (last time.Time, err error) {
 	for i, sw := range s.all {
 		told := time.Now()

@@ -11,8 +11,9 @@ import (
 
 const openPatience = 30 * time.Second
 
-// measureSNAT compares the way to a server outside, by double NAT and a router, with the way to the other host, in turns and from the same endpoint. The
-// peer is ours, too: what SNAT takes is conntrack and the way through the host's kernel, and what it saves is the tunnel.
+// measureSNAT compares the way to a server outside, by double NAT and a router, with the way to the other host, in
+// turns and from the same endpoint. The peer is ours, too: what SNAT takes is conntrack and the way through the host's
+// kernel, and what it saves is the tunnel.
 func measureSNAT(ctx context.Context, w *world) error {
 	if err := w.setSNAT(ctx, true); err != nil {
 		return err

@@ -20,8 +20,9 @@ const (
 	tripTime      = 500 * time.Millisecond
 )
 
-// measureTraffic compares ours with Open vSwitch as a plain learning switch, and with the kernel's VXLAN and bridge. The first two use the very same
-// ports of the same ovs-vswitchd: where a port stands in its round of polling makes more of a difference than flows do.
+// measureTraffic compares ours with Open vSwitch as a plain learning switch, and with the kernel's VXLAN and bridge.
+// The first two use the very same ports of the same ovs-vswitchd: where a port stands in its round of polling makes
+// more of a difference than flows do.
 func measureTraffic(ctx context.Context, w *world) error {
 	if err := w.article(ctx); err != nil {
 		return err
@@ -171,8 +172,8 @@ func (p *path) pings(ctx context.Context) (float64, error) {
 // foreign marks the bench's own flows on our bridge; the agent leaves them alone.
 const foreign = "0xbe"
 
-// overlayPaths attaches an endpoint on each host. The plain path takes them, by two flows in front of all others and a pair of patch ports, to
-// the article's bridge; in the datapath, patch ports are nothing.
+// overlayPaths attaches an endpoint on each host. The plain path takes them, by two flows in front of all others and a
+// pair of patch ports, to the article's bridge; in the datapath, patch ports are nothing.
 func (w *world) overlayPaths(ctx context.Context) (ours, plain *path, err error) {
 	var on, off []string
 	var reply agent.AttachReply

@@ -14,7 +14,7 @@ import (
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // labFile is two hosts as in the article, and a server outside. The underlay is wide enough for the simulated ones.
@@ -25,7 +25,8 @@ server: host1
 outside: {machines: [{name: server}]}
 `
 
-// world is what figures are measured in: a lab of two hosts with a server and agents, and intent that grows from figure to figure.
+// world is what figures are measured in: a lab of two hosts with a server and agents, and intent that grows from figure
+// to figure.
 type world struct {
 	reporter
 	lab          *lab.Lab
@@ -63,7 +64,8 @@ func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
 	return w, nil
 }
 
-// upLab brings up a lab that is named after this process, since several may run, and ends those whose process was killed.
+// upLab brings up a lab that is named after this process, since several may run, and ends those whose process was
+// killed.
 func upLab(ctx context.Context, prefix, file string, o lab.Options) (*lab.Lab, error) {
 	f, err := lab.Parse([]byte(file))
 	if err != nil {
@@ -102,7 +104,8 @@ func (w *world) close() error {
 	return errors.Join(w.lab.Down(ctx), os.RemoveAll(w.dir))
 }
 
-// The subnets of the bench: single is in use while the network is otherwise empty, the many are those of the scale figures.
+// The subnets of the bench: single is in use while the network is otherwise empty, the many are those of the scale
+// figures.
 const (
 	vpc         = "bench"
 	single      = vpc + "/single"
@@ -128,7 +131,7 @@ func firstIntent() []model.Object {
 }
 
 func apply(ctx context.Context, c *client.Client, objects []model.Object) error {
-	_, err := c.Apply(ctx, wire.Apply{Objects: client.Objects(objects...)})
+	_, err := c.Apply(ctx, api.Apply{Objects: client.Objects(objects...)})
 	return err
 }
 

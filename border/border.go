@@ -1,8 +1,8 @@
-// Package border decides whether a border host, a host of role gateway or edge, takes public traffic. It is pure: the agent looks at the host,
-// hands over what it sees as a value, and carries the decision out.
+// Package border decides whether a border host, a host of role gateway or edge, takes public traffic. It is pure:
+// the agent looks at the host, hands over what it sees as a value, and carries the decision out.
 //
-// While a border host is open, hosts send public traffic to it and it holds next hops. While it is shut, BFD tells the peers so
-// ("cpath_down", ovs-vswitchd.conf.db(5)); what still comes passes all the same.
+// While a border host is open, hosts send public traffic to it and it holds next hops. While it is shut, BFD tells
+// the peers so ("cpath_down", ovs-vswitchd.conf.db(5)); what still comes passes all the same.
 package border
 
 import (
@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Settle is how long nothing may be wrong before a border host that was shut opens, unless no other one is open: a router or a link
-// that flaps does not move the traffic each time.
+// Settle is how long nothing may be wrong before a border host that was shut opens, unless no other one is open: a
+// router or a link that flaps does not move the traffic each time.
 const Settle = 3 * time.Second
 
-// Observation is everything that a decision depends on, as it is now. Its zero value is a host that is no border host, of which
-// nothing is known.
+// Observation is everything that a decision depends on, as it is now. Its zero value is a host that is no border
+// host, of which nothing is known.
 type Observation struct {
 	IsBorder     bool // the view has a next hop of this host
 	ViewComplete bool // a complete view has come since the agent started
@@ -85,7 +85,8 @@ type Tunnels struct {
 	UnderlayLink Link
 }
 
-// UnderlayMatters tells that the link of the underlay decides whether the host is cut off. Otherwise nobody needs to look.
+// UnderlayMatters tells that the link of the underlay decides whether the host is cut off. Otherwise nobody needs
+// to look.
 func (t Tunnels) UnderlayMatters() bool { return t.Peers == 1 && !t.AnyUp }
 
 // State is whether the border host takes public traffic. Its zero value is shut, and has decided nothing.
@@ -128,8 +129,8 @@ const (
 // Fault tells whether the cause shuts a border host that is open.
 func (c Cause) Fault() bool { return Drained <= c && c <= CutOff }
 
-// Decide gives the state that follows from what was before and what is observed. Now must not go back; it is best read by [time.Now],
-// whose monotonic part does not follow the wall clock.
+// Decide gives the state that follows from what was before and what is observed. Now must not go back; it is best
+// read by [time.Now], whose monotonic part does not follow the wall clock.
 func Decide(before State, o Observation, now time.Time) State {
 	if !o.IsBorder {
 		if o.ViewComplete {
@@ -190,8 +191,9 @@ func because(c Cause, format string, args ...any) Reason {
 	return Reason{c, fmt.Sprintf(format, args...)}
 }
 
-// cutOff tells why the host counts as cut off from all others; empty: it does not. Each of two hosts alone would take the death of the
-// other for that, so there the underlay's link must be down as well. A peer that is shut counts: it is there.
+// cutOff tells why the host counts as cut off from all others; empty: it does not. Each of two hosts alone would
+// take the death of the other for that, so there the underlay's link must be down as well. A peer that is shut
+// counts: it is there.
 func (t Tunnels) cutOff() string {
 	switch {
 	case t.AnyUp || t.Peers == 0:

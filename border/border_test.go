@@ -241,8 +241,9 @@ func TestClockGoesBack(t *testing.T) {
 	}
 }
 
-// wallShifted is a time of which the wall clock has jumped, and the monotonic clock has not. Package time has no way to make one: the upper
-// half of its first word are a flag and 33 bits of seconds, above 30 bits of nanoseconds.
+// wallShifted is a time of which the wall clock has jumped, and the monotonic clock has not. Package time has no
+// way to make one: the upper half of its first word are a flag and 33 bits of seconds, above 30 bits of
+// nanoseconds.
 func wallShifted(t *testing.T, of time.Time, by time.Duration) time.Time {
 	t.Helper()
 	shifted := of

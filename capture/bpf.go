@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/overlane/overlane/model"
 	"golang.org/x/net/bpf"
+
+	"github.com/overlane/overlane/model"
 )
 
-// The kernel drops what is no tunnel packet over IPv4 before it costs anything. Offsets are from the Ethernet header; the
-// kernel has taken a VLAN tag out of the frame before the filter sees it.
+// The kernel drops what is no tunnel packet over IPv4 before it costs anything. Offsets are from the Ethernet header;
+// the kernel has taken a VLAN tag out of the frame before the filter sees it.
 const (
 	offEtherType = 12
 	offIP        = 14

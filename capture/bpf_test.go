@@ -6,8 +6,9 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
-	"github.com/overlane/overlane/model"
 	"golang.org/x/net/bpf"
+
+	"github.com/overlane/overlane/model"
 )
 
 // The kernel's filter passes what our decoder takes for a tunnel packet of a wanted VNI, and nothing else.

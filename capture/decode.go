@@ -5,6 +5,8 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
@@ -51,8 +53,8 @@ var protocols = map[gopacket.LayerType]protocol{
 
 const vxlanHeader = 8
 
-// Decode decodes a packet. VXLAN is what goes to the given UDP port. It keeps parts of p.Data, and never fails: what cannot be
-// decoded is in Payload, with the Problem.
+// Decode decodes a packet. VXLAN is what goes to the given UDP port. It keeps parts of p.Data, and never fails: what
+// cannot be decoded is in Payload, with the Problem.
 func Decode(p Packet, port uint16) Frame {
 	var f Frame
 	f.Outer.decode(p.Data, layers.LayerTypeEthernet)
@@ -148,7 +150,7 @@ func short(name string, have, want int) string {
 }
 
 func malformed(name string, err error) string {
-	return fmt.Sprintf("malformed %s: %s", name, printable(err.Error()))
+	return fmt.Sprintf("malformed %s: %s", name, printable.Escape(err.Error()))
 }
 
 // first is the outermost layer of a type, nil if there is none.

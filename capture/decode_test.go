@@ -4,9 +4,12 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/overlane/overlane/internal/printable"
 )
 
-// Whatever is on the wire, decoding ends, and the text is safe for a terminal: printable lines, and as many as there are layers.
+// Whatever is on the wire, decoding ends, and the text is safe for a terminal: printable lines, and as many as there
+// are layers.
 func FuzzDecode(f *testing.F) {
 	for _, n := range frames(f) {
 		f.Add(n.data, uint16(0))
@@ -25,7 +28,7 @@ func FuzzDecode(f *testing.F) {
 		if filter, err := names.Filter(Want{Endpoint: "blue/web/db1"}); err != nil || filter.Match(&frame) && len(data) < 14 {
 			t.Errorf("matched %x: %v", data, err)
 		}
-		if comment := names.comment(&frame); comment != printable(comment) {
+		if comment := names.comment(&frame); comment != printable.Escape(comment) {
 			t.Errorf("comment %q", comment)
 		}
 	})

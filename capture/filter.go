@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gopacket/gopacket/layers"
+
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -46,7 +47,8 @@ func addresses(list ...view.Address) map[view.AddressKey]view.Address {
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// frames are the packets of the golden file, by name. The names of those that are a packet on the underlay begin with "vxlan".
+// frames are the packets of the golden file, by name. The names of those that are a packet on the underlay begin with
+// "vxlan".
 func frames(t testing.TB) []named {
 	ping := join(ethernet(web1, db1, layers.EthernetTypeIPv4), ipv4Layers("172.17.42.2", "172.17.42.10", echo(layers.ICMPv4TypeEchoRequest))...)
 	pong := join(ethernet(db1, web1, layers.EthernetTypeIPv4), ipv4Layers("172.17.42.10", "172.17.42.2", echo(layers.ICMPv4TypeEchoReply))...)

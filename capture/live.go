@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gopacket/gopacket/afpacket"
+
 	"github.com/overlane/overlane/model"
 )
 
@@ -39,8 +40,8 @@ const (
 	pollTimeout  = 100 * time.Millisecond // how long a stop may take to be noticed
 )
 
-// Open starts to capture. Port is VXLAN's UDP port: then the kernel passes only tunnel packets, of any of the VNIs if there are any;
-// 0 takes every packet. The caller closes what it got.
+// Open starts to capture. Port is VXLAN's UDP port: then the kernel passes only tunnel packets, of any of the VNIs if
+// there are any; 0 takes every packet. The caller closes what it got.
 func Open(interfaces []string, port uint16, vnis []model.VNI) (*Live, error) {
 	if len(interfaces) == 0 {
 		return nil, errors.New("capture: no interface")

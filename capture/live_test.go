@@ -18,8 +18,8 @@ const (
 	thereNS = "capture-there"
 )
 
-// Two namespaces with the kernel's own VXLAN devices on VNI 100 and 200 between them. What tunnel 100 carries is seen, decoded
-// and named; tunnel 200 and what is in no tunnel does not pass the filter.
+// Two namespaces with the kernel's own VXLAN devices on VNI 100 and 200 between them. What tunnel 100 carries is seen,
+// decoded and named; tunnel 200 and what is in no tunnel does not pass the filter.
 func TestLive(t *testing.T) {
 	makeHosts(t)
 	live := openIn(t, hereNS, []string{"up0"}, DefaultPort, []model.VNI{100})

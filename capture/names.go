@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -122,5 +123,5 @@ func (n Names) segmentFilter(what string, in func(view.Segment) bool) (Filter, e
 }
 
 func unknown(what string) error {
-	return fmt.Errorf("this host knows of no %s: a host knows the subnets that it has endpoints on", printable(what))
+	return fmt.Errorf("this host knows of no %s: a host knows the subnets that it has endpoints on", printable.Escape(what))
 }

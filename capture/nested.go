@@ -6,13 +6,16 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
-// Nested is the n-th packet layer by layer, a line for each, what is inside of the tunnel indented. It ends with a newline.
+// Nested is the n-th packet layer by layer, a line for each, what is inside of the tunnel indented. It ends with a
+// newline.
 func (p Printer) Nested(n int, packet Packet, f *Frame) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %s  %s\n", p.title(fmt.Sprintf("#%d", n)), packet.Time.Format(clock), printable(packet.Interface), bytesOf(packet.Length))
+	fmt.Fprintf(&b, "%s  %s  %s  %s\n", p.title(fmt.Sprintf("#%d", n)), packet.Time.Format(clock), printable.Escape(packet.Interface), bytesOf(packet.Length))
 	for _, c := range p.comments(packet) {
 		fmt.Fprintf(&b, "  %s\n", c)
 	}
@@ -53,7 +56,7 @@ func (p Printer) stack(b *strings.Builder, indent string, s located) {
 func (p Printer) tunnelFacts(vni model.VNI, v *layers.VXLAN) string {
 	text := p.tunnel(vni)
 	if s, ok := p.Names.segments[vni]; ok {
-		text += fmt.Sprintf(", VPC %s, %s", printable(model.Parent(s.Subnet)), s.CIDR)
+		text += fmt.Sprintf(", VPC %s, %s", printable.Escape(model.Parent(s.Subnet)), s.CIDR)
 	}
 	if !v.ValidIDFlag {
 		text += ", " + p.bad("[flag I is not set: the VNI is not valid]")
@@ -80,7 +83,7 @@ func (p Printer) facts(s located, l gopacket.Layer) string {
 	case *layers.ICMPv4:
 		return icmp(l)
 	case *layers.ICMPv6:
-		return printable(l.TypeCode.String())
+		return printable.Escape(l.TypeCode.String())
 	}
 	return ""
 }

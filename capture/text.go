@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"unicode"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
@@ -61,7 +62,7 @@ func (p Printer) layersOf(f *Frame) located {
 func (p Printer) tunnel(vni model.VNI) string {
 	text := fmt.Sprintf("VNI %d", vni)
 	if subnet := p.Names.Subnet(vni); subnet != "" {
-		text += " " + printable(subnet)
+		text += " " + printable.Escape(subnet)
 	}
 	return p.vni(text)
 }
@@ -108,7 +109,7 @@ func (p Printer) summary(s located) string {
 	case *layers.ICMPv4:
 		return "ICMP " + icmp(l)
 	case *layers.ICMPv6:
-		return "ICMPv6 " + printable(l.TypeCode.String())
+		return "ICMPv6 " + printable.Escape(l.TypeCode.String())
 	case *layers.TCP:
 		return fmt.Sprintf("TCP %s, %s", tcp(l), bytesOf(len(s.Payload)))
 	case *layers.UDP:
@@ -141,7 +142,7 @@ func icmp(l *layers.ICMPv4) string {
 	case layers.ICMPv4TypeEchoReply:
 		return fmt.Sprintf("echo reply, id %d, seq %d", l.Id, l.Seq)
 	}
-	return printable(l.TypeCode.String())
+	return printable.Escape(l.TypeCode.String())
 }
 
 func tcp(l *layers.TCP) string {
@@ -198,7 +199,7 @@ func (p Printer) who(s located, ip netip.Addr, port string) string {
 // host is the short form of an underlay address: the name alone where there is one.
 func (p Printer) host(ip netip.Addr) string {
 	if name := p.Names.Host(ip); name != "" {
-		return p.name(printable(name))
+		return p.name(printable.Escape(name))
 	}
 	return ip.String()
 }
@@ -230,28 +231,15 @@ func (p Printer) named(number, name string) string {
 	if name == "" {
 		return number
 	}
-	return number + " (" + p.name(printable(name)) + ")"
+	return number + " (" + p.name(printable.Escape(name)) + ")"
 }
 
 func (p Printer) comments(packet Packet) []string {
 	var shown []string
 	for _, c := range packet.Comments {
-		shown = append(shown, p.dim("# "+printable(c)))
+		shown = append(shown, p.dim("# "+printable.Escape(c)))
 	}
 	return shown
-}
-
-// printable makes text from elsewhere safe for a terminal: what does not print becomes \u escapes.
-func printable(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }
 
 func (p Printer) paint(code, text string) string {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/overlane/overlane/model"
 )
 
@@ -48,7 +49,7 @@ func TestNumbersOnly(t *testing.T) {
 	n := frames(t)[0].packet()
 	n.Comments = []string{"host1 > host2, \x1b[31mblue/web"}
 	f := Decode(n, DefaultPort)
-	want := `20:00:01.234567  192.168.5.2 > 192.168.5.3 VNI 100  172.17.42.2 > 172.17.42.10  ICMP echo request, id 7, seq 1  # host1 > host2, \u001b[31mblue/web`
+	want := `20:00:01.234567  192.168.5.2 > 192.168.5.3 VNI 100  172.17.42.2 > 172.17.42.10  ICMP echo request, id 7, seq 1  # host1 > host2, \x1b[31mblue/web`
 	if got := (Printer{}).Line(n, &f); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// Writer writes pcapng (draft-ietf-opsawg-pcapng): an interface description for each interface, and names as comments of packets.
-// Names are not written as name resolution blocks, because an address has a different name in every segment.
+// Writer writes pcapng (draft-ietf-opsawg-pcapng): an interface description for each interface, and names as comments
+// of packets. Names are not written as name resolution blocks, because an address has a different name in every
+// segment.
 type Writer struct {
 	names      Names
 	ng         *pcapgo.NgWriter

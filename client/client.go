@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // DefaultAddress is the server on this machine.
@@ -28,12 +28,12 @@ const DefaultPort = "7443"
 
 // The kinds of error that callers tell apart, with errors.Is. ErrUnavailable includes a server that cannot be reached.
 var (
-	ErrInvalid     = &wire.Error{Kind: wire.Invalid}
-	ErrNotFound    = &wire.Error{Kind: wire.NotFound}
-	ErrConflict    = &wire.Error{Kind: wire.Conflict}
-	ErrUnavailable = &wire.Error{Kind: wire.Unavailable}
-	ErrDenied      = &wire.Error{Kind: wire.Denied}
-	ErrGone        = &wire.Error{Kind: wire.Gone}
+	ErrInvalid     = &api.Error{Kind: api.Invalid}
+	ErrNotFound    = &api.Error{Kind: api.NotFound}
+	ErrConflict    = &api.Error{Kind: api.Conflict}
+	ErrUnavailable = &api.Error{Kind: api.Unavailable}
+	ErrDenied      = &api.Error{Kind: api.Denied}
+	ErrGone        = &api.Error{Kind: api.Gone}
 )
 
 // Config says where the server is. The zero value is [DefaultAddress].
@@ -180,9 +180,9 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 // refusal is the error in an answer. One that is not of our server's making is told by its status.
 func refusal(r *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(r.Body, 16<<20))
-	var refused wire.Refusal
+	var refused api.Refusal
 	if err := json.Unmarshal(text, &refused); err != nil || refused.Error == nil {
-		return &wire.Error{Kind: wire.Internal, Message: fmt.Sprintf("the server answered %s: %s", r.Status, firstLine(text))}
+		return &api.Error{Kind: api.Internal, Message: fmt.Sprintf("the server answered %s: %s", r.Status, firstLine(text))}
 	}
 	return refused.Error
 }
@@ -202,16 +202,16 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		err = u.Err // it would only repeat the URL
 	}
 	kind, reason := c.explain(err)
-	why := &wire.Error{Kind: kind, Message: "server " + c.address + ": " + reason}
+	why := &api.Error{Kind: kind, Message: "server " + c.address + ": " + reason}
 	var o *net.OpError
-	if kind != wire.Unavailable || errors.As(err, &o) && o.Op == "dial" {
+	if kind != api.Unavailable || errors.As(err, &o) && o.Op == "dial" {
 		return why
 	}
 	return lostAnswer{why}
 }
 
 // lostAnswer is the error of a connection that broke off: the server was there, and may have done what it was asked.
-type lostAnswer struct{ why *wire.Error }
+type lostAnswer struct{ why *api.Error }
 
 func (l lostAnswer) Error() string { return l.why.Error() }
 func (l lostAnswer) Unwrap() error { return l.why }

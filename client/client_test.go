@@ -22,7 +22,7 @@ import (
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
@@ -142,7 +142,7 @@ func TestErrorsHaveKinds(t *testing.T) {
 	is(t, err, client.ErrConflict)
 	_, err = c.Put(ctx, model.Object{Kind: "Subnet", Name: "blue/web", Spec: &model.SubnetSpec{}})
 	is(t, err, client.ErrInvalid)
-	var refused *wire.Error
+	var refused *api.Error
 	if !errors.As(err, &refused) || len(refused.Problems) == 0 || refused.Problems[0].Field != "spec.cidr" {
 		t.Errorf("%v does not name the field", err)
 	}
@@ -274,14 +274,14 @@ func TestCallsShareAConnection(t *testing.T) {
 
 // An agent of a host with many endpoints reports all of them when it has been away.
 func TestManyReportsGoInParts(t *testing.T) {
-	updates := make([]model.StatusUpdate, wire.MaxReports+1)
+	updates := make([]model.StatusUpdate, api.MaxReports+1)
 	for i := range updates {
 		updates[i] = model.StatusUpdate{Key: model.Key{Kind: "Endpoint", Name: fmt.Sprintf("blue/web/e%d", i)}, Status: &model.EndpointStatus{}}
 	}
 	var parts []int
 	taking := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var reports []wire.Report
-		var answer wire.Reported
+		var reports []api.Report
+		var answer api.Reported
 		if err := json.NewDecoder(r.Body).Decode(&reports); err != nil {
 			t.Error(err)
 		}
@@ -302,10 +302,10 @@ func TestManyReportsGoInParts(t *testing.T) {
 	defer c.Close()
 	ignored, err := c.PutStatus(t.Context(), updates)
 	check(t, err)
-	if len(parts) != 2 || parts[0] != wire.MaxReports || parts[1] != 1 {
+	if len(parts) != 2 || parts[0] != api.MaxReports || parts[1] != 1 {
 		t.Errorf("sent in parts of %v", parts)
 	}
-	if len(ignored) != len(updates) || ignored[wire.MaxReports] != updates[wire.MaxReports].Key {
+	if len(ignored) != len(updates) || ignored[api.MaxReports] != updates[api.MaxReports].Key {
 		t.Errorf("%d of %d reports were answered", len(ignored), len(updates))
 	}
 }

@@ -18,7 +18,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/internal/atomicfile"
+	"github.com/overlane/overlane/server/api"
 )
 
 // Credentials are the files by which a host proves itself, and knows its server.
@@ -50,7 +51,7 @@ func (f Credentials) TLS() (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		RootCAs:    roots,
-		ServerName: wire.ServerName,
+		ServerName: api.ServerName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			pair, err := f.load()
 			return &pair, err
@@ -104,7 +105,7 @@ func (f Credentials) makeKey() (*ecdsa.PrivateKey, error) {
 }
 
 // Write keeps what the server answered.
-func (f Credentials) Write(j wire.Joined) error {
+func (f Credentials) Write(j api.Joined) error {
 	if err := WriteFile(f.CA, []byte(j.CA), 0o644); err != nil {
 		return err
 	}
@@ -117,17 +118,7 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := atomicfile.Write(path, content, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -152,7 +143,7 @@ func (c *Client) Renew(ctx context.Context, f Credentials) error {
 	if err != nil {
 		return err
 	}
-	joined, err := ask[wire.Joined](ctx, c, http.MethodPost, "/v1/renew", wire.RenewRequest{CSR: request})
+	joined, err := ask[api.Joined](ctx, c, http.MethodPost, "/v1/renew", api.RenewRequest{CSR: request})
 	if err != nil {
 		return fmt.Errorf("renew the host's certificate: %w", err)
 	}

@@ -13,27 +13,27 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // explain says why a connection came to nothing, and what to do about it.
-func (c *Client) explain(err error) (wire.ErrorKind, string) {
+func (c *Client) explain(err error) (api.ErrorKind, string) {
 	if reason := explainTLS(err); reason != "" {
-		return wire.Denied, reason
+		return api.Denied, reason
 	}
 	switch {
 	case errors.Is(err, syscall.ENOENT):
-		return wire.Unavailable, "there is no such socket; start overlane server on this machine, or name another with --server"
+		return api.Unavailable, "there is no such socket; start overlane server on this machine, or name another with --server"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return wire.Unavailable, "connection refused; is overlane server running there?"
+		return api.Unavailable, "connection refused; is overlane server running there?"
 	case errors.Is(err, syscall.EACCES):
-		return wire.Denied, "permission denied; use sudo"
+		return api.Denied, "permission denied; use sudo"
 	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
-		return wire.Unavailable, "no answer in time; is the address right, and the port open in the firewall?"
+		return api.Unavailable, "no answer in time; is the address right, and the port open in the firewall?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return wire.Unavailable, "the connection broke off"
+		return api.Unavailable, "the connection broke off"
 	}
-	return wire.Unavailable, strings.TrimPrefix(err.Error(), "dial tcp: ")
+	return api.Unavailable, strings.TrimPrefix(err.Error(), "dial tcp: ")
 }
 
 func isTimeout(err error) bool {

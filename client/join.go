@@ -13,7 +13,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // maxSkew is how far this machine's clock may be from the server's. Certificates begin an hour early.
@@ -21,7 +21,7 @@ const maxSkew = 30 * time.Minute
 
 // Join makes this machine a host: it trusts the server that the token pins, and no other. The credentials' files hold the result. It asks
 // again, until ctx ends, if a connection breaks off: the same key may use the same token once more.
-func Join(ctx context.Context, server string, t wire.Token, host string, address netip.Addr, mtu int, f Credentials) error {
+func Join(ctx context.Context, server string, t api.Token, host string, address netip.Addr, mtu int, f Credentials) error {
 	key, err := f.ReadOrMakeKey()
 	if err != nil {
 		return err
@@ -31,22 +31,22 @@ func Join(ctx context.Context, server string, t wire.Token, host string, address
 		return err
 	}
 	defer c.Close()
-	joined, err := c.join(ctx, wire.JoinRequest{Token: t.String(), Host: host, Address: address, MTU: mtu}, key)
+	joined, err := c.join(ctx, api.JoinRequest{Token: t.String(), Host: host, Address: address, MTU: mtu}, key)
 	if err != nil {
 		return fmt.Errorf("join as host %s: %w", host, err)
 	}
 	return f.Write(joined)
 }
 
-func (c *Client) join(ctx context.Context, q wire.JoinRequest, key *ecdsa.PrivateKey) (wire.Joined, error) {
+func (c *Client) join(ctx context.Context, q api.JoinRequest, key *ecdsa.PrivateKey) (api.Joined, error) {
 	request, err := csr(key)
 	if err != nil {
-		return wire.Joined{}, err
+		return api.Joined{}, err
 	}
 	q.CSR = request
-	joined, err := ask[wire.Joined](ctx, c, http.MethodPost, "/v1/join", q)
+	joined, err := ask[api.Joined](ctx, c, http.MethodPost, "/v1/join", q)
 	for pause := firstPause; errors.As(err, new(lostAnswer)) && rest(ctx, &pause); {
-		joined, err = ask[wire.Joined](ctx, c, http.MethodPost, "/v1/join", q)
+		joined, err = ask[api.Joined](ctx, c, http.MethodPost, "/v1/join", q)
 	}
 	if err != nil {
 		return joined, err
@@ -73,7 +73,7 @@ func offBy(skew time.Duration) string {
 func pinned(fingerprint string) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
-		ServerName:         wire.ServerName,
+		ServerName:         api.ServerName,
 		InsecureSkipVerify: true, // VerifyConnection does it
 		VerifyConnection: func(s tls.ConnectionState) error {
 			roots := x509.NewCertPool()
@@ -83,20 +83,20 @@ func pinned(fingerprint string) *tls.Config {
 					roots.AddCert(c)
 				}
 			}
-			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: wire.ServerName, Roots: roots})
+			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: api.ServerName, Roots: roots})
 			return err // ExtKeyUsageServerAuth is what Verify asks for by default
 		},
 	}
 }
 
 // CreateToken makes a join token.
-func (c *Client) CreateToken(ctx context.Context, q wire.TokenRequest) (wire.NewToken, error) {
-	return ask[wire.NewToken](ctx, c, http.MethodPost, "/v1/tokens", q)
+func (c *Client) CreateToken(ctx context.Context, q api.TokenRequest) (api.NewToken, error) {
+	return ask[api.NewToken](ctx, c, http.MethodPost, "/v1/tokens", q)
 }
 
 // Tokens reads the join tokens, without their secrets.
-func (c *Client) Tokens(ctx context.Context) ([]wire.TokenInfo, error) {
-	return ask[[]wire.TokenInfo](ctx, c, http.MethodGet, "/v1/tokens", nil)
+func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
+	return ask[[]api.TokenInfo](ctx, c, http.MethodGet, "/v1/tokens", nil)
 }
 
 // RevokeToken ends a join token.

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // objectPath is where an object is: "/v1/endpoints/blue/web/db1".
@@ -29,22 +29,22 @@ func objectPath(key model.Key) (string, error) {
 func kindNamed(name string) (model.Kind, error) {
 	kind, ok := model.KindByName(name)
 	if !ok {
-		return kind, &wire.Error{Kind: wire.Invalid, Message: fmt.Sprintf("%q is not a kind", name)}
+		return kind, &api.Error{Kind: api.Invalid, Message: fmt.Sprintf("%q is not a kind", name)}
 	}
 	return kind, nil
 }
 
 // List reads the objects of a kind, those under a parent only if it is not empty.
-func (c *Client) List(ctx context.Context, kind, parent string) (wire.List, error) {
+func (c *Client) List(ctx context.Context, kind, parent string) (api.List, error) {
 	k, err := kindNamed(kind)
 	if err != nil {
-		return wire.List{}, err
+		return api.List{}, err
 	}
 	path := "/v1/" + k.Plural
 	if parent != "" {
 		path += "?parent=" + url.QueryEscape(parent)
 	}
-	return ask[wire.List](ctx, c, http.MethodGet, path, nil)
+	return ask[api.List](ctx, c, http.MethodGet, path, nil)
 }
 
 // Get reads one object.
@@ -59,7 +59,7 @@ func (c *Client) Get(ctx context.Context, key model.Key) (model.Object, error) {
 // Put creates or updates one object, and gives it as stored, with what was allocated. Its Revision, if not zero, is the
 // one that must still be stored.
 func (c *Client) Put(ctx context.Context, o model.Object) (model.Object, error) {
-	applied, err := c.Apply(ctx, wire.Apply{Objects: Objects(o)})
+	applied, err := c.Apply(ctx, api.Apply{Objects: Objects(o)})
 	if err != nil {
 		return o, err
 	}
@@ -73,24 +73,24 @@ func (c *Client) Put(ctx context.Context, o model.Object) (model.Object, error) 
 
 // Delete deletes one object.
 func (c *Client) Delete(ctx context.Context, key model.Key) error {
-	_, err := c.Apply(ctx, wire.Apply{Delete: []model.Key{key}})
+	_, err := c.Apply(ctx, api.Apply{Delete: []model.Key{key}})
 	return err
 }
 
 // Apply changes any number of objects at once: all of them, or none.
-func (c *Client) Apply(ctx context.Context, a wire.Apply) (wire.Applied, error) {
-	return ask[wire.Applied](ctx, c, http.MethodPost, "/v1/apply", a)
+func (c *Client) Apply(ctx context.Context, a api.Apply) (api.Applied, error) {
+	return ask[api.Applied](ctx, c, http.MethodPost, "/v1/apply", a)
 }
 
 // Objects are objects as they are sent.
-func Objects(objects ...model.Object) []wire.Object {
-	sent := make([]wire.Object, len(objects))
+func Objects(objects ...model.Object) []api.Object {
+	sent := make([]api.Object, len(objects))
 	for i, o := range objects {
 		spec, err := json.Marshal(o.Spec)
 		if err != nil { // no spec has a field that cannot be encoded
 			panic(fmt.Sprintf("encode %s: %v", o.Key(), err))
 		}
-		sent[i] = wire.Object{Kind: o.Kind, Name: o.Name, Revision: o.Revision, Spec: spec}
+		sent[i] = api.Object{Kind: o.Kind, Name: o.Name, Revision: o.Revision, Spec: spec}
 	}
 	return sent
 }
@@ -98,7 +98,7 @@ func Objects(objects ...model.Object) []wire.Object {
 // PutStatus reports what an agent measured. It gives the keys of which the server has kept nothing: those objects are not there (any
 // more), or not plugged in anywhere. It sends as many at once as the server takes.
 func (c *Client) PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
-	for part := range slices.Chunk(updates, wire.MaxReports) {
+	for part := range slices.Chunk(updates, api.MaxReports) {
 		more, err := c.putStatus(ctx, part)
 		if err != nil {
 			return ignored, err
@@ -109,25 +109,25 @@ func (c *Client) PutStatus(ctx context.Context, updates []model.StatusUpdate) (i
 }
 
 func (c *Client) putStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error) {
-	reports := make([]wire.Report, len(updates))
+	reports := make([]api.Report, len(updates))
 	for i, u := range updates {
 		status, err := json.Marshal(u.Status)
 		if err != nil {
 			return nil, fmt.Errorf("encode the status of %s: %w", u.Key, err)
 		}
-		reports[i] = wire.Report{Kind: u.Key.Kind, Name: u.Key.Name, Status: status}
+		reports[i] = api.Report{Kind: u.Key.Kind, Name: u.Key.Name, Status: status}
 	}
-	var answer wire.Reported
+	var answer api.Reported
 	err = c.call(ctx, http.MethodPost, "/v1/status", reports, &answer)
 	return answer.Ignored, err
 }
 
 // Overview reads how the whole network is.
-func (c *Client) Overview(ctx context.Context) (wire.Overview, error) {
-	return ask[wire.Overview](ctx, c, http.MethodGet, "/v1/status", nil)
+func (c *Client) Overview(ctx context.Context) (api.Overview, error) {
+	return ask[api.Overview](ctx, c, http.MethodGet, "/v1/status", nil)
 }
 
 // Version asks for the server's.
-func (c *Client) Version(ctx context.Context) (wire.Version, error) {
-	return ask[wire.Version](ctx, c, http.MethodGet, "/v1/version", nil)
+func (c *Client) Version(ctx context.Context) (api.Version, error) {
+	return ask[api.Version](ctx, c, http.MethodGet, "/v1/version", nil)
 }

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -26,16 +26,16 @@ const (
 // Watch goes over the changes after a revision, of one kind of object only if it is not empty. If the connection breaks it resumes
 // where it was, and for as long as ctx lives. It ends with an error if ctx does, or the server refuses; with [ErrGone] if
 // the server no longer knows the revision: list, then watch from there.
-func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[wire.Event, error] {
-	return func(yield func(wire.Event, error) bool) {
+func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[api.Event, error] {
+	return func(yield func(api.Event, error) bool) {
 		pause := firstPause
 		for {
-			err := stream(ctx, c, watchPath(kind, after), func(e wire.Event) error {
+			err := stream(ctx, c, watchPath(kind, after), func(e api.Event) error {
 				pause = firstPause
-				if e.Type == wire.Failed {
+				if e.Type == api.Failed {
 					return e.Error
 				}
-				if e.Type == wire.Sync {
+				if e.Type == api.Sync {
 					after = e.Revision
 				}
 				if !yield(e, nil) {
@@ -47,7 +47,7 @@ func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[
 				return
 			}
 			if !errors.Is(err, ErrUnavailable) || !rest(ctx, &pause) {
-				yield(wire.Event{}, cmpErr(ctx.Err(), err))
+				yield(api.Event{}, cmpErr(ctx.Err(), err))
 				return
 			}
 		}

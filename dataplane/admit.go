@@ -27,7 +27,7 @@ func admitStatic(w Wiring) []flow.Flow {
 		{Table: tableEnter, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAdmit}}},
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(model.ProbeVNI)),
 			Actions: []flow.Action{
-				copyAll(flow.TunSrc, foundVTEP.Field),
+				load(foundVTEP, flow.TunSrc),
 				flow.Resubmit{Table: tableVerify},
 				flow.Goto{Table: tableProbe},
 			}},

@@ -17,47 +17,46 @@ var (
 func answerStatic() []flow.Flow {
 	return []flow.Flow{
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest)),
-			Actions: []flow.Action{
-				copyAll(flow.ARPTPA, slotKey.Field),
+			Actions: append(loadKey(flow.ARPTPA),
 				flow.Resubmit{Table: tableLocate},
-				flow.Resubmit{Table: tableSame},
-				flow.Goto{Table: tableReply},
-			}},
+				flow.Resubmit{Table: tableSameSubnet},
+				flow.Goto{Table: tableARPReply},
+			)},
 		// The agent asks endpoints as the gateway whether they are there.
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterARP},
 				flow.Controller{Userdata: []byte{ForAgentARP}, MaxLen: 128},
 			}},
-		drop(tableAnswer, prioRest, dropARP, flow.ARP),
+		drop(tableAnswer, prioRest, dropARPUnsolicited, flow.ARP),
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterDHCP},
 				flow.Controller{Userdata: []byte{ForAgentDHCP}, MaxLen: 1500},
 			}},
-		drop(tableAnswer, prioNormal, dropDHCP, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
+		drop(tableAnswer, prioNormal, dropDHCPServer, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
 		{Table: tableAnswer, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableForward}}},
 	}
 }
 
-func replyStatic() []flow.Flow {
+func arpReplyStatic() []flow.Flow {
 	return []flow.Flow{
-		drop(tableReply, prioNormal, dropARPUnknown, flow.ARP, is(slotSame, 0)),
-		{Table: tableReply, Priority: prioRest, Match: flow.On(flow.ARP),
+		drop(tableARPReply, prioNormal, dropARPNoAddress, flow.ARP, is(slotSame, 0)),
+		{Table: tableARPReply, Priority: prioRest, Match: flow.On(flow.ARP),
 			Actions: []flow.Action{
 				copyAll(flow.EthSrc, flow.EthDst),
-				copyBits(foundMAC.Field, flow.EthSrc, 48),
+				store(foundMAC, flow.EthSrc),
 				flow.SetField{Field: flow.ARPOp, Value: arpReply},
 				copyAll(flow.ARPSHA, flow.ARPTHA),
-				copyBits(foundMAC.Field, flow.ARPSHA, 48),
+				store(foundMAC, flow.ARPSHA),
 				copyAll(flow.ARPSPA, flow.ARPTPA),
-				copyAll(slotKey.Field, flow.ARPSPA),
+				store(slotKey, flow.ARPSPA),
 				// A switch does not send a packet out of its in_port. With the owner's port as in_port the owner
 				// himself, and only he, gets no answer.
-				copyBits(flow.InPort16, slotAsker.Field, 16),
-				copyBits(foundPort.Field, flow.InPort16, 16),
+				load(slotAsker, flow.InPort16),
+				store(foundPort, flow.InPort16),
 				flow.OutputReg{Field: slotAsker.Field},
 			}},
-		drop(tableReply, prioMiss, dropARP),
+		drop(tableARPReply, prioMiss, dropARPUnsolicited),
 	}
 }

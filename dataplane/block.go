@@ -28,9 +28,9 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	}
 	var flows []flow.Flow
 	if t, ok := w.Translations[b.VPC]; ok && b.Host == v.Host {
-		flows = append(flows, arriveBlock(b, t), departBlock(b))
+		flows = append(flows, publicNATBlock(b, t), snatOutBlock(b))
 		for _, p := range ported {
-			flows = append(flows, translateBlock(b, t, p))
+			flows = append(flows, snatToBlock(b, t, p))
 		}
 	}
 	if isPassage(v, w, g) {
@@ -76,20 +76,20 @@ func inBlock(f *flow.Field, b view.Block) flow.Term {
 	return flow.Masked(f, flow.U32(uint32(b.First)), flow.U32(uint32(^(b.Last - b.First))))
 }
 
-func translateBlock(b view.Block, t Translation, p protocol) flow.Flow {
-	return flow.Flow{Table: tableTranslate, Priority: prioNormal, Match: flow.On(flow.IP, p.is, is(slotVPC, uint32(b.VPC))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
+func snatToBlock(b view.Block, t Translation, p protocol) flow.Flow {
+	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.is, is(slotVPC, uint32(b.VPC))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
 }
 
-func departBlock(b view.Block) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
+func snatOutBlock(b view.Block) flow.Flow {
+	return flow.Flow{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
 		Actions: toPassages(b.VPC)}
 }
 
-// arriveBlock names the VPC, since a block of another one may be of the same address.
-func arriveBlock(b view.Block, t Translation) flow.Flow {
-	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{}}}}
+// publicNATBlock names the VPC, since a block of another one may be of the same address.
+func publicNATBlock(b view.Block, t Translation) flow.Flow {
+	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{}}}}
 }
 
 // passBlock believes the block's host that the ports are its own, and ICMP errors of it.

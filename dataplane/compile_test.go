@@ -24,9 +24,10 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := &view.View{Host: "h0"}
 		v.Apply(randomDelta(rt, true))
-		w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}, Outside: 2, Translations: map[model.VNI]dataplane.Translation{
-			1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.17")},
-		}, Watched: map[string]uint32{"h1": 101, "h2": 102}, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Underlay: 4, Edges: map[string]uint32{"h1": 51}}
+		w := dataplane.Wiring{Tunnel: 1}
+		if rapid.Bool().Draw(rt, "border host") {
+			w.Outside, w.External, w.Router, w.Underlay = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
+		}
 		have := compileAll(v, w)
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
 			touched, whole := map[dataplane.Subject]bool{}, false
@@ -37,7 +38,7 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 					before.Undo = v.Apply(randomDelta(rt, n == 0))
 				}
 				if rapid.Bool().Draw(rt, "wiring") {
-					w = rewired(rt, w)
+					w = rewired(rt, v, w)
 				}
 				subjects, all := dataplane.Touched(before, dataplane.Input{View: v, Wiring: w})
 				whole = whole || all
@@ -67,49 +68,75 @@ func compileAll(v *view.View, w dataplane.Wiring) map[dataplane.Subject]dataplan
 	return have
 }
 
-// rewirings are the ways in which a wiring changes. Each changes a part of its own, which is a copy.
-var rewirings = map[string]func(t *rapid.T, w *dataplane.Wiring){
-	"Ports": func(t *rapid.T, w *dataplane.Wiring) {
-		toggle(w.Ports, randomKey(t), 10+uint32(rapid.IntRange(0, len(w.Ports)).Draw(t, "port"))) // which others may be behind
+// rewiring changes one part of a wiring.
+type rewiring func(t *rapid.T, v *view.View, w *dataplane.Wiring)
+
+var rewirings = map[string]rewiring{
+	"Ports": func(t *rapid.T, v *view.View, w *dataplane.Wiring) {
+		keys := append(ownAddresses(v), randomKey(t))
+		toggle(&w.Ports, rapid.SampledFrom(keys).Draw(t, "address"), 10+randomPort(t)) // which others may be behind
 	},
-	"Translations": func(t *rapid.T, w *dataplane.Wiring) {
-		n := rapid.IntRange(7, 9).Draw(t, "zone")
-		toggle(w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n), Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
+	"Translations": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		n := 7 + randomPort(t)
+		toggle(&w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n), Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
 	},
-	"Watched":  func(t *rapid.T, w *dataplane.Wiring) { toggle(w.Watched, randomHost(t), 100+randomPort(t)) },
-	"Edges":    func(t *rapid.T, w *dataplane.Wiring) { toggle(w.Edges, randomHost(t), 50+randomPort(t)) },
-	"Reserved": func(t *rapid.T, w *dataplane.Wiring) { w.Reserved = []netip.Addr{randomPublic(t)} },
-	"Router":   func(t *rapid.T, w *dataplane.Wiring) { w.Router = model.MAC{2, 0, 0, 0, 0, byte(randomPort(t))} },
-	"Shut":     func(_ *rapid.T, w *dataplane.Wiring) { w.Shut = !w.Shut },
-	"Tunnel":   func(t *rapid.T, w *dataplane.Wiring) { w.Tunnel = 1 + 10*randomPort(t) },
-	"UDPPort":  func(t *rapid.T, w *dataplane.Wiring) { w.UDPPort = uint16(4789 + randomPort(t)) },
-	"Outside":  func(t *rapid.T, w *dataplane.Wiring) { w.Outside = 2 * randomPort(t) },
-	"External": func(t *rapid.T, w *dataplane.Wiring) { w.External = 3 * randomPort(t) },
-	"Underlay": func(t *rapid.T, w *dataplane.Wiring) { w.Underlay = 4 * randomPort(t) },
+	"Watched": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		toggle(&w.Watched, randomHost(t), 100+randomPort(t))
+	},
+	"Edges":    func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { toggle(&w.Edges, randomHost(t), 50+randomPort(t)) },
+	"Reserved": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Reserved = []netip.Addr{randomPublic(t)} },
+	"Router":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Router[5] = byte(randomPort(t)) },
+	"Shut":     func(_ *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Shut = !w.Shut },
+}
+
+// rewiringsOfAll have everything compiled again, and are seldom drawn.
+var rewiringsOfAll = map[string]rewiring{
+	"Tunnel":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Tunnel = 1 + 10*randomPort(t) },
+	"UDPPort":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.UDPPort = uint16(4789 + randomPort(t)) },
+	"Outside":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Outside = 2 * randomPort(t) },
+	"External": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.External = 3 * randomPort(t) },
+	"Underlay": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Underlay = 4 * randomPort(t) },
 }
 
 // rewired is a wiring that differs from another in one part.
-func rewired(t *rapid.T, w dataplane.Wiring) dataplane.Wiring {
+func rewired(t *rapid.T, v *view.View, w dataplane.Wiring) dataplane.Wiring {
 	w.Ports, w.Translations, w.Watched, w.Edges = maps.Clone(w.Ports), maps.Clone(w.Translations), maps.Clone(w.Watched), maps.Clone(w.Edges)
-	rewirings[rapid.SampledFrom(slices.Sorted(maps.Keys(rewirings))).Draw(t, "part")](t, &w)
+	from := rewirings
+	if rapid.IntRange(0, 9).Draw(t, "of all") == 9 {
+		from = rewiringsOfAll
+	}
+	from[rapid.SampledFrom(slices.Sorted(maps.Keys(from))).Draw(t, "part")](t, v, &w)
 	return w
+}
+
+// ownAddresses are those on the view's own host, in order.
+func ownAddresses(v *view.View) (keys []view.AddressKey) {
+	for key, a := range v.Addresses.Ordered(view.AddressKey.Compare) {
+		if a.Host == v.Host {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // A part of the wiring that the test above leaves out could be forgotten.
 func TestEveryPartOfTheWiringIsChanged(t *testing.T) {
 	for f := range reflect.TypeFor[dataplane.Wiring]().Fields() {
-		if rewirings[f.Name] == nil {
+		if rewirings[f.Name] == nil && rewiringsOfAll[f.Name] == nil {
 			t.Errorf("no test changes %s", f.Name)
 		}
 	}
 }
 
 // toggle gives a key another value, or takes it away if it has this one.
-func toggle[K, V comparable](m map[K]V, key K, value V) {
-	if old, ok := m[key]; ok && old == value {
-		delete(m, key)
-	} else {
-		m[key] = value
+func toggle[K, V comparable](m *map[K]V, key K, value V) {
+	switch old, ok := (*m)[key]; {
+	case ok && old == value:
+		delete(*m, key)
+	case *m == nil:
+		*m = map[K]V{key: value}
+	default:
+		(*m)[key] = value
 	}
 }
 

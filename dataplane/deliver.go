@@ -5,24 +5,24 @@ import "github.com/overlane/overlane/dataplane/flow"
 // Deliver sends a unicast packet to the place that locate has found.
 
 func deliverStatic(w Wiring) []flow.Flow {
-	toDestination := copyBits(foundMAC.Field, flow.EthDst, 48)
+	toDestination := store(foundMAC, flow.EthDst)
 	return []flow.Flow{
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindHere)),
 			Actions: []flow.Action{toDestination, flow.OutputReg{Field: foundPort.Field}}},
-		drop(tableDeliver, prioSpecial, dropMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial, dropEndpointMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindElsewhere)),
 			Actions: []flow.Action{
 				toDestination,
-				copyAll(foundVTEP.Field, flow.TunDst),
-				copyBits(foundVNI.Field, flow.TunID, 32),
+				store(foundVTEP, flow.TunDst),
+				store(foundVNI, flow.TunID),
 				flow.Output{Port: w.Tunnel},
 			}},
-		drop(tableDeliver, prioSpecial+10, dropGateway, is(foundKind, kindGateway), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial+10, dropGatewayClosed, is(foundKind, kindGateway), inPort(w.Tunnel)),
 		{Table: tableDeliver, Priority: prioSpecial, Match: flow.On(is(foundKind, kindGateway), flow.IP, flow.ICMP,
 			flow.Eq(flow.ICMPType, icmpEcho), flow.Eq(flow.ICMPCode, flow.U32(0))),
 			Actions: echoReply()},
-		dropTelling(tableDeliver, prioNormal, dropGateway, ForAgentRefused, is(foundKind, kindGateway)),
-		drop(tableDeliver, prioMiss, dropNowhere),
+		dropTelling(tableDeliver, prioNormal, dropGatewayClosed, ForAgentRefused, is(foundKind, kindGateway)),
+		drop(tableDeliver, prioMiss, dropNoSuchAddress),
 	}
 }
 
@@ -35,9 +35,9 @@ var (
 func echoReply() []flow.Action {
 	return []flow.Action{
 		copyAll(flow.EthSrc, flow.EthDst),
-		copyBits(foundMAC.Field, flow.EthSrc, 48),
+		store(foundMAC, flow.EthSrc),
 		copyAll(flow.IPSrc, flow.IPDst),
-		copyAll(slotKey.Field, flow.IPSrc),
+		store(slotKey, flow.IPSrc),
 		flow.SetField{Field: flow.ICMPType, Value: icmpEchoReply},
 		flow.SetField{Field: flow.IPTTL, Value: flow.U32(64)},
 		flow.Output{Port: flow.PortInPort},

@@ -15,7 +15,7 @@ func Document() string {
 	}
 	b.WriteString("\n## Slots\n\n| register | name | holds |\n|---|---|---|\n")
 	for _, s := range Slots {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Field.Name, s.Name, s.Holds)
+		fmt.Fprintf(&b, "| `%s[%d..%d]` | `%s` | %s |\n", s.Field.Name, s.First, s.First+s.Width-1, s.Name, s.Holds)
 	}
 	b.WriteString("\n## Why a packet dies\n\nEvery drop is a flow with a name; `overlane status` shows the counters.\n\n| name | the packet |\n|---|---|\n")
 	for _, d := range Drops {

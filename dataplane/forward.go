@@ -15,15 +15,14 @@ import (
 
 func forwardStatic() []flow.Flow {
 	return []flow.Flow{
-		drop(tableForward, prioNormal, dropUnforwarded, multicast),
+		drop(tableForward, prioNormal, dropNoMembers, multicast),
 		{Table: tableForward, Priority: prioRest, Match: flow.On(flow.IP),
-			Actions: []flow.Action{
-				copyAll(flow.IPDst, slotKey.Field),
+			Actions: append(loadKey(flow.IPDst),
 				flow.Resubmit{Table: tableLocate},
-				flow.Resubmit{Table: tableSame},
+				flow.Resubmit{Table: tableSameSubnet},
 				flow.Goto{Table: tableRoute},
-			}},
-		drop(tableForward, prioMiss, dropNowhere),
+			)},
+		drop(tableForward, prioMiss, dropNoSuchAddress),
 	}
 }
 

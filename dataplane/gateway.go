@@ -29,7 +29,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 			e.Flows = append(e.Flows, allow(g, to))
 		}
 		if g.SNAT && w.Outside != 0 {
-			e.Flows = append(e.Flows, arriveTranslated(g, t), translateSource(w, g, t), departToKernel(g, t), departNearby(g, t))
+			e.Flows = append(e.Flows, publicNATAnswer(g, t), snatToKernel(w, g, t), snatOutToKernel(g, t), snatOutHairpin(g, t))
 		}
 		e.Groups = append(e.Groups, passageGroups(v, w, g)...)
 	}
@@ -157,7 +157,7 @@ func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
 func fromPassages(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
 	for _, host := range g.Passages {
 		if peer, ok := v.Peers[host]; ok {
-			f := transit(w, g, table, priority, flow.Goto{Table: tableArrive})
+			f := transit(w, g, table, priority, flow.Goto{Table: tablePublicNAT})
 			f.Match = flow.On(f.Match, flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)))
 			flows = append(flows, f)
 		}

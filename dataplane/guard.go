@@ -14,12 +14,12 @@ import (
 var nobodys = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3")}
 
 func guard(w Wiring) []flow.Flow {
-	flows := []flow.Flow{{Table: tableGuard, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableTranslate}}}}
+	flows := []flow.Flow{{Table: tableGuard, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}}
 	for _, p := range nobodys {
-		flows = append(flows, drop(tableGuard, prioNormal, dropGuarded, flow.IP, flow.Prefix(flow.IPDst, p)))
+		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Prefix(flow.IPDst, p)))
 	}
 	for _, a := range w.Reserved {
-		flows = append(flows, drop(tableGuard, prioNormal, dropGuarded, flow.IP, flow.Eq(flow.IPDst, flow.Addr(a))))
+		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Eq(flow.IPDst, flow.Addr(a))))
 	}
 	return flows
 }
@@ -27,5 +27,5 @@ func guard(w Wiring) []flow.Flow {
 // allow lets a VPC's endpoints leave for what would be guarded.
 func allow(g view.Gateway, to netip.Prefix) flow.Flow {
 	return flow.Flow{Table: tableGuard, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Prefix(flow.IPDst, to)),
-		Actions: []flow.Action{flow.Goto{Table: tableTranslate}}}
+		Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}
 }

@@ -29,7 +29,7 @@ func locateOutside(g view.Gateway) flow.Flow {
 }
 
 func locateUnknown(s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableLocate, Priority: prioRest, Match: flow.On(is(slotVPC, uint32(s.VPC)), flow.Prefix(slotKey.Field, s.CIDR)),
+	return flow.Flow{Table: tableLocate, Priority: prioRest, Match: flow.On(is(slotVPC, uint32(s.VPC)), keyIn(s.CIDR)),
 		Actions: found(0, kindNothing, netip.Addr{}, 0, model.MAC{})}
 }
 
@@ -39,7 +39,7 @@ func locateStatic() []flow.Flow {
 
 func located(s view.Segment, ip netip.Addr, kind uint32, vtep netip.Addr, port uint32, mac model.MAC) flow.Flow {
 	return flow.Flow{Table: tableLocate, Priority: prioNormal,
-		Match:   flow.On(is(slotVPC, uint32(s.VPC)), flow.Eq(slotKey.Field, flow.Addr(ip))),
+		Match:   flow.On(is(slotVPC, uint32(s.VPC)), keyIs(ip)),
 		Actions: found(s.VNI, kind, vtep, port, mac)}
 }
 
@@ -48,11 +48,8 @@ func found(vni model.VNI, kind uint32, vtep netip.Addr, port uint32, mac model.M
 	if vtep.IsValid() {
 		host = flow.Addr(vtep)
 	}
-	return []flow.Action{
-		set(foundKind, kind),
-		set(foundVNI, uint32(vni)),
-		flow.SetField{Field: foundVTEP.Field, Value: host},
-		set(foundPort, port),
-		flow.SetField{Field: foundMAC.Field, Value: flow.MAC(mac)},
-	}
+	return put(
+		slotValue{foundVNI, flow.U32(uint32(vni))}, slotValue{foundKind, flow.U32(kind)},
+		slotValue{foundVTEP, host}, slotValue{foundPort, flow.U32(port)}, slotValue{foundMAC, flow.MAC(mac)},
+	)
 }

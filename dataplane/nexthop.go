@@ -61,7 +61,7 @@ func touchNextHops(c *change, add func(string)) {
 func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
 		Match:   flow.On(flow.ARP, inPort(w.External), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
-		Actions: []flow.Action{copyAll(flow.ARPTPA, slotKey.Field), flow.ToGroup{ID: replyGroupID(n)}}}
+		Actions: append(loadKey(flow.ARPTPA), flow.ToGroup{ID: replyGroupID(n)})}
 }
 
 // Next hops' groups are told apart by the part of the address that differs within an upstream network.
@@ -145,7 +145,7 @@ func nextHopReply(n view.NextHop) []flow.Action {
 		copyAll(flow.ARPSHA, flow.ARPTHA),
 		copyAll(flow.ARPSPA, flow.ARPTPA),
 		flow.SetField{Field: flow.ARPSHA, Value: mac},
-		copyAll(slotKey.Field, flow.ARPSPA),
+		store(slotKey, flow.ARPSPA),
 		flow.Output{Port: flow.PortInPort},
 	}
 }

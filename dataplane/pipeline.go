@@ -38,53 +38,53 @@ const (
 	tableUpstream
 	tableOutbound
 	tableInbound
-	tableOnward
-	tableTooLong
-	tableArrive
-	tableArrived
+	tablePublicMTU
+	tableFragNeeded
+	tablePublicNAT
+	tablePublicState
 	tableSource
-	tableJudge
+	tableSpoofCheck
 	tableAnswer
-	tableReply
+	tableARPReply
 	tableForward
 	tableRoute
 	tableGuard
-	tableTranslate
-	tableDepart
-	tableNearby
+	tableSNAT
+	tableSNATOut
+	tableHairpin
 	tableDeliver
 	tableProbe
 	tableLocate
 	tableVerify
-	tableSame
+	tableSameSubnet
 )
 
 // Tables is the pipeline. docs/pipeline.md is printed from it.
 var Tables = []Table{
-	{tableEnter, "enter", "Takes what comes by a watched tunnel for what comes by the tunnel port that all share.", "on to admit"},
-	{tableAdmit, "admit", "Which segment the packet belongs to: that of its port, or that of its VNI.", "drop: a port or a VNI that carries no segment here"},
-	{tableUpstream, "upstream", "On a passage: what its upstream network sends to one of the next hops.", "drop: for none of them"},
-	{tableOutbound, "outbound", "On a passage: whether a host's packet for the outside comes from the host that has its public source.", "drop: it does not"},
-	{tableInbound, "inbound", "On a passage: to which host a public address leads; what leads to none goes out, if it comes from a host.", "drop: nobody has the address"},
-	{tableOnward, "onward", "Out by the way that inbound or nearby has found, unless the packet is too long for the endpoint's VPC.", "drop: they have found none"},
-	{tableTooLong, "toolong", "What is too long (ct, so that nothing else is counted here): the agent tells the sender how long it may be.", "drop: that is its purpose"},
-	{tableArrive, "arrive", "Whose a packet from outside is: the address that it is for stands for a VPC, whose conntrack zone says for which endpoint (ct).", "drop: the address stands for nothing here"},
-	{tableArrived, "arrived", "What conntrack has said of it: is it of a connection that an endpoint has opened?", "drop: it is not"},
-	{tableSource, "source", "Where the address that the packet claims to come from lives (locate), and whether that fits the way it came in (verify).", "drop: neither IPv4 nor ARP"},
-	{tableJudge, "judge", "Drops what verify has marked; but in a subnet with dynamic endpoints the agent hears a MAC ask by DHCP that is no endpoint's yet.", "on to answer"},
-	{tableAnswer, "answer", "Which packets the switch answers or hands to the agent instead of forwarding them: ARP, DHCP.", "on to forward"},
-	{tableReply, "reply", "Makes the ARP answer, from the address that locate found.", "drop: no endpoint has the address"},
-	{tableForward, "forward", "One destination or many: looks a unicast destination up (locate), gives multicast to the segment's group.", "drop: neither"},
-	{tableRoute, "route", "Whether the packet may go to where locate found its destination: within its segment, by way of the gateway, which counts its TTL down, or out of the VPC.", "drop: beyond the segment, and not by way of the gateway"},
-	{tableGuard, "guard", "Whether the packet may leave: for a host, a server, or what is nobody's outside only if the VPC's gateway allows it.", "on to translate"},
-	{tableTranslate, "translate", "By which address a packet that leaves its VPC is known outside (ct).", "drop: the VPC has no way outside"},
-	{tableDepart, "depart", "Out, by the way that the address stands for, if the packet has got it.", "drop: it could not be translated"},
-	{tableNearby, "nearby", "Whether what is to leave by the host's kernel is for a public address of this very host, to which that could not lead.", "out to the kernel"},
-	{tableDeliver, "deliver", "Out to the port or the host that locate found; the gateway's answer to a ping.", "drop: no endpoint has the address"},
-	{tableProbe, "probe", "Reflects a probe of a peer host to it, and hands the reflection of our own to the agent.", "drop: neither"},
-	{tableLocate, "locate", "Subroutine: where an address of a VPC lives. One flow for each address.", "found nothing"},
-	{tableVerify, "verify", "Subroutine: does what locate found fit the port, the MAC and the outer source?", "marks the packet"},
-	{tableSame, "same", "Subroutine: is the address that locate found of the packet's own segment?", "no"},
+	{tableEnter, "enter", "Takes a packet of a tunnel with BFD for a packet of the tunnel port that all peers share.", "on to admit"},
+	{tableAdmit, "admit", "The segment of the packet, by the port or by the VNI that it came in by.", "drop: the port or the VNI has no segment here"},
+	{tableUpstream, "upstream", "On a border host: what the upstream network sends to a next hop.", "drop: no next hop has the destination"},
+	{tableOutbound, "outbound", "On a border host: does a packet that leaves come from the host that has its public source address?", "drop: it does not"},
+	{tableInbound, "inbound", "On a border host: the host of a public address. A packet from a host to any other address leaves.", "drop: no endpoint has the address"},
+	{tablePublicMTU, "public_mtu", "Sends a packet for a public address on to its host, unless it exceeds the MTU of the endpoint's VPC.", "drop: no host was found"},
+	{tableFragNeeded, "frag_needed", "The agent tells the sender of a packet that exceeds the MTU how long it may be. (ct before it keeps the other counters right.)", "drop: the packet ends here"},
+	{tablePublicNAT, "public_nat", "Finds the VPC by the destination address, then undoes NAT in the conntrack zone of that VPC (ct).", "drop: the address belongs to no VPC here"},
+	{tablePublicState, "public_state", "Admits what conntrack knows: a packet of a connection that an endpoint opened, or to an open address.", "drop: no connection"},
+	{tableSource, "source", "Looks the claimed sender up (locate), and compares it with where the packet came from (verify).", "drop: neither IPv4 nor ARP"},
+	{tableSpoofCheck, "spoof_check", "Drops what verify has marked. In a subnet with dynamic endpoints, the agent hears an unknown MAC ask by DHCP.", "on to answer"},
+	{tableAnswer, "answer", "Packets that the switch or the agent answers in place of forwarding them: ARP, DHCP.", "on to forward"},
+	{tableARPReply, "arp_reply", "Makes the ARP reply from the address that locate found.", "drop: no endpoint has the address"},
+	{tableForward, "forward", "Looks a unicast destination up (locate). Gives multicast to the group of the segment.", "drop: neither"},
+	{tableRoute, "route", "May the packet go to its destination: within its segment, by way of the gateway, or out of the VPC?", "drop: it is for another segment, and was not sent to the gateway"},
+	{tableGuard, "guard", "Keeps a packet that leaves its VPC from hosts, servers and special addresses, unless the gateway allows them.", "on to snat"},
+	{tableSNAT, "snat", "Gives a packet that leaves its VPC a source address that is known outside (ct).", "drop: the VPC has no internet gateway"},
+	{tableSNATOut, "snat_out", "Sends a translated packet out by the path of its new source address.", "drop: it could not be translated"},
+	{tableHairpin, "hairpin", "Turns a packet for a public address of this same host around. The host's kernel could not.", "out by the host's kernel"},
+	{tableDeliver, "deliver", "Out to the port or the host that locate found. Answers a ping of the gateway.", "drop: no endpoint has the address"},
+	{tableProbe, "probe", "Reflects a peer's probe, and hands the reflection of our own to the agent.", "drop: neither"},
+	{tableLocate, "locate", "Subroutine: where an address of a VPC is. One flow for each address.", "found nothing"},
+	{tableVerify, "verify", "Subroutine: does what locate found fit the port, the MAC and the outer source of the packet?", "marks the packet"},
+	{tableSameSubnet, "same_subnet", "Subroutine: is the address that locate found in the packet's own segment?", "no"},
 }
 
 // Names are the table names as the switch is told them.
@@ -96,36 +96,55 @@ func Names() map[uint8]string {
 	return names
 }
 
-// Slot is a register with a meaning.
+// Slot is a range of bits of a register, with a meaning.
 type Slot struct {
-	Field  *flow.Field
 	Name   string
-	Form   flow.Form         // how people write a value of it
-	Values map[uint64]string // names of values
+	Field  *flow.Field // the register
+	First  int         // bit of Field, from the least significant one
+	Width  int         // bits
+	Form   flow.Form   // how people write a value of it
+	Values map[uint64]string
 	Holds  string
 }
 
-// Where a packet's state is kept between tables. The found* slots are written by locate, all of them at every look-up.
+// What a packet carries from table to table. locate writes all found_* slots at every look-up. An IPv4 address is looked up as its
+// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one directory serves both families.
 var (
-	slotVNI   = Slot{flow.Reg0, "vni", flow.Decimal, nil, "the segment that the packet belongs to, from admit on"}
-	slotKey   = Slot{flow.Reg1, "key", flow.IPv4, nil, "the address to be looked up by locate; of what leaves, the endpoint's own, and of what arrives, the public one"}
-	foundVTEP = Slot{flow.Reg2, "found_vtep", flow.IPv4, nil, "the address of the host that has it, 0 for this one"}
-	foundPort = Slot{flow.Reg3, "found_port", flow.Port, nil, "its port on this host, 0 if it is elsewhere"}
-	foundMAC  = Slot{flow.XReg2, "found_mac", flow.Ethernet, nil, "its MAC, in the low 48 bits (registers 4 and 5)"}
-	foundKind = Slot{flow.Reg6, "found_kind", flow.Decimal, kindNames, "nothing, an endpoint here, an endpoint elsewhere, the gateway, or the outside"}
-	slotBad   = Slot{flow.Reg7, "bad", flow.Decimal, nil, "1 once verify has not found what the packet claims"}
-	slotAsker = Slot{flow.Reg8, "asker", flow.Port, nil, "the port that an ARP request came in by"}
-	slotVPC   = Slot{flow.Reg9, "vpc", flow.Decimal, nil, "the routing domain of that segment, the VPC's transit VNI"}
-	foundVNI  = Slot{flow.Reg10, "found_vni", flow.Decimal, nil, "the segment of the address that was found"}
-	slotSame  = Slot{flow.Reg11, "same", flow.Decimal, nil, "1 if that is the packet's own"}
+	slotKey = Slot{"key", flow.XXReg0, 0, 128, flow.IPv6, nil,
+		"the address to look up in locate. Of a packet that leaves its VPC, the endpoint's own; of one that arrives, the public one"}
 
-	slotArrived = Slot{flow.Reg12, "arrived", flow.Decimal, nil, "1 of a packet from outside for an endpoint of this host, 2 if the endpoint need not have asked for it, 3 while it is not known whose it is"}
-	slotLeaving = Slot{flow.Reg13, "leaving", flow.Decimal, nil, "1 of a packet of a host that passes here on its way outside"}
-	slotTooLong = Slot{flow.Reg14, "too_long", flow.Decimal, nil, "1 of a packet that is longer than the MTU of the VPC that it is for"}
+	slotVNI  = Slot{"vni", flow.Reg4, 0, 24, flow.Decimal, nil, "the segment of the packet, from admit on"}
+	slotVPC  = Slot{"vpc", flow.Reg5, 0, 24, flow.Decimal, nil, "the routing domain of that segment: the transit VNI of its VPC"}
+	foundVNI = Slot{"found_vni", flow.Reg6, 0, 24, flow.Decimal, nil, "the segment of the address that was found"}
+
+	slotAsker   = Slot{"asker", flow.Reg7, 0, 16, flow.Port, nil, "the port of the endpoint that sent an ARP request"}
+	foundKind   = Slot{"found_kind", flow.Reg7, 16, 4, flow.Decimal, kindNames, "what was found: nothing, an endpoint here or elsewhere, a gateway, or the outside"}
+	slotArrived = Slot{"arrived", flow.Reg7, 20, 2, flow.Decimal, arrivedNames,
+		"how a packet came from outside: as an answer, to an open address, or by the host's kernel, before its VPC is known"}
+	slotBad     = Slot{"bad", flow.Reg7, 22, 1, flow.Decimal, nil, "1 if verify has not found what the packet claims"}
+	slotSame    = Slot{"same", flow.Reg7, 23, 1, flow.Decimal, nil, "1 if found_vni is vni"}
+	slotLeaving = Slot{"leaving", flow.Reg7, 24, 1, flow.Decimal, nil, "1 of a packet that a host sends out by this border host"}
+	slotTooLong = Slot{"too_long", flow.Reg7, 25, 1, flow.Decimal, nil, "1 of a packet that is longer than the MTU of its destination's VPC"}
+
+	foundVTEP = Slot{"found_vtep", flow.Reg8, 0, 32, flow.IPv4, nil, "the VTEP of the host that has the address, 0 for this host"}
+	foundPort = Slot{"found_port", flow.Reg9, 0, 16, flow.Port, nil, "the port of the address on this host, 0 if it is elsewhere"}
+	foundMAC  = Slot{"found_mac", flow.XReg5, 0, 48, flow.Ethernet, nil, "the MAC of the address"}
+
+	// Set aside for security groups. No flow uses them yet.
+	slotSenderSet  = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside: the set of groups of the sender"}
+	foundSet       = Slot{"found_set", flow.Reg13, 0, 32, flow.Decimal, nil, "set aside: the set of groups of the address that was found"}
+	slotSenderZone = Slot{"sender_zone", flow.Reg14, 0, 16, flow.Decimal, nil, "set aside: the conntrack zone of the sender"}
+	foundZone      = Slot{"found_zone", flow.Reg14, 16, 16, flow.Decimal, nil, "set aside: the conntrack zone of the address that was found"}
+	slotVerdict    = Slot{"verdict", flow.Reg15, 0, 32, flow.Decimal, nil, "set aside: the rule that allows the packet, 0 for none"}
+	slotOwnSet     = Slot{"own_set", flow.Metadata, 0, 32, flow.Decimal, nil, "set aside: the set of groups whose rules are asked"}
+	slotPeerSet    = Slot{"peer_set", flow.Metadata, 32, 32, flow.Decimal, nil, "set aside: the set of groups of the other side"}
 )
 
-// Slots are all registers in use.
-var Slots = []Slot{slotVNI, slotKey, foundVTEP, foundPort, foundMAC, foundKind, slotBad, slotAsker, slotVPC, foundVNI, slotSame, slotArrived, slotLeaving, slotTooLong}
+// Slots are all slots, by register.
+var Slots = []Slot{
+	slotKey, slotVNI, slotVPC, foundVNI, slotAsker, foundKind, slotArrived, slotBad, slotSame, slotLeaving, slotTooLong,
+	foundVTEP, foundPort, foundMAC, slotSenderSet, foundSet, slotSenderZone, foundZone, slotVerdict, slotOwnSet, slotPeerSet,
+}
 
 // What locate finds.
 const (
@@ -207,35 +226,35 @@ type Drop struct {
 
 // The reasons, in the order of the tables.
 var (
-	dropPort         = Drop{"unknown-port", "came in by a port that is no endpoint's"}
-	dropVNI          = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
-	dropUpstream     = Drop{"upstream", "from the upstream network, and for none of the next hops that lead here"}
-	dropUnassigned   = Drop{"unassigned", "from outside, for a public address that no endpoint has"}
-	dropTooLong      = Drop{"too-long", "for a public address, or an answer nearby, and longer than the MTU of the VPC that it is for; the sender is told, if it forbids fragments"}
-	dropUnasked      = Drop{"unasked", "from outside, and no endpoint has asked for it"}
-	dropTunnelARP    = Drop{"tunnel-arp", "ARP in a tunnel packet; ARP is answered on each host and never sent"}
-	dropDHCP         = Drop{"dhcp", "answer of a DHCP server; no endpoint is one"}
-	dropProtocol     = Drop{"protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
-	dropStranger     = Drop{"stranger", "tunnel packet whose inner sender does not live behind its outer source"}
-	dropSpoofed      = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
-	dropARP          = Drop{"arp", "ARP that needs no answer: a reply nobody asked for"}
-	dropARPUnknown   = Drop{"arp-unknown", "ARP request for an address that no endpoint of the segment has"}
-	dropUnforwarded  = Drop{"unforwarded", "multicast of a segment that has no members here"}
-	dropExpired      = Drop{"ttl", "routed, and its TTL is used up; the sender is told, but for what answers a connection by SNAT"}
-	dropBeyond       = Drop{"beyond", "for another segment, but not sent to the gateway's MAC"}
-	dropMisdirected  = Drop{"misdirected", "tunnel packet for an endpoint of another VNI than its own"}
-	dropGuarded      = Drop{"guarded-host", "for a host, a server, or an address that is nobody's outside, and its VPC's gateway does not allow it"}
-	dropNoOutside    = Drop{"no-outside", "for the outside, to which its VPC has no way; the sender is told"}
-	dropUntranslated = Drop{"untranslated", "for the outside, but its source could not be translated: no port is free, or conntrack takes it for invalid"}
-	dropMoved        = Drop{"moved", "tunnel packet or answer from outside for an endpoint that has moved away"}
-	dropGateway      = Drop{"gateway", "sent to a gateway address, which answers ARP and ping only; the sender is told"}
-	dropNowhere      = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if it was to be routed"}
-	dropProbe        = Drop{"probe", "probe between hosts from a host that is no peer"}
+	dropPort              = Drop{"unknown-port", "came in by a port that is no endpoint's"}
+	dropVNI               = Drop{"unknown-vni", "tunnel packet of a VNI that has no endpoint on this host"}
+	dropNoNextHop         = Drop{"no-next-hop", "from the upstream network, to a MAC or address that is no next hop of this border host"}
+	dropNoPublicIP        = Drop{"no-public-ip", "from outside, to a public address that no endpoint has"}
+	dropTooLong           = Drop{"exceeds-mtu", "for a public address, and longer than the MTU of its VPC; the sender is told, if it forbids fragments"}
+	dropNoConnection      = Drop{"no-connection", "from outside, and of no connection that an endpoint has opened"}
+	dropTunnelARP         = Drop{"tunnel-arp", "ARP in a tunnel packet; each host answers ARP itself and never sends it"}
+	dropDHCPServer        = Drop{"dhcp-server", "an endpoint answered like a DHCP server; none may be one"}
+	dropUnsupported       = Drop{"unsupported-protocol", "neither IPv4 nor ARP, or with a VLAN tag"}
+	dropSpoofedPeer       = Drop{"spoofed-peer", "tunnel packet whose inner sender is not on the host of its outer source"}
+	dropSpoofed           = Drop{"spoofed", "an endpoint sent from a MAC or address that is not its own"}
+	dropARPUnsolicited    = Drop{"unsolicited-arp", "ARP that needs no answer: a reply that nobody asked for"}
+	dropARPNoAddress      = Drop{"arp-no-such-address", "ARP request for an address that no endpoint of the segment has"}
+	dropNoMembers         = Drop{"no-multicast-members", "multicast of a segment that has no other members"}
+	dropTTLExpired        = Drop{"ttl-expired", "routed, and its TTL is used up; the sender is told, but for answers to a connection by SNAT"}
+	dropNotRouted         = Drop{"not-routed", "for another segment, but not sent to the gateway's MAC"}
+	dropWrongVNI          = Drop{"wrong-vni", "tunnel packet for an endpoint of another VNI than its own"}
+	dropGuardedAddress    = Drop{"guarded-address", "for a host, a server, or a special address, and the internet gateway of the VPC does not allow it"}
+	dropNoInternetGateway = Drop{"no-internet-gateway", "for an address outside, and the VPC has no internet gateway with SNAT; the sender is told"}
+	dropSNATFailed        = Drop{"snat-failed", "for an address outside, and its source could not be translated: no port is free, or conntrack finds it invalid"}
+	dropEndpointMoved     = Drop{"endpoint-moved", "tunnel packet, or answer from outside, for an endpoint that is on another host now"}
+	dropGatewayClosed     = Drop{"gateway-closed", "for a gateway address, which answers ARP and ping only; the sender is told"}
+	dropNoSuchAddress     = Drop{"no-such-address", "no endpoint of the VPC has the destination address; the sender is told, if the packet was to be routed"}
+	dropUnknownProbe      = Drop{"unknown-probe", "probe between hosts, from a host that is no peer"}
 )
 
 // Drops are all reasons.
-var Drops = []Drop{dropPort, dropVNI, dropUpstream, dropUnassigned, dropTooLong, dropUnasked, dropTunnelARP, dropDHCP, dropProtocol, dropStranger, dropSpoofed, dropARP,
-	dropARPUnknown, dropUnforwarded, dropExpired, dropBeyond, dropMisdirected, dropGuarded, dropNoOutside, dropUntranslated, dropMoved, dropGateway, dropNowhere, dropProbe}
+var Drops = []Drop{dropPort, dropVNI, dropNoNextHop, dropNoPublicIP, dropTooLong, dropNoConnection, dropTunnelARP, dropDHCPServer, dropUnsupported, dropSpoofedPeer, dropSpoofed, dropARPUnsolicited,
+	dropARPNoAddress, dropNoMembers, dropTTLExpired, dropNotRouted, dropWrongVNI, dropGuardedAddress, dropNoInternetGateway, dropSNATFailed, dropEndpointMoved, dropGatewayClosed, dropNoSuchAddress, dropUnknownProbe}
 
 // dropOwner marks the flows that drop, so that their counters can be found.
 const dropOwner = "drop "

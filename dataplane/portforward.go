@@ -58,28 +58,28 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 	}
 	vpc, public, endpoint := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address), flow.Addr(f.Endpoint.IP)
 	flows := []flow.Flow{
-		{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
-			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived,
+		{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
+			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState,
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
-		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(slotKey.Field, endpoint), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
+		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
 			Actions: toPassages(f.VPC)},
-		{Table: tableDepart, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, vpc, flow.Eq(slotKey.Field, endpoint), flow.Eq(flow.IPSrc, public), valid),
+		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), valid),
 			Actions: toPassages(f.VPC)},
-		arrivedFor(f.VPC, f.Address, f.Endpoint.IP),
-		arriveQuoted(f, t),
+		publicStateOpen(f.VPC, f.Address, f.Endpoint.IP),
+		publicNATError(f, t),
 	}
 	for _, answer := range answersOf(f, p) {
-		flows = append(flows, flow.Flow{Table: tableTranslate, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
-			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{}}}})
+		flows = append(flows, flow.Flow{Table: tableSNAT, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
+			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{}}}})
 	}
 	return flows
 }
 
-// arriveQuoted takes what a passage has found to be an ICMP error about one of the address's connections here. The kernel translates an error in the direction in
+// publicNATError takes what a passage has found to be an ICMP error about one of the address's connections here. The kernel translates an error in the direction in
 // which the connection was opened only where it commits, and then as that connection is translated, whatever the flow says.
-func arriveQuoted(f view.Forward, t Translation) flow.Flow {
-	return flow.Flow{Table: tableArrive, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone, Table: tableArrived, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
+func publicNATError(f view.Forward, t Translation) flow.Flow {
+	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
 }
 
 // answersOf match what an endpoint may answer to what is forwarded to it.

@@ -19,7 +19,7 @@ const ProbeEtherType uint16 = 0x88b5
 
 func probeStatic() []flow.Flow {
 	return []flow.Flow{
-		drop(tableProbe, prioSpecial, dropProbe, is(slotBad, 1)),
+		drop(tableProbe, prioSpecial, dropUnknownProbe, is(slotBad, 1)),
 		{Table: tableProbe, Priority: prioNormal, Match: flow.On(probeType, flow.Eq(flow.EthDst, flow.MAC(ProbeThere))),
 			Actions: []flow.Action{
 				flow.SetField{Field: flow.EthDst, Value: flow.MAC(ProbeBack)},
@@ -31,7 +31,7 @@ func probeStatic() []flow.Flow {
 				flow.UseMeter{ID: meterProbe},
 				flow.Controller{Userdata: []byte{ForAgentProbe}, MaxLen: 128},
 			}},
-		drop(tableProbe, prioMiss, dropProbe),
+		drop(tableProbe, prioMiss, dropUnknownProbe),
 	}
 }
 

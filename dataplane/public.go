@@ -69,12 +69,12 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
 	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
-		flows = append(flows, translatePublic(p, t), arrivePublic(p, t, p.Known()), arrivedFor(p.VPC, p.Address, p.Endpoint.IP), departPublic(g, p))
+		flows = append(flows, snatToPublic(p, t), publicNATOpen(p, t, p.Known()), publicStateOpen(p.VPC, p.Address, p.Endpoint.IP), snatOutPublic(g, p))
 		if p.NATIP.IsValid() { // from upstream, or nearby, it comes without
-			flows = append(flows, arrivePublic(p, t, p.Address))
+			flows = append(flows, publicNATOpen(p, t, p.Address))
 		}
 		if w.Outside != 0 {
-			flows = append(flows, nearby(g, p))
+			flows = append(flows, hairpin(g, p))
 		}
 	}
 	if isPassage(v, w, g) {
@@ -84,15 +84,15 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	return Entries{Flows: flows}.ownedBy("PublicIP " + p.Name).Flows
 }
 
-func translatePublic(p view.Public, t Translation) flow.Flow {
-	return flow.Flow{Table: tableTranslate, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableDepart, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
+func snatToPublic(p view.Public, t Translation) flow.Flow {
+	return flow.Flow{Table: tableSNAT, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
-// departPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its own.
-func departPublic(g view.Gateway, p view.Public) flow.Flow {
-	return flow.Flow{Table: tableDepart, Priority: prioNormal,
-		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(slotKey.Field, flow.Addr(p.Endpoint.IP)), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+// snatOutPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its own.
+func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
+	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 
@@ -126,7 +126,7 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
 	case g.Design == model.Distributed && w.Underlay != 0:
 		return []flow.Flow{
-			inbound(p, onward(g, w.Underlay, flow.SetField{Field: slotKey.Field, Value: flow.Addr(p.Known())})...),
+			inbound(p, toPublicMTU(g, w.Underlay, setKey(p.Known()))...),
 			outbound([]flow.Part{inPort(w.Underlay), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...),
 		}
 	}
@@ -136,13 +136,13 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 // toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if there is none.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
 	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
-		return onward(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
+		return toPublicMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
 	}
 	peer, ok := v.Peers[host]
 	if !ok {
 		return nil, false
 	}
-	return onward(v.Gateways[vpc], w.Tunnel, underTransit(vpc, peer)...), true
+	return toPublicMTU(v.Gateways[vpc], w.Tunnel, underTransit(vpc, peer)...), true
 }
 
 // fromHost matches what a host sends to a passage from a public address of a VPC.

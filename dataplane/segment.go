@@ -19,12 +19,12 @@ var segments = rows[model.VNI, view.Segment]{
 }
 
 func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
-	e := Entries{Flows: []flow.Flow{locateGateway(s), sameSegment(s)}}
+	e := Entries{Flows: []flow.Flow{locateGateway(s), sameSubnet(s)}}
 	for _, port := range localPorts(v, w, s.VNI) {
 		e.Flows = append(e.Flows, admitEndpoint(s, port))
 	}
 	if s.DHCP.DynamicPerPort() > 0 {
-		e.Flows = append(e.Flows, judgeUnknown(s))
+		e.Flows = append(e.Flows, spoofCheckUnknown(s))
 	}
 	if slices.Contains(s.Members, v.Host) {
 		e.Flows = append(e.Flows, admitTunnel(w, s))

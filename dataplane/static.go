@@ -28,15 +28,15 @@ func (pipeline) touch(c *change, add func(key any)) {
 
 func staticFlows(v *view.View, w Wiring) []flow.Flow {
 	parts := [][]flow.Flow{
-		admitStatic(w), sourceStatic(w), judgeStatic(w), answerStatic(), replyStatic(),
-		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameStatic(),
+		admitStatic(w), sourceStatic(w), spoofCheckStatic(w), answerStatic(), arpReplyStatic(),
+		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameSubnetStatic(),
 	}
 	if w.hasOutside() {
 		parts = append(parts, outsideStatic(w))
 	}
 	parts = append(parts, passageStatic(v, w))
 	if w.External != 0 || w.Outside != 0 {
-		parts = append(parts, onwardStatic(w))
+		parts = append(parts, publicMTUStatic(w))
 	}
 	flows := slices.Concat(parts...)
 	for i := range flows {

@@ -11,7 +11,7 @@ import (
 func Symbols(groups []flow.Group) flow.Symbols {
 	s := flow.Symbols{Tables: Names(), Groups: map[uint32]string{}, Meters: meterNames, Userdata: userdataNames}
 	for _, slot := range Slots {
-		s.Slots = append(s.Slots, flow.Bits{Name: slot.Name, Field: slot.Field, Width: slot.Field.Bits, Form: slot.Form, Values: slot.Values})
+		s.Slots = append(s.Slots, flow.Bits{Name: slot.Name, Field: slot.Field, First: slot.First, Width: slot.Width, Form: slot.Form, Values: slot.Values})
 	}
 	s.Slots = append(s.Slots, flow.Bits{Name: "tun_id", Field: flow.TunID, Width: flow.TunID.Bits})
 	for _, g := range groups {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
 )
 
 // gateways is a lab of two hosts and two gateways, whose next hops the router uses side by side, with the article's intent.
@@ -97,12 +98,12 @@ func TestCentral(t *testing.T) {
 		}
 	})
 	n.run("hosts are out of reach, by gateways as well", func(n *network) {
-		before := n.drops("host1", "guarded-host")
+		before := n.drops("host1", "guarded-address")
 		for _, host := range []string{"host1", "host2", "g1"} {
 			n.noPing("host1", "a", n.Host(host).Address.String())
 		}
 		n.noPing("host1", "a", "169.254.169.254")
-		n.eventually("they are counted", func() error { return errIf(n.drops("host1", "guarded-host") < before+4) })
+		n.eventually("they are counted", func() error { return errIf(n.drops("host1", "guarded-address") < before+4) })
 		n.apply("{kind: InternetGateway, name: blue, spec: {design: central, allow: [192.168.5.3/32]}}")
 		n.eventually("one is allowed", func() error {
 			_, err := n.in("host1", "a", argv("ping -c1 -W1 192.168.5.3")...)
@@ -290,30 +291,29 @@ func TestCentralFailsOver(t *testing.T) {
 		}
 	}
 	vswitchd := g1.Daemons()["ovs-vswitchd"]
-	w.during("nothing happens", true, func() { time.Sleep(time.Second) })
-	w.during("agents of both gateways are killed", true, func() {
+	w.lossless(labtest.Event{What: "nothing happens", Do: func() { time.Sleep(time.Second) }})
+	w.lossless(labtest.Event{What: "agents of both gateways are killed", Do: func() {
 		n.killAgent("g1")
 		n.killAgent("g2")
 		time.Sleep(2 * time.Second)
-	})
-	w.during("they are started again", true, func() {
+	}}, labtest.Event{What: "they are started again", Do: func() {
 		n.startAgent("g1")
 		n.startAgent("g2")
 		n.awaitOpen("g1", "g2")
 		time.Sleep(time.Second)
-	})
-	w.during("g1's ovs-vswitchd is killed", false, func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
-	w.during("it is started again", false, func() {
+	}})
+	w.during("g1's ovs-vswitchd is killed", func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
+	w.during("it is started again", func() {
 		must(vswitchd.Start(ctx))
 		n.awaitOpen("g1", "g2")
 	})
-	w.during("g1's uplink is pulled", false, func() { must(g1.SetLink("eth1", false)) })
-	w.during("it is plugged in again", false, func() {
+	w.during("g1's uplink is pulled", func() { must(g1.SetLink("eth1", false)) })
+	w.during("it is plugged in again", func() {
 		must(g1.SetLink("eth1", true))
 		n.awaitOpen("g1", "g2")
 	})
-	w.during("g1's underlay is pulled", false, func() { must(g1.SetLink("eth0", false)) })
-	w.during("it is plugged in again", false, func() {
+	w.during("g1's underlay is pulled", func() { must(g1.SetLink("eth0", false)) })
+	w.during("it is plugged in again", func() {
 		must(g1.SetLink("eth0", true))
 		n.awaitOpen("g1", "g2")
 	})
@@ -325,59 +325,18 @@ func TestCentralFailsOver(t *testing.T) {
 			return nil
 		})
 	}
-	w.during("the router does not hear g1 ask", true, func() {
+	w.lossless(labtest.Event{What: "the router does not hear g1 ask", Do: func() {
 		n.at("router", "nft", "add table arp deaf; add chain arp deaf in { type filter hook input priority 0; }; add rule arp deaf in arp saddr ether 02:4d:cb:00:71:0b drop")
 		bothAtG2()
-	})
-	w.during("it does again", true, func() {
+	}}, labtest.Event{What: "it does again", Do: func() {
 		n.at("router", "nft", "delete table arp deaf")
 		n.awaitOpen("g1", "g2")
-	})
-	w.during("g1 is drained", true, func() {
+	}})
+	w.lossless(labtest.Event{What: "g1 is drained", Do: func() {
 		n.on("host1", argv("overlane host drain g1")...)
 		bothAtG2()
-	})
-	w.during("it is drained no more", true, func() {
+	}}, labtest.Event{What: "it is drained no more", Do: func() {
 		n.on("host1", argv("overlane host drain --undo g1")...)
 		n.awaitOpen("g1", "g2")
-	})
-}
-
-// watching is traffic that goes on.
-type watching struct {
-	n         *network
-	streams   []*stream
-	transfers []*transfer
-}
-
-// during does something to the network, waits until all flows again, and prints what was lost; lossless wants that nothing was.
-func (w *watching) during(what string, lossless bool, do func()) {
-	w.n.t.Helper()
-	for _, s := range w.streams {
-		s.begin()
-	}
-	for _, x := range w.transfers {
-		x.begin()
-	}
-	time.Sleep(200 * time.Millisecond)
-	w.n.t.Log(time.Now().Format(clock), what)
-	do()
-	time.Sleep(time.Second)
-	for _, s := range w.streams {
-		s.flowing()
-	}
-	for _, x := range w.transfers {
-		x.alive()
-		x.mu.Lock()
-		w.n.t.Logf("%s: %s: longest pause %v", what, x.name, x.gap.Round(time.Millisecond))
-		x.mu.Unlock()
-	}
-	w.n.t.Logf("%s: BFD of host1: %s", what, strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
-	for _, s := range w.streams {
-		lost, sent, gap := s.lost()
-		w.n.t.Logf("%s: %s: lost %d of %d, longest pause %v", what, s.name, lost, sent, gap.Round(time.Millisecond))
-		if lossless && lost > 0 {
-			w.n.t.Errorf("%s: %s has lost %d of %d", what, s.name, lost, sent)
-		}
-	}
+	}})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
 )
 
 // distributed is a lab of two hosts and two edges, whose next hops the router uses side by side, with the article's intent. On the underlay, endpoints are
@@ -234,25 +235,24 @@ func TestDistributedFailsOver(t *testing.T) {
 		transfers: []*transfer{n.transferring("TCP in", client, a, "1.22.4.5", 7003)},
 	}
 	all := []string{"host1", "edge1", "edge2"}
-	w.during("agents are killed", true, func() {
+	w.lossless(labtest.Event{What: "agents are killed", Do: func() {
 		for _, host := range all {
 			n.killAgent(host)
 		}
 		time.Sleep(time.Second)
-	})
-	w.during("they are started again", true, func() {
+	}}, labtest.Event{What: "they are started again", Do: func() {
 		for _, host := range all {
 			n.startAgent(host)
 		}
 		n.awaitOpen("edge1", "edge2")
 		time.Sleep(time.Second)
-	})
-	w.during("edge1's underlay is pulled", false, func() {
+	}})
+	w.during("edge1's underlay is pulled", func() {
 		if err := n.Host("edge1").SetLink("eth0", false); err != nil {
 			t.Fatal(err)
 		}
 	})
-	w.during("it is plugged in again", false, func() {
+	w.during("it is plugged in again", func() {
 		if err := n.Host("edge1").SetLink("eth0", true); err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ E`)
 		n.eventually("its port is gone", func() error { return errIf(len(n.ports("host1"))+len(n.interfaces("host1")) > 0) })
 		n.on("host1", "overlane", "delete", "subnet", "blue/web")
 		n.on("host1", "overlane", "delete", "vpc", "blue")
-		n.eventually("and no flow is left of it", func() error { return errIf(strings.Contains(n.flows("host1"), "reg0=0x64")) })
+		n.eventually("and no flow is left of it", func() error { return errIf(strings.Contains(n.flows("host1"), "reg4=0x64/")) })
 	})
 }
 

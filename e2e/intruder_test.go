@@ -27,7 +27,7 @@ func intruders(t *testing.T) *network {
 	n.endpoint("host3 r3 red/web --ip 172.17.42.3")
 	server := n.Server
 	n.Server = nil // so that the lab does not have it join
-	_, err := n.AddHost(t.Context(), lab.HostSpec{Name: "stranger"})
+	_, err := n.AddHost(t.Context(), lab.HostSpec{Name: "spoofed-peer"})
 	n.Server = server
 	if err != nil {
 		t.Fatal(err)
@@ -55,14 +55,14 @@ func TestTunnelPacketsFromStrangers(t *testing.T) {
 		inner   []byte
 		counter string
 	}{
-		{"true VNI and inner addresses", "stranger", 100, fromB, "stranger"},
-		{"broadcast", "stranger", 100, broadcast, "stranger"},
-		{"VNI that is not here", "stranger", 999, fromB, "unknown-vni"},
-		{"ARP", "stranger", 100, poison, "tunnel-arp"},
-		{"probe between hosts", "stranger", probeVNI, probe, "probe"},
-		{"host of another tenant", "host3", 100, fromB, "stranger"},
-		{"member host, address of the victim", "host2", 100, fromA, "stranger"},
-		{"member host, address of nobody", "host2", 100, fromNobody, "stranger"},
+		{"true VNI and inner addresses", "spoofed-peer", 100, fromB, "spoofed-peer"},
+		{"broadcast", "spoofed-peer", 100, broadcast, "spoofed-peer"},
+		{"VNI that is not here", "spoofed-peer", 999, fromB, "unknown-vni"},
+		{"ARP", "spoofed-peer", 100, poison, "tunnel-arp"},
+		{"probe between hosts", "spoofed-peer", probeVNI, probe, "unknown-probe"},
+		{"host of another tenant", "host3", 100, fromB, "spoofed-peer"},
+		{"member host, address of the victim", "host2", 100, fromA, "spoofed-peer"},
+		{"member host, address of nobody", "host2", 100, fromNobody, "spoofed-peer"},
 	} {
 		n.run(tt.name, func(n *network) {
 			inside, underlay := n.tapOf("host1", "a").record(), n.uplink(tt.from)

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/overlane/overlane/lab/labtest"
 	"github.com/overlane/overlane/model"
 )
 
@@ -24,15 +24,10 @@ func pair(t *testing.T) (n *network, running []*pings) {
 	return n, []*pings{n.pinging("host1", "a", "172.17.42.3"), n.pinging("host2", "b", "172.17.42.4"), n.pinging("host1", "a2", "172.17.42.2")}
 }
 
-func lostNone(running []*pings) {
-	for _, p := range running {
-		p.lostNone()
-	}
-}
-
 func (n *network) killAgent(host string) {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "kill agent of", host)
+	n.Log().Info("kill agent", "host", host)
+	labtest.TookPart(n.t, n.Lab, host)
 	if err := n.Host(host).KillAgent(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -40,7 +35,8 @@ func (n *network) killAgent(host string) {
 
 func (n *network) startAgent(host string) {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "start agent of", host)
+	n.Log().Info("start agent", "host", host)
+	labtest.TookPart(n.t, n.Lab, host)
 	if err := n.Host(host).StartAgent(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -48,7 +44,7 @@ func (n *network) startAgent(host string) {
 
 func (n *network) killServer() {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "kill server")
+	n.Log().Info("kill server")
 	if err := n.Server.Kill(n.t.Context(), syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
@@ -56,7 +52,7 @@ func (n *network) killServer() {
 
 func (n *network) startServer() {
 	n.t.Helper()
-	n.t.Log(time.Now().Format(clock), "start server")
+	n.Log().Info("start server")
 	if err := n.Server.Start(n.t.Context()); err != nil {
 		n.t.Fatal(err)
 	}
@@ -69,20 +65,21 @@ func (n *network) startServer() {
 func TestAgentKilled(t *testing.T) {
 	t.Parallel()
 	n, running := pair(t)
-	n.join("host3")
-	n.endpoint("host3 old blue/web --ip 172.17.42.8")
-	n.ping("host1", "a", "172.17.42.8")
-	n.killAgent("host1")
-	running[0].more(50)
-	n.refused("host1", argv("overlane attach --netns a --subnet blue/web"), "agent", "is it running?")
-	n.endpoint("host3 new blue/web --ip 172.17.42.9")
-	n.on("host3", "overlane", "detach", "--netns", "old")
-	n.startAgent("host1")
-	n.awaitHostReady("host1")
-	n.ping("host1", "a", "172.17.42.9")
-	n.eventually("host1 has no flow of what is gone", func() error { return errIf(strings.Contains(n.flows("host1"), "reg1=0xac112a08")) })
-	running[0].more(50)
-	lostNone(running)
+	n.lossless(running, func() {
+		n.join("host3")
+		n.endpoint("host3 old blue/web --ip 172.17.42.8")
+		n.ping("host1", "a", "172.17.42.8")
+		n.killAgent("host1")
+		running[0].more(50)
+		n.refused("host1", argv("overlane attach --netns a --subnet blue/web"), "agent", "is it running?")
+		n.endpoint("host3 new blue/web --ip 172.17.42.9")
+		n.on("host3", "overlane", "detach", "--netns", "old")
+		n.startAgent("host1")
+		n.awaitHostReady("host1")
+		n.ping("host1", "a", "172.17.42.9")
+		n.eventually("host1 has no flow of what is gone", func() error { return errIf(strings.Contains(n.flows("host1"), "reg3=0xac112a08")) })
+		running[0].more(50)
+	})
 	n.run("and unplugs what was deleted meanwhile", func(n *network) {
 		n.killAgent("host1")
 		n.on("host1", "overlane", "delete", "endpoint", "blue/web/a2")
@@ -105,7 +102,6 @@ func TestAgentStartsWithoutServer(t *testing.T) {
 		_, err := n.try("host2", "grep", "-rq", "172.17.42.4", "/var/lib/overlane")
 		return err
 	})
-	n.killServer()
 	before := n.content("host2")
 	restart := func(n *network) {
 		n.startAgent("host2")
@@ -118,15 +114,17 @@ func TestAgentStartsWithoutServer(t *testing.T) {
 			n.t.Errorf("the switch has changed (-before +after):\n%s", diff)
 		}
 	}
-	n.killAgent("host2")
-	n.run("nor has it its last view", func(n *network) {
-		n.on("host2", "sh", "-c", "mkdir /run/kept && mv /var/lib/overlane/view* /run/kept")
+	n.lossless(running, func() {
+		n.killServer()
+		n.killAgent("host2")
+		n.run("nor has it its last view", func(n *network) {
+			n.on("host2", "sh", "-c", "mkdir /run/kept && mv /var/lib/overlane/view* /run/kept")
+			restart(n)
+		})
+		n.killAgent("host2")
+		n.on("host2", "sh", "-c", "rm -f /var/lib/overlane/view*; mv /run/kept/* /var/lib/overlane")
 		restart(n)
 	})
-	n.killAgent("host2")
-	n.on("host2", "sh", "-c", "rm -f /var/lib/overlane/view*; mv /run/kept/* /var/lib/overlane")
-	restart(n)
-	lostNone(running)
 	n.on("host2", argv("ovs-ofctl -O OpenFlow15 del-flows br-overlane cookie=0x0f1a000000000000/0xffff000000000000")...)
 	n.eventually("what somebody removed is put back", func() error { return errIf(n.content("host2") != before) })
 	n.ping("host1", "a", "172.17.42.3")
@@ -149,30 +147,31 @@ func TestServerKilled(t *testing.T) {
 	t.Parallel()
 	n, running := pair(t)
 	known, ports, interfaces := n.known(), n.ports("host2"), n.interfaces("host2")
-	n.killServer()
-	running[0].more(50)
-	n.on("host2", "ip", "netns", "add", "c")
-	n.refused("host2", argv("overlane attach --netns c --subnet blue/web"), "server https://192.168.5.2:7443", "is overlane server running there?")
-	n.refused("host1", argv("overlane get endpoints"), "server")
-	if got := n.ports("host2"); !slices.Equal(got, ports) {
-		t.Errorf("ports were %v, are %v", ports, got)
-	}
-	if got := n.interfaces("host2"); !slices.Equal(got, interfaces) {
-		t.Errorf("interfaces were %v, are %v", interfaces, got)
-	}
-	if out, err := n.in("host2", "c", "ip", "-br", "link"); err != nil || strings.Contains(out, "eth0") {
-		t.Errorf("left inside: %v, %s", err, out)
-	}
-	if s := n.measured("host2"); s.Endpoints["blue/web/b"].State != model.Ready && s.Endpoints["blue/web/b"].State != model.Attached {
-		t.Errorf("what was attached is said to be %+v", s.Endpoints)
-	}
-	n.startServer()
-	n.serverAnswers()
-	if got := n.known(); !slices.Equal(got, known) {
-		t.Errorf("endpoints were %v, are %v", known, got)
-	}
-	running[0].more(50)
-	lostNone(running)
+	n.lossless(running, func() {
+		n.killServer()
+		running[0].more(50)
+		n.on("host2", "ip", "netns", "add", "c")
+		n.refused("host2", argv("overlane attach --netns c --subnet blue/web"), "server https://192.168.5.2:7443", "is overlane server running there?")
+		n.refused("host1", argv("overlane get endpoints"), "server")
+		if got := n.ports("host2"); !slices.Equal(got, ports) {
+			t.Errorf("ports were %v, are %v", ports, got)
+		}
+		if got := n.interfaces("host2"); !slices.Equal(got, interfaces) {
+			t.Errorf("interfaces were %v, are %v", interfaces, got)
+		}
+		if out, err := n.in("host2", "c", "ip", "-br", "link"); err != nil || strings.Contains(out, "eth0") {
+			t.Errorf("left inside: %v, %s", err, out)
+		}
+		if s := n.measured("host2"); s.Endpoints["blue/web/b"].State != model.Ready && s.Endpoints["blue/web/b"].State != model.Attached {
+			t.Errorf("what was attached is said to be %+v", s.Endpoints)
+		}
+		n.startServer()
+		n.serverAnswers()
+		if got := n.known(); !slices.Equal(got, known) {
+			t.Errorf("endpoints were %v, are %v", known, got)
+		}
+		running[0].more(50)
+	})
 	n.eventually("agents reach the server again", func() error {
 		_, err := n.try("host2", argv("overlane attach --netns c --subnet blue/web")...)
 		return err

@@ -55,30 +55,31 @@ func TestHostsJoinAndLeave(t *testing.T) {
 	n.endpoint("host1 a blue/web")
 	n.endpoint("host2 b blue/web")
 	n.ping("host1", "a", "172.17.42.3")
-	running := n.pinging("host1", "a", "172.17.42.3")
-	n.join("host3")
-	n.endpoint("host3 c blue/web")
-	n.ping("host1", "a", "172.17.42.4")
-	n.ping("host3", "c", "172.17.42.3")
-	n.awaitTunnel("host1", "host3", model.TunnelUp)
+	running := []*pings{n.pinging("host1", "a", "172.17.42.3")}
+	n.lossless(running, func() {
+		n.join("host3")
+		n.endpoint("host3 c blue/web")
+		n.ping("host1", "a", "172.17.42.4")
+		n.ping("host3", "c", "172.17.42.3")
+		n.awaitTunnel("host1", "host3", model.TunnelUp)
 
-	n.refused("host1", argv("overlane delete host host3"), "Host host3", "blue/web/c")
-	n.on("host3", "overlane", "detach", "--netns", "c")
-	n.on("host1", "overlane", "delete", "host", "host3")
-	if err := n.RemoveHost(t.Context(), "host3"); err != nil {
-		t.Fatal(err)
-	}
-	for _, host := range []string{"host1", "host2"} {
-		n.eventually(host+" forgets host3", func() error {
-			for _, tunnel := range n.measured(host).Host.Tunnels {
-				if tunnel.Peer == "host3" {
-					return fmt.Errorf("it has a tunnel to it")
+		n.refused("host1", argv("overlane delete host host3"), "Host host3", "blue/web/c")
+		n.on("host3", "overlane", "detach", "--netns", "c")
+		n.on("host1", "overlane", "delete", "host", "host3")
+		if err := n.RemoveHost(t.Context(), "host3"); err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range []string{"host1", "host2"} {
+			n.eventually(host+" forgets host3", func() error {
+				for _, tunnel := range n.measured(host).Host.Tunnels {
+					if tunnel.Peer == "host3" {
+						return fmt.Errorf("it has a tunnel to it")
+					}
 				}
-			}
-			return nil
-		})
-	}
-	running.lostNone()
+				return nil
+			})
+		}
+	})
 }
 
 // A host that dies is deleted with what was on it, and another one of its name may come.

@@ -43,7 +43,7 @@ func (n *network) learnsMTU(host, netns, public string, passages ...string) {
 func (n *network) tooLong(passages ...string) (sum uint64) {
 	n.t.Helper()
 	for _, p := range passages {
-		sum += n.drops(p, "too-long")
+		sum += n.drops(p, "exceeds-mtu")
 	}
 	return sum
 }

@@ -51,7 +51,7 @@ func up(t testing.TB, f lab.File, options ...func(*lab.Options)) *network {
 	t.Helper()
 	net := &network{labtest.UpFile(t, f, options...), t}
 	for _, h := range net.Hosts() {
-		net.awaitHostReady(h.Name)
+		net.eventually(h.Name+" is ready", func() error { return ready(net.status(h.Name)) })
 	}
 	return net
 }
@@ -67,11 +67,13 @@ func (n *network) run(name string, f func(n *network)) {
 // on runs a command on a host.
 func (n *network) on(host string, argv ...string) string {
 	n.t.Helper()
+	labtest.TookPart(n.t, n.Lab, host)
 	return labtest.Exec(n.t, n.Host(host), argv...)
 }
 
 // try runs a command on a host that may fail.
 func (n *network) try(host string, argv ...string) (string, error) {
+	labtest.TookPart(n.t, n.Lab, host)
 	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
 	return n.Host(host).Exec(ctx, argv...)
@@ -119,7 +121,7 @@ func (n *network) give(command, yaml string) string {
 func (n *network) endpoint(line string) agent.AttachReply {
 	n.t.Helper()
 	f := strings.Fields(line)
-	n.t.Log(time.Now().Format(clock), "attach", line)
+	n.Log().Info("attach", "what", line)
 	n.on(f[0], "ip", "netns", "add", f[1])
 	return n.attach(f[0], append([]string{"--netns", f[1], "--subnet", f[2]}, f[3:]...)...)
 }
@@ -183,6 +185,12 @@ func (n *network) measured(host string) agent.Status {
 }
 
 func (n *network) tryMeasured(host string) (agent.Status, error) {
+	labtest.TookPart(n.t, n.Lab, host)
+	return n.status(host)
+}
+
+// status is what a host's agent says.
+func (n *network) status(host string) (agent.Status, error) {
 	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
 	return agent.Local{Socket: n.Host(host).Root() + lab.AgentSocket}.Status(ctx)
@@ -248,13 +256,14 @@ func (n *network) awaitState(endpoint string, want model.EndpointState) {
 // awaitHostReady waits until a host says that its switch holds what it must.
 func (n *network) awaitHostReady(host string) {
 	n.t.Helper()
-	n.eventually(host+" is ready", func() error {
-		s, err := n.tryMeasured(host)
-		if err == nil && !s.Host.Ready {
-			err = errors.New(s.Host.Reason)
-		}
-		return err
-	})
+	n.eventually(host+" is ready", func() error { return ready(n.tryMeasured(host)) })
+}
+
+func ready(s agent.Status, err error) error {
+	if err == nil && !s.Host.Ready {
+		err = errors.New(s.Host.Reason)
+	}
+	return err
 }
 
 // awaitTunnel waits until a host finds the way to another one in a state.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -166,6 +167,7 @@ type talk struct {
 	net.Conn
 	seen netip.AddrPort // by which the teller knows us
 	rest []byte         // read, and not asked for
+	sent [][]byte       // datagrams, whose answers may come late
 }
 
 // talks begins one.
@@ -227,17 +229,22 @@ func (k *talk) echoDatagram(sent []byte) error {
 	if _, err := k.Write(sent); err != nil {
 		return err
 	}
-	buffer := make([]byte, 1<<16)
-	size, err := k.Read(buffer)
-	if err != nil {
-		return err
+	earlier := k.sent
+	k.sent = append(k.sent, sent)
+	for buffer := make([]byte, 1<<16); ; {
+		size, err := k.Read(buffer)
+		if err != nil {
+			return err
+		}
+		line, back, _ := bytes.Cut(buffer[:size], []byte("\n"))
+		switch {
+		case bytes.Equal(back, sent):
+			k.seen, err = netip.ParseAddrPort(string(line))
+			return err
+		case !slices.ContainsFunc(earlier, func(b []byte) bool { return bytes.Equal(b, back) }):
+			return errors.New("somebody else's bytes have come back")
+		}
 	}
-	line, back, _ := bytes.Cut(buffer[:size], []byte("\n"))
-	if !bytes.Equal(back, sent) {
-		return errors.New("somebody else's bytes have come back")
-	}
-	k.seen, err = netip.ParseAddrPort(string(line))
-	return err
 }
 
 // dontFragment sets DF on all that is sent.

@@ -8,10 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
 )
 
 // Where every host is an edge, what an endpoint sends leaves by its own host while that can, and by another one else; what is for it comes by either.
@@ -91,13 +89,13 @@ func TestHostsThatAreEdges(t *testing.T) {
 		streams:   []*stream{n.streaming("UDP in", client, a, 7301, "1.22.4.5"), n.streaming("UDP out", a, server.Netns(), 7302, n.manyServers()...)},
 		transfers: []*transfer{n.transferring("TCP in", client, a, "1.22.4.5", 7303)},
 	}
-	w.during("host1's agent is killed and started", true, func() {
+	w.lossless(labtest.Event{What: "host1's agent is killed and started", Do: func() {
 		n.killAgent("host1")
 		time.Sleep(time.Second)
 		n.startAgent("host1")
 		n.awaitOpen("host1", "host2")
-	})
-	w.during("host1 is drained", true, func() {
+	}})
+	w.lossless(labtest.Event{What: "host1 is drained", Do: func() {
 		n.on("host1", argv("overlane host drain host1")...)
 		n.eventually("all leaves by host2", func() error {
 			atRouter := n.upstream()
@@ -107,13 +105,12 @@ func TestHostsThatAreEdges(t *testing.T) {
 			}
 			return nil
 		})
-	})
-	w.during("it is drained no more", true, func() {
+	}}, labtest.Event{What: "it is drained no more", Do: func() {
 		n.on("host1", argv("overlane host drain --undo host1")...)
 		n.awaitOpen("host1", "host2")
-	})
+	}})
 	for _, up := range []bool{false, true} {
-		w.during(fmt.Sprintf("the link of host1 to the upstream network becomes %v", up), false, func() {
+		w.during(fmt.Sprintf("the link of host1 to the upstream network becomes %v", up), func() {
 			if err := n.Host("host1").SetLink("eth1", up); err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +125,7 @@ func TestHostsThatAreEdges(t *testing.T) {
 			return nil
 		})
 	}
-	w.during("host1 is cut off from the other", false, func() {
+	w.during("host1 is cut off from the other", func() {
 		if err := n.Host("host1").SetLink("eth0", false); err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +136,7 @@ func TestHostsThatAreEdges(t *testing.T) {
 		}
 		n.awaitOpen("host1", "host2")
 	})
-	w.during("the other is dead", false, func() {
+	w.during("the other is dead", func() {
 		n.killAgent("host2")
 		if err := n.Host("host2").Daemons()["ovs-vswitchd"].Kill(t.Context(), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
@@ -151,13 +148,7 @@ func TestHostsThatAreEdges(t *testing.T) {
 // senders are the MACs by which packets of each source were sent, with how many.
 func (r *recording) senders() map[string]map[string]int {
 	by := map[string]map[string]int{}
-	for _, f := range r.all() {
-		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
-		ethernet, _ := p.LinkLayer().(*layers.Ethernet)
-		ip, ok := p.NetworkLayer().(*layers.IPv4)
-		if !ok {
-			continue
-		}
+	for ethernet, ip := range r.ipv4() {
 		source := ip.SrcIP.String()
 		if by[source] == nil {
 			by[source] = map[string]int{}

@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/overlane/overlane/lab"
+	"github.com/overlane/overlane/lab/labtest"
 	"github.com/overlane/overlane/model"
 )
 
@@ -86,10 +87,8 @@ func (n *network) upstream() *recording { return n.wireOf("router", "eth1").reco
 // passes counts the packets that each gateway has sent there, and got from there.
 func (r *recording) passes(proto layers.IPProtocol) (out, in map[string]int) {
 	out, in = map[string]int{}, map[string]int{}
-	for _, f := range r.all() {
-		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
-		ethernet, _ := p.LinkLayer().(*layers.Ethernet)
-		if ip, ok := p.NetworkLayer().(*layers.IPv4); !ok || ip.Protocol != proto {
+	for ethernet, ip := range r.ipv4() {
+		if ip.Protocol != proto {
 			continue
 		}
 		for gateway, last := range map[string]string{"g1": "cb:00:71:0b", "g2": "cb:00:71:0c"} {
@@ -106,9 +105,8 @@ func (r *recording) passes(proto layers.IPProtocol) (out, in map[string]int) {
 
 // private counts the packets that have an endpoint's private address.
 func (r *recording) private() (count int) {
-	for _, f := range r.all() {
-		p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
-		if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && (strings.HasPrefix(ip.SrcIP.String(), "172.17.") || strings.HasPrefix(ip.DstIP.String(), "172.17.")) {
+	for _, ip := range r.ipv4() {
+		if strings.HasPrefix(ip.SrcIP.String(), "172.17.") || strings.HasPrefix(ip.DstIP.String(), "172.17.") {
 			count++
 		}
 	}
@@ -167,34 +165,34 @@ func TestShared(t *testing.T) {
 			host := strings.Split(name, "/")[1]
 			inside = append(inside, n.tapOf(host, map[string]string{"blue/host1": "a", "red/host1": "ra", "blue/host2": "b", "red/host2": "rb"}[name]).record())
 		}
-		before := n.drops("host1", "unasked")
+		before := n.drops("host1", "no-connection")
 		for _, port := range []uint16{block.First, k.seen.Port(), block.Last} {
 			c, err := n.dial(n.Machine("client").Netns(), "udp4", 0, netip.AddrPortFrom(block.Address, port).String())
 			if err != nil {
 				n.t.Fatal(err)
 			}
-			fmt.Fprint(c, "unasked")
+			fmt.Fprint(c, "no-connection")
 		}
 		if _, err := n.dial(n.Machine("client").Netns(), "tcp4", 0, netip.AddrPortFrom(block.Address, block.First).String()); err == nil || !strings.Contains(err.Error(), "timeout") {
 			n.t.Errorf("a connection to a block's port: %v", err)
 		}
 		n.eventually("it is counted", func() error {
-			if got := n.drops("host1", "unasked") - before; got < 4 {
+			if got := n.drops("host1", "no-connection") - before; got < 4 {
 				return fmt.Errorf("%d are", got)
 			}
 			return nil
 		})
-		unassigned := n.drops("g1", "unassigned") + n.drops("g2", "unassigned")
+		unassigned := n.drops("g1", "no-public-ip") + n.drops("g2", "no-public-ip")
 		c, err := n.dial(n.Machine("client").Netns(), "udp4", 0, block.Address.String()+":80")
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		fmt.Fprint(c, "unasked")
+		fmt.Fprint(c, "no-connection")
 		n.eventually("what is for no block is counted at a gateway", func() error {
-			return errIf(n.drops("g1", "unassigned")+n.drops("g2", "unassigned") == unassigned)
+			return errIf(n.drops("g1", "no-public-ip")+n.drops("g2", "no-public-ip") == unassigned)
 		})
 		for _, r := range inside {
-			if got := r.count("unasked"); got > 0 {
+			if got := r.count("no-connection"); got > 0 {
 				n.t.Errorf("%d arrive", got)
 			}
 		}
@@ -282,7 +280,7 @@ func TestShared(t *testing.T) {
 // untranslated counts what finds no port on a host. The kernel's datapath drops it before any flow sees it.
 func (n *network) untranslated(host string) uint64 {
 	n.t.Helper()
-	return n.drops(host, "untranslated") + n.drops(host, "untracked")
+	return n.drops(host, "snat-failed") + n.drops(host, "untracked")
 }
 
 // What endpoints that share addresses have open goes on whatever dies of the gateways.
@@ -304,7 +302,7 @@ func TestSharedFailsOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.during("agents are killed and started", true, func() {
+	w.lossless(labtest.Event{What: "agents are killed and started", Do: func() {
 		for _, host := range []string{"host1", "g1", "g2"} {
 			n.killAgent(host)
 		}
@@ -313,20 +311,19 @@ func TestSharedFailsOver(t *testing.T) {
 			n.startAgent(host)
 		}
 		n.awaitOpen("g1", "g2")
-	})
-	w.during("g1's ovs-vswitchd is killed", false, func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
-	w.during("it is started again", false, func() {
+	}})
+	w.during("g1's ovs-vswitchd is killed", func() { must(vswitchd.Kill(ctx, syscall.SIGKILL)) })
+	w.during("it is started again", func() {
 		must(vswitchd.Start(ctx))
 		n.awaitOpen("g1", "g2")
 	})
-	w.during("g1 is drained", true, func() {
+	w.lossless(labtest.Event{What: "g1 is drained", Do: func() {
 		n.on("host1", argv("overlane host drain g1")...)
 		n.eventually("g2 holds both next hops", func() error { return errIf(len(n.measured("g2").Host.Passage.Holds) != 2) })
-	})
-	w.during("it is drained no more", true, func() {
+	}}, labtest.Event{What: "it is drained no more", Do: func() {
 		n.on("host1", argv("overlane host drain --undo g1")...)
 		n.awaitOpen("g1", "g2")
-	})
+	}})
 }
 
 // Errors about what has left by a shared address come to the endpoint that sent it, by whichever gateway.
@@ -416,7 +413,7 @@ func TestForwards(t *testing.T) {
 		}
 	})
 	n.run("others are closed", func(n *network) {
-		before := n.drops("g1", "unassigned") + n.drops("g2", "unassigned")
+		before := n.drops("g1", "no-public-ip") + n.drops("g2", "no-public-ip")
 		for _, network := range []string{"tcp4", "udp4"} {
 			c, err := n.dial(client.Netns(), network, 0, public+":8081")
 			if network == "udp4" {
@@ -425,7 +422,7 @@ func TestForwards(t *testing.T) {
 				n.t.Errorf("a port that is not forwarded: %v", err)
 			}
 		}
-		n.eventually("it is counted", func() error { return errIf(n.drops("g1", "unassigned")+n.drops("g2", "unassigned") < before+2) })
+		n.eventually("it is counted", func() error { return errIf(n.drops("g1", "no-public-ip")+n.drops("g2", "no-public-ip") < before+2) })
 	})
 	n.run("a closed port of the endpoint is said to be", func(n *network) { n.closed(client.Netns(), public+":8080") })
 	n.run("what is too long for the way to the client", func(n *network) {

@@ -6,8 +6,16 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
+	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/lab/labtest"
 )
 
 // stream is numbered datagrams, on each of several flows, from one place to another.
@@ -18,12 +26,7 @@ type stream struct {
 	mu    sync.Mutex
 	epoch uint32 // of the datagrams that count
 	ended bool   // no more are sent of it
-	sent  int
-	flows [streamFlows]struct {
-		received int
-		last     time.Time
-		gap      time.Duration
-	}
+	flows [streamFlows][]labtest.Packet
 }
 
 const (
@@ -51,6 +54,7 @@ func (n *network) streaming(name, from, to string, port int, addresses ...string
 		return err
 	})
 	n.t.Cleanup(func() { receiver.Close() })
+	widen(n.t, receiver.(syscall.Conn))
 	go s.receive(receiver)
 	for i := range streamFlows {
 		var sender net.Conn
@@ -64,22 +68,43 @@ func (n *network) streaming(name, from, to string, port int, addresses ...string
 	return s
 }
 
+// widen gives a socket room for what comes while this process does not run.
+func widen(t testing.TB, c syscall.Conn) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *stream) send(c net.Conn, flow int) {
 	ticker := time.NewTicker(streamEvery)
 	defer ticker.Stop()
 	for s.n.t.Context().Err() == nil {
-		s.mu.Lock()
-		epoch := s.epoch
-		if s.ended {
-			epoch = 0
-		} else {
-			s.sent++
-		}
-		b := binary.BigEndian.AppendUint32([]byte{byte(flow)}, epoch)
-		s.mu.Unlock()
-		_, _ = c.Write(b) // an ICMP error about one before is no reason to stop
+		_, _ = c.Write(s.next(flow)) // an ICMP error about one before is no reason to stop
 		<-ticker.C
 	}
+}
+
+// next is the payload of a flow's next datagram: flow, epoch, number.
+func (s *stream) next(flow int) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	epoch, number := s.epoch, len(s.flows[flow])
+	if s.ended {
+		epoch = 0
+	} else {
+		s.flows[flow] = append(s.flows[flow], labtest.Packet{Sent: time.Now()})
+	}
+	b := binary.BigEndian.AppendUint32([]byte{byte(flow)}, epoch)
+	return binary.BigEndian.AppendUint32(b, uint32(number))
 }
 
 func (s *stream) receive(c net.PacketConn) {
@@ -89,26 +114,28 @@ func (s *stream) receive(c net.PacketConn) {
 		if err != nil {
 			return
 		}
-		now := time.Now()
-		s.mu.Lock()
-		if flow := int(b[0]); n == 5 && flow < streamFlows && binary.BigEndian.Uint32(b[1:]) == s.epoch {
-			f := &s.flows[flow]
-			if !f.last.IsZero() {
-				f.gap = max(f.gap, now.Sub(f.last))
-			}
-			f.received++
-			f.last = now
+		if n == 9 {
+			s.came(int(b[0]), binary.BigEndian.Uint32(b[1:]), int(binary.BigEndian.Uint32(b[5:])))
 		}
-		s.mu.Unlock()
 	}
 }
 
-// begin counts anew.
-func (s *stream) begin() {
+func (s *stream) came(flow int, epoch uint32, number int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch == s.epoch && epoch > 0 && flow < streamFlows && number < len(s.flows[flow]) {
+		s.flows[flow][number].Came = time.Now()
+	}
+}
+
+func (s *stream) String() string { return s.name }
+
+// Begin counts anew.
+func (s *stream) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.epoch++
-	s.ended, s.sent = false, 0
+	s.ended = false
 	clear(s.flows[:])
 }
 
@@ -120,7 +147,7 @@ func (s *stream) flowing() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for i, f := range s.flows {
-			if f.last.Before(asked) {
+			if !slices.ContainsFunc(f, func(p labtest.Packet) bool { return p.Came.After(asked) }) {
 				return fmt.Errorf("flow %d does not", i)
 			}
 		}
@@ -128,20 +155,19 @@ func (s *stream) flowing() {
 	})
 }
 
-// lost says how many datagrams since begin did not arrive, and the longest pause of any flow.
-func (s *stream) lost() (lost, sent int, gap time.Duration) {
+// End says what of that did not arrive.
+func (s *stream) End() labtest.Loss {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
 	time.Sleep(300 * time.Millisecond) // those on their way
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	received := 0
+	var l labtest.Loss
 	for _, f := range s.flows {
-		received += f.received
-		gap = max(gap, f.gap)
+		l.Add(f)
 	}
-	return s.sent - received, s.sent, gap
+	return l
 }
 
 // transfer is a TCP connection over which bytes come all the time.
@@ -154,6 +180,9 @@ type transfer struct {
 	gap  time.Duration
 	err  error // by which it has ended
 }
+
+// transferEvery leaves the processors idle now and then: a dozen transfers of a chunk each 5 ms keep two of them busy by themselves.
+const transferEvery = pace * 20 * time.Millisecond
 
 // transferring sends for the rest of the test.
 func (n *network) transferring(name, from, to, address string, port int) *transfer {
@@ -192,7 +221,7 @@ func (x *transfer) send(c net.Conn) {
 			x.end(err)
 			return
 		}
-		time.Sleep(pace * 5 * time.Millisecond)
+		time.Sleep(transferEvery)
 	}
 }
 
@@ -230,10 +259,20 @@ func (x *transfer) end(err error) {
 	}
 }
 
-func (x *transfer) begin() {
+func (x *transfer) String() string { return x.name }
+
+// Begin has the pauses counted anew. TCP loses nothing; whether it lasts is for alive to say.
+func (x *transfer) Begin() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.gap = 0
+}
+
+// End says how long the longest pause was.
+func (x *transfer) End() labtest.Loss {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return labtest.Loss{Pause: x.gap}
 }
 
 // alive wants that bytes still come.
@@ -251,4 +290,46 @@ func (x *transfer) alive() {
 		}
 		return nil
 	})
+}
+
+// watching is traffic that goes on.
+type watching struct {
+	n         *network
+	streams   []*stream
+	transfers []*transfer
+}
+
+func (w *watching) watch() labtest.Watch {
+	watch := labtest.Watch{Lab: w.n.Lab, Recover: w.recover}
+	for _, s := range w.streams {
+		watch.Loads = append(watch.Loads, s)
+	}
+	for _, x := range w.transfers {
+		watch.Loads = append(watch.Loads, x)
+	}
+	return watch
+}
+
+// recover waits until all flows.
+func (w *watching) recover() {
+	w.n.t.Helper()
+	for _, s := range w.streams {
+		s.flowing()
+	}
+	for _, x := range w.transfers {
+		x.alive()
+	}
+	w.n.Log().Info("BFD", "host", "host1", "status", strings.Fields(w.n.on("host1", "ovs-vsctl", "--bare", "--columns=bfd_status", "find", "interface", "type=vxlan")))
+}
+
+// during does something that loses packets, waits until all flows again, and prints what was lost.
+func (w *watching) during(what string, do func()) {
+	w.n.t.Helper()
+	w.n.Log().Info(what, "lost", w.watch().Measure(w.n.t, labtest.Event{What: what, Do: do}))
+}
+
+// lossless does what loses none, and may be done again.
+func (w *watching) lossless(circle ...labtest.Event) {
+	w.n.t.Helper()
+	w.watch().Lossless(w.n.t, circle...)
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +22,8 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/overlane/overlane/lab/labtest"
 )
 
 // inNetns runs a function on a thread that is in a network namespace, and that nobody uses afterwards. Sockets it opens stay there.
@@ -121,6 +126,19 @@ func (r *recording) all() [][]byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.frames[:len(r.frames):len(r.frames)]
+}
+
+// ipv4 are the IPv4 packets among the frames.
+func (r *recording) ipv4() iter.Seq2[*layers.Ethernet, *layers.IPv4] {
+	return func(yield func(*layers.Ethernet, *layers.IPv4) bool) {
+		for _, f := range r.all() {
+			p := gopacket.NewPacket(f, layers.LayerTypeEthernet, gopacket.NoCopy)
+			ethernet, _ := p.LinkLayer().(*layers.Ethernet)
+			if ip, ok := p.NetworkLayer().(*layers.IPv4); ok && !yield(ethernet, ip) {
+				return
+			}
+		}
+	}
 }
 
 // count counts the frames that contain a text.
@@ -226,18 +244,20 @@ func arp(t testing.TB, operation uint16, srcMAC, senderMAC, sender, target strin
 // pings asks every 10 ms until it is stopped, and counts.
 type pings struct {
 	t       testing.TB
+	name    string
 	stopped chan struct{}
 	once    sync.Once
+
 	mu      sync.Mutex
-	sent    int
-	missing map[int]time.Time // by sequence number: when it was sent
+	packets []labtest.Packet // by number, of which echoes have the last 16 bits
+	from    int              // the first that counts
 }
 
-// pinging pings an address from a namespace of a host, from now on. What is lost before the hosts have settled does not count
-// (docs/architecture.md, "What can be lost, and when").
+// pinging pings an address from a namespace of a host, from now on, and returns when the hosts have settled: before, pings may be lost
+// (docs/operations.md, "What can be lost, and when").
 func (n *network) pinging(host, netns, to string) *pings {
 	n.t.Helper()
-	p := &pings{t: n.t, stopped: make(chan struct{}), missing: map[int]time.Time{}}
+	p := &pings{t: n.t, name: fmt.Sprintf("pings from %s on %s to %s", netns, host, to), stopped: make(chan struct{})}
 	var socket net.PacketConn
 	inNetns(n.t, n.inside(host, netns), func() (err error) {
 		socket, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
@@ -252,8 +272,20 @@ func (n *network) pinging(host, netns, to string) *pings {
 	p.more(150)
 	n.settled()
 	p.more(10)
-	p.forget()
 	return p
+}
+
+// lossless wants every answer, be it late, to pings while something is done that cannot be done again.
+func (n *network) lossless(running []*pings, do func()) {
+	n.t.Helper()
+	w := labtest.Watch{Lab: n.Lab}
+	for _, p := range running {
+		w.Loads = append(w.Loads, p)
+	}
+	w.LosslessOnce(n.t, labtest.Event{What: "all that was done", Do: do})
+	for _, p := range running {
+		p.stop()
+	}
 }
 
 // settled waits until the interfaces that have come have done changing: the kernel tells up to a second later that a link is up, which pings before
@@ -262,18 +294,39 @@ func (n *network) settled() {
 	n.t.Helper()
 	for _, h := range n.Hosts() {
 		n.eventually(h.Name+" has settled", func() error {
-			tentative, err := n.try(h.Name, "ip", "-6", "-o", "addr", "show", "tentative")
+			tentative, err := h.Exec(n.t.Context(), "ip", "-6", "-o", "addr", "show", "tentative")
 			return errors.Join(err, errIf(tentative != ""))
 		})
 	}
 }
 
-// forget does not count what has been lost up to now.
-func (p *pings) forget() {
+func (p *pings) String() string { return p.name }
+
+// Begin counts anew.
+func (p *pings) Begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.missing)
+	p.from = len(p.packets)
 }
+
+// End says which of the pings since Begin have not been answered, not even late.
+func (p *pings) End() (l labtest.Loss) {
+	p.mu.Lock()
+	until := len(p.packets)
+	p.mu.Unlock()
+	for deadline := time.Now().Add(lateAnswer); ; time.Sleep(10 * time.Millisecond) {
+		p.mu.Lock()
+		flow := slices.Clone(p.packets[p.from:until])
+		p.mu.Unlock()
+		l = labtest.Loss{}
+		if l.Add(flow); l.Lost == 0 || time.Now().After(deadline) {
+			return l
+		}
+	}
+}
+
+// lateAnswer is how long an answer may take.
+const lateAnswer = 10 * time.Second
 
 const pingID = 0x4f56
 
@@ -283,9 +336,8 @@ func (p *pings) send(socket net.PacketConn, to net.Addr) {
 	for !p.isStopped() {
 		<-ticker.C
 		p.mu.Lock()
-		seq := p.sent & 0xffff
-		p.sent++
-		p.missing[seq] = time.Now()
+		seq := len(p.packets) & 0xffff
+		p.packets = append(p.packets, labtest.Packet{Sent: time.Now()})
 		p.mu.Unlock()
 		m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: pingID, Seq: seq, Data: []byte(strings.Repeat("e2e", 16))}}
 		packet, err := m.Marshal(nil)
@@ -311,22 +363,25 @@ func (p *pings) receive(socket net.PacketConn) {
 			continue
 		}
 		if e := m.Body.(*icmp.Echo); e.ID == pingID {
-			p.mu.Lock()
-			delete(p.missing, e.Seq)
-			p.mu.Unlock()
+			p.answered(e.Seq)
 		}
 	}
 }
 
-func (p *pings) counts() (sent, missing int, oldest time.Time) {
+// answered notes the answer to the last ping of a number.
+func (p *pings) answered(seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, at := range p.missing {
-		if oldest.IsZero() || at.Before(oldest) {
-			oldest = at
-		}
+	last := len(p.packets) - 1
+	if i := last - (last-seq)&0xffff; i >= 0 && p.packets[i].Came.IsZero() {
+		p.packets[i].Came = time.Now()
 	}
-	return p.sent, len(p.missing), oldest
+}
+
+func (p *pings) sent() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.packets)
 }
 
 // clock is how times are logged, to find what has happened when packets were lost.
@@ -335,10 +390,10 @@ const clock = "15:04:05.000"
 // more waits until so many more were sent.
 func (p *pings) more(n int) {
 	p.t.Helper()
-	before, _, _ := p.counts()
+	before := p.sent()
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
-		if now, _, _ := p.counts(); now >= before+n {
+		if p.sent() >= before+n {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -356,22 +411,3 @@ func (p *pings) isStopped() bool {
 }
 
 func (p *pings) stop() { p.once.Do(func() { close(p.stopped) }) }
-
-// lostNone stops and wants every answer, be it late.
-func (p *pings) lostNone() {
-	p.t.Helper()
-	p.stop()
-	deadline := time.Now().Add(patience)
-	for {
-		sent, missing, oldest := p.counts()
-		if missing == 0 {
-			p.t.Logf("%d pings, none lost", sent)
-			return
-		}
-		if time.Now().After(deadline) {
-			p.t.Errorf("%d of %d pings were lost, the first one sent at %s", missing, sent, oldest.Format(clock))
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}

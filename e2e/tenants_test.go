@@ -32,11 +32,11 @@ func TestTenantsWithTheSameAddresses(t *testing.T) {
 			t.Errorf("%s asks %s: want %q, got %q", tt.container, tt.to, tt.want, got)
 		}
 	}
-	before := n.drops("host1", "arp-unknown")
+	before := n.drops("host1", "arp-no-such-address")
 	if out, err := n.try("host1", "docker", "exec", "red1", "ping", "-c2", "-W1", "172.17.42.20"); err == nil {
 		t.Errorf("red pings what only blue has:\n%s", out)
 	}
-	if n.drops("host1", "arp-unknown") == before {
+	if n.drops("host1", "arp-no-such-address") == before {
 		t.Error("the switch of host1 was not asked for it")
 	}
 	arp := n.on("host1", "docker", "exec", "blue1", "ip", "neigh")

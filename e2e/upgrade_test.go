@@ -34,22 +34,19 @@ func TestUpgrade(t *testing.T) {
 			n.endpoint("host2 c blue/web --ip 172.17.42.5")
 			n.awaitState("blue/web/c", model.Ready)
 			addresses := n.manyServers()
-			running := []*stream{
+			w := &watching{n: n, streams: []*stream{
 				n.streaming("east-west", n.inside("host1", "a"), n.inside("host2", "b"), 7301, "172.17.42.3"),
 				n.streaming("by a shared address", n.inside("host1", "a"), n.Machine("server").Netns(), 7302, addresses...),
 				n.streaming("to a public address", n.Machine("client").Netns(), n.inside("host2", "c"), 7303, "1.22.3.9"),
-			}
-			connection := n.transferring("TCP by a shared address", n.inside("host2", "b"), n.Machine("server").Netns(), addresses[0], 7304)
-			for _, s := range running {
-				s.flowing()
-			}
+			}, transfers: []*transfer{
+				n.transferring("TCP by a shared address", n.inside("host2", "b"), n.Machine("server").Netns(), addresses[0], 7304),
+			}}
+			w.recover()
 			if err := n.Use(now); err != nil {
 				t.Fatal(err)
 			}
 			for i, what := range order.steps {
-				idle := n.losses(running, func() {})
-				n.noMore(what, running, n.losses(running, func() { n.replace(what) }), idle)
-				connection.alive()
+				w.watch().LosslessOnce(t, labtest.Event{What: "the " + what + " of this version replaces the release's", Do: func() { n.replace(what) }})
 				n.comesAndGoes(i)
 			}
 		})
@@ -77,33 +74,6 @@ func (n *network) replace(what string) {
 		n.awaitHostReady(h.Name)
 	}
 	n.awaitOpen("g1", "g2")
-}
-
-// losses counts what running streams lose around an event.
-func (n *network) losses(running []*stream, event func()) (lost []int) {
-	n.t.Helper()
-	for _, s := range running {
-		s.begin()
-	}
-	began := time.Now()
-	event()
-	time.Sleep(max(0, 3*time.Second-time.Since(began)))
-	for _, s := range running {
-		one, _, _ := s.lost()
-		lost = append(lost, one)
-	}
-	return lost
-}
-
-// noMore wants no packet lost by the replacement of a program that the machine would not have lost without it.
-func (n *network) noMore(what string, running []*stream, lost, idle []int) {
-	n.t.Helper()
-	for i, s := range running {
-		n.t.Logf("%s: replacing %s lost %d, without it %d", s.name, what, lost[i], idle[i])
-		if lost[i] > idle[i] {
-			n.t.Errorf("%s: replacing %s lost %d datagrams, and the machine lost %d without it", s.name, what, lost[i], idle[i])
-		}
-	}
 }
 
 // comesAndGoes attaches an endpoint on each of the two hosts, has them reach each other and those that were there, and detaches them.

@@ -8,22 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Config is the whole of what the host's kernel must be for Overlane. Lists are sorted and have each element once. [Look] and [Config.With] fill in what is
-// marked as a fact of the machine.
+// Config is the whole of what the host's kernel must be for Overlane. Lists are sorted and have each element once.
+// [Look] and [Config.With] fill in what is marked as a fact of the machine.
 type Config struct {
 	TunnelPort uint16       // of UDP, where tunnels end (RFC 7348 section 5: 4789)
 	Peers      []netip.Addr // VTEPs of other hosts, which only the switch may send tunnel packets to
 	Inbound    bool         // the kernel takes tunnel packets, so what is sent to it in a peer's name is dropped, too
 
-	Range netip.Prefix // of the switch's ports for the kernel, and what the switch translates to; not seen outside of this host
-	MAC   [6]byte      // of the switch, as these ports see it
+	// Range has the addresses of the switch's ports for the kernel, and those that the switch translates to. Nobody sees them
+	// outside of this host.
+	Range netip.Prefix
+	MAC   [6]byte // of the switch, as these ports see it
 
-	ForwardsAll bool        // a fact: the host forwards for others, too; else exits and underlay forward for Overlane alone
-	SNAT        *SNAT       // nil: the kernel is sent nothing by the SNAT port
-	Direct      *DirectPath // nil: no public traffic passes over the underlay without a tunnel
+	// ForwardsAll is a fact: the host forwards for others, too. Else exits and underlay forward for Overlane alone.
+	ForwardsAll bool
+
+	SNAT   *SNAT       // nil: the kernel is sent nothing by the SNAT port
+	Direct *DirectPath // nil: no public traffic passes over the underlay without a tunnel
 }
 
-// SNAT is the path from the switch's [SNATPort] to the outside and back. What the switch has translated to the Range leaves in the name of this host.
+// SNAT is the path from the switch's [SNATPort] to the outside and back. What the switch has translated to the Range
+// leaves in the name of this host.
 type SNAT struct {
 	Masquerade bool         // a VPC leaves in this host's name
 	Exits      []string     // a fact: interfaces by which it leaves; nobody else's network is reached
@@ -38,13 +43,14 @@ type Allowance struct {
 	To     netip.Prefix
 }
 
-// DirectPath is the kernel's part in the distributed design: public traffic goes over the underlay without a tunnel, between edges and the hosts of
-// endpoints. Each address has a host, and is known on the underlay as it stands here. The kernel tracks no connection of it, since the two directions
-// need not pass the same hosts.
+// DirectPath is the kernel's part in the distributed design: public traffic goes over the underlay without a tunnel,
+// between edges and the hosts of endpoints. Each address has a host, and is known on the underlay as it stands here.
+// The kernel tracks no connection of it, since the two directions need not pass the same hosts.
 //
-// On a host of endpoints, what is for one of them goes to the [SNATPort]; what comes from the switch by the port of an edge goes to that edge, whatever its
-// destination. On an edge, what comes from the switch by the [UnderlayPort] goes to the host of the address; what comes from such an address goes to the
-// port, by a mark that the nftables table gives it.
+// On a host of endpoints, what is for one of them goes to the [SNATPort]; what comes from the switch by the port of an
+// edge goes to that edge, whatever its destination. On an edge, what comes from the switch by the [UnderlayPort] goes
+// to the host of the address; what comes from such an address goes to the port, by a mark that the nftables table gives
+// it.
 type DirectPath struct {
 	Host     string     // this host's name
 	VTEP     netip.Addr // its address on the underlay
@@ -57,8 +63,8 @@ type DirectPath struct {
 	Remote []Remote // what it passes on
 }
 
-// Edge is another host, by which public traffic leaves. It is adjacent if its VTEP is on the network of this host's underlay interface: only then can it be
-// handed packets for addresses that the underlay does not know.
+// Edge is another host, by which public traffic leaves. It is adjacent if its VTEP is on the network of this host's
+// underlay interface: only then can it be handed packets for addresses that the underlay does not know.
 type Edge struct {
 	Host     string
 	Port     string // of the switch, one of [EdgePorts]

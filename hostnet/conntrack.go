@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// ConntrackDrops is how many packets the kernel's conntrack has dropped, of all of the host's, because it could not remember their connections: no port was free
-// to translate them to, or its table is full.
+// ConntrackDrops is how many packets the kernel's conntrack has dropped, of all of the host's, because it could not
+// remember their connections: no port was free to translate them to, or its table is full.
 func ConntrackDrops() (uint64, error) {
 	text, err := os.ReadFile("/proc/net/stat/nf_conntrack")
 	if errors.Is(err, fs.ErrNotExist) { // it is not loaded, or the kernel does not tell

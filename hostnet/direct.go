@@ -8,7 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// NotAdjacent says that a host cannot hand packets to another one, since there is a router between them that does not know the addresses.
+// NotAdjacent says that a host cannot hand packets to another one, since there is a router between them that does not
+// know the addresses.
 type NotAdjacent struct {
 	From, To string // hosts
 	VTEP     netip.Addr
@@ -57,7 +58,8 @@ type lane struct {
 	rules  []rule
 }
 
-// setDirectPath makes what is missing, and takes away what is there of others than these. An edge that cannot be sent to keeps no other from working.
+// setDirectPath makes what is missing, and takes away what is there of others than these. An edge that cannot be sent
+// to keeps no other from working.
 func setDirectPath(d DirectPath, of netip.Prefix, mac [6]byte, underlay int) (works path, changed bool, err error) {
 	h, err := newHandle()
 	if err != nil {
@@ -197,8 +199,8 @@ func (s *pathSetting) setUnderlayPort() error {
 	return s.set(remoteLane(s.Remote, s.underlay))
 }
 
-// remoteLane has the routes to the hosts of public addresses. Behind a router, the underlay's own routes lead to what is of a natPrefix; nothing leads to what is
-// not, and the edge's own routes would lead it in a circle.
+// remoteLane has the routes to the hosts of public addresses. Behind a router, the underlay's own routes lead to what
+// is of a natPrefix; nothing leads to what is not, and the edge's own routes would lead it in a circle.
 func remoteLane(remote []Remote, underlay int) lane {
 	l := lane{table: remoteTable, rules: []rule{{priority: remoteRule, table: remoteTable, iif: UnderlayPort}}}
 	for _, r := range remote {
@@ -229,7 +231,8 @@ func (s *pathSetting) prepare(p *port) error {
 	return err
 }
 
-// set has the kernel route a lane. Its rules stay in want if that fails: without them its packets would take the host's own routes.
+// set has the kernel route a lane. Its rules stay in want if that fails: without them its packets would take the host's
+// own routes.
 func (s *pathSetting) set(l lane) error {
 	s.rules = append(s.rules, l.rules...)
 	changed, err := setRoutes(s.handle, l.table, l.routes)

@@ -18,8 +18,8 @@ const (
 // jump is our one rule in Docker's chain, as iptables lists it.
 const jump = "-A " + dockerChain + " -m comment --comment overlane -j " + ourChain
 
-// passDocker has Docker let pass what goes by the SNAT port and by the direct path, on a host where it filters with iptables. Where all is as it should be it
-// changes nothing. Call it again and again: other programs flush chains.
+// passDocker has Docker let pass what goes by the SNAT port and by the direct path, on a host where it filters with
+// iptables. Where all is as it should be it changes nothing. Call it again and again: other programs flush chains.
 func passDocker(ctx context.Context, c Config) (changed bool, err error) {
 	docker, err := iptablesRules(ctx, dockerChain)
 	if err != nil || docker == nil {
@@ -44,7 +44,8 @@ func passDocker(ctx context.Context, c Config) (changed bool, err error) {
 	return true, wrapDocker(restore(ctx, edit))
 }
 
-// dockerRules describes our chain, as iptables lists it. It leaves to the nftables table what passes by the direct path: that alone leaves packets untracked.
+// dockerRules describes our chain, as iptables lists it. It leaves to the nftables table what passes by the direct
+// path: that alone leaves packets untracked.
 func dockerRules(c Config) []string {
 	const untracked = " -m conntrack --ctstate UNTRACKED -j ACCEPT"
 	rules := []string{"-N " + ourChain}

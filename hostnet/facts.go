@@ -18,7 +18,7 @@ import (
 // Facts are what a Config says that only the machine can tell.
 type Facts struct {
 	ForwardsAll bool                // net.ipv4.conf.all.forwarding: the host forwards for others, too
-	Exits       []string            // interfaces that carry a default route of the main table, sorted; only if a VPC leaves in this host's name
+	Exits       []string            // interfaces that carry a default route of the main table, sorted; nil without SNAT
 	Underlay    string              // interface that has the VTEP; "": none has, or there is no direct path
 	Adjacent    map[netip.Addr]bool // VTEPs of the direct path that are on the underlay interface's network
 }
@@ -113,8 +113,9 @@ func isAdjacent(vtep netip.Addr, underlay int) (bool, error) {
 	return len(routes) == 1 && routes[0].Gw == nil && routes[0].Via == nil && routes[0].LinkIndex == underlay, nil
 }
 
-// rangeConflict says whether something else of the host uses the range: an address or a route. Tailscale does so with its default, 100.64.0.0/10, and so do
-// providers that translate addresses (RFC 6598). A route to more than the range is no conflict.
+// rangeConflict says whether something else of the host uses the range: an address or a route. Tailscale does so with
+// its default, 100.64.0.0/10, and so do providers that translate addresses (RFC 6598). A route to more than the range
+// is no conflict.
 func rangeConflict(of netip.Prefix) error {
 	links, err := netdump.List(netlink.LinkList)
 	if err != nil {
@@ -156,14 +157,15 @@ func inUse(of netip.Prefix, name, has string) error {
 	return fmt.Errorf("%s %s, which is in natRange %s; set natRange in the agent's configuration to a range that this host does not use", cmp.Or(name, "the host"), has, of)
 }
 
-// Addresses are those of IPv4 by which others may reach this host, sorted: neither loopback's nor link-local, and none of the switch's ports for the kernel.
+// Addresses are those of IPv4 by which others may reach this host, sorted: neither loopback's nor link-local, and none
+// of the switch's ports for the kernel.
 func Addresses() (found []netip.Addr, err error) {
 	all, err := addressesOf(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list this host's addresses: %w", err)
 	}
 	for _, a := range all {
-		if ip := prefix(a.IPNet).Addr(); ip.IsGlobalUnicast() && !isOurs(a.Label) { // whatever its scope: the kernel answers for it
+		if ip := prefix(a.IPNet).Addr(); ip.IsGlobalUnicast() && !isOurs(a.Label) { // of any scope: the kernel answers for it
 			found = append(found, ip)
 		}
 	}

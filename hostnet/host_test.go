@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlane/overlane/internal/roottest"
 	"github.com/vishvananda/netns"
+
+	"github.com/overlane/overlane/internal/roottest"
 )
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }

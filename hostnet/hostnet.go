@@ -1,10 +1,10 @@
-// Package hostnet keeps the network of the host's kernel as Overlane needs it: one nftables table, the switch's ports for the kernel with their
-// addresses, routes, rules of policy routing, sysctls, and an exception in Docker's chains. What others have there it neither reads nor touches, but
-// for the chain that Docker leaves to others.
+// Package hostnet keeps the network of the host's kernel as Overlane needs it: one nftables table, the switch's ports
+// for the kernel with their addresses, routes, rules of policy routing, sysctls, and an exception in Docker's chains.
+// What others have there it neither reads nor touches, but for the chain that Docker leaves to others.
 //
-// [Look] finds the facts of the machine, [Config] is the whole of what the kernel must be, [Kernel.Set] makes it so, [Inspect] reads what is there, and
-// [Kernel.Cleanup] takes all of it away. The nftables table decides which packets pass, so it is there before the switch sends any: callers lead no flow to
-// a port that [State] does not name.
+// [Look] finds the facts of the machine, [Config] is the whole of what the kernel must be, [Kernel.Set] makes it so,
+// [Inspect] reads what is there, and [Kernel.Cleanup] takes all of it away. The nftables table decides which packets
+// pass, so it is there before the switch sends any: callers lead no flow to a port that [State] does not name.
 package hostnet
 
 import (
@@ -32,7 +32,8 @@ const (
 	Direct      Part = "direct path"  // public traffic over the underlay without a tunnel
 )
 
-// Condition is what keeps a part from working, or from working for all of its traffic. What worked before stays as it was.
+// Condition is what keeps a part from working, or from working for all of its traffic. What worked before stays as it
+// was.
 type Condition struct {
 	Affects Part
 	Err     error // says what to do
@@ -44,9 +45,9 @@ type State struct {
 	Edges        []string // hosts that the ports to edges lead to
 	UnderlayPort bool     // is routed and guarded
 
-	Opened     []string          // interfaces, sorted, that forward because of Overlane; they outlast this process, so give them to [New] again
+	Opened     []string          // interfaces, sorted, that forward because of Overlane; [New] takes them after a restart
 	Dropped    map[string]uint64 // packets since the start, by counter; nil: not known
-	Tampered   bool              // somebody else had removed the table, or a part of it; it is there again unless a condition affects the [TunnelGuard]
+	Tampered   bool              // somebody else had changed the table; it is put back unless [TunnelGuard] is affected
 	Changed    bool              // something was not as the Config says
 	Conditions []Condition
 }
@@ -62,7 +63,8 @@ func (s State) Err(part Part) error {
 	return errors.Join(all...)
 }
 
-// Kernel is the one of the network namespace that its methods are called in. It remembers what it has set. Call one method at a time.
+// Kernel is the one of the network namespace that its methods are called in. It remembers what it has set. Call one
+// method at a time.
 type Kernel struct {
 	begun  bool     // [Kernel.Set] has been called
 	set    *Config  // what the table was last written for; nil: it was not since the start
@@ -76,8 +78,9 @@ type Kernel struct {
 // New takes the interfaces that the last [State] of the process before named as opened.
 func New(opened []string) *Kernel { return &Kernel{opened: slices.Clone(opened)} }
 
-// Set makes the kernel what the Config says. It changes nothing where all is as it should be, so call it again and again: other programs flush tables
-// and chains. A part that cannot be set is left as it was, and State says why; the error is that of a Config that no kernel could follow. The Config must not change afterwards.
+// Set makes the kernel what the Config says. It changes nothing where all is as it should be, so call it again and
+// again: other programs flush tables and chains. A part that cannot be set is left as it was, and State says why; the
+// error is that of a Config that no kernel could follow. The Config must not change afterwards.
 func (k *Kernel) Set(ctx context.Context, c Config) (State, error) {
 	if err := c.check(); err != nil {
 		return k.state(&setting{}), fmt.Errorf("the host's kernel cannot be so: %w", err)
@@ -99,7 +102,8 @@ func (k *Kernel) state(s *setting) State {
 	return state
 }
 
-// Cleanup takes away whatever Set may have made, this process's or an earlier one's. Sysctls of the switch's ports stay, since nothing comes in by those any more.
+// Cleanup takes away whatever Set may have made, this process's or an earlier one's. Sysctls of the switch's ports
+// stay, since nothing comes in by those any more.
 func (k *Kernel) Cleanup(ctx context.Context) error {
 	_, err := removeDirectPath()
 	err = errors.Join(err, removeSNATPort(), removeFromDocker(ctx), closeForwarding(k.opened), removeTable())

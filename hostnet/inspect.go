@@ -15,8 +15,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// Snapshot is what the kernel has of what [Kernel.Set] makes, in lines of text. It holds no counts and no numbers that differ between two machines in the same
-// state, so that snapshots can be compared.
+// Snapshot is what the kernel has of what [Kernel.Set] makes, in lines of text. It holds no counts and no numbers that
+// differ between two machines in the same state, so that snapshots can be compared.
 type Snapshot struct {
 	Table   []string // of nftables, by its sets, counters and chains
 	Ports   []string // of the switch for the kernel, with addresses and permanent neighbours
@@ -125,7 +125,8 @@ func (i *inspection) rules(context.Context) (lines []string, err error) {
 	return lines, err
 }
 
-// tableName is that of a routing table. The number of an edge's ends in the index of the port, which differs from machine to machine.
+// tableName is that of a routing table. The number of an edge's ends in the index of the port, which differs from
+// machine to machine.
 func (i *inspection) tableName(table int) string {
 	switch table {
 	case hostedTable:

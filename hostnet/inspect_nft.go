@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// table reads the nftables table back, and describes it expression by expression: programs called nft print the same rules otherwise from version to version.
+// table reads the nftables table back, and describes it expression by expression: programs called nft print the same
+// rules otherwise from version to version.
 func (i *inspection) table(context.Context) (lines []string, err error) {
 	c, err := nftables.New()
 	if err != nil {

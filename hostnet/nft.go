@@ -18,17 +18,17 @@ import (
 	"github.com/overlane/overlane/internal/nlerr"
 )
 
-// tableName is in the family ip. An accept elsewhere does not override a drop here, nor the other way round. Agents since 0.1.0 replace this table, so the
-// name stays.
+// tableName is in the family ip. An accept elsewhere does not override a drop here, nor the other way round. Agents
+// since 0.1.0 replace this table, so the name stays.
 const tableName = "overlane"
 
 // Counters of the packets that the nftables table drops.
 const (
-	Forged      = "forged"       // tunnel packets that are not the switch's
-	GuardedHost = "guarded-host" // to the host itself, other hosts, or in a name that the switch does not give
-	NoExit      = "no-exit"      // to an interface that does not lead outside
-	Untracked   = "untracked"    // of no connection that the kernel could translate
-	Unsolicited = "unsolicited"  // nobody inside has asked for
+	Forged         = "forged"          // tunnel packets that are not the switch's
+	GuardedAddress = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
+	NoExit         = "no-exit"         // to an interface that does not lead outside
+	Untracked      = "untracked"       // of no connection that the kernel could translate
+	Unsolicited    = "unsolicited"     // nobody inside has asked for
 )
 
 // table is the nftables table as a value.
@@ -90,8 +90,9 @@ func openNFT() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(16 << 20) }))
 }
 
-// updateTable goes from a table that is there to another one. Where only elements of sets differ it leaves chains and counters as they are: to make those anew
-// costs the kernel some 15 ms, in which it makes no interface either. Else it replaces the table.
+// updateTable goes from a table that is there to another one. Where only elements of sets differ it leaves chains and
+// counters as they are: to make those anew costs the kernel some 15 ms, in which it makes no interface either. Else it
+// replaces the table.
 func updateTable(was, now table) (replaced bool, err error) {
 	if !was.alike(now) {
 		return true, writeTable(now)
@@ -221,8 +222,8 @@ func tableExists(c *nftables.Conn) (bool, error) {
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), err
 }
 
-// intact tells whether the kernel has as many rules as were written, and in its sets what was put there; [errGone] if somebody has removed some, or added to
-// a set.
+// intact tells whether the kernel has as many rules as were written, and in its sets what was put there; [errGone] if
+// somebody has removed some, or added to a set.
 func (t table) intact() error {
 	c, err := nftables.New()
 	for _, h := range t.chains {

@@ -107,15 +107,15 @@ func toPort(port uint16) exprs {
 	}
 }
 
-// notTheWayBack matches what came in by an interface that does not lead back to its source (RFC 3704 section 2.2, strict). A container may send in
-// any name, but not from where the name's owner is.
+// notTheWayBack matches what came in by an interface that does not lead back to its source (RFC 3704 section 2.2,
+// strict). A container may send in any name, but not from where the name's owner is.
 var notTheWayBack = exprs{
 	&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true},
 	&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native32(0)},
 }
 
-// fromSocket matches what a process sends, whoever it belongs to. The kernel's own tunnels send without a socket's owner, and
-// ovs-vswitchd's pass by below.
+// fromSocket matches what a process sends, whoever it belongs to. The kernel's own tunnels send without a socket's
+// owner, and ovs-vswitchd's pass by below.
 var fromSocket = exprs{
 	&expr.Meta{Key: expr.MetaKeySKUID, Register: 1},
 	&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: native32(0)},

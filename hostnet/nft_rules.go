@@ -23,23 +23,26 @@ const (
 
 // Chains that others jump to.
 const (
-	guardedChain   = "guarded"   // gone through before others translate destinations and after: either might be a guarded one
+	guardedChain   = "guarded"   // before others translate destinations and after: either might be guarded
 	endpointsChain = "endpoints" // for what comes from an endpoint by the port of an edge
 	arrivingChain  = "arriving"  // for what comes to an edge from the host of an endpoint
 	passedChain    = "passed"    // for what comes from an edge's switch
 )
 
-// linkLocal must not be forwarded (RFC 3927 section 2.7). A cloud's metadata service, which trusts whoever asks for a host, lives there.
+// linkLocal must not be forwarded (RFC 3927 section 2.7). A cloud's metadata service, which trusts whoever asks for a
+// host, lives there.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// A packet that an edge gets in the name of a hosted address bears this mark, in the byte that neither Tailscale, Kubernetes nor AWS mark.
+// A packet that an edge gets in the name of a hosted address bears this mark, in the byte that neither Tailscale,
+// Kubernetes nor AWS mark.
 const remoteMark, remoteMask = 0x4f000000, 0xff000000
 
 // table describes the nftables table of a host.
 //
-// It keeps tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel packet comes from that host's switch, so nothing else
-// on the host may send to their tunnel ports - no process without privileges, and no container behind the host, in whatever name. Root on the host is trusted,
-// and could remove the table. It is also the only way out for what endpoints send to the outside, and keeps that from the host itself.
+// It keeps tunnel packets the switch's business: a host's VTEP address proves to its peers that a tunnel packet comes
+// from that host's switch, so nothing else on the host may send to their tunnel ports - no process without privileges,
+// and no container behind the host, in whatever name. Root on the host is trusted, and could remove the table. It is
+// also the only way out for what endpoints send to the outside, and keeps that from the host itself.
 func (c Config) table() table {
 	return table{sets: c.sets(), counters: c.counters(), chains: c.chains()}
 }
@@ -90,7 +93,7 @@ func (c Config) counters() []string {
 	if c.SNAT == nil && c.Direct == nil {
 		return []string{Forged}
 	}
-	return []string{Forged, GuardedHost, NoExit, Untracked, Unsolicited}
+	return []string{Forged, GuardedAddress, NoExit, Untracked, Unsolicited}
 }
 
 // filter is a chain that sees packets before those of others do.
@@ -145,12 +148,12 @@ func guarded(sources netip.Prefix) chain {
 		&expr.Payload{DestRegister: secondRegister, Base: expr.PayloadBaseNetworkHeader, Offset: ipDestination, Len: 4},
 	})
 	return regular(guardedChain,
-		drop(GuardedHost, outOf(sources, ipSource)),
-		drop(GuardedHost, within(sources, ipDestination)),
+		drop(GuardedAddress, outOf(sources, ipSource)),
+		drop(GuardedAddress, within(sources, ipDestination)),
 		slices.Concat(isIn(allowedSet, allowed), accept),
-		drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
-		drop(GuardedHost, within(linkLocal, ipDestination)),
-		drop(GuardedHost, notUnicast),
+		drop(GuardedAddress, isIn(reservedSet, address(ipDestination))),
+		drop(GuardedAddress, within(linkLocal, ipDestination)),
+		drop(GuardedAddress, notUnicast),
 	)
 }
 
@@ -166,8 +169,8 @@ func forwardSNAT(jump exprs) []exprs {
 	}
 }
 
-// copies keeps connections from hearing packets twice: a RST would end one, and then come once more, of none. What is to an address of the interface
-// itself is no copy.
+// copies keeps connections from hearing packets twice: a RST would end one, and then come once more, of none. What is
+// to an address of the interface itself is no copy.
 func (n SNAT) copies() []exprs {
 	if n.Copied == "" {
 		return nil
@@ -197,27 +200,29 @@ func leaves(sources netip.Prefix) exprs {
 	return slices.Concat(within(sources, ipSource), isIn(exitSet, goesBy))
 }
 
-// jumpedTo are the chains that say which packets take the direct path. Nobody tracks those, and so nobody leads them elsewhere.
+// jumpedTo are the chains that say which packets take the direct path. Nobody tracks those, and so nobody leads them
+// elsewhere.
 func (d DirectPath) jumpedTo(hosting bool) (chains []chain) {
 	if hosting {
 		chains = append(chains, regular(endpointsChain,
-			drop(GuardedHost, isNotIn(hostedSet, address(ipSource))),
-			drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
-			drop(GuardedHost, within(linkLocal, ipDestination)),
-			drop(GuardedHost, notUnicast),
+			drop(GuardedAddress, isNotIn(hostedSet, address(ipSource))),
+			drop(GuardedAddress, isIn(reservedSet, address(ipDestination))),
+			drop(GuardedAddress, within(linkLocal, ipDestination)),
+			drop(GuardedAddress, notUnicast),
 			acceptUntracked,
 		))
 	}
 	if d.IsEdge {
 		chains = append(chains,
-			regular(arrivingChain, drop(GuardedHost, notUnicast), slices.Concat(setMark, acceptUntracked)),
-			regular(passedChain, drop(GuardedHost, isNotIn(passedSet, address(ipDestination))), acceptUntracked),
+			regular(arrivingChain, drop(GuardedAddress, notUnicast), slices.Concat(setMark, acceptUntracked)),
+			regular(passedChain, drop(GuardedAddress, isNotIn(passedSet, address(ipDestination))), acceptUntracked),
 		)
 	}
 	return chains
 }
 
-// prerouting comes before the kernel decides on a packet's route. What is for an endpoint here does not go on to another host.
+// prerouting comes before the kernel decides on a packet's route. What is for an endpoint here does not go on to
+// another host.
 func (d DirectPath) prerouting(hosting bool) (rules []exprs) {
 	if hosting {
 		rules = append(rules,
@@ -251,7 +256,7 @@ func (d DirectPath) forward(hosting bool) (rules []exprs) {
 		)
 	}
 	if hosting {
-		return append(rules, drop(GuardedHost, to(d.Underlay), isIn(hostedSet, address(ipSource))))
+		return append(rules, drop(GuardedAddress, to(d.Underlay), isIn(hostedSet, address(ipSource))))
 	}
 	return append(rules, drop(Unsolicited, isIn(closedSet, cameBy)))
 }

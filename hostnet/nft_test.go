@@ -98,7 +98,8 @@ func TestManyPublicAddresses(t *testing.T) {
 	}
 }
 
-// What programs print of the same rules differs from version to version: here, whether bits of a mark are a prefix, and how they are set.
+// What programs print of the same rules differs from version to version: here, whether bits of a mark are a prefix, and
+// how they are set.
 var sameInNFT = strings.NewReplacer(
 	"meta mark & 0xff000000 == 0x4f000000", "meta mark 0x4f000000/8",
 	"meta mark & 0x00ffffff | 0x4f000000", "meta mark & 0x4fffffff | 0x4f000000",
@@ -126,30 +127,30 @@ func TestNFTReadsAsMeant(t *testing.T) {
 
 const asNFTReads = `
 chain endpoints {
-	ip saddr != @hosted counter name "guarded-host" drop
-	ip daddr @reserved counter name "guarded-host" drop
-	ip daddr 169.254.0.0/16 counter name "guarded-host" drop
-	fib daddr type != unicast counter name "guarded-host" drop
+	ip saddr != @hosted counter name "guarded-address" drop
+	ip daddr @reserved counter name "guarded-address" drop
+	ip daddr 169.254.0.0/16 counter name "guarded-address" drop
+	fib daddr type != unicast counter name "guarded-address" drop
 	notrack accept
 }
 
 chain arriving {
-	fib daddr type != unicast counter name "guarded-host" drop
+	fib daddr type != unicast counter name "guarded-address" drop
 	meta mark set meta mark & 0x4fffffff | 0x4f000000 notrack accept
 }
 
 chain passed {
-	ip daddr != @passed counter name "guarded-host" drop
+	ip daddr != @passed counter name "guarded-address" drop
 	notrack accept
 }
 
 chain guarded {
-	ip saddr != 100.64.0.0/10 counter name "guarded-host" drop
-	ip daddr 100.64.0.0/10 counter name "guarded-host" drop
+	ip saddr != 100.64.0.0/10 counter name "guarded-address" drop
+	ip daddr 100.64.0.0/10 counter name "guarded-address" drop
 	ip saddr . ip daddr @allowed accept
-	ip daddr @reserved counter name "guarded-host" drop
-	ip daddr 169.254.0.0/16 counter name "guarded-host" drop
-	fib daddr type != unicast counter name "guarded-host" drop
+	ip daddr @reserved counter name "guarded-address" drop
+	ip daddr 169.254.0.0/16 counter name "guarded-address" drop
+	fib daddr type != unicast counter name "guarded-address" drop
 }
 
 chain prerouting {
@@ -177,7 +178,7 @@ chain forward {
 	iifname "eth0" oifname "ovl-underlay" meta mark 0x4f000000/8 accept
 	oifname "ovl-underlay" counter name "unsolicited" drop
 	iifname "ovl-underlay" accept
-	oifname "eth0" ip saddr @hosted counter name "guarded-host" drop
+	oifname "eth0" ip saddr @hosted counter name "guarded-address" drop
 	oifname "ovl-outside" ct state invalid,new,untracked counter name "unsolicited" drop
 	iifname @closed oifname != "ovl-outside" counter name "unsolicited" drop
 	iifname "ovl-outside" oifname != @exits counter name "no-exit" drop

@@ -36,8 +36,8 @@ func nth(of netip.Prefix, n int) netip.Addr {
 // port is one of the switch's, by which the kernel is sent packets or sends some.
 type port struct {
 	name    string
-	own     netip.Addr // without an address, the kernel takes in what it has no route back for only if it looks at no sources at all
-	gateway netip.Addr // nobody has it; its MAC is permanent, so that no ARP is needed; none: the kernel sends nothing here
+	own     netip.Addr // without one, the kernel takes in packets only if it has a route back, or looks at no sources
+	gateway netip.Addr // nobody has it, and its MAC is permanent, so no ARP is needed; none: the kernel sends nothing here
 	mac     [6]byte    // of the gateway
 	filter  string     // of sources: rp_filter
 
@@ -82,7 +82,7 @@ func (p *port) sysctls() []sysctl {
 	return []sysctl{
 		{"ipv6/conf/" + p.name + "/disable_ipv6", "1"},
 		{forwardingOf(p.name), "1"},
-		{sourceFilterOf(p.name), p.filter}, // the nftables table knows the sources; that of all interfaces may be stricter
+		{sourceFilterOf(p.name), p.filter}, // the table knows the sources; that of all interfaces may be stricter
 		{"ipv4/conf/" + p.name + "/accept_local", "0"},
 		{"ipv4/conf/" + p.name + "/accept_redirects", "0"},
 		{"ipv4/conf/" + p.name + "/accept_source_route", "0"},

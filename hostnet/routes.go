@@ -13,8 +13,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// protocol marks our routes of the direct path and our rules. The kernel keeps it and nobody else uses it, so an agent that starts finds its own by it. Agents since
-// 0.1.0 have the same, as have table numbers and priorities.
+// protocol marks our routes of the direct path and our rules. The kernel keeps it and nobody else uses it, so an agent
+// that starts finds its own by it. Agents since 0.1.0 have the same, as have table numbers and priorities.
 const protocol = 0x4f
 
 // Numbers of tables. Those of edges end in the index of the port, which no other interface of the host has.

@@ -14,8 +14,9 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// Priorities of rules: after the host's own addresses and Cilium's (9 to 111), before the rules of VPNs, which take in everything (Tailscale 5210, WireGuard
-// 32764), and the main table (32766). Packets of the switch's ports come first: they are for others, even if their destination is hosted here.
+// Priorities of rules: after the host's own addresses and Cilium's (9 to 111), before the rules of VPNs, which take in
+// everything (Tailscale 5210, WireGuard 32764), and the main table (32766). Packets of the switch's ports come first:
+// they are for others, even if their destination is hosted here.
 const (
 	edgeRule = 0x4f0 + iota
 	remoteRule

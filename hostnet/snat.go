@@ -79,8 +79,8 @@ func mainRoutesBy(link netlink.Link) ([]netlink.Route, error) {
 	})
 }
 
-// removeSNATPort takes routes, address and neighbour away. Others may have the sysctls set as they are, and nothing comes in by the port any more, which is its
-// bridge's.
+// removeSNATPort takes routes, address and neighbour away. Others may have the sysctls set as they are, and nothing
+// comes in by the port any more, which is its bridge's.
 func removeSNATPort() error {
 	link, err := netlink.LinkByName(SNATPort)
 	if nlerr.NotFound(err) {

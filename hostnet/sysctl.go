@@ -72,7 +72,8 @@ const (
 	looseSourceFilter  = "2"
 )
 
-// loosenSourceFilter has an interface take in what it does not lead back to. filters tells whether sources are looked at at all.
+// loosenSourceFilter has an interface take in what it does not lead back to. filters tells whether sources are looked
+// at at all.
 func loosenSourceFilter(name string) (changed, filters bool, err error) {
 	all, err := readSysctl(sourceFilterOf("all"))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ type Daemon struct {
 	machine *Machine
 	argv    []string
 	quiet   bool                        // standard output has secrets: it is not kept
+	nice    int                         // nice(1); 0: as this process
 	ready   func(context.Context) error // returns nil when the daemon serves
 }
 
@@ -82,7 +84,11 @@ func (d *Daemon) spawn(ctx context.Context) (process, error) {
 		return process{}, err
 	}
 	defer log.Close()
-	cmd := d.machine.Command(ctx, append([]string{"sh", "-c", `"$0" "$@" & read -r _`}, d.argv...)...)
+	argv := []string{"sh", "-c", `"$0" "$@" & read -r _`}
+	if d.nice != 0 {
+		argv = append(argv, "nice", "-n", strconv.Itoa(d.nice))
+	}
+	cmd := d.machine.Command(ctx, append(argv, d.argv...)...)
 	cmd.Stderr = log
 	if !d.quiet {
 		cmd.Stdout = log
@@ -96,9 +102,22 @@ func (d *Daemon) spawn(ctx context.Context) (process, error) {
 		return process{}, err
 	}
 	p, err := childOf(ctx, cmd.Process.Pid)
+	if err == nil && d.nice != 0 {
+		err = niceSession(p.PID, d.nice)
+	}
 	_ = stdin.Close() // ends the shell
 	_ = cmd.Wait()    // with status 1, since it has read nothing
 	return p, err
+}
+
+// niceSession sets the niceness of a process's session among other sessions. With autogroups, which most kernels have, nice(1) counts within a
+// session only (sched(7), "The autogroup feature").
+func niceSession(pid, nice int) error {
+	err := os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
+	if errors.Is(err, os.ErrNotExist) { // the kernel has none
+		return nil
+	}
+	return err
 }
 
 // childOf waits for the only child of a process.
@@ -185,11 +204,13 @@ func lastLines(path string, n int) []byte {
 
 // tail copies the last lines of a log under the names of host and daemon.
 func tail(w io.Writer, path string, n int) error {
-	host := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	lines := lastLines(path, n)
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "--- %s %s\n%s\n", host, filepath.Base(path), lines)
+	_, err := fmt.Fprintf(w, "--- %s %s\n%s\n", hostOfLog(path), filepath.Base(path), lines)
 	return err
 }
+
+// hostOfLog is the machine whose folder a log is in; see [Machine.path].
+func hostOfLog(path string) string { return filepath.Base(filepath.Dir(filepath.Dir(path))) }

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"slices"
 
-	"sigs.k8s.io/yaml"
+	"github.com/overlane/overlane/internal/yamljson"
 )
 
 // File describes a lab. Only Hosts is required.
@@ -86,7 +86,7 @@ func ReadFile(path string) (File, error) {
 // Parse reads a lab's file from YAML, fills in what it leaves out and refuses what cannot be.
 func Parse(data []byte) (File, error) {
 	var f File
-	if err := yaml.UnmarshalStrict(data, &f); err != nil {
+	if err := yamljson.Unmarshal(data, &f); err != nil {
 		return f, err
 	}
 	return f, f.complete()

@@ -6,7 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
+
+	"github.com/overlane/overlane/internal/yamljson"
 )
 
 func TestParseFillsIn(t *testing.T) {
@@ -14,7 +15,7 @@ func TestParseFillsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := yaml.Marshal(f)
+	got, err := yamljson.Marshal(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ underlay:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if once, _ := yaml.Marshal(again); string(once) != want {
+	if once, _ := yamljson.Marshal(again); string(once) != want {
 		t.Errorf("what was filled in reads back as\n%s", once)
 	}
 }
@@ -53,7 +54,7 @@ hosts: [{name: a, uplink: true}, {name: b, uplink: true, uplinkAddress: 203.0.11
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := yaml.Marshal(f)
+	got, err := yamljson.Marshal(f)
 	if err != nil {
 		t.Fatal(err)
 	}

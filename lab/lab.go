@@ -313,14 +313,19 @@ func (l *Lab) Machines() []*Machine {
 	return machines
 }
 
-// Logs copies the last lines, at most n, of every daemon's log.
-func (l *Lab) Logs(w io.Writer, n int) error {
+// Log is where what is done in the lab is told.
+func (l *Lab) Log() *slog.Logger { return l.options.Log }
+
+// Logs copies the last lines, at most n, of each log of the hosts' daemons: of the hosts that are named, or of all.
+func (l *Lab) Logs(w io.Writer, n int, hosts ...string) error {
 	files, err := filepath.Glob(filepath.Join(l.Dir, "hosts", "*", "log", "*.log"))
 	if err != nil {
 		return err
 	}
-	slices.Sort(files)
-	for _, file := range files {
+	for _, file := range files { // in order
+		if len(hosts) > 0 && !slices.Contains(hosts, hostOfLog(file)) {
+			continue
+		}
 		if err := tail(w, file, n); err != nil {
 			return err
 		}

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/yaml"
+
+	"github.com/overlane/overlane/internal/yamljson"
 )
 
 // Where the server and the agents are, as on any machine.
@@ -105,7 +106,7 @@ func (h *Host) configureAgent(ctx context.Context) error {
 	if len(h.lab.File.Agent) == 0 {
 		return nil
 	}
-	more, err := yaml.Marshal(h.lab.File.Agent)
+	more, err := yamljson.Marshal(h.lab.File.Agent)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}

@@ -16,7 +16,7 @@ const (
 )
 
 // niceness is that of both daemons, as ovs-ctl(8) has it: a host's other programs are not to make a switch late.
-const niceness = "-10"
+const niceness = -10
 
 // startOVS makes the host's database and starts both daemons, as the distribution's service does.
 func (h *Host) startOVS(ctx context.Context) error {
@@ -40,7 +40,8 @@ func (h *Host) startOVS(ctx context.Context) error {
 
 func (h *Host) ovsdb() *Daemon {
 	d := h.daemon("ovsdb-server")
-	d.argv = []string{"nice", "-n", niceness, "ovsdb-server", h.path("ovs.db"), "--remote=punix:" + ovsDB, "--no-chdir", "--pidfile", "-vsyslog:off", "-vconsole:warn"}
+	d.nice = niceness
+	d.argv = []string{"ovsdb-server", h.path("ovs.db"), "--remote=punix:" + ovsDB, "--no-chdir", "--pidfile", "-vsyslog:off", "-vconsole:warn"}
 	d.ready = func(ctx context.Context) error {
 		_, err := h.Exec(ctx, "ovsdb-client", "list-dbs", "unix:"+ovsDB)
 		return err
@@ -50,7 +51,8 @@ func (h *Host) ovsdb() *Daemon {
 
 func (h *Host) vswitchd() *Daemon {
 	d := h.daemon("ovs-vswitchd")
-	d.argv = []string{"nice", "-n", niceness, "ovs-vswitchd", "unix:" + ovsDB, "--no-chdir", "--pidfile", "-vsyslog:off", "-vconsole:warn"}
+	d.nice = niceness
+	d.argv = []string{"ovs-vswitchd", "unix:" + ovsDB, "--no-chdir", "--pidfile", "-vsyslog:off", "-vconsole:warn"}
 	// It has set the version when it has read the database and made the bridges.
 	d.ready = func(ctx context.Context) error {
 		_, err := h.Exec(ctx, "ovs-appctl", "--timeout=5", "version")

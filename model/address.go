@@ -35,14 +35,14 @@ func unicast(a netip.Addr) bool {
 	return first != 0 && first != 127 && first < 224
 }
 
-// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of index
-// i is the one that it is if no key before it is missing.
+// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of
+// index i has the value that it has if no key before it is missing.
 func firstGap(n int, unbroken func(i int) bool) int {
 	return sort.Search(n, func(i int) bool { return !unbroken(i) })
 }
 
-// freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last one that was given,
-// beginning again at the start of the CIDR. False: there is none.
+// freeAddress is the address that a new endpoint of a subnet gets: the first free one after the last allocated one,
+// beginning again at the start of the CIDR. ok is false if every address is taken.
 func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) {
 	first, last := numberOf(spec.CIDR.Addr())+1, numberOf(Broadcast(spec.CIDR))-1
 	start := first
@@ -63,12 +63,12 @@ func (d *draft) freeAddress(subnet string, spec *SubnetSpec) (netip.Addr, bool) 
 	return netip.Addr{}, false
 }
 
-// firstFree is the lowest address of from to to that no endpoint of the subnet has; above to if there is none.
+// firstFree is the lowest address from "from" to "to" that no endpoint of the subnet has; above "to" if all are taken.
 func (d *draft) firstFree(subnet string, from, to uint32) uint32 {
 	return firstFree(d.endpointAt, func(a netip.Addr) addressKey { return addressKey{subnet, a} }, from, to)
 }
 
-// firstFree is the lowest address of from to to whose key an index has not; above to if there is none.
+// firstFree is the lowest address from "from" to "to" whose key is not in the index; above "to" if all are.
 func firstFree[K any](index tree[K, string], key func(netip.Addr) K, from, to uint32) uint32 {
 	if from > to {
 		return from
@@ -81,8 +81,8 @@ func firstFree[K any](index tree[K, string], key func(netip.Addr) K, from, to ui
 	}))
 }
 
-// nextFree is the first free address of CIDRs after the last one that was given of those of an object, beginning again at the start.
-// firstFree finds one from an address to another, as [firstFree] does. False: there is none.
+// nextFree is the first free address of an object's CIDRs after the last one that was allocated, beginning again at the
+// start. The argument firstFree searches one range, as [firstFree] does. ok is false if every address is taken.
 func (d *draft) nextFree(of Key, cidrs []netip.Prefix, firstFree func(from, to uint32) uint32) (netip.Addr, bool) {
 	var before, after, wrapped [][2]uint32
 	last, _ := d.cursors.get(of.String())
@@ -107,7 +107,7 @@ func (d *draft) nextFree(of Key, cidrs []netip.Prefix, firstFree func(from, to u
 }
 
 // freeMAC is the MAC that an endpoint of a subnet gets for its address: 02:4f and the address, so that people recognise
-// it, or another locally administered one if somebody chose that for himself.
+// it; another locally administered one if a user chose that MAC for another endpoint.
 func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 	ip := address.As4()
 	for n := 0; ; n++ {
@@ -118,8 +118,9 @@ func (d *draft) freeMAC(subnet string, address netip.Addr) MAC {
 	}
 }
 
-// advance moves the cursor of a subnet, or of what else has one, to an address that was given at a revision, if none was later. Of several
-// at one revision the highest counts, so that the order in which a state is read does not matter.
+// advance moves an allocation cursor (see [State]) to an address that was allocated at a revision, unless the cursor is
+// at a later one. Of several at one revision the highest counts, so that the order in which a state is read does not
+// matter.
 func (d *draft) advance(subnet string, to netip.Addr, revision int64) {
 	d.advanceTo(subnet, cursor{address: to, revision: revision})
 }

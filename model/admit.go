@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// Admit judges a request against all there is, and says what it would change: every default and allocation filled in,
-// what is referred to before what refers to it, deletes last. It changes nothing itself, s included.
+// Admit judges a request against the stored state, and gives the changes that it makes: with every default and
+// allocation filled in, objects before the objects that refer to them, deletes last. Admit itself changes nothing, not
+// even s.
 //
-// An update replaces the spec, but what may be left out of a new object (an address, a VNI, an MTU) and is left out of
-// the update stays as it is stored; so applying the same file twice changes nothing. A put's Status is ignored.
+// An update replaces the spec. A field that a new object may leave out (an address, a VNI, an MTU), and that the update
+// leaves out, keeps its stored value; so applying the same file twice changes nothing. A put's Status is ignored.
 //
-// The error is a [Conflict], or else [Problems]: all of the request's, apart from those of an object that depends on
-// another one with problems.
+// The error is a [Conflict], or else [Problems]: all problems of the request, but for objects that depend on an object
+// with problems.
 func Admit(s *State, r Request) ([]Change, error) {
 	for _, o := range r.Put {
 		if err := checkRevision(s, o); err != nil {
@@ -58,29 +59,30 @@ func checkRevision(s *State, o Object) error {
 	return nil
 }
 
-// admission is a request on its way.
+// admission is the state of one call of [Admit].
 type admission struct {
 	stored   *State
-	draft    *draft // what will be
+	draft    *draft // the state with the request's changes
 	problems Problems
-	refused  map[Key]bool // puts with problems, and those that depend on one
+	refused  map[Key]bool // puts with problems, and puts that depend on them
 	deleted  map[Key]bool
 	missing  map[Key]advice
-	chosen   map[VNI]bool // by subnets of the request, which are settled after the VPCs
+	chosen   map[VNI]bool // VNIs that subnets of the request fix; subnets are admitted after VPCs
 	checks   []func()     // to be made when every put is in the draft
 
 	puts    [][]*put  // by kind
 	deletes []*Object // as stored
-	ended   []*Object // deleted although nobody asked for it
+	ended   []*Object // deleted as a consequence of other changes
 
-	lessors map[string]bool // pools that may have port blocks for those that wait
+	lessors map[string]bool // pools that may have port blocks for hosts that wait
 	leased  map[string]bool // port blocks that change
 }
 
-// put is an object of the request, or one that changes with those: as stored, if it is, and as it shall be.
+// put is an object that the request puts, or that changes as a consequence: as it is stored, if at all, and as it is to
+// be.
 type put struct {
 	before, after *Object
-	derived       bool // nobody asked for it
+	derived       bool // a consequence of other changes
 }
 
 func (p *put) key() Key { return p.after.Key() }
@@ -108,7 +110,7 @@ func (a *admission) report(key Key, field string, value any, reason, remedy stri
 
 func (a *admission) afterPuts(check func()) { a.checks = append(a.checks, check) }
 
-// acceptDeletes takes what is deleted out of the draft.
+// acceptDeletes takes deleted objects out of the draft.
 func (a *admission) acceptDeletes(r Request) []*Object {
 	var deletes []*Object
 	for _, key := range r.Delete {
@@ -133,7 +135,7 @@ func (a *admission) acceptDeletes(r Request) []*Object {
 	return deletes
 }
 
-// acceptPuts are the puts whose own fields are right, completed, by kind.
+// acceptPuts gives the puts whose own fields are valid, with defaults, by kind.
 func (a *admission) acceptPuts(r Request) [][]*put {
 	puts := make([][]*put, len(Kinds))
 	seen := make(map[Key]bool, len(r.Put))
@@ -172,7 +174,7 @@ func (a *admission) checkPut(o *Object, again bool) Problems {
 	return f.problems
 }
 
-// complete fills in what the put leaves out, as far as that needs no other object.
+// withDefaults fills in the fields that a put leaves out and that depend on no other object.
 func (a *admission) withDefaults(o *Object) *put {
 	p := &put{before: a.stored.Get(o.Key()), after: &Object{Kind: o.Kind, Name: o.Name, Spec: o.Spec.copy()}}
 	if p.before == nil {
@@ -187,8 +189,8 @@ func (a *admission) withDefaults(o *Object) *put {
 	return p
 }
 
-// changed are the puts that ask for something new. The others need no judging: they were admitted when they were stored,
-// and whatever would make them wrong now is in the request, and is judged there.
+// changed are the puts that differ from what is stored. The others need no judgement: they were admitted when they were
+// stored, and a change that makes them invalid is itself in the request and judged there.
 func changed(puts []*put) []*put {
 	return slices.DeleteFunc(slices.Clone(puts), func(p *put) bool { return p.action() == None })
 }
@@ -198,12 +200,12 @@ func (a *admission) accepted(puts []*put) []*put {
 	return slices.DeleteFunc(puts, func(p *put) bool { return a.refused[p.key()] })
 }
 
-// withParents are the puts whose parent is there.
+// withParents are the puts whose parent exists. The others are refused.
 func (a *admission) withParents(puts []*put, kind string) []*put {
 	return a.withAbove(puts, kind, Parent)
 }
 
-// withAbove are the puts for which that object is there which above names.
+// withAbove are the puts for which the object exists that above names. The others are refused.
 func (a *admission) withAbove(puts []*put, kind string, above func(string) string) []*put {
 	for _, p := range puts {
 		parent := Key{kind, above(p.after.Name)}
@@ -218,11 +220,11 @@ func (a *admission) withAbove(puts []*put, kind string, above func(string) strin
 	return a.accepted(puts)
 }
 
-// advice is what to say of an object that is not there.
+// advice says of an object why a request is refused, and what to do.
 type advice struct{ reason, remedy string }
 
-// absent says so of an object that somebody refers to. What was meant is looked for in a few cases only, and kept: that is
-// slow, and thousands may be missing, or refer to one that is.
+// absent gives the advice for a reference to an object that does not exist. A similar name is looked up, which is slow,
+// for the first few missing objects only, and the result is kept: thousands of references may be broken.
 func (a *admission) absent(key Key) (reason, remedy string) {
 	if said, ok := a.missing[key]; ok {
 		return said.reason, said.remedy
@@ -241,7 +243,7 @@ func (a *admission) absent(key Key) (reason, remedy string) {
 	return said.reason, said.remedy
 }
 
-// unused refuses the deletion of what others still refer to when everything else is done.
+// refuseIfUsed refuses the deletion of an object to which other objects refer after the whole request.
 func (a *admission) refuseIfUsed(o *Object) {
 	for _, u := range Kinds[kindIndex(o.Kind)].users {
 		if names, total := namesOf(u.of(&a.draft.State, o.Name)); total > 0 {
@@ -251,7 +253,7 @@ func (a *admission) refuseIfUsed(o *Object) {
 	}
 }
 
-// naming is the names of the first few objects, and how many there are.
+// namesOf is the names of the first few objects, and how many there are.
 func namesOf(objects iter.Seq[*Object]) (names string, total int) {
 	var first []string
 	for o := range objects {
@@ -262,7 +264,7 @@ func namesOf(objects iter.Seq[*Object]) (names string, total int) {
 	return firstFew(first, total), total
 }
 
-// changes are what an admitted request comes to.
+// changes are the changes that an admitted request makes.
 func changes(puts [][]*put, deletes, ended []*Object) []Change {
 	var cs []Change
 	for _, p := range slices.Concat(puts...) {

@@ -27,7 +27,8 @@ func network(endpoints int) Request {
 	return r
 }
 
-// outward is a network whose first host has a NAT prefix, and whose first VPC is joined to the world, with one public IP.
+// outward is a network whose first host has a NAT prefix, and whose first VPC is joined to the world, with one public
+// IP.
 func outward(r Request) Request {
 	r.Put[0].Spec.(*HostSpec).NATPrefix = netip.MustParsePrefix("10.200.0.0/16")
 	r.Put = append(r.Put,

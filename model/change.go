@@ -1,7 +1,7 @@
 package model
 
-// Request is what somebody asks for: objects to create or update, and objects to delete. It is admitted whole, or not
-// at all. A put's Revision, if not zero, is the one that the object must be stored at (0 in the store's terms: any).
+// Request asks for objects to be created, updated or deleted. It is admitted whole, or not at all. A put's Revision, if
+// not zero, is the revision that the object must be stored at.
 type Request struct {
 	Put    []Object `json:"put,omitempty"`
 	Delete []Key    `json:"delete,omitempty"`
@@ -14,17 +14,18 @@ const (
 	Create Action = "create"
 	Update Action = "update"
 	Delete Action = "delete"
-	None   Action = "none" // asked for, and already so
+	None   Action = "none" // put, and equal to what is stored
 )
 
-// Change is what becomes of one object. Before is nil for a create, After for a delete; for none they are equal.
-// After's Revision is Before's (0 for a create) until the server that commits it sets the new one.
+// Change is the change of one object. Before is nil for a create, After for a delete; for none they are equal. After's
+// Revision is Before's (0 for a create) until the server that commits it sets the new one.
 type Change struct {
 	Action Action  `json:"action"`
 	Before *Object `json:"before,omitempty"`
 	After  *Object `json:"after,omitempty"`
 
-	// Derived: nobody asked for it, and it follows from another change: NAT addresses of public IPs, and all of port blocks.
+	// Derived: no put or delete asked for the change, and it follows from others: NAT addresses of public IPs, and
+	// every change of a port block.
 	Derived bool `json:"derived,omitempty"`
 }
 
@@ -36,7 +37,8 @@ func (c Change) Key() Key {
 	return c.Before.Key()
 }
 
-// ChangeTo is the change that a store's event tells of: the object as stored, or, with a nil after, that key is gone.
+// ChangeTo is the change that an event of the store reports: the object as stored or, with a nil after, that key was
+// deleted.
 func ChangeTo(key Key, after *Object) Change {
 	if after == nil {
 		return Change{Action: Delete, Before: &Object{Kind: key.Kind, Name: key.Name}}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// UnmarshalJSON reads an object strictly: every field must be known and of the right type. The kind decides which
-// Spec and Status it gets; a spec that is absent is an empty one. It judges no value: that is Check's and [Admit]'s work.
+// UnmarshalJSON reads an object strictly: every field must be known and of the right type. The kind decides which Spec
+// and Status it gets; a spec that is absent is an empty one. It judges no value: that is Check's and [Admit]'s work.
 // The error is [Problems].
 func (o *Object) UnmarshalJSON(data []byte) error {
 	decoded, problems := decodeObject(data, "object")
@@ -204,7 +204,7 @@ func brief(data []byte) string {
 	return clip(string(data))
 }
 
-// given tells whether a member has a value; null is the same as leaving it out.
+// present reports whether a member has a value; null is the same as leaving it out.
 func present(data []byte) bool { return len(data) > 0 && string(data) != "null" }
 
 type member struct {
@@ -212,7 +212,7 @@ type member struct {
 	value json.RawMessage
 }
 
-// membersOf is what a JSON object has, in order, with those that come twice.
+// membersOf are the members of a JSON object, in order; a name may occur twice.
 func membersOf(data []byte) ([]member, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {

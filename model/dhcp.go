@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// DHCP is what a subnet's endpoints are told beside address, gateway and MTU (RFC 2132, RFC 3442).
+// DHCP configures the DHCP options of a subnet's endpoints besides address, gateway and MTU (RFC 2132, RFC 3442).
 type DHCP struct {
 	Lease  int           `json:"lease,omitempty" doc:"Length of a lease. An agent that is down renews none, so long leases are better." unit:"seconds" default:"86400" allowed:"60 to 31536000" example:"86400"`
 	DNS    []netip.Addr  `json:"dns,omitempty" doc:"DNS servers." default:"none" allowed:"at most 8" example:"[10.0.0.53]"`
@@ -87,7 +87,7 @@ func (d *DHCP) DynamicPerPort() int {
 	return d.PerPort
 }
 
-// dhcp wants what every client understands, and next hops that endpoints reach.
+// dhcp checks for options that every client understands, and for next hops that endpoints reach.
 func (f *findings) dhcp(d *DHCP, cidr netip.Prefix) {
 	if d == nil {
 		return

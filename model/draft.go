@@ -14,7 +14,7 @@ func (s *State) draft() *draft {
 	return d
 }
 
-// put enters an object, in place of the one of the same key.
+// put stores an object, in place of the one with the same key, and updates the indexes.
 func (d *draft) put(o *Object) {
 	i := kindIndex(o.Kind)
 	before, ok := d.kinds[i].get(o.Name)
@@ -37,7 +37,8 @@ func (d *draft) remove(key Key) {
 	}
 }
 
-// release takes key out of an index, if it still is name's: in one request another object may have taken over.
+// release removes key from an index if its entry is still name: within one request another object may have taken the
+// key over.
 func release[K any](d *draft, index *tree[K, string], key K, name string) {
 	if holder, ok := index.get(key); ok && holder == name {
 		index.remove(d.edit, key)

@@ -10,7 +10,7 @@ import (
 
 // EndpointSpec is one network interface of a container, VM or namespace. Its name is VPC/SUBNET/ENDPOINT.
 //
-// Where it is plugged in, Host and Attachment together, is written by agents, while the rest is written by users. So in a
+// Agents write Host and Attachment, which say where the endpoint is plugged in; users write the other fields. So in a
 // put that updates an endpoint:
 //   - neither of the two: both stay as they are stored (a user's file that does not mention them unplugs nothing);
 //   - an Attachment, be it an empty one: both become what the put says. No Host and an empty Attachment unplug;
@@ -58,7 +58,7 @@ var endpointKind = Kind{
 	admit: admitEndpoints,
 }
 
-// Check wants an IPv4 address and a unicast MAC, if any is given, and a host for what is attached.
+// Check requires an IPv4 address and a unicast MAC, where given, and a host if there is an attachment.
 func (s *EndpointSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Endpoint", name})
 	if s.Address.IsValid() && !s.Address.Is4() {
@@ -116,8 +116,8 @@ func (f *findings) device(field, name string) {
 	}
 }
 
-// text judges a text that is only passed on: as far as an administrator's terminal, so it may hold nothing that moves a cursor or turns
-// the order of what follows.
+// text judges a text that Overlane only passes on. It reaches an administrator's terminal, so it may have no character
+// that moves the cursor or reverses text.
 func (f *findings) text(field, value string, most int) {
 	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
 	if len(value) > most {
@@ -130,7 +130,7 @@ func (f *findings) text(field, value string, most int) {
 
 func (s *EndpointSpec) copy() Spec { c := *s; return &c }
 
-// complete keeps to the rules at the head of the type.
+// setDefaults follows the rules in the comment of the type.
 func (s *EndpointSpec) setDefaults(stored Spec) {
 	if was, _ := stored.(*EndpointSpec); was != nil {
 		if !s.Address.IsValid() {
@@ -172,8 +172,8 @@ func (s *EndpointSpec) unindex(d *draft, o, _ *Object) {
 	}
 }
 
-// settleEndpoints sees to it that endpoints have addresses of their subnet and of nobody else, on hosts that exist and can
-// carry them. All that the request fixes is claimed before anything is allocated.
+// admitEndpoints requires that every endpoint has an address of its subnet for itself, and a host that exists and can
+// carry it. Addresses that the request fixes are claimed before any is allocated.
 func admitEndpoints(a *admission, puts []*put) {
 	puts = a.withParents(puts, "Subnet")
 	for _, p := range puts {
@@ -244,7 +244,7 @@ func (a *admission) claimMAC(p *put, spec *EndpointSpec) {
 	}
 }
 
-// plugged is what is stored of an endpoint that has a host, else nil.
+// plugged is the stored spec of an endpoint that has a host, else nil.
 func (p *put) plugged() *EndpointSpec {
 	if p.before == nil || p.before.Spec.(*EndpointSpec).Host == "" {
 		return nil
@@ -252,8 +252,8 @@ func (p *put) plugged() *EndpointSpec {
 	return p.before.Spec.(*EndpointSpec)
 }
 
-// keepsPlugged refuses a change of what an endpoint below p is told once, when it is plugged in: its interface would keep what
-// it was told then.
+// keepsPlugged refuses the change of a value that is set on the interface of every endpoint below p once, when the
+// endpoint is plugged in: plugged-in endpoints would keep the old value.
 func (a *admission) keepsPlugged(p *put, field string, was, value any) {
 	if was == value {
 		return
@@ -266,7 +266,7 @@ func (a *admission) keepsPlugged(p *put, field string, was, value any) {
 	})
 }
 
-// stayPlugged is the endpoints below a VPC or a subnet that are plugged in, and stay so.
+// stayPlugged goes over the endpoints below a VPC or a subnet that are plugged in before and after the request.
 func (a *admission) stayPlugged(parent string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for o := range a.draft.EndpointsOf(parent) {
@@ -278,7 +278,7 @@ func (a *admission) stayPlugged(parent string) iter.Seq[*Object] {
 	}
 }
 
-// plugIn judges the host that an endpoint goes to. One where it is already was judged then.
+// plugIn judges the host that an endpoint is plugged in on. The host of an endpoint that stays was judged before.
 func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 	if was := p.plugged(); spec.Host == "" || was != nil && was.Host == spec.Host {
 		return
@@ -302,7 +302,8 @@ func (a *admission) plugIn(p *put, spec *EndpointSpec) {
 	}
 }
 
-// goBehind judges by whose port an endpoint is reached, if it has none of its own. That does not change while it is plugged in, and was judged then.
+// admitVia judges the endpoint that another one is reached through, if that has no port of its own. It does not change
+// while the endpoint is plugged in, and was judged before.
 func (a *admission) admitVia(p *put, spec *EndpointSpec) {
 	via := spec.Via()
 	if was := p.plugged(); was != nil && was.Host == spec.Host {
@@ -337,7 +338,7 @@ func (a *admission) admitVia(p *put, spec *EndpointSpec) {
 	})
 }
 
-// countBehind is how many endpoints of a host are behind one of its own.
+// countBehind is the number of endpoints that are reached through an endpoint of a host.
 func (s *State) countBehind(via, host string) (n int) {
 	for o := range s.EndpointsOnOf(host, Parent(via)) {
 		if o.Spec.(*EndpointSpec).Via() == via {
@@ -347,7 +348,7 @@ func (s *State) countBehind(via, host string) (n int) {
 	return n
 }
 
-// allocateAddress gives an address to an endpoint without.
+// allocateAddress gives an address to an endpoint that has none.
 func (a *admission) allocateAddress(p *put, spec *EndpointSpec) {
 	if spec.Address.IsValid() {
 		return

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Field is one field of a kind as people read it: in docs/reference.md, by "overlane explain" and in the OpenAPI document. Name, type and
-// order come from the Go type, the rest from its tags:
+// Field is one field of a kind as people read it: in docs/reference.md, by "overlane explain" and in the OpenAPI
+// document. Name, type and order come from the Go type, the rest from its tags:
 //
 //	doc      what the field is for, in sentences
 //	type     the type in words, where the Go type does not say enough
@@ -41,8 +41,9 @@ func (k Kind) Fields() []Field {
 	}
 }
 
-// Field finds a field by its path, like "spec.dhcp.lease", in any case, and gives the path as it is written. Without "spec" or "status" in
-// front the path is looked up in the spec, then in the status. The error is a [Problem] whose remedy names a similar path.
+// Field finds a field by its path, like "spec.dhcp.lease", in any case, and gives the path as it is written. Without
+// "spec" or "status" in front the path is looked up in the spec, then in the status. The error is a [Problem] whose
+// remedy names a similar path.
 func (k Kind) Field(path string) (string, Field, error) {
 	roots := k.Fields()
 	for _, prefix := range []string{"", "spec.", "status."} {

@@ -20,12 +20,12 @@ func findingsOf(key Key) *findings {
 	return &findings{object: strings.TrimSpace(key.String())}
 }
 
-// add notes a problem. A value that is its type's zero was not given, and is not shown.
+// add records a problem. The zero value of a type was not given, and is not shown.
 func (f *findings) add(field string, value any, reason, remedy string) {
 	f.problems = append(f.problems, Problem{Object: f.object, Field: field, Value: display(value), Reason: reason, Remedy: remedy})
 }
 
-// shown is a value as a person would write it, cut where it gets too long to read.
+// display is a value as a person would write it, cut where it gets too long to read.
 func display(value any) string {
 	if value == nil || reflect.ValueOf(value).IsZero() {
 		return ""
@@ -42,7 +42,7 @@ func clip(text string) string {
 	return string([]rune(text)[:most]) + "…"
 }
 
-// near is the candidate that somebody who typed word most likely meant; empty if none is close.
+// closest is the candidate that somebody who typed word most likely meant; empty if none is close.
 func closest(word string, candidates []string) string {
 	best, least := "", len(word)/3+2
 	for _, c := range candidates {
@@ -92,7 +92,7 @@ func firstFew(names []string, total int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), total-maxNames)
 }
 
-// those stands for n things.
+// itOrThem stands for n things.
 func itOrThem(n int) string {
 	if n == 1 {
 		return "it"

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ForwardSpec is a port of a public address that leads to a port of an endpoint, in the central design. Its name is VPC/FORWARD.
+// ForwardSpec is a port of a public address that leads to a port of an endpoint, in the central design. Its name is
+// VPC/FORWARD.
 //
 // Endpoint is named, not held, as in [PublicIPSpec]. What an update leaves out becomes the default.
 type ForwardSpec struct {
@@ -46,7 +47,7 @@ var forwardKind = Kind{
 	summarise: summariseForward,
 }
 
-// socket is a port of a public IP.
+// forwardKey is a port of a public IP.
 type forwardKey struct {
 	publicIP, protocol string
 	port               int
@@ -58,7 +59,7 @@ func (s forwardKey) compare(t forwardKey) int {
 
 func (s *ForwardSpec) key() forwardKey { return forwardKey{s.PublicIP, s.Protocol, s.Port} }
 
-// Check wants names that could be those of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
+// Check requires well-formed names of a public IP and of an endpoint of the VPC, a protocol that has ports, and ports.
 func (s *ForwardSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Forward", name})
 	f.ofVPC("spec.publicIP", s.PublicIP, "VPC/PUBLICIP", "a public IP", "the forward", VPCOf(name))
@@ -78,7 +79,8 @@ func (s *ForwardSpec) Check(name string) Problems {
 	return f.problems
 }
 
-// ofVPC wants the name of an object of a VPC, of that form; of is who refers to it.
+// ofVPC requires the name of an object of a VPC, of the given form; "of" is the object that refers to it, for the
+// message.
 func (f *findings) ofVPC(field, name, form, what, of, vpc string) {
 	if name == "" {
 		f.add(field, nil, "is missing", "name it "+form)
@@ -143,7 +145,8 @@ func (s *State) countForwardsAt(publicIP string) int {
 	return s.forwardAt.rank(forwardKey{publicIP: publicIP + "\x00"}) - s.forwardAt.rank(forwardKey{publicIP: publicIP})
 }
 
-// settleForwards sees to it that ports are forwarded once, in the central design, and of addresses that no endpoint has.
+// admitForwards requires that a port is forwarded once, in the central design, and of a public address that no endpoint
+// has.
 func admitForwards(a *admission, puts []*put) {
 	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
@@ -201,7 +204,8 @@ func (a *admission) claimPort(p *put, spec *ForwardSpec) {
 	a.draft.forwardAt.put(a.draft.edit, spec.key(), p.after.Name)
 }
 
-// keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is asked when every put is in the draft.
+// keepsPorts refuses an endpoint for a public IP of which ports are forwarded. It is called when every put is in the
+// draft.
 func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
 	if spec.Endpoint == "" {
 		return
@@ -212,7 +216,8 @@ func (a *admission) keepsPorts(p *put, spec *PublicIPSpec) {
 	}
 }
 
-// keepsCentral refuses another design for a gateway while ports are forwarded. It is asked when every put is in the draft.
+// keepsCentral refuses another design for a gateway while ports are forwarded. It is called when every put is in the
+// draft.
 func (a *admission) keepsCentral(p *put, spec *InternetGatewaySpec) {
 	if spec.Design == Central {
 		return
@@ -230,14 +235,14 @@ func portsAre(n int) string {
 	return count(n, "port") + " are"
 }
 
-// ForwardStatus is what follows for a forwarded port from what was measured of others; see [Summarise].
+// ForwardStatus is derived from the statuses of hosts and endpoints; see [Summarise].
 type ForwardStatus struct {
 	State  PublicIPState `json:"state" doc:"How far the forward has come." allowed:"Pending, Ready"`
 	Reason string        `json:"reason,omitempty" doc:"Why the state is no better."`
 	Host   string        `json:"host,omitempty" doc:"Host of the endpoint."`
 }
 
-// summariseForward goes along the way of a packet from outside, and stops at what is not there.
+// summariseForward follows the path of a packet from outside, and gives the first reason why it ends.
 func summariseForward(s *State, name string, m Measured) any {
 	spec, gateway := s.Forward(name), s.InternetGateway(VPCOf(name))
 	status := &ForwardStatus{State: PublicPending}

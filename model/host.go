@@ -55,7 +55,7 @@ var hostKind = Kind{
 	users: []users{{"endpoint", (*State).EndpointsOn}, {"internet gateway", (*State).gatewaysOver}},
 }
 
-// Check wants a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
+// Check requires a unicast IPv4 address, an MTU that leaves [MinMTU] to endpoints, and roles that exist.
 func (s *HostSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Host", name})
 	f.hostAddress(s.Address)
@@ -141,8 +141,8 @@ func (s *HostSpec) unindex(d *draft, o, after *Object) {
 	}
 }
 
-// settleHosts sees to it that no two hosts have one address, that none carries a VPC too wide for its underlay, and that public traffic
-// keeps its way.
+// admitHosts requires that no two hosts share an address, that every host's underlay can carry the VPCs of its
+// endpoints, and that every gateway keeps hosts of its role.
 func admitHosts(a *admission, puts []*put) {
 	for _, p := range puts {
 		if p.before != nil {
@@ -166,7 +166,8 @@ func admitHosts(a *admission, puts []*put) {
 	}
 }
 
-// outside refuses a host whose addresses somebody else has, that has lost NAT addresses in use, or the role by which a gateway leads over it.
+// admitOutside refuses a host whose addresses another object has, or that loses NAT addresses in use, or the role for
+// which a gateway names it.
 func (a *admission) admitOutside(p *put, spec *HostSpec) {
 	if holder, ok := a.draft.holderOf(spec.Address); ok {
 		a.refuse(p, "spec.address", spec.Address, "is an address of "+holder.String(), "choose another one, or change that first")
@@ -191,7 +192,7 @@ func (a *admission) admitOutside(p *put, spec *HostSpec) {
 	}
 }
 
-// hostCarries refuses an underlay that has become too small for a VPC that the host already has endpoints of.
+// hostCarries refuses an underlay MTU that is too small for a VPC of which the host has endpoints.
 func (a *admission) hostCarries(p *put, spec *HostSpec) {
 	var last string
 	for o := range a.draft.EndpointsOn(p.after.Name) {
@@ -248,7 +249,7 @@ func (s *State) HostAt(address netip.Addr) *Object {
 // HostsWithRole goes over the hosts that have a role, by name.
 func (s *State) HostsWithRole(role string) iter.Seq[*Object] { return secondsOf(s.hostsByRole, role) }
 
-// HostsUpstream goes over the hosts whose outside is of an upstream network, by their next hops.
+// HostsUpstream goes over the hosts that have a next hop in an upstream network, by next hop.
 func (s *State) HostsUpstream(network netip.Prefix) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for address, host := range s.nextHops.from(network.Masked().Addr()) {

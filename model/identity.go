@@ -2,7 +2,7 @@ package model
 
 import "regexp"
 
-// NoIdentity is the identity of a host that nobody may speak for: it was revoked.
+// NoIdentity is the identity of a host whose certificate was revoked: no agent may speak for the host.
 const NoIdentity = "none"
 
 var identityText = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// InternetGatewaySpec joins a VPC to the world outside. Its name is the VPC's, which has one at most.
+// InternetGatewaySpec connects a VPC to the outside. It has the name of its VPC, which has at most one.
 //
-// Design is kept by an update that leaves it out, and so are Pool and PortsPerHost while they are needed; everything else becomes what the put says.
+// An update that leaves out Design keeps it, and likewise Pool and PortsPerHost while they are needed; every other
+// field becomes what the put says.
 type InternetGatewaySpec struct {
 	Design string         `json:"design,omitempty" doc:"How public addresses reach endpoints: distributed (edges send straight to the endpoint's host) or central (gateways hold the public addresses and tunnel to the host)." default:"distributed" allowed:"distributed, central" kept:"true" example:"central"`
 	SNAT   bool           `json:"snat,omitempty" doc:"Let endpoints without a public address open connections to the outside." default:"false" example:"true"`
@@ -50,7 +51,7 @@ var internetGatewayKind = Kind{
 	users:     []users{{"public IP", (*State).PublicIPsOf}},
 }
 
-// Check wants a design that there is, hosts that differ, and IPv4 networks.
+// Check requires a design that exists, hosts that differ, and IPv4 networks.
 func (s *InternetGatewaySpec) Check(name string) Problems {
 	f := findingsOf(Key{"InternetGateway", name})
 	if s.Design != "" && !slices.Contains(designs, s.Design) {
@@ -132,7 +133,8 @@ func (s *InternetGatewaySpec) unindex(d *draft, o, _ *Object) {
 	}
 }
 
-// settleInternetGateways sees to it that gateways are of VPCs that exist, lead over hosts that exist and have the role, and take ports of a pool that exists.
+// admitInternetGateways requires that a gateway's VPC exists, that its hosts exist and have the role, and that its pool
+// exists.
 func admitInternetGateways(a *admission, puts []*put) {
 	for _, p := range a.withAbove(puts, "VPC", VPCOf) {
 		spec := p.after.Spec.(*InternetGatewaySpec)
@@ -149,7 +151,7 @@ func admitInternetGateways(a *admission, puts []*put) {
 	}
 }
 
-// leadOver judges a host that a gateway names.
+// admitBorderHost judges a host that a gateway names.
 func (a *admission) admitBorderHost(p *put, host, role string) {
 	key := Key{"Host", host}
 	if a.refused[key] {
@@ -186,7 +188,8 @@ func (s *State) gatewayOf(vpc string) iter.Seq[*Object] {
 	}
 }
 
-// GatewayHosts goes over the hosts that the public traffic of a VPC passes, by name or in the order of the gateway's spec; nobody if it has no gateway.
+// GatewayHosts goes over the hosts that the public traffic of a VPC may pass, by name or in the order of the gateway's
+// spec; none if the VPC has no gateway.
 func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
 	spec := s.InternetGateway(vpc)
 	if spec == nil {
@@ -204,7 +207,7 @@ func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
 	}
 }
 
-// Passages goes over those of [State.GatewayHosts] that have an outside.
+// Passages goes over the border hosts of a VPC: hosts of [State.GatewayHosts] that have an outside.
 func (s *State) Passages(vpc string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for o := range s.GatewayHosts(vpc) {

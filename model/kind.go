@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Kind is what everything generic - API paths, command line, tables, OpenAPI - knows of a kind of object.
+// Kind describes a kind of object to generic code: API paths, command line, tables, OpenAPI, admission.
 type Kind struct {
 	Name      string      // "Subnet"
 	Plural    string      // "subnets": in API paths
@@ -16,7 +16,7 @@ type Kind struct {
 	New       func() Spec // an empty spec, a pointer; its fields have doc tags
 	NewStatus func() any  // an empty status, a pointer; its fields have doc tags
 	Columns   []Column    // of a table of such objects, the name first
-	Derived   bool        // its objects come, change and go with others, and nobody puts or deletes them
+	Derived   bool        // Overlane makes, changes and deletes its objects; users do not
 
 	reserve   func(*admission, Spec)                      // note the values that a put fixes, before any kind allocates; nil: none
 	admit     func(*admission, []*put)                    // judge puts against all other objects, and fill in the rest
@@ -41,7 +41,7 @@ type Column struct {
 // Kinds are all kinds, each after those that it refers to.
 var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, publicPoolKind, internetGatewayKind, portBlockKind, publicIPKind, forwardKind}
 
-// kindOrder has the place of each kind in Kinds. It is filled in apart, because the kinds' own functions use it.
+// kindOrder has the index of each kind in Kinds. It is filled by init, because the kinds' own functions use it.
 var kindOrder = map[string]int{}
 
 func init() {
@@ -50,7 +50,7 @@ func init() {
 	}
 }
 
-// kindIndex is the place of a kind in Kinds, -1 for one that does not exist.
+// kindIndex is the index of a kind in Kinds, -1 if there is no such kind.
 func kindIndex(name string) int {
 	if i, ok := kindOrder[name]; ok {
 		return i
@@ -75,7 +75,7 @@ func KindByName(name string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// meantKind is the remedy for a kind that does not exist.
+// suggestKind is the remedy for a kind that does not exist.
 func suggestKind(word string) string {
 	if k, ok := KindByName(word); ok {
 		return "write it as " + k.Name

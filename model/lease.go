@@ -6,16 +6,18 @@ import (
 	"slices"
 )
 
-// A port block is leased to the endpoints of a VPC on a host, from the first that is plugged in there to the last one, as long as the VPC's gateway translates
-// in the central design. It comes and goes with the requests that change that, unasked. Where a pool has no more, endpoints go without until one is released, so
-// that none is kept from being plugged in.
+// A port block is leased to the endpoints of a VPC on a host, from the first that is plugged in there to the last one,
+// as long as the VPC's gateway translates in the central design. Admission makes and deletes it as a consequence of
+// other changes. While a pool has no free block, endpoints are plugged in without one and get the next one that is
+// released.
 
-// leases tells whether the gateway's VPC is to have port blocks. One without a pool was put when there were none.
+// leases reports whether the gateway's VPC is to have port blocks. A gateway that was put while no pool existed has
+// none.
 func (s *InternetGatewaySpec) leases() bool {
 	return s.Design == Central && s.SNAT && s.Pool != "" && validBlockSize(s.PortsPerHost)
 }
 
-// leasesLike tells whether two gateways lease the same blocks; nil leases none.
+// leasesLike reports whether two gateways lease the same blocks; nil leases none.
 func (s *InternetGatewaySpec) leasesLike(t *InternetGatewaySpec) bool {
 	if s == nil || t == nil || !s.leases() || !t.leases() {
 		return (s == nil || !s.leases()) == (t == nil || !t.leases())
@@ -23,7 +25,7 @@ func (s *InternetGatewaySpec) leasesLike(t *InternetGatewaySpec) bool {
 	return s.Pool == t.Pool && s.PortsPerHost == t.PortsPerHost
 }
 
-// await notes whether a VPC on a host waits for a port block, which it has or has not.
+// updateRequest records whether a VPC on a host waits for a port block; has tells whether it has one.
 func (d *draft) updateRequest(vpc, host string, has bool) {
 	gateway := d.InternetGateway(vpc)
 	if gateway == nil || !gateway.leases() {
@@ -37,7 +39,7 @@ func (d *draft) updateRequest(vpc, host string, has bool) {
 	}
 }
 
-// awaitOn is await for who comes to a host, or leaves it.
+// updateRequestOn is updateRequest for an endpoint that comes to a host or leaves it.
 func (d *draft) updateRequestOn(endpoint, host string) {
 	if d.gatewaysByPool.len() == 0 {
 		return
@@ -47,7 +49,7 @@ func (d *draft) updateRequestOn(endpoint, host string) {
 	}
 }
 
-// waitingOf goes over the VPC's hosts that wait for a port block, by name.
+// hostsWaiting goes over the VPC's hosts that wait for a port block, by name.
 func (s *State) hostsWaiting(vpc string, gateway *InternetGatewaySpec) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for at := range s.blockRequests.from(blockRequest{gateway.Pool, gateway.PortsPerHost, vpc + "/"}) {
@@ -58,7 +60,7 @@ func (s *State) hostsWaiting(vpc string, gateway *InternetGatewaySpec) iter.Seq[
 	}
 }
 
-// reclaimBlocks takes out of the draft what is not leased any more, or not like that, before public IPs are given addresses.
+// reclaimBlocks removes from the draft the port blocks whose lease ends or changes, before public IPs get addresses.
 func reclaimBlocks(a *admission, _ []*put) {
 	if a.draft.blockAt.len() == 0 && a.draft.blockRequests.len() == 0 {
 		return
@@ -74,7 +76,7 @@ func reclaimBlocks(a *admission, _ []*put) {
 	}
 }
 
-// reclaim takes the blocks that end with a change, and notes the pools that may have one to give.
+// reclaim removes the blocks whose lease a change ends, and records the pools that may have a block to lease.
 func (a *admission) reclaim(before, after *Object) {
 	o := after
 	if o == nil {
@@ -108,7 +110,7 @@ func gatewayIn(o *Object) *InternetGatewaySpec {
 	return o.Spec.(*InternetGatewaySpec)
 }
 
-// reclaimOn takes the block of a host that an endpoint has left, if it was the VPC's last one.
+// reclaimOn removes the VPC's block on a host that its last endpoint has left.
 func (a *admission) reclaimOn(endpoint, was, now string) {
 	vpc := VPCOf(endpoint)
 	gateway := a.draft.InternetGateway(vpc)
@@ -121,7 +123,7 @@ func (a *admission) reclaimOn(endpoint, was, now string) {
 	}
 }
 
-// reclaimOf takes the blocks of a VPC whose gateway leases others now, or none.
+// reclaimOf removes the blocks of a VPC whose gateway now leases other blocks, or none.
 func (a *admission) reclaimOf(vpc string, was, now *InternetGatewaySpec) {
 	if was.leasesLike(now) {
 		return
@@ -142,8 +144,9 @@ func (a *admission) reclaimBlock(name string) {
 	}
 }
 
-// lease gives port blocks to those that wait, where one may have become free or somebody new may wait. It is asked when every put is in the draft, and adds the
-// blocks that come or change to the puts.
+// leaseBlocks leases port blocks to the VPCs and hosts that wait, from the pools where a block may have become free or
+// a new request may wait. It is called when every put is in the draft, and adds the blocks that come or change to the
+// puts.
 func (a *admission) leaseBlocks() {
 	if len(a.lessors) == 0 {
 		return
@@ -164,7 +167,7 @@ func (a *admission) leaseBlocks() {
 	}
 }
 
-// leaseOf gives blocks of one length until there are none, or nobody waits.
+// leaseBlocksOf leases blocks of one length until the pool has none, or no request waits.
 func (a *admission) leaseBlocksOf(pool string, size int) {
 	d := a.draft
 	for {

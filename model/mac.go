@@ -46,11 +46,12 @@ func (m *MAC) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Multicast tells whether the address is one of a group, broadcast included (IEEE 802-2014 section 8.2.2, the I/G bit).
+// Multicast reports whether the address is a group address; broadcast is one (IEEE 802-2014 section 8.2.2, the I/G
+// bit).
 func (m MAC) Multicast() bool { return m[0]&1 == 1 }
 
 // GatewayMAC answers for the gateway address of every subnet on every host (an anycast gateway).
 var GatewayMAC = MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x01}
 
-// KernelMAC is the host kernel's, at its own end of the way outside.
+// KernelMAC is the MAC of the host kernel's end of the SNAT port.
 var KernelMAC = MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x04}

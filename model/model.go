@@ -1,13 +1,13 @@
-// Package model is what a user may ask for: the kinds of object, their fields, and the rules that a set of
-// objects must keep. It is pure: it reads no file, no clock and no network, and it never stores anything.
+// Package model has the kinds of object that users may ask for, their fields, and the rules that a set of objects must
+// keep. It is pure: it reads no file, no clock and no network, and it stores nothing.
 package model
 
 import "strings"
 
-// Object is one thing that a user asked for, or that Overlane made on his behalf.
+// Object is one object of intent: a user put it, or Overlane made it as a consequence.
 //
-// Name is hierarchical: "host1", "blue", "blue/web", "blue/web/db1" (see [Kind.Path]). Spec is what is wanted; its
-// dynamic type is the pointer that the kind's table entry makes. Status is what was measured, never what was written.
+// Name is hierarchical: "host1", "blue", "blue/web", "blue/web/db1" (see [Kind.Path]). Spec is the wanted state; its
+// dynamic type is the pointer that the kind's table entry makes. Status is the measured state, which no request sets.
 type Object struct {
 	Kind     string `json:"kind"`
 	Name     string `json:"name"`
@@ -41,7 +41,7 @@ type Spec interface {
 	Check(name string) Problems
 
 	copy() Spec
-	setDefaults(stored Spec)            // fill in what a put may leave out, from what is stored (nil for a new object)
+	setDefaults(stored Spec)            // fill in fields that a put may leave out, from the stored spec (nil for a new object)
 	index(d *draft, o, before *Object)  // into the indexes; before is nil for a new object
 	unindex(d *draft, o, after *Object) // out of them; after is nil if it is deleted
 }

@@ -43,7 +43,7 @@ func (f *findings) part(field, part string) {
 	}
 }
 
-// tame is a name like part that is allowed.
+// legalName is a name like part that is allowed.
 func legalName(part string) string {
 	legal := func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' {

@@ -7,11 +7,12 @@ import (
 	"slices"
 )
 
-// A NAT address is given to a public IP while it needs one (see [State.natOf]): by which host its endpoint is reached changes with the endpoint, the
-// gateway and the host, so the public IPs that a request concerns are changed with it. Where a prefix has no more, they go without until one
-// is released, so that no endpoint is kept from being plugged in.
+// A public IP has a NAT address while it needs one (see [State.natOf]). The host through which its endpoint is reached
+// changes with the endpoint, the gateway and the host, so a request also changes the public IPs that it affects. While
+// a prefix has no free address, endpoints are plugged in without one and get the next one that is released.
 
-// natOf is the host out of whose NAT prefix the endpoint of a public IP is reached, with the prefix, which may be none. False: it is reached in another way.
+// natOf is the host from whose NAT prefix a public IP gets its NAT address, with the prefix, which may be the zero one.
+// ok is false if the public IP needs no NAT address.
 func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok bool) {
 	endpoint, gateway := s.Endpoint(spec.Endpoint), s.InternetGateway(VPCOf(spec.Endpoint))
 	if endpoint == nil || endpoint.Host == "" || gateway == nil || gateway.Design != Distributed || s.Host(endpoint.Host) == nil {
@@ -20,8 +21,8 @@ func (s *State) natOf(spec *PublicIPSpec) (host string, prefix netip.Prefix, ok 
 	return endpoint.Host, s.Host(endpoint.Host).NATPrefix, true
 }
 
-// translate gives NAT addresses to the public IPs that need one, and takes them from those that do not any more. It is asked when every put is in the
-// draft, and adds the public IPs that change to the puts.
+// assignNATAddresses gives NAT addresses to the public IPs that need one, and takes them from the public IPs that no
+// longer do. It is called when every put is in the draft, and adds the public IPs that change to the puts.
 func (a *admission) assignNATAddresses() {
 	if a.draft.Len("PublicIP") == 0 {
 		return
@@ -45,7 +46,7 @@ func (a *admission) assignNATAddresses() {
 	a.addDerived(concerned)
 }
 
-// concern notes the public IPs whose NAT address may be another after a change.
+// affected records the public IPs whose NAT address a change may change.
 func (a *admission) affected(concerned map[string]bool, before, after *Object) {
 	d, o := a.draft, after
 	if o == nil {
@@ -83,7 +84,8 @@ func (a *admission) affectedOn(concerned map[string]bool, host string) {
 	}
 }
 
-// concernWaiting adds the public IPs that wait for what others have released: those of a host that had no NAT address left.
+// affectedWaiting adds the public IPs that wait for a NAT address on a host that had none left, if one was released
+// there.
 func (a *admission) affectedWaiting(concerned map[string]bool) {
 	released := map[string]bool{}
 	for name := range concerned {
@@ -101,7 +103,7 @@ func (a *admission) affectedWaiting(concerned map[string]bool) {
 	}
 }
 
-// natFull tells whether all NAT addresses of a host are taken.
+// natFull reports whether all NAT addresses of a host are taken.
 func (s *State) natFull(host string) bool {
 	spec := s.Host(host)
 	if spec == nil || !spec.NATPrefix.IsValid() {
@@ -110,7 +112,8 @@ func (s *State) natFull(host string) bool {
 	return s.publicIPByNAT.rank(Broadcast(spec.NATPrefix).Next())-s.publicIPByNAT.rank(spec.NATPrefix.Addr()) == sizeOf(spec.NATPrefix)
 }
 
-// releaseNAT takes a NAT address that does not lead to the endpoint's host. That of a prefix which the host has lost stays: the host may not lose it.
+// releaseNAT takes a NAT address that does not lead to the endpoint's host. An address of a prefix that the host loses
+// in this request stays: the host may not lose it.
 func (a *admission) releaseNAT(name string) {
 	spec := a.draft.PublicIP(name)
 	if spec == nil || !spec.NATIP.IsValid() {
@@ -150,7 +153,8 @@ func (a *admission) setNAT(name string, nat netip.Addr) {
 	a.draft.put(&o)
 }
 
-// withDerived is the puts with the public IPs as they are in the draft now, those that nobody asked to change last.
+// addDerived brings the puts of public IPs up to date with the draft, and adds the public IPs that change as a
+// consequence.
 func (a *admission) addDerived(concerned map[string]bool) {
 	k := kindIndex("PublicIP")
 	for _, p := range a.puts[k] {
@@ -167,7 +171,7 @@ func (a *admission) addDerived(concerned map[string]bool) {
 	}
 }
 
-// keepsNAT refuses a NAT prefix that has lost addresses which public IPs have.
+// keepsNAT refuses a NAT prefix that loses addresses which public IPs have.
 func (a *admission) keepsNAT(p *put, was, now netip.Prefix) {
 	if !was.IsValid() || was == now {
 		return

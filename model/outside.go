@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// HostOutside is how a host is reached from the upstream network, and how it reaches that.
+// HostOutside connects a border host to the upstream network.
 type HostOutside struct {
 	Interface string       `json:"interface" doc:"NIC on the upstream network. Overlane has it for itself: it becomes a port of the integration bridge." example:"eth1"`
 	Address   netip.Prefix `json:"address" doc:"Next hop by which the upstream router reaches the host, with the network's prefix length. Unique. Another host of the same network takes it over if this one dies." type:"IPv4 address with prefix length" allowed:"/8 to /30" example:"203.0.113.11/24"`
@@ -15,15 +15,15 @@ type HostOutside struct {
 	Drain     bool         `json:"drain,omitempty" doc:"Move public traffic to other hosts, for maintenance. Next hop and connections move without loss." default:"false" example:"false"`
 }
 
-// NextHopMAC is the fixed MAC of a next hop that leads to a passage, whichever host holds it. It is what upstream's ARP tables have, and stays there when another
-// host takes over.
+// NextHopMAC is the fixed MAC of a border host's next hop. ARP tables of the upstream network keep it when another
+// border host takes the next hop over.
 func NextHopMAC(address netip.Addr) MAC {
 	a := address.As4()
 	return MAC{0x02, 0x4e, a[0], a[1], a[2], a[3]}
 }
 
-// LeavingMAC is the sender of what leaves by the passage of a next hop. It is not the next hop's, which switches are to find where that is held, and which the
-// passage may have lost to another host.
+// LeavingMAC is the source MAC of packets that leave by the border host of a next hop. It differs from the next hop's
+// MAC, which upstream switches must learn at the border host that holds the next hop now.
 func LeavingMAC(address netip.Addr) MAC {
 	a := address.As4()
 	return MAC{0x02, 0x4d, a[0], a[1], a[2], a[3]}
@@ -79,7 +79,7 @@ func (h *HostOutside) checkRouter(f *findings) {
 	}
 }
 
-// nextHop is the address by which the host is reached from outside, as a table shows it.
+// nextHop is the host's next hop, as a table shows it.
 func (s *HostSpec) nextHop() any {
 	if s.Outside == nil {
 		return nil
@@ -87,7 +87,7 @@ func (s *HostSpec) nextHop() any {
 	return s.Outside.Address
 }
 
-// claimNextHop judges the next hop that a host names. False: another host has it.
+// claimNextHop judges the next hop that a host names. It reports false if another host has it.
 func (a *admission) claimNextHop(p *put, outside *HostOutside) bool {
 	if outside == nil {
 		return true
@@ -99,7 +99,8 @@ func (a *admission) claimNextHop(p *put, outside *HostOutside) bool {
 	return !taken
 }
 
-// leadsOutside refuses an outside that is of no use to the host, or that others contradict. It is asked when every put is in the draft.
+// admitUpstream refuses an outside that the host's roles do not use, or that contradicts other objects. It is called
+// when every put is in the draft.
 func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	if spec.Outside == nil {
 		return
@@ -122,7 +123,8 @@ func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	a.sameUpstream(p, spec.Outside)
 }
 
-// sameUpstream refuses an outside whose network another host describes otherwise. All others agree, so only the neighbours can be in the way.
+// sameUpstream refuses an outside whose network another host describes differently. All stored hosts agree, so it
+// compares with the neighbours in the index only.
 func (a *admission) sameUpstream(p *put, outside *HostOutside) {
 	d := a.draft
 	i := d.nextHops.rank(outside.Address.Addr())

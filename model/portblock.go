@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// PortBlockSpec is ports of a public address, by which the endpoints of one VPC on one host are known to the world outside, in the central design. Its name is
-// VPC/HOST. Nobody puts or deletes one: see [admission.lease].
+// PortBlockSpec is a range of ports of a public address, from which SNAT takes the ports of one VPC's endpoints on one
+// host, in the central design. Its name is VPC/HOST. Users neither put nor delete one: see [admission.leaseBlocks].
 type PortBlockSpec struct {
 	Pool    string     `json:"pool" doc:"PublicPool that the address is of." by:"Overlane"`
 	Address netip.Addr `json:"address" doc:"Public address. Port blocks share it with each other, and never with a public IP." by:"Overlane"`
@@ -35,7 +35,7 @@ var portBlockKind = Kind{
 
 const leasedByOverlane = "is leased by Overlane: nobody puts or deletes port blocks"
 
-// Check refuses whatever a user puts.
+// Check refuses every port block that a user puts.
 func (s *PortBlockSpec) Check(name string) Problems {
 	f := findingsOf(Key{"PortBlock", name})
 	f.add("", nil, leasedByOverlane, "leave it out: it comes with the first endpoint of the VPC that is plugged in on the host")
@@ -48,7 +48,7 @@ func (s *PortBlockSpec) copy() Spec { c := *s; return &c }
 
 func (s *PortBlockSpec) setDefaults(Spec) {}
 
-// HostOf is the host of a port block.
+// HostOf is the host of a port block, by its name.
 func HostOf(block string) string {
 	_, host, _ := strings.Cut(block, "/")
 	return host
@@ -102,7 +102,7 @@ func (s *State) countLeased(pool string) int {
 	return s.usedPorts.rank(addressKey{in: pool + "\x00"}) - s.usedPorts.rank(addressKey{in: pool})
 }
 
-// plugs tells whether a host has an endpoint of a VPC.
+// hasEndpoints reports whether a host has an endpoint of a VPC.
 func (s *State) hasEndpoints(host, vpc string) bool {
 	for range s.EndpointsOnOf(host, vpc) {
 		return true

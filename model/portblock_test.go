@@ -32,7 +32,8 @@ func admitOn(tb testing.TB, state *State, r Request) *State {
 	return commit(state, changes)
 }
 
-// A released block rests: the others of the address have their turn, and no other address is taken while one with blocks has room.
+// A released block rests: the others of the address have their turn, and no other address is taken while one with
+// blocks has room.
 func TestReleasedBlockRests(t *testing.T) {
 	state := stateOf(t, leasing(1, 8192, "203.0.113.0/30"))
 	want := []string{"203.0.113.0:16384", "203.0.113.0:24576", "203.0.113.0:32768", "203.0.113.0:40960", "203.0.113.0:49152", "203.0.113.0:57344", "203.0.113.0:16384"}

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Ports are leased in blocks whose length is a power of two, and that begin at a multiple of it, none below firstPort.
+// A port block's length is a power of two, and its first port a multiple of the length. No block begins below
+// firstPort.
 const (
 	firstPort = 1024
 	lastPort  = 65535
@@ -18,23 +19,23 @@ const (
 	DefaultPortsPerHost = 1024
 )
 
-// ports is how many blocks have each 64 ports of an address: one at most, but while a state is on its way to the next one.
+// ports counts the blocks that have each 64 ports of an address: at most one, except while a draft changes.
 type ports [(lastPort + 1) / MinPortsPerHost]uint8
 
-// blockAt is where a port block begins.
+// blockKey is the address and the first port of a port block.
 type blockKey struct {
 	addressKey
 	first uint16
 }
 
-// roomAt is an address with port blocks, by the length of the longest that it has room for besides.
+// roomKey is an address with port blocks, by the length of the longest free block on it.
 type roomKey struct {
 	in      string // PublicPool
 	size    int
 	address netip.Addr
 }
 
-// wanting is a VPC on a host that is to have a port block and has none.
+// blockRequest is a VPC on a host that is to have a port block and has none.
 type blockRequest struct {
 	pool  string
 	size  int
@@ -53,12 +54,12 @@ func (w blockRequest) compare(x blockRequest) int {
 	return cmp.Or(strings.Compare(w.pool, x.pool), cmp.Compare(w.size, x.size), strings.Compare(w.block, x.block))
 }
 
-// sized tells whether a block may be that long.
+// validBlockSize reports whether a block may have n ports.
 func validBlockSize(n int) bool {
 	return n >= MinPortsPerHost && n <= MaxPortsPerHost && bits.OnesCount(uint(n)) == 1
 }
 
-// free is the first port of the first free block of that length at from or above; 0 if there is none.
+// free is the first port of the first free block of a length at or above a port; 0 if there is none.
 func (p *ports) free(size, from int) uint16 {
 	for first := (max(from, firstPort) + size - 1) / size * size; first+size-1 <= lastPort; first += size {
 		if !slices.ContainsFunc(p[first/MinPortsPerHost:(first+size)/MinPortsPerHost], taken) {
@@ -80,7 +81,7 @@ func (p *ports) room() int {
 	return 0
 }
 
-// occupy counts a block more (1) or less (-1) on an address.
+// occupy adds (n is 1) or removes (n is -1) a block on an address.
 func (d *draft) occupy(at addressKey, s *PortBlockSpec, n int) {
 	var now ports
 	if was, ok := d.usedPorts.get(at); ok {
@@ -98,7 +99,8 @@ func (d *draft) occupy(at addressKey, s *PortBlockSpec, n int) {
 	d.freeRoom.put(d.edit, roomKey{at.in, now.room(), at.address}, struct{}{})
 }
 
-// roomy is the first address of a pool at from or above that has port blocks, and room for one of that length.
+// addressWithRoom is the first address of a pool, at or above from, that has port blocks and room for one more of a
+// length.
 func (d *draft) addressWithRoom(pool string, size int, from netip.Addr) (best netip.Addr, ok bool) {
 	for room := size; room <= MaxPortsPerHost; room *= 2 {
 		at, _, found := d.freeRoom.at(d.freeRoom.rank(roomKey{pool, room, from}))
@@ -109,8 +111,8 @@ func (d *draft) addressWithRoom(pool string, size int, from netip.Addr) (best ne
 	return best, ok
 }
 
-// freeBlock is the port block that comes next in a pool: the first free one after the last one that was given, beginning again at the start, on the addresses
-// that have blocks already, and else on another one. False: there is none.
+// freeBlock is the port block to lease next in a pool: the first free one after the last leased one, beginning again at
+// the start, on the addresses that have blocks, and else on a new address. ok is false if the pool has none.
 func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool) {
 	last, _ := d.cursors.get(Key{"PortBlock", pool}.String())
 	first := d.portsOf(pool, last.address).free(size, int(last.port)+1)
@@ -127,7 +129,8 @@ func (d *draft) freeBlock(pool string, size int) (block *PortBlockSpec, ok bool)
 	return d.freshBlock(pool, size, last.address, first)
 }
 
-// freshBlock is a port block on an address that has none: the one that had the last, so that few are used, and that from first on; or another one.
+// freshBlock is a port block on an address that has none: on the address that had the last leased block, so that few
+// addresses are used, at port first or above; or on another address.
 func (d *draft) freshBlock(pool string, size int, last netip.Addr, first uint16) (*PortBlockSpec, bool) {
 	spec := d.PublicPool(pool)
 	if spec == nil {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Problem says what is wrong with one field of one object, and what would be right.
+// Problem says what is wrong with one field of one object, and how to correct it.
 type Problem struct {
 	Object string `json:"object"`          // "Subnet blue/web"
 	Field  string `json:"field"`           // "spec.cidr"
@@ -45,8 +45,8 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Conflict says that an object was judged at a revision that is no longer the stored one: somebody else changed,
-// made or deleted it since. Whoever gets one reads the object again and decides anew.
+// Conflict says that the object's stored revision is not the one in the request: the object was created, changed or
+// deleted since. The caller reads the object again and decides anew.
 type Conflict struct {
 	Key
 	Given  int64 `json:"given"`  // the request's

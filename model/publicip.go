@@ -6,10 +6,10 @@ import (
 	"net/netip"
 )
 
-// PublicIPSpec is a public address of a VPC, whose InternetGateway it needs. Its name is VPC/PUBLICIP.
+// PublicIPSpec is a public address of a VPC that has an InternetGateway. Its name is VPC/PUBLICIP.
 //
-// Endpoint is named, not held: it need not be there, and may come back by the same name. An update that leaves it out takes the
-// address from it; one that leaves out pool and address keeps both. Whatever a put says of NATIP is ignored.
+// Endpoint is only a name: the endpoint need not exist, and may come back by the same name. An update without Endpoint
+// takes the address from its endpoint; an update without Pool and Address keeps both. A put's NATIP is ignored.
 type PublicIPSpec struct {
 	Pool     string     `json:"pool,omitempty" doc:"PublicPool that the address is of." default:"the pool that has the address, else the only pool there is" kept:"true" example:"world"`
 	Address  netip.Addr `json:"address,omitzero" doc:"Address inside the pool. Unique." default:"the next free one" kept:"true" example:"198.51.100.2"`
@@ -37,7 +37,7 @@ var publicIPKind = Kind{
 	users:     []users{{"forward", (*State).ForwardsAt}},
 }
 
-// Check wants an IPv4 address, if any is given, and names that could be those of a pool and of an endpoint of the VPC.
+// Check requires an IPv4 address, if one is given, and well-formed names of a pool and of an endpoint of the VPC.
 func (s *PublicIPSpec) Check(name string) Problems {
 	f := findingsOf(Key{"PublicIP", name})
 	if s.Pool != "" {
@@ -95,8 +95,8 @@ func (s *PublicIPSpec) unindex(d *draft, o, _ *Object) {
 	release(d, &d.publicIPByNAT, s.NATIP, o.Name)
 }
 
-// settlePublicIPs sees to it that public IPs have addresses of their pool and of nobody else, and that no endpoint has two. All that the
-// request fixes is claimed before anything is allocated.
+// admitPublicIPs requires that every public IP has an address of its pool for itself, and that no endpoint has two.
+// Addresses that the request fixes are claimed before any is allocated.
 func admitPublicIPs(a *admission, puts []*put) {
 	puts = a.withAbove(puts, "InternetGateway", VPCOf)
 	for _, p := range puts {
@@ -133,7 +133,8 @@ func (a *admission) claimEndpoint(p *put, spec *PublicIPSpec) {
 	a.draft.publicIPOf.put(a.draft.edit, spec.Endpoint, p.after.Name)
 }
 
-// choosePool judges the pool that an object names, for an address of it if there is one already, and chooses one if it names none. False: there is none.
+// choosePool judges the pool that an object names, or chooses one if it names none: the pool of the object's address,
+// if it has one. It reports false if there is none.
 func (a *admission) choosePool(p *put, pool *string, address netip.Addr) bool {
 	if *pool == "" {
 		*pool = a.defaultPool(p, address)
@@ -202,7 +203,7 @@ func (a *admission) claimPublic(p *put, spec *PublicIPSpec) {
 	}
 }
 
-// allocatePublic gives an address to a public IP without.
+// allocatePublic gives an address to a public IP that has none.
 func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 	if spec.Address.IsValid() {
 		return
@@ -218,7 +219,7 @@ func (a *admission) allocatePublic(p *put, spec *PublicIPSpec) {
 	d.publicIPAt.put(d.edit, addressKey{spec.Pool, address}, p.after.Name)
 }
 
-// nextPublic is the address of a pool that is given next. False: there is none.
+// nextPublic is the address of a pool to allocate next. ok is false if there is none.
 func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool) {
 	return d.nextFree(Key{"PublicPool", name}, pool.CIDRs, func(from, to uint32) uint32 {
 		for {
@@ -231,7 +232,8 @@ func (d *draft) nextPublic(name string, pool *PublicPoolSpec) (netip.Addr, bool)
 	})
 }
 
-// upstreamEnd is the upstream network of which an address is the first or the last one, which nobody in it can have. False: there is none.
+// upstreamEnd is the upstream network whose network or broadcast address a public address is: no host of that network
+// could reach it. ok is false if there is none.
 func (d *draft) upstreamEnd(address netip.Addr) (network netip.Prefix, ok bool) {
 	i := d.nextHops.rank(address)
 	for _, near := range []int{i - 1, i} {
@@ -259,7 +261,7 @@ func (s *State) PublicIPOf(endpoint string) *Object {
 	return s.Get(Key{"PublicIP", name})
 }
 
-// PublicIPAt finds who has a public address; nil if nobody has.
+// PublicIPAt finds the PublicIP with a public address; nil if there is none.
 func (s *State) PublicIPAt(address netip.Addr) *Object {
 	pool, _ := s.holderOf(address)
 	name, _ := s.publicIPAt.get(addressKey{pool.Name, address})

@@ -85,7 +85,8 @@ func TestEndsOfTheUpstreamNetwork(t *testing.T) {
 	}
 }
 
-// A server that starts anew gives the next address of a pool like one that saw them all given, and goes on to the next CIDR.
+// A server that starts anew gives the next address of a pool like one that saw them all given, and goes on to the next
+// CIDR.
 func TestPoolCursor(t *testing.T) {
 	pool := &PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("203.0.113.8/30"), netip.MustParsePrefix("198.51.100.0/31"), netip.MustParsePrefix("203.0.113.0/31")}}
 	base := stateOf(t, Request{Put: []Object{{Kind: "VPC", Name: "v", Spec: &VPCSpec{}}, {Kind: "InternetGateway", Name: "v", Spec: &InternetGatewaySpec{}}, {Kind: "PublicPool", Name: "p", Spec: pool}}})
@@ -117,7 +118,8 @@ func TestPoolCursor(t *testing.T) {
 	}
 }
 
-// A NAT address that is released rests until the others of its prefix have had their turn: an edge that has not heard yet would send to whoever has it.
+// A NAT address that is released rests until the others of its prefix have had their turn: an edge that has not heard
+// yet would send to whoever has it.
 func TestReleasedNATAddressRests(t *testing.T) {
 	r := outward(network(1))
 	r.Put[0].Spec.(*HostSpec).NATPrefix = netip.MustParsePrefix("10.200.0.0/30")

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// PublicPoolSpec is addresses of the world outside that PublicIPs and PortBlocks are given of. Each of them may be given, the first and the last of a
-// CIDR included: they are routed, one by one.
+// PublicPoolSpec is public addresses for PublicIPs and PortBlocks. The first and the last address of a CIDR are used as
+// well: each address is routed on its own.
 type PublicPoolSpec struct {
 	CIDRs []netip.Prefix `json:"cidrs" doc:"Addresses of the pool. Disjoint from each other, from other pools, and from hosts' addresses and NAT prefixes. A CIDR with addresses in use cannot be left out." allowed:"/8 to /32" example:"[198.51.100.0/28]"`
 }
@@ -41,7 +41,7 @@ func prefixes(cidrs []netip.Prefix) string {
 	return strings.Join(texts, ",")
 }
 
-// Check wants disjoint IPv4 CIDRs of unicast addresses without host bits.
+// Check requires disjoint IPv4 CIDRs of unicast addresses without host bits.
 func (s *PublicPoolSpec) Check(name string) Problems {
 	f := findingsOf(Key{"PublicPool", name})
 	if len(s.CIDRs) == 0 {
@@ -96,7 +96,8 @@ func (s *PublicPoolSpec) unindex(d *draft, o, after *Object) {
 	}
 }
 
-// settlePublicPools sees to it that pools are disjoint from all else outside, and keep the addresses that are in use.
+// admitPublicPools requires that pools are disjoint from other pools, NAT prefixes and hosts' addresses, and keep the
+// addresses that are in use.
 func admitPublicPools(a *admission, puts []*put) {
 	for _, p := range puts {
 		a.draft.put(p.after)
@@ -109,7 +110,7 @@ func admitPublicPools(a *admission, puts []*put) {
 	}
 }
 
-// keepsPublic refuses a pool that has lost addresses which somebody has.
+// keepsPublic refuses a pool that loses addresses which public IPs or port blocks have.
 func (a *admission) keepsPublic(p *put) {
 	spec := p.after.Spec.(*PublicPoolSpec)
 	public := func(yield func(*Object) bool) {
@@ -136,8 +137,9 @@ func (a *admission) keepsPublic(p *put) {
 	}
 }
 
-// apart refuses a CIDR of the world outside that shares addresses with that of another, or with a host. It is asked when every put
-// is in the draft. All others are disjoint, so only the neighbours can be in the way.
+// disjoint refuses a CIDR of a pool, or a NAT prefix, that overlaps another one or has a host's address in it. It is
+// called when every put is in the draft. All other CIDRs are disjoint, so it compares with the neighbours in the index
+// only.
 func (a *admission) disjoint(p *put, field string, cidr netip.Prefix) {
 	d := a.draft
 	i := d.ownedPrefixes.rank(ownedPrefix{cidr.Addr(), p.key()})
@@ -152,7 +154,7 @@ func (a *admission) disjoint(p *put, field string, cidr netip.Prefix) {
 	}
 }
 
-// apartFromRouters refuses a CIDR that has an upstream router in it, for which passages would answer ARP.
+// disjointFromRouters refuses a CIDR that has an upstream router in it: border hosts would answer ARP for the router.
 func (a *admission) disjointFromRouters(p *put, field string, cidr netip.Prefix) {
 	for _, host := range a.draft.nextHops.from(netip.IPv4Unspecified()) {
 		if router := a.draft.Host(host).Outside.Router; cidr.Contains(router) {
@@ -162,7 +164,8 @@ func (a *admission) disjointFromRouters(p *put, field string, cidr netip.Prefix)
 	}
 }
 
-// apartFrom refuses a CIDR that has an address of a host in it; what says which. It reports whether it has none.
+// disjointFrom refuses a CIDR that has an address of a host in it; what names the kind of address. It reports whether
+// the CIDR has none.
 func (a *admission) disjointFrom(p *put, field string, cidr netip.Prefix, hosts tree[netip.Addr, string], what string) bool {
 	for address, host := range hosts.from(cidr.Addr()) {
 		if cidr.Contains(address) {
@@ -179,7 +182,7 @@ func (s *State) PublicPool(name string) *PublicPoolSpec {
 	return specOf[*PublicPoolSpec](s, "PublicPool", name)
 }
 
-// holderOf is the PublicPool or the host, by its NAT prefix, that an address of the world outside belongs to.
+// holderOf is the PublicPool that a public address belongs to, or the host whose NAT prefix an address belongs to.
 func (s *State) holderOf(address netip.Addr) (Key, bool) {
 	if !address.Is4() {
 		return Key{}, false
@@ -188,13 +191,13 @@ func (s *State) holderOf(address netip.Addr) (Key, bool) {
 	return at.of, cidr.IsValid() && cidr.Contains(address)
 }
 
-// Outer tells whether an address is one of the world outside that is given to endpoints, or of those that stand for them on the underlay: no host has it.
+// Outer reports whether an address belongs to a public pool or to a NAT prefix; no host has such an address.
 func (s *State) Outer(address netip.Addr) bool {
 	_, held := s.holderOf(address)
 	return held
 }
 
-// publicIn goes over the public addresses that are of a pool, by address.
+// publicIn goes over the PublicIPs of a pool, by address.
 func (s *State) publicIn(pool string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for at, name := range s.publicIPAt.from(addressKey{in: pool}) {

@@ -26,7 +26,7 @@ func summariseGateway(s *State, vpc string, _ Measured) any {
 	return status
 }
 
-// noPorts names the hosts whose endpoints wait for a port block; empty if none do.
+// noPortsReason names the hosts whose endpoints wait for a port block; empty if none do.
 func (s *State) noPortsReason(vpc string, spec *InternetGatewaySpec) string {
 	hosts := slices.Collect(s.hostsWaiting(vpc, spec))
 	if len(hosts) == 0 {
@@ -35,7 +35,7 @@ func (s *State) noPortsReason(vpc string, spec *InternetGatewaySpec) string {
 	return fmt.Sprintf("no ports left in PublicPool %s for %s: %s", spec.Pool, count(len(hosts), "host"), firstFew(hosts, len(hosts)))
 }
 
-// noWay says why a gateway leads nowhere: nobody has the role, or an outside.
+// noBorderHostReason says why a gateway has no border host: no host has the role, or none of the role has an outside.
 func noBorderHostReason(s *State, vpc string, spec *InternetGatewaySpec) string {
 	switch names, total := namesOf(s.GatewayHosts(vpc)); total {
 	case 0:
@@ -56,7 +56,7 @@ func summarisePool(s *State, name string, _ Measured) any {
 	return status
 }
 
-// summarisePublicIP goes along the way of a packet from outside, and stops at what is not there.
+// summarisePublicIP follows the path of a packet from outside, and gives the first reason why it ends.
 func summarisePublicIP(s *State, name string, m Measured) any {
 	spec, gateway := s.PublicIP(name), s.InternetGateway(VPCOf(name))
 	if spec == nil || gateway == nil {
@@ -77,7 +77,7 @@ func summarisePublicIP(s *State, name string, m Measured) any {
 	return status
 }
 
-// reserved says what a public address without an endpoint is good for.
+// reservedReason says what a public address without an endpoint is used for.
 func reservedReason(s *State, name string) string {
 	if n := s.countForwardsAt(name); n > 0 {
 		return "forwards " + count(n, "port")
@@ -85,7 +85,7 @@ func reservedReason(s *State, name string) string {
 	return "no endpoint has it"
 }
 
-// form says how packets reach the host of an endpoint; nothing of one that is on no host, or that cannot be reached.
+// form says how packets reach the host of an endpoint; empty if the endpoint is on no host, or cannot be reached.
 func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host string) string {
 	switch {
 	case host == "" || s.noNATReason(spec) != "":
@@ -98,7 +98,7 @@ func form(s *State, spec *PublicIPSpec, gateway *InternetGatewaySpec, host strin
 	return "distributed: unchanged"
 }
 
-// unplaced says why the endpoint is on no host; empty if it is on one.
+// noHostReason says why the endpoint is on no host; empty if it is on one.
 func noHostReason(s *State, name string) string {
 	switch endpoint := s.Endpoint(name); {
 	case endpoint == nil:
@@ -109,7 +109,8 @@ func noHostReason(s *State, name string) string {
 	return ""
 }
 
-// natShort says that the endpoint's host had no NAT address left for the public IP; empty if it has one, or needs none.
+// noNATReason says that the endpoint's host has no free NAT address for the public IP; empty if it has one, or needs
+// none.
 func (s *State) noNATReason(spec *PublicIPSpec) string {
 	host, prefix, _ := s.natOf(spec)
 	if spec.NATIP.IsValid() || !prefix.IsValid() {
@@ -118,7 +119,8 @@ func (s *State) noNATReason(spec *PublicIPSpec) string {
 	return fmt.Sprintf("Host %s has all of its %s in %s taken; give it a larger natPrefix, or release one", host, count(sizeOf(prefix), "NAT address"), prefix)
 }
 
-// unled says why public traffic passes no host to the endpoint's; empty if one of those that it may pass is open, and each leg to it was measured.
+// noPathReason says why no border host passes public traffic to the endpoint's host; empty if one does, and each leg of
+// the path was measured.
 func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
 	why := noBorderHostReason(s, vpc, gateway)
 	for o := range s.Passages(vpc) {
@@ -131,7 +133,8 @@ func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host strin
 	return why
 }
 
-// shutFor says why no public traffic passes a host to another one; empty if it does. The router has answered the passage, and BFD finds the tunnel between the two hosts up.
+// closedReason says why a border host passes no public traffic to another host; empty if it does: the upstream router
+// answers the border host, and BFD finds the tunnel between the two hosts up.
 func closedReason(host, passage string, m Measured) string {
 	status := m.Host(passage)
 	switch {
@@ -156,7 +159,7 @@ func closedReason(host, passage string, m Measured) string {
 	return "is not reached by Host " + host
 }
 
-// unanswered says why the endpoint is not known to be there; empty if it is.
+// silentReason says why an endpoint is not Ready; empty if it is.
 func silentReason(endpoint string, m Measured) string {
 	status := m.Endpoint(Key{"Endpoint", endpoint})
 	switch {

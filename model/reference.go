@@ -70,8 +70,8 @@ var exampleNames = map[string]string{
 	"HOST": "host1", "VPC": "blue", "SUBNET": "web", "ENDPOINT": "web1", "POOL": "world", "PUBLICIP": "web1", "FORWARD": "https",
 }
 
-// Example is a file of intent with one object of the kind, in which every field that users write has a value. It is empty for a kind of
-// which users write none.
+// Example is a file of intent with one object of the kind, in which every field that users write has a value. It is
+// empty for a kind of which users write none.
 func (k Kind) Example() string {
 	if k.Derived {
 		return ""

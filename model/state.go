@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// State is all objects as stored at one revision, with the indexes that make admission and views cost what changes, not
-// what there is. It is immutable: any number of goroutines may read one, and [State.With] makes the next one in time
-// proportional to the changes. The objects it hands out are shared: whoever wants another one makes a copy.
+// State is all objects as stored at one revision, with indexes, so that admission and views cost what changes and not
+// what exists. It is immutable: any number of goroutines may read it, and [State.With] makes the next one in time
+// proportional to the changes. The objects that it gives are shared: to change one, make a copy.
 type State struct {
 	revision int64
 	kinds    []tree[string, *Object] // by name, in the order of Kinds
@@ -23,25 +23,25 @@ type State struct {
 	endpointWithMAC tree[macKey, string]         // subnet, MAC -> endpoint
 	cursors         tree[string, cursor]         // subnet, "PublicPool NAME", "Host NAME" or "PortBlock POOL" -> where allocation goes on
 
-	ownedPrefixes  tree[ownedPrefix, netip.Prefix] // first address, whose -> CIDR of a PublicPool, or NAT prefix of a host
+	ownedPrefixes  tree[ownedPrefix, netip.Prefix] // first address, owner -> CIDR of a PublicPool, or NAT prefix of a host
 	nextHops       tree[netip.Addr, string]        // address of the outside -> host
 	hostsByRole    tree[namePair, *Object]         // role, host -> host
 	gatewaysByHost tree[namePair, *Object]         // host, VPC -> InternetGateway that names the host
 	gatewaysByPool tree[namePair, *Object]         // PublicPool, VPC -> InternetGateway that names the pool
 	publicIPAt     tree[addressKey, string]        // PublicPool, address -> PublicIP; empty: it has port blocks
-	publicIPOf     tree[string, string]            // endpoint, be it there or not -> PublicIP
+	publicIPOf     tree[string, string]            // endpoint, which need not exist -> PublicIP
 	publicIPByNAT  tree[netip.Addr, string]        // NAT address -> PublicIP
 
 	blockAt       tree[blockKey, string]       // PublicPool, address, first port -> PortBlock
 	usedPorts     tree[addressKey, *ports]     // PublicPool, address with port blocks -> which ports they have
 	freeRoom      tree[roomKey, struct{}]      // PublicPool, length of the longest block that is free, address with port blocks
-	blockRequests tree[blockRequest, struct{}] // who is to have a port block and has none
+	blockRequests tree[blockRequest, struct{}] // VPCs on hosts that wait for a port block
 
 	forwardAt  tree[forwardKey, string] // PublicIP, protocol, port -> Forward
 	forwardsTo tree[namePair, *Object]  // endpoint, Forward -> Forward
 }
 
-// place is an address inside a VPC, a subnet or a PublicPool.
+// addressKey is an address of a VPC, a subnet or a PublicPool.
 type addressKey struct {
 	in      string
 	address netip.Addr
@@ -57,21 +57,21 @@ type subnetCIDR struct {
 	subnet string
 }
 
-// seat is an endpoint on a host.
+// hostEndpoint is an endpoint on a host.
 type hostEndpoint struct{ host, endpoint string }
 
-// pair is two names, the second of several that belong to the first.
+// namePair is two names: the second is one of several that belong to the first.
 type namePair struct{ first, second string }
 
-// span is where addresses of the world outside begin that somebody has.
+// ownedPrefix is the first address of a CIDR of a pool or of a host's NAT prefix, with its owner.
 type ownedPrefix struct {
 	first netip.Addr
 	of    Key
 }
 
-// cursor is the address of the endpoint made last in a subnet, and at which revision; of a port block with its last port. It outlives the endpoint, so that
-// a released address rests until all others have had their turn. A server that starts anew begins at the youngest endpoint
-// still there.
+// cursor is the address that was allocated last, and at which revision; for port blocks also the last port. It outlives
+// its object, so that a released address is used again only after all others. A server that starts begins at the
+// youngest object that still exists.
 type cursor struct {
 	address  netip.Addr
 	port     uint16
@@ -203,8 +203,8 @@ func secondsOf(index tree[namePair, *Object], first string) iter.Seq[*Object] {
 	}
 }
 
-// With is the state at a later revision, after the changes. Objects that a change deletes and that are not there are
-// ignored, so a change may come twice.
+// With is the state at a later revision, after the changes. Deleting an object that does not exist changes nothing, so
+// a change may come twice.
 func (s *State) With(revision int64, changes []Change) *State {
 	d := s.draft()
 	d.revision = revision

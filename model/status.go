@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// HostStatus is what a host's agent measured last.
+// HostStatus is the last measurement by a host's agent.
 type HostStatus struct {
 	Ready        bool              `json:"ready" doc:"Whether the switch holds what intent asks for, and the host is connected."`
 	Reason       string            `json:"reason,omitempty" doc:"Why the host is not ready."`
@@ -30,7 +30,7 @@ type HostStatus struct {
 // MaxAddresses is how many a host may report.
 const MaxAddresses = 256
 
-// TunnelStatus is a peer host as seen through the tunnel.
+// TunnelStatus is the state of the tunnel to a peer host.
 type TunnelStatus struct {
 	Peer       string      `json:"peer" doc:"Name of the other host."`
 	VTEP       string      `json:"vtep" doc:"Underlay address of the other host."`
@@ -41,7 +41,7 @@ type TunnelStatus struct {
 	Watched    TunnelState `json:"watched,omitempty" doc:"What BFD says of the tunnel, for public traffic. Down may also mean that the other host wants none. Absent: no public traffic takes the tunnel." allowed:"Up, Down"`
 }
 
-// PassageStatus is the upstream network as a passage finds it.
+// PassageStatus is the state of a border host, and of the upstream network as the border host finds it.
 type PassageStatus struct {
 	Open      bool      `json:"open" doc:"Whether public traffic takes this host."`
 	Reason    string    `json:"reason,omitempty" doc:"Why the host is not open."`
@@ -76,7 +76,7 @@ const (
 	Pending  EndpointState = "Pending"  // not plugged in, or not by its agent yet
 	Attached EndpointState = "Attached" // its port is in the switch, with its flows
 	Ready    EndpointState = "Ready"    // its port answered our ARP, and a probe from a peer host came back
-	Unknown  EndpointState = "Unknown"  // its host is silent: nobody has measured it for a while
+	Unknown  EndpointState = "Unknown"  // its host has not reported for a while
 )
 
 // EndpointStatus is what the agent of the endpoint's host measured last.
@@ -120,7 +120,7 @@ type PublicPoolStatus struct {
 	Free int `json:"free" doc:"Addresses that are not taken."`
 }
 
-// PortBlockStatus counts who shares the ports; see [Summarise].
+// PortBlockStatus counts the endpoints that share the ports; see [Summarise].
 type PortBlockStatus struct {
 	Endpoints int `json:"endpoints" doc:"Endpoints of the VPC on the host that share the ports, those with a public IP included."`
 }
@@ -130,11 +130,11 @@ type PublicIPState string
 
 const (
 	PublicReserved PublicIPState = "Reserved" // it names no endpoint
-	PublicPending  PublicIPState = "Pending"  // something that it needs is not there, or silent
-	PublicReady    PublicIPState = "Ready"    // each leg of the way was measured: the endpoint has answered, and so has the router of a passage, and BFD finds the tunnel between the two up
+	PublicPending  PublicIPState = "Pending"  // the path to its endpoint is incomplete, or part of it is silent
+	PublicReady    PublicIPState = "Ready"    // every leg of the path was measured: see [closedReason]
 )
 
-// PublicIPStatus is what follows for a public address from what was measured of others; see [Summarise].
+// PublicIPStatus is derived from the statuses of hosts and endpoints; see [Summarise].
 type PublicIPStatus struct {
 	State  PublicIPState `json:"state" doc:"How far the public IP has come: Reserved: it names no endpoint; Ready: each leg was measured." allowed:"Reserved, Pending, Ready"`
 	Reason string        `json:"reason,omitempty" doc:"Why the state is no better."`
@@ -151,21 +151,21 @@ type EndpointCounts struct {
 	Unknown  int `json:"unknown" doc:"Endpoints on a host that is silent."`
 }
 
-// StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind has
-// it. It is stored beside the spec and never changes a revision of intent.
+// StatusUpdate is what an agent reports of one object: Status is a [*HostStatus] or an [*EndpointStatus], as Key.Kind
+// has it. It is stored beside the spec and never changes a revision of intent.
 type StatusUpdate struct {
 	Key    Key `json:"key"`
 	Status any `json:"status"`
 }
 
-// Measured gives what was reported last of an endpoint and of a host; nil: nothing was.
+// Measured gives the last reported status of an endpoint and of a host; nil if there is none.
 type Measured struct {
 	Endpoint func(Key) *EndpointStatus
 	Host     func(name string) *HostStatus
 }
 
-// Summarise is the status of an object that nobody reports, from what was measured of others: of the type that [Kind.NewStatus] makes, or nil
-// for a host or an endpoint.
+// Summarise derives the status of an object from the statuses that agents reported of hosts and endpoints. Its type is
+// the one that [Kind.NewStatus] makes; nil for kinds whose status agents report.
 func Summarise(s *State, key Key, m Measured) any {
 	if kind, ok := kindNamed(key.Kind); ok && kind.summarise != nil {
 		return kind.summarise(s, key.Name, m)
@@ -213,7 +213,8 @@ func (s *State) hostsOf(subnet string) []string {
 	return hosts
 }
 
-// UnmarshalJSON makes the status that the key's kind has. Unknown fields are ignored: an agent may be newer than we are.
+// UnmarshalJSON makes the status that the key's kind has. Unknown fields are ignored: an agent may be newer than we
+// are.
 func (u *StatusUpdate) UnmarshalJSON(data []byte) error {
 	var raw struct {
 		Key    Key

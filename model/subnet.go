@@ -14,7 +14,8 @@ type SubnetSpec struct {
 	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What DHCP tells endpoints beside address, gateway and MTU. Each endpoint is answered on its own host." default:"nothing more"`
 }
 
-// A subnet's prefix: shorter ones are nobody's, longer ones leave no address beside the gateway.
+// The length of a subnet's prefix: a shorter one is no private network, a longer one leaves no address beside the
+// gateway.
 const (
 	minPrefix = 8
 	maxPrefix = 30
@@ -40,7 +41,7 @@ var subnetKind = Kind{
 	users:     []users{{"endpoint", (*State).EndpointsOf}},
 }
 
-// Check wants an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
+// Check requires an IPv4 CIDR of unicast addresses without host bits, a VNI in range, and a gateway inside the CIDR.
 func (s *SubnetSpec) Check(name string) Problems {
 	f := findingsOf(Key{"Subnet", name})
 	f.cidr("spec.cidr", s.CIDR, maxPrefix, "subnets")
@@ -54,7 +55,7 @@ func (s *SubnetSpec) Check(name string) Problems {
 	return f.problems
 }
 
-// cidr wants a CIDR of unicast addresses, no longer than /longest, for what is whose.
+// cidr requires a CIDR of unicast addresses, no longer than /longest; whose names the objects for the message.
 func (f *findings) cidr(field string, c netip.Prefix, longest int, whose string) {
 	const remedy = "give an IPv4 network, like 10.0.0.0/24"
 	switch {
@@ -91,7 +92,7 @@ func (s *SubnetSpec) capacity() int { return 1<<(32-s.CIDR.Bits()) - 3 }
 
 func (s *SubnetSpec) copy() Spec { c := *s; return &c }
 
-// complete keeps a stored gateway only if it is one of the new CIDR.
+// setDefaults keeps the stored gateway only if the new CIDR has it.
 func (s *SubnetSpec) setDefaults(stored Spec) {
 	if was, _ := stored.(*SubnetSpec); was != nil {
 		if s.VNI == 0 {
@@ -122,8 +123,8 @@ func (s *SubnetSpec) unindex(d *draft, o, after *Object) {
 	}
 }
 
-// settleSubnets sees to it that VNIs are unique and CIDRs of a VPC disjoint, that nothing changes under endpoints, and
-// gives a VNI to those without.
+// admitSubnets requires that VNIs are unique, that the CIDRs of a VPC are disjoint, and that nothing changes under
+// endpoints; it allocates the VNIs that are left out.
 func admitSubnets(a *admission, puts []*put) {
 	puts = a.withParents(puts, "VPC")
 	for _, p := range puts {
@@ -144,7 +145,7 @@ func admitSubnets(a *admission, puts []*put) {
 	}
 }
 
-// settleSubnet judges a subnet and claims its CIDR and its VNI, if it names one.
+// admitSubnet judges a subnet and claims its CIDR and its VNI, if it names one.
 func (a *admission) admitSubnet(p *put, spec *SubnetSpec) {
 	if other, ok := a.draft.overlap(VPCOf(p.after.Name), spec.CIDR); ok {
 		a.refuse(p, "spec.cidr", spec.CIDR, fmt.Sprintf("overlaps %s of Subnet %s", other.cidr, other.subnet),
@@ -184,8 +185,8 @@ func (a *admission) keepsEndpoints(p *put, was, spec *SubnetSpec) {
 	}
 }
 
-// overlap finds a subnet of the VPC that shares addresses with a CIDR. Those entered are disjoint, so only the neighbours
-// by first address can.
+// overlap finds a subnet of the VPC that overlaps a CIDR. The indexed CIDRs are disjoint, so only the neighbours by
+// first address can.
 func (d *draft) overlap(vpc string, cidr netip.Prefix) (subnetCIDR, bool) {
 	next := d.cidrs.rank(addressKey{vpc, cidr.Addr()})
 	for _, i := range []int{next - 1, next} {

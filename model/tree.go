@@ -2,9 +2,9 @@ package model
 
 import "iter"
 
-// tree is an ordered map of which an assignment makes a copy, in constant time: nodes are shared and never change, except
-// those that the same edit made. It also counts, so that gaps in a sequence of keys are found without walking over them.
-// A weight-balanced tree with the parameters of Hirai and Yamamoto, "Balancing weight-balanced trees" (2011).
+// tree is an ordered map that an assignment copies, in constant time: nodes are shared and immutable, except for the
+// edit that created them. It counts its nodes, so that a gap in a sequence of keys is found without a walk. A
+// weight-balanced tree with the parameters of Hirai and Yamamoto, "Balancing weight-balanced trees" (2011).
 type tree[K, V any] struct {
 	root    *node[K, V]
 	compare func(a, b K) int
@@ -15,14 +15,14 @@ type node[K, V any] struct {
 	value       V
 	left, right *node[K, V]
 	size        int
-	made        *edit // by whom; he alone may change the node
+	made        *edit // the edit that created the node; only that edit may modify it in place
 }
 
-// edit is one writer's mark on the nodes that he made. Once he has shown the tree to others he uses it no more.
+// edit marks the nodes that one writer created. The writer uses it until it publishes the tree.
 type edit struct{ _ byte }
 
-// These are the parameters: a sibling weighs at most heavy times the other, and a rotation is a double one when the inner
-// grandchild weighs double or more of the outer.
+// These are the parameters: a sibling weighs at most heavy times the other, and a rotation is a double one when the
+// inner grandchild weighs double or more of the outer.
 const (
 	heavy  = 3
 	double = 2

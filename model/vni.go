@@ -15,7 +15,8 @@ const (
 	ProbeVNI VNI = 0xffffff
 )
 
-// FirstAllocatedVNI is where allocation to subnets begins; those below are left to people's own choice. FirstTransitVNI is where that to VPCs does.
+// FirstAllocatedVNI is the first VNI that is allocated to subnets; lower ones are for users to choose. FirstTransitVNI
+// is the first one that is allocated to VPCs.
 const (
 	FirstAllocatedVNI VNI = 4096
 	FirstTransitVNI   VNI = 0xf00000
@@ -27,7 +28,7 @@ func (f *findings) vni(field string, v VNI) {
 	}
 }
 
-// vniUse says whose a VNI is. The name tells the kind, since a subnet's has two parts.
+// vniUse says which object has a VNI. The name tells the kind: a subnet's has two parts.
 func vniUse(holder string) string {
 	if strings.Contains(holder, "/") {
 		return "is the VNI of Subnet " + holder
@@ -47,7 +48,7 @@ func (a *admission) claimVNI(p *put, field string, v VNI) {
 	a.draft.vniHolder.put(a.draft.edit, v, p.after.Name)
 }
 
-// allocateVNI takes the lowest free VNI from first on that the request does not name for a subnet; 0 if there is none.
+// allocateVNI takes the lowest free VNI at or above first that no subnet of the request names; 0 if there is none.
 func (a *admission) allocateVNI(p *put, field string, first VNI) VNI {
 	d := a.draft
 	start := d.vniHolder.rank(first)

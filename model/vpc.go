@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach each other by way of their
-// gateway addresses.
+// VPCSpec is a tenant's isolated address space and routing domain. CIDRs of two VPCs may overlap; a VPC's subnets reach
+// each other through their gateway addresses.
 type VPCSpec struct {
 	MTU        int `json:"mtu,omitempty" doc:"MTU of every endpoint. It cannot change while endpoints are plugged in." unit:"bytes of IP" default:"the least underlay MTU over all hosts, less 50; 1450 without hosts" allowed:"576 to 9000" kept:"true" example:"1450"`
 	TransitVNI VNI `json:"transitVNI,omitempty" doc:"VNI of the VPC's traffic between its hosts and its gateways. No subnet may have it." default:"the lowest free one from 15728640" allowed:"1 to 16777214" kept:"true" example:"15728640"`
 }
 
-// The MTU of a VPC, in bytes of IP: what every IPv4 host must take (RFC 791 section 3.2), and the usual jumbo frame.
+// The MTU of a VPC, in bytes of IP: the least that every IPv4 host accepts (RFC 791 section 3.2), and the usual jumbo
+// frame.
 const (
 	MinMTU = 576
 	MaxMTU = 9000
@@ -69,8 +70,8 @@ func (s *VPCSpec) index(d *draft, o, _ *Object) {
 
 func (s *VPCSpec) unindex(d *draft, o, _ *Object) { release(d, &d.vniHolder, s.TransitVNI, o.Name) }
 
-// settleVPCs gives a transit VNI to VPCs without, sets the MTU of new VPCs to what every host can carry, and keeps it while endpoints have it. So no VPC outgrows its
-// hosts: an endpoint that is plugged in later is judged then.
+// admitVPCs allocates transit VNIs that are left out, sets the MTU of new VPCs to the largest that every host can
+// carry, and keeps it while endpoints have it. So no VPC outgrows its hosts: [admission.plugIn] judges later endpoints.
 func admitVPCs(a *admission, puts []*put) {
 	least := 0
 	for _, p := range puts {
@@ -104,7 +105,7 @@ func summariseVPC(s *State, name string, m Measured) any {
 	return &VPCStatus{Subnets: s.CountUnder("Subnet", name), Endpoints: countStates(s, name, m.Endpoint)}
 }
 
-// leastMTU is the widest that every host can carry.
+// leastMTU is the largest MTU that every host can carry.
 func leastMTU(s *State) int {
 	least := MaxMTU
 	for o := range s.List("Host") {
@@ -116,7 +117,7 @@ func leastMTU(s *State) int {
 	return least
 }
 
-// VPCOf is the VPC of a subnet or an endpoint.
+// VPCOf is the VPC of an object by its name: of a subnet, an endpoint, a port block, a public IP or a forward.
 func VPCOf(name string) string {
 	vpc, _, _ := strings.Cut(name, "/")
 	return vpc

@@ -14,8 +14,8 @@ import (
 )
 
 // DecodeYAML reads objects from YAML (or JSON, which is YAML too): any number of documents, each an object or a list of
-// objects. It is as strict as [Object.UnmarshalJSON], and refuses an object that comes twice. Aliases are refused: a few
-// lines of them expand to gigabytes. file is for messages only.
+// objects. It is as strict as [Object.UnmarshalJSON], and refuses an object that comes twice. Aliases are refused: a
+// few lines of them expand to gigabytes. file is for messages only.
 //
 // The error is [Problems], all of the file's, each with file and line in Where.
 func DecodeYAML(data []byte, file string) ([]Object, error) {
@@ -51,7 +51,7 @@ type yamlFile struct {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// broken notes a syntax error, after which nothing can be read.
+// syntaxError records a syntax error, after which nothing can be read.
 func (f *yamlFile) syntaxError(err error) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
 	if at := yamlLine.FindStringSubmatch(text); at != nil {
@@ -118,8 +118,8 @@ func (l yamlLines) of(path string, object int) int {
 	return object
 }
 
-// toJSON writes a node as JSON, with a mapping's keys in their order and as often as they come. If it finds something that
-// JSON has not, it returns that node.
+// toJSON writes a node as JSON, with a mapping's keys in their order, repeated ones included. It returns the first node
+// that JSON cannot express.
 func (l yamlLines) toJSON(out *bytes.Buffer, n *yaml.Node, path string) *yaml.Node {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -173,7 +173,7 @@ func (l yamlLines) mapping(out *bytes.Buffer, n *yaml.Node, path string) *yaml.N
 	return nil
 }
 
-// oddity is the problem with what toJSON cannot write.
+// unsupported is the problem with a node that toJSON cannot write.
 func unsupported(n *yaml.Node) Problem {
 	p := Problem{Object: "object", Value: clip(n.Value), Reason: "has a field name that is not text", Remedy: "write a plain word there"}
 	if n.Kind == yaml.AliasNode {
@@ -200,7 +200,8 @@ func scalarToJSON(out *bytes.Buffer, n *yaml.Node) {
 	}
 }
 
-// integer is a whole number as JSON has it, of one that YAML has in hex or octal, or with a sign; empty for any other text.
+// integer is the decimal form of a whole number that YAML has in hex or octal, or with a sign; empty for any other
+// text.
 func integer(text string) string {
 	i, err := strconv.ParseInt(text, 0, 64)
 	if err != nil {
@@ -242,7 +243,7 @@ func EncodeYAML(objects ...Object) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// block turns JSON's brackets and quotes into lines and plain words.
+// blockStyle turns JSON's brackets and quotes into lines and plain words.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	for _, child := range n.Content {

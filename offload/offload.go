@@ -1,5 +1,6 @@
-// Package offload reads and sets what a network interface computes in place of the kernel: checksums and merged segments. It speaks the
-// ethtool ioctl (ethtool(8), linux/ethtool.h) on a socket of the interface's namespace, and never changes a namespace for good.
+// Package offload reads and sets what a network interface computes in place of the kernel: checksums and merged
+// segments. It speaks the ethtool ioctl (ethtool(8), linux/ethtool.h) on a socket of the interface's namespace, and
+// never changes a namespace for good.
 package offload
 
 import (
@@ -38,8 +39,8 @@ func Open() (*Socket, error) {
 	return &Socket{fd}, nil
 }
 
-// OpenAt is for the interfaces of another namespace. A socket stays in the namespace where it was opened, so the thread is
-// there only for a moment.
+// OpenAt is for the interfaces of another namespace. A socket stays in the namespace where it was opened, so the thread
+// is there only for a moment.
 func OpenAt(ns netns.NsHandle) (s *Socket, err error) {
 	runtime.LockOSThread()
 	home, err := netns.GetFromPath("/proc/thread-self/ns/net")

@@ -7,8 +7,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// Actions (OpenFlow 1.5.1 section 7.2.6). OpenFlow 1.5 in Open vSwitch refuses Nicira's reg_load and reg_move: a masked set_field and
-// copy_field do their work.
+// Actions (OpenFlow 1.5.1 section 7.2.6). OpenFlow 1.5 in Open vSwitch refuses Nicira's reg_load and reg_move: a masked
+// set_field and copy_field do their work.
 const (
 	actionOutput       = 0
 	actionGroup        = 22

@@ -6,7 +6,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// DecodeInstructions reads a flow's instructions as they are on the wire. What flow has no action for is an [ErrUnknown].
+// DecodeInstructions reads a flow's instructions as they are on the wire. What flow has no action for is an
+// [ErrUnknown].
 func DecodeInstructions(b []byte) ([]flow.Action, error) {
 	c := cursor{b: b}
 	var actions []flow.Action

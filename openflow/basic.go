@@ -77,8 +77,8 @@ func decodeFeaturesReply(c *cursor) Message {
 	return m
 }
 
-// SetConfig says how fragments are treated and how much of a packet without a flow goes to the controller. On a bridge's management
-// socket, Open vSwitch sends no packet at all until MissSendLen is set.
+// SetConfig says how fragments are treated and how much of a packet without a flow goes to the controller. On a
+// bridge's management socket, Open vSwitch sends no packet at all until MissSendLen is set.
 type SetConfig struct{ Flags, MissSendLen uint16 }
 
 func (SetConfig) kind() kind { return kindSetConfig }
@@ -88,8 +88,8 @@ func (m SetConfig) encode(w *buffer) {
 	w.u16(m.MissSendLen)
 }
 
-// SetAsync chooses what the switch tells without being asked: for each kind, a bit per reason (OpenFlow 1.5.1 section 7.3.10).
-// Kinds that are not mentioned stay as they are.
+// SetAsync chooses what the switch tells without being asked: for each kind, a bit per reason (OpenFlow 1.5.1 section
+// 7.3.10). Kinds that are not mentioned stay as they are.
 type SetAsync struct {
 	FlowRemoved    uint32
 	PortStatus     uint32
@@ -137,8 +137,8 @@ func decodeSetAsync(c *cursor) Message {
 	return m
 }
 
-// RequestForward is somebody else's change of a group or meter (OpenFlow 1.5.1 section 7.4.7). The request stays bytes, since it may have
-// a form that this package does not know.
+// RequestForward is somebody else's change of a group or meter (OpenFlow 1.5.1 section 7.4.7). The request stays bytes,
+// since it may have a form that this package does not know.
 type RequestForward struct {
 	Request []byte // a whole message
 }

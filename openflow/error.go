@@ -43,5 +43,6 @@ func (m Error) Error() string {
 	return fmt.Sprintf("OpenFlow error type %d code %d", m.Type, m.Code)
 }
 
-// BundleMessageFailed says that a bundle was not committed because of a message in it, about which there is an error of its own.
+// BundleMessageFailed says that a bundle was not committed because of a message in it, about which there is an error of
+// its own.
 func (m Error) BundleMessageFailed() bool { return m.Type == 17 && m.Code == 13 }

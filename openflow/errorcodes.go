@@ -2,8 +2,8 @@ package openflow
 
 import "strings"
 
-// errorNames are the names of error codes by type, in the order of the codes, as Open vSwitch 3.1 prints them. What the names of a type have
-// in common comes first.
+// errorNames are the names of error codes by type, in the order of the codes, as Open vSwitch 3.1 prints them. What the
+// names of a type have in common comes first.
 var errorNames = map[uint16][]string{
 	0: names("OFPHFC_", `INCOMPATIBLE EPERM`),
 	1: names("OFPBRC_", `BAD_VERSION BAD_TYPE BAD_STAT BAD_VENDOR BAD_SUBTYPE EPERM BAD_LEN BUFFER_EMPTY BUFFER_UNKNOWN BAD_TABLE_ID

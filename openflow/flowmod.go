@@ -7,7 +7,8 @@ import (
 // FlowCommand says what a [FlowMod] does.
 type FlowCommand uint8
 
-// The strict commands concern the one flow with exactly this match and priority; the others all flows that the match includes.
+// The strict commands concern the one flow with exactly this match and priority; the others all flows that the match
+// includes.
 const (
 	FlowAdd          FlowCommand = 0 // replaces a flow with the same table, priority and match, and keeps its counters
 	FlowModify       FlowCommand = 1

@@ -26,7 +26,8 @@ const (
 	bucketHeadLen = 8
 )
 
-// GroupMod adds, changes or removes a group (OpenFlow 1.5.1 section 7.3.4.3, in the form of Open vSwitch's openflow-1.5.h).
+// GroupMod adds, changes or removes a group (OpenFlow 1.5.1 section 7.3.4.3, in the form of Open vSwitch's
+// openflow-1.5.h).
 type GroupMod struct {
 	Command GroupCommand
 	Group   flow.Group // of which Delete looks at the ID only

@@ -7,13 +7,14 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// ErrUnknown is what a match, action or instruction that this package does not know is refused with. The message around it is well-formed.
+// ErrUnknown is what a match, action or instruction that this package does not know is refused with. The message around
+// it is well-formed.
 var ErrUnknown = errors.New("not known here")
 
 const matchOXM = 1
 
-// Match as bytes is a list of fields, each with a header: 16 bits class, 7 bits field, 1 bit "has a mask", 8 bits length of what follows
-// (OpenFlow 1.5.1 section 7.2.3). Prerequisites come first; flow's canonical order sees to that.
+// Match as bytes is a list of fields, each with a header: 16 bits class, 7 bits field, 1 bit "has a mask", 8 bits
+// length of what follows (OpenFlow 1.5.1 section 7.2.3). Prerequisites come first; flow's canonical order sees to that.
 
 var fieldsByNumber = func() map[uint32]*flow.Field {
 	fields := make(map[uint32]*flow.Field, len(flow.Fields))
@@ -62,7 +63,8 @@ func (w *buffer) match(m flow.Match, raw []byte) {
 	w.pad(start)
 }
 
-// AppendMatch appends the fields of a match as they are on the wire, without a header. Equal matches in canonical order give equal bytes.
+// AppendMatch appends the fields of a match as they are on the wire, without a header. Equal matches in canonical order
+// give equal bytes.
 func AppendMatch(b []byte, m flow.Match) []byte {
 	w := buffer{b: b}
 	for _, t := range m {

@@ -1,6 +1,6 @@
-// Package openflow turns OpenFlow 1.5 messages, and Open vSwitch's extensions to them, into bytes and back (OpenFlow 1.5.1; Open vSwitch's
-// openflow/nicira-ext.h and openflow/openflow-1.5.h for what the standard leaves open). It never opens a connection, and it decodes what
-// Overlane uses: other messages come out as [Unknown].
+// Package openflow turns OpenFlow 1.5 messages, and Open vSwitch's extensions to them, into bytes and back (OpenFlow
+// 1.5.1; Open vSwitch's openflow/nicira-ext.h and openflow/openflow-1.5.h for what the standard leaves open). It never
+// opens a connection, and it decodes what Overlane uses: other messages come out as [Unknown].
 package openflow
 
 import (
@@ -18,7 +18,8 @@ const HeaderLen = 8
 // MaxLen is the longest message: its length is a 16-bit number.
 const MaxLen = 0xffff
 
-// Message is one OpenFlow message without its header. The types of this package that have an encode method are all there are.
+// Message is one OpenFlow message without its header. The types of this package that have an encode method are all
+// there are.
 type Message interface {
 	kind() kind
 	encode(w *buffer)
@@ -55,7 +56,8 @@ const (
 // ErrMalformed is what every error of Decode is.
 var ErrMalformed = errors.New("malformed OpenFlow message")
 
-// Append appends a message to b. It refuses what has no form on the wire: a message over 65,535 bytes, an action of an unknown type.
+// Append appends a message to b. It refuses what has no form on the wire: a message over 65,535 bytes, an action of an
+// unknown type.
 func Append(b []byte, xid uint32, m Message) ([]byte, error) {
 	w := buffer{b: b}
 	w.message(xid, m)
@@ -65,7 +67,8 @@ func Append(b []byte, xid uint32, m Message) ([]byte, error) {
 	return w.b, nil
 }
 
-// Length reads a message's length from the start of its header, of which there must be 4 bytes. Less than [HeaderLen] is an error.
+// Length reads a message's length from the start of its header, of which there must be 4 bytes. Less than [HeaderLen]
+// is an error.
 func Length(header []byte) (int, error) {
 	n := int(binary.BigEndian.Uint16(header[2:]))
 	if n < HeaderLen {
@@ -110,7 +113,8 @@ func decodeBody(c *cursor, k kind) Message {
 	return Unknown{Type: uint8(k), Body: c.rest()}
 }
 
-// decoders has the messages that the header's type alone identifies. It is filled by init, because a [BundleAdd] holds a message.
+// decoders has the messages that the header's type alone identifies. It is filled by init, because a [BundleAdd] holds
+// a message.
 var decoders [256]func(*cursor) Message
 
 func init() {

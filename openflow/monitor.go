@@ -1,7 +1,8 @@
 package openflow
 
-// MonitorRequest asks to be told of every change of the flow tables from now on (OpenFlow 1.5.1 section 7.3.5.17, which Open vSwitch
-// has had in OpenFlow 1.4 and later since 2.16). The answer is a [MonitorReply] without updates, and then more as things happen.
+// MonitorRequest asks to be told of every change of the flow tables from now on (OpenFlow 1.5.1 section 7.3.5.17, which
+// Open vSwitch has had in OpenFlow 1.4 and later since 2.16). The answer is a [MonitorReply] without updates, and then
+// more as things happen.
 type MonitorRequest struct {
 	request
 	ID    uint32

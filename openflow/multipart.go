@@ -4,7 +4,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// Kinds of multipart message (OpenFlow 1.5.1 section 7.3.5). What the standard calls flow descriptions, with counters, is number 1.
+// Kinds of multipart message (OpenFlow 1.5.1 section 7.3.5). What the standard calls flow descriptions, with counters,
+// is number 1.
 const (
 	partFlows       = 1
 	partAggregate   = 2
@@ -82,7 +83,8 @@ func decodeFlowRequest(c *cursor) FlowRequest {
 	return m
 }
 
-// TablesRequest is answered by [TablesReply], GroupsRequest by [GroupsReply], MetersRequest by [MetersReply], PortsRequest by [PortsReply].
+// TablesRequest is answered by [TablesReply], GroupsRequest by [GroupsReply], MetersRequest by [MetersReply],
+// PortsRequest by [PortsReply].
 type (
 	TablesRequest struct{ request }
 	GroupsRequest struct{ request } // all groups

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// PacketOut has the switch run a packet through actions (OpenFlow 1.5.1 section 7.3.6). Metadata must name the in_port, which may be
-// [flow.PortLocal] or [flow.PortController]; it may set tunnel fields and registers.
+// PacketOut has the switch run a packet through actions (OpenFlow 1.5.1 section 7.3.6). Metadata must name the in_port,
+// which may be [flow.PortLocal] or [flow.PortController]; it may set tunnel fields and registers.
 type PacketOut struct {
 	Metadata flow.Match
 	Actions  []flow.Action
@@ -131,7 +131,8 @@ func (m FlushZone) encode(w *buffer) {
 	w.u16(m.Zone)
 }
 
-// FlushConnections has the switch forget the connections of a zone that have an address in one of their four places (NXT_CT_FLUSH, Open vSwitch 3.1).
+// FlushConnections has the switch forget the connections of a zone that have an address in one of their four places
+// (NXT_CT_FLUSH, Open vSwitch 3.1).
 type FlushConnections struct {
 	Zone    uint16
 	Answers bool // as answers have it, and not as the first packet has it, before any translation

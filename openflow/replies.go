@@ -10,8 +10,8 @@ type FlowReply struct {
 	Flows []FlowDesc
 }
 
-// FlowDesc is a flow as the switch describes it. Match and instructions stay bytes: who only compares cookies need not understand them,
-// and a flow that is not understood can still be removed.
+// FlowDesc is a flow as the switch describes it. Match and instructions stay bytes: who only compares cookies need not
+// understand them, and a flow that is not understood can still be removed.
 type FlowDesc struct {
 	Table        uint8
 	Priority     uint16
@@ -122,8 +122,8 @@ type GroupsReply struct {
 	Groups []GroupDesc
 }
 
-// GroupDesc is a group as the switch describes it. Err is an [ErrUnknown] if its buckets are not of a form that flow has; the group is
-// then without buckets.
+// GroupDesc is a group as the switch describes it. Err is an [ErrUnknown] if its buckets are not of a form that flow
+// has; the group is then without buckets.
 type GroupDesc struct {
 	flow.Group
 	Err error
@@ -175,8 +175,8 @@ type MetersReply struct {
 	Meters []MeterDesc
 }
 
-// MeterDesc is a meter as the switch describes it. Err is an [ErrUnknown] if it has a form that flow does not have: other units than
-// packets, or several bands.
+// MeterDesc is a meter as the switch describes it. Err is an [ErrUnknown] if it has a form that flow does not have:
+// other units than packets, or several bands.
 type MeterDesc struct {
 	flow.Meter
 	Err error

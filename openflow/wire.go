@@ -55,7 +55,8 @@ func (w *buffer) message(xid uint32, m Message) {
 	w.length(start+2, start)
 }
 
-// property writes a type, the length of it all, and what body writes, padded outside of the length (OpenFlow 1.5.1 section 7.2.1.2).
+// property writes a type, the length of it all, and what body writes, padded outside of the length (OpenFlow 1.5.1
+// section 7.2.1.2).
 func (w *buffer) property(typ uint16, body func()) {
 	start := len(w.b)
 	w.u16(typ)
@@ -142,7 +143,8 @@ func (c *cursor) tolerate(s *cursor) error {
 	return nil
 }
 
-// property reads what [buffer.property] wrote: its type and its body. Padding that the end of the message cuts off is not missed.
+// property reads what [buffer.property] wrote: its type and its body. Padding that the end of the message cuts off is
+// not missed.
 func (c *cursor) property() (typ uint16, body *cursor) {
 	typ = c.u16()
 	n := int(c.u16())

@@ -16,8 +16,8 @@ type Appctl struct {
 	RunDir string // of Open vSwitch; /var/run/openvswitch
 }
 
-// LimitZones has the datapath remember no more than so many connections in each of those zones of conntrack; what would be one more is not
-// translated. It forgets the limits when ovs-vswitchd ends.
+// LimitZones has the datapath remember no more than so many connections in each of those zones of conntrack; what would
+// be one more is not translated. It forgets the limits when ovs-vswitchd ends.
 func (a Appctl) LimitZones(ctx context.Context, datapath string, zones []uint16, limit int) error {
 	for _, zone := range zones {
 		if _, err := a.call(ctx, "dpctl/ct-set-limits", datapathNames[datapath], fmt.Sprintf("zone=%d,limit=%d", zone, limit)); err != nil {
@@ -30,7 +30,8 @@ func (a Appctl) LimitZones(ctx context.Context, datapath string, zones []uint16,
 // datapathNames are what dpctl calls the one datapath of each type (ovs-dpctl(8)).
 var datapathNames = map[string]string{Kernel: "system@ovs-system", Userspace: "netdev@ovs-netdev"}
 
-// call is one call of the unixctl protocol: JSON-RPC 1.0 on a unix socket that is named by the process's ID (ovs-appctl(8), "COMMON COMMANDS").
+// call is one call of the unixctl protocol: JSON-RPC 1.0 on a unix socket that is named by the process's ID
+// (ovs-appctl(8), "COMMON COMMANDS").
 func (a Appctl) call(ctx context.Context, method string, params ...string) (string, error) {
 	pid, err := os.ReadFile(filepath.Join(a.RunDir, "ovs-vswitchd.pid"))
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
-// What is ours in the database is marked with this key of external_ids; its value says what it is for. Nothing else is ever changed.
+// What is ours in the database is marked with this key of external_ids; its value says what it is for. Nothing else is
+// ever changed.
 const (
 	mark         = "overlane"
 	markBridge   = "bridge"
@@ -63,12 +64,12 @@ var protocols = []vswitch.BridgeProtocols{
 	vswitch.BridgeProtocolsOpenflow10, vswitch.BridgeProtocolsOpenflow13, vswitch.BridgeProtocolsOpenflow14, vswitch.BridgeProtocolsOpenflow15,
 }
 
-// Ensure makes the database say what the layout says, in one transaction, and returns when ovs-vswitchd has done it. Where nothing
-// is to be done it costs a look at the local copy, so it may be called at every change. It fails if a bridge or port of such a name is there
-// that is not ours, and never touches that.
+// Ensure makes the database say what the layout says, in one transaction, and returns when ovs-vswitchd has done it.
+// Where nothing is to be done it costs a look at the local copy, so it may be called at every change. It fails if a
+// bridge or port of such a name is there that is not ours, and never touches that.
 //
-// With no datapath asked for, a bridge keeps the one it has if the machine still can do it; a new one gets the kernel's where
-// the openvswitch module is, and the userspace one elsewhere.
+// With no datapath asked for, a bridge keeps the one it has if the machine still can do it; a new one gets the kernel's
+// where the openvswitch module is, and the userspace one elsewhere.
 func (db *DB) Ensure(ctx context.Context, l Layout) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -116,7 +117,8 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 	return s, err
 }
 
-// tunnel gives the tunnel port's number, once ovs-vswitchd has given it one. If it has had its chance already, it will not.
+// tunnel gives the tunnel port's number, once ovs-vswitchd has given it one. If it has had its chance already, it will
+// not.
 func (db *DB) tunnel(ctx context.Context, l Layout, hadItsChance bool) (uint32, error) {
 	var p Port
 	err := db.await(ctx, "tunnel port "+l.Tunnel, func() bool {
@@ -177,8 +179,8 @@ func chooseDatapath(asked string, b *vswitch.Bridge) (string, error) {
 	return Userspace, nil
 }
 
-// kernelDatapath asks the kernel for the datapath's netlink family, which loads the module where it is installed. Open vSwitch itself is of no
-// help: the column datapath_types holds "system" on every Linux.
+// kernelDatapath asks the kernel for the datapath's netlink family, which loads the module where it is installed. Open
+// vSwitch itself is of no help: the column datapath_types holds "system" on every Linux.
 func kernelDatapath() bool {
 	_, err := netlink.GenlFamilyGet("ovs_datapath")
 	return err == nil

@@ -91,7 +91,8 @@ func (r rows) comparePort(b *vswitch.Bridge, want BridgePort) []change {
 	return []change{{"port " + want.Name + ": differed in " + strings.Join(differ, ", "), func(t *transaction) { t.update(row, columns...) }}}
 }
 
-// addNumberedPort asks for a number as endpoints do, so that none is used again while flows of its last owner may still be in the switch.
+// addNumberedPort asks for a number as endpoints do, so that none is used again while flows of its last owner may still
+// be in the switch.
 func (t *transaction) addNumberedPort(b *vswitch.Bridge, want BridgePort) {
 	i := want.row()
 	number, release := t.db.numbers.take(0, t.db.rows().numbersOf(b))
@@ -124,8 +125,8 @@ func (r rows) portNumbers(l Layout) (numbers map[string]uint32, failed error) {
 	return numbers, failed
 }
 
-// BFD gives what a port of the layout was last told of BFD and what it says of it (ovs-vswitchd.conf.db(5), Interface table); nil: there is no such port.
-// They are the copy's, and must not be changed.
+// BFD gives what a port of the layout was last told of BFD and what it says of it (ovs-vswitchd.conf.db(5), Interface
+// table); nil: there is no such port. They are the copy's, and must not be changed.
 func (db *DB) BFD(port string) (told, says map[string]string) {
 	i := db.rows().iface(port)
 	if i == nil || i.ExternalIDs[mark] != markPort {

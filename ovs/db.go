@@ -1,5 +1,6 @@
-// Package ovs is the only one that talks to Open vSwitch: it reads what is there and applies a difference, to the database (OVSDB, type
-// [DB]) and to the flows of one bridge (OpenFlow). It decides nothing about packets, runs no OVS tool, and never touches what is not marked as Overlane's.
+// Package ovs is the only one that talks to Open vSwitch: it reads what is there and applies a difference, to the
+// database (OVSDB, type [DB]) and to the flows of one bridge (OpenFlow). It decides nothing about packets, runs no OVS
+// tool, and never touches what is not marked as Overlane's.
 package ovs
 
 import (
@@ -16,16 +17,17 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 
+	"github.com/overlane/overlane/internal/backoff"
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
 // Every call has a deadline, whether or not its caller gave one.
 const (
-	callTimeout  = 10 * time.Second // of a change, with the wait for ovs-vswitchd; its first bridge takes it some 100 ms
-	echoEvery    = 3 * time.Second
-	echoTimeout  = 2 * time.Second
-	redialAfter  = 200 * time.Millisecond
-	redialAtMost = 5 * time.Second // of one attempt
+	callTimeout = 10 * time.Second // of a change, with the wait for ovs-vswitchd; its first bridge takes it some 100 ms
+	echoEvery   = 3 * time.Second
+	echoTimeout = 2 * time.Second
+	redialTime  = 5 * time.Second // of one attempt to connect again
+	redialPause = 200 * time.Millisecond
 )
 
 // ErrNotConnected is the cause when ovsdb-server is away.
@@ -37,8 +39,9 @@ type Config struct {
 	Log    *slog.Logger
 }
 
-// DB is Open vSwitch's configuration database: a copy of what we need of it, and transactions. It reconnects by itself; until it has,
-// reads give what was known last, and changes fail at once with [ErrNotConnected]. Its methods may be called from any goroutine.
+// DB is Open vSwitch's configuration database: a copy of what we need of it, and transactions. It reconnects by itself;
+// until it has, reads give what was known last, and changes fail at once with [ErrNotConnected]. Its methods may be
+// called from any goroutine.
 type DB struct {
 	config  Config
 	stop    context.CancelFunc
@@ -59,8 +62,9 @@ type DB struct {
 	wake    chan struct{} // closed and replaced at every change
 }
 
-// session is one connection. libovsdb could reconnect by itself, but then it calls itself connected while the server is gone, and it
-// purges and refills its copy without telling; so each connection gets a client of its own, which is looked at only when it is complete.
+// session is one connection. libovsdb could reconnect by itself, but then it calls itself connected while the server is
+// gone, and it purges and refills its copy without telling; so each connection gets a client of its own, which is
+// looked at only when it is complete.
 type session struct {
 	client client.Client
 	rows   *cache.TableCache // stays readable when the connection is gone
@@ -92,8 +96,8 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Changed says that bridges, ports or the connection have changed since it was last received from; what has, is for the caller to
-// find out.
+// Changed says that bridges, ports or the connection have changed since it was last received from; what has, is for the
+// caller to find out.
 func (db *DB) Changed() <-chan struct{} { return db.changed }
 
 // Connected tells whether ovsdb-server answers. It notices a server that hangs after at most five seconds.
@@ -126,8 +130,8 @@ func (db *DB) dial(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// monitor names the columns of package vswitch. MonitorAll would send all of the server's, which libovsdb chokes on, and among them
-// statistics, which change every five seconds.
+// monitor names the columns of package vswitch. MonitorAll would send all of the server's, which libovsdb chokes on,
+// and among them statistics, which change every five seconds.
 func monitor(c client.Client) *client.Monitor {
 	root, b, p, i, t := &vswitch.OpenvSwitch{}, &vswitch.Bridge{}, &vswitch.Port{}, &vswitch.Interface{}, &vswitch.FlowTable{}
 	return c.NewMonitor(
@@ -180,8 +184,8 @@ func (db *DB) run(ctx context.Context, s *session) {
 	}
 }
 
-// watch returns when the connection is gone, or when the server does not answer. libovsdb tells of the former only to whoever happens to
-// listen, so an echo has to find out what was missed.
+// watch returns when the connection is gone, or when the server does not answer. libovsdb tells of the former only to
+// whoever happens to listen, so an echo has to find out what was missed.
 func (s *session) watch(ctx context.Context) error {
 	ticker := time.NewTicker(echoEvery)
 	defer ticker.Stop()
@@ -207,13 +211,8 @@ func (s *session) echo(ctx context.Context) error {
 
 // redial returns nil when ctx ends.
 func (db *DB) redial(ctx context.Context) *session {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(redialAfter):
-		}
-		attempt, cancel := context.WithTimeout(ctx, redialAtMost)
+	for pause := (backoff.Backoff{First: redialPause, Most: redialPause}); pause.Wait(ctx); {
+		attempt, cancel := context.WithTimeout(ctx, redialTime)
 		s, err := db.dial(attempt)
 		cancel()
 		if err == nil {
@@ -223,4 +222,5 @@ func (db *DB) redial(ctx context.Context) *session {
 		}
 		db.config.Log.Debug("connect again", "err", err)
 	}
+	return nil
 }

@@ -48,8 +48,8 @@ func (r rows) bridges() []*vswitch.Bridge {
 	return all
 }
 
-// portsOf gives the ports of a bridge, each with its first interface (a bond has more). A port whose rows are not all here yet is left
-// out; a change will be told of when they are.
+// portsOf gives the ports of a bridge, each with its first interface (a bond has more). A port whose rows are not all
+// here yet is left out; a change will be told of when they are.
 func (r rows) portsOf(b *vswitch.Bridge) []portRow {
 	if b == nil {
 		return nil

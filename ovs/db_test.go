@@ -268,8 +268,8 @@ func TestPortWithoutInterface(t *testing.T) {
 	}
 }
 
-// The time of a call is up when the server has made the port, but before it has said so: the port is taken back, although the copy
-// knows nothing of it.
+// The time of a call is up when the server has made the port, but before it has said so: the port is taken back,
+// although the copy knows nothing of it.
 func TestPortIsTakenBack(t *testing.T) {
 	t.Parallel()
 	o := ovstest.Start(t, ovstest.Options{})
@@ -504,7 +504,8 @@ func TestSwitchdIsAway(t *testing.T) {
 	ensure(t, db, l)
 }
 
-// timesOut wants an error that tells what was waited for. The time must do for what comes before, so more is given if it did not.
+// timesOut wants an error that tells what was waited for. The time must do for what comes before, so more is given if
+// it did not.
 func timesOut(t *testing.T, want string, call func(context.Context) error) {
 	t.Helper()
 	for timeout := 100 * time.Millisecond; ; timeout *= 2 {

@@ -65,8 +65,8 @@ func (t *transaction) mutate(row model.Model, column any, how ovsdb.Mutator, val
 	t.add(t.client.Where(row).Mutate(row, model.Mutation{Field: column, Mutator: how, Value: value}))
 }
 
-// commit sends the operations. Only the results of each operation tell whether it went well: the call itself succeeds also when a
-// constraint was violated.
+// commit sends the operations. Only the results of each operation tell whether it went well: the call itself succeeds
+// also when a constraint was violated.
 func (t *transaction) commit(ctx context.Context) ([]ovsdb.OperationResult, error) {
 	if t.err != nil {
 		return nil, t.err

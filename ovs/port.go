@@ -47,8 +47,8 @@ type portList struct {
 	ports   []Port
 }
 
-// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last. The list is shared: it must not be
-// changed.
+// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last. The list is shared:
+// it must not be changed.
 func (db *DB) Ports() []Port {
 	bridge := db.bridge.Load()
 	if bridge == nil {
@@ -77,8 +77,9 @@ func (db *DB) readPorts(bridge string) []Port {
 
 var errNotEnsured = errors.New("the bridge has not been made yet")
 
-// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails, nothing stays behind
-// unless ovsdb-server goes away just then. A port that is there already keeps its number and gets the external ids.
+// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails,
+// nothing stays behind unless ovsdb-server goes away just then. A port that is there already keeps its number and gets
+// the external ids.
 func (db *DB) AddPort(ctx context.Context, p Port) (Port, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -123,14 +124,15 @@ func (db *DB) addPort(ctx context.Context, p Port) (Port, error) {
 	return got, nil
 }
 
-// refused tells an error by which nothing was done from one that leaves it open: when a call's time is up, the server may have done it.
+// refused tells an error by which nothing was done from one that leaves it open: when a call's time is up, the server
+// may have done it.
 func refused(err error) bool {
 	var e ovsdb.OperationError
 	return errors.As(err, &e) || errors.Is(err, ErrNotConnected)
 }
 
-// keepPort makes a port that is there as it is wanted. If it had an error, its interface was missing perhaps, and is there now: then
-// ovs-vswitchd is to look again.
+// keepPort makes a port that is there as it is wanted. If it had an error, its interface was missing perhaps, and is
+// there now: then ovs-vswitchd is to look again.
 func (db *DB) keepPort(ctx context.Context, t *transaction, there *vswitch.Port, p Port) (Port, error) {
 	if there.ExternalIDs[mark] != markEndpoint {
 		return Port{}, fmt.Errorf("a port of this name is there that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
@@ -176,8 +178,8 @@ func (db *DB) takeBack(ctx context.Context, name string) error {
 	return db.RemovePort(context.WithoutCancel(ctx), name)
 }
 
-// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no error. The server is asked for
-// it, since the copy may not have it yet.
+// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no
+// error. The server is asked for it, since the copy may not have it yet.
 func (db *DB) RemovePort(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -220,8 +222,8 @@ func (db *DB) removePort(ctx context.Context, name string) error {
 // maxOFPort is the last number that a port may ask for (ovs-vswitchd.conf.db(5), ofport_request).
 const maxOFPort = 65279
 
-// numbers hands out OpenFlow port numbers. It goes round, so that a number is not used again while flows of its last owner may still
-// be in the switch.
+// numbers hands out OpenFlow port numbers. It goes round, so that a number is not used again while flows of its last
+// owner may still be in the switch.
 type numbers struct {
 	mu    sync.Mutex
 	last  int

@@ -18,12 +18,12 @@ type SwitchConfig struct {
 	Socket string // the bridge's management socket: RUNDIR/BRIDGE.mgmt
 	Log    *slog.Logger
 
-	// PacketIn is told of every packet that a flow hands to the controller, one at a time. While it runs, up to 256 more wait; what comes
-	// beyond is dropped and counted. May be nil.
+	// PacketIn is told of every packet that a flow hands to the controller, one at a time. While it runs, up to 256
+	// more wait; what comes beyond is dropped and counted. May be nil.
 	PacketIn func(PacketIn)
 
-	// Patience is how long the switch may say nothing before it is asked for a sign of life, and then again before the connection is given
-	// up. Zero means 5 seconds.
+	// Patience is how long the switch may say nothing before it is asked for a sign of life, and then again before the
+	// connection is given up. Zero means 5 seconds.
 	Patience time.Duration
 }
 
@@ -32,8 +32,8 @@ const (
 	queueLen       = 256
 )
 
-// Switch is an OpenFlow connection to one bridge. Its methods may be called from any goroutine. It is never repaired: when [Switch.Done] is
-// closed, dial a new one and read the switch back.
+// Switch is an OpenFlow connection to one bridge. Its methods may be called from any goroutine. It is never repaired:
+// when [Switch.Done] is closed, dial a new one and read the switch back.
 type Switch struct {
 	config SwitchConfig
 	log    *slog.Logger

@@ -32,7 +32,8 @@ type Refusal struct {
 	Reason error  // mostly an [openflow.Error]
 }
 
-// ChangeError is a change that the switch did not take. It holds every refusal that the switch has told; some it finds only one at a time.
+// ChangeError is a change that the switch did not take. It holds every refusal that the switch has told; some it finds
+// only one at a time.
 type ChangeError struct {
 	Refused []Refusal
 }
@@ -63,10 +64,11 @@ func (e *ChangeError) Unwrap() []error {
 	return reasons
 }
 
-// Apply makes a change and returns when the switch has made it. Groups and flows go into one atomic bundle: the switch takes all of it or
-// nothing, and no packet sees a part. A change of more than 5,000 entries goes in several bundles, additions before removals. Meters
-// cannot be in a bundle: new ones come before it, and old ones go after it. A refusal is a [*ChangeError]; what was applied before it stays.
-// Changes are applied one after the other, in the order of the calls that got there first.
+// Apply makes a change and returns when the switch has made it. Groups and flows go into one atomic bundle: the switch
+// takes all of it or nothing, and no packet sees a part. A change of more than 5,000 entries goes in several bundles,
+// additions before removals. Meters cannot be in a bundle: new ones come before it, and old ones go after it. A refusal
+// is a [*ChangeError]; what was applied before it stays. Changes are applied one after the other, in the order of the
+// calls that got there first.
 func (s *Switch) Apply(ctx context.Context, c Change) error {
 	select {
 	case s.applying <- struct{}{}:
@@ -141,8 +143,8 @@ func meterStep(command openflow.MeterCommand, m flow.Meter) step {
 	return step{openflow.MeterMod{Command: command, Meter: m}, m.String, ""}
 }
 
-// steps is a change's bundle. Groups come before the flows that name them; they go after those flows have gone or have been replaced,
-// because a group takes the flows that name it along.
+// steps is a change's bundle. Groups come before the flows that name them; they go after those flows have gone or have
+// been replaced, because a group takes the flows that name it along.
 func (c Change) steps(added map[flow.Key]bool) []step {
 	steps := make([]step, 0, len(c.AddGroups)+len(c.ModGroups)+len(c.Add)+len(c.Del)+len(c.Strange)+len(c.DelGroups))
 	for _, g := range c.AddGroups {

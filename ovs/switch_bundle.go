@@ -10,8 +10,9 @@ import (
 
 const bundleFlags = openflow.BundleAtomic | openflow.BundleOrdered
 
-// bundle applies steps, all or none. The switch looks at each message as it is added and at the whole when it commits; a message that it
-// refuses to add is not in the bundle, which could then be committed without it. So the commit waits until all were added.
+// bundle applies steps, all or none. The switch looks at each message as it is added and at the whole when it commits;
+// a message that it refuses to add is not in the bundle, which could then be committed without it. So the commit waits
+// until all were added.
 func (s *Switch) bundle(ctx context.Context, steps []step) error {
 	t := newTally(steps)
 	n := len(steps)
@@ -69,8 +70,8 @@ func (s *Switch) discard(e *exchange, bundle uint32, i int) {
 	s.sendAside(e.first+uint32(i), control(bundle, openflow.BundleDiscard))
 }
 
-// tally collects what the switch says to the steps of a change, until it has answered the message behind them. Steps are numbered from 0,
-// the message behind them is number len(steps).
+// tally collects what the switch says to the steps of a change, until it has answered the message behind them. Steps
+// are numbered from 0, the message behind them is number len(steps).
 type tally struct {
 	mu      sync.Mutex
 	steps   []step

@@ -42,7 +42,8 @@ func (f StrangeFlow) String() string {
 	return fmt.Sprintf("table=%d,priority=%d,cookie=%#x: %s", f.desc.Table, f.desc.Priority, f.desc.Cookie, f.Why)
 }
 
-// Read reads all flows, groups and meters of ours. The hash in each flow's cookie is checked against the flow, actions included.
+// Read reads all flows, groups and meters of ours. The hash in each flow's cookie is checked against the flow, actions
+// included.
 func (s *Switch) Read(ctx context.Context) (Contents, error) {
 	replies, err := s.ask(ctx,
 		openflow.FlowRequest{Table: openflow.AllTables, Cookie: flow.CookieOwner, CookieMask: flow.CookieMask},
@@ -120,7 +121,8 @@ func (c *Contents) addMeter(d openflow.MeterDesc) {
 	c.Meters = append(c.Meters, m)
 }
 
-// ForeignFlows counts the flows that others have put on the bridge. They are never touched, but they may take packets past ours.
+// ForeignFlows counts the flows that others have put on the bridge. They are never touched, but they may take packets
+// past ours.
 func (s *Switch) ForeignFlows(ctx context.Context) (int, error) {
 	replies, err := s.ask(ctx,
 		openflow.AggregateRequest{Table: openflow.AllTables},

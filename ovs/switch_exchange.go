@@ -58,8 +58,8 @@ func (s *Switch) send(ctx context.Context, e *exchange, i int, messages ...openf
 	return s.write(ctx, b)
 }
 
-// write writes whole messages. Once it has begun, ctx does not stop it: half a message would be the end of the connection. A switch that
-// reads nothing is noticed by its silence, which ends the connection and the write.
+// write writes whole messages. Once it has begun, ctx does not stop it: half a message would be the end of the
+// connection. A switch that reads nothing is noticed by its silence, which ends the connection and the write.
 func (s *Switch) write(ctx context.Context, b []byte) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -98,8 +98,8 @@ func (s *Switch) wait(ctx context.Context, c <-chan struct{}) error {
 	}
 }
 
-// ask sends requests and returns all answers, in the order in which they come. It waits until the switch is through with all of them. The
-// first refusal is the error.
+// ask sends requests and returns all answers, in the order in which they come. It waits until the switch is through
+// with all of them. The first refusal is the error.
 func (s *Switch) ask(ctx context.Context, requests ...openflow.Message) ([]openflow.Message, error) {
 	a := answers{last: len(requests), done: make(chan struct{})}
 	e := s.open(len(requests)+1, a.take)

@@ -20,8 +20,8 @@ type PacketIn struct {
 	Metadata flow.Match // in_port, registers and tunnel fields as they were then
 }
 
-// PacketOut runs a frame through actions in the switch, as if it had come in by inPort ([flow.PortLocal] will do). It does not wait for
-// the switch; if the switch refuses it, that is logged.
+// PacketOut runs a frame through actions in the switch, as if it had come in by inPort ([flow.PortLocal] will do). It
+// does not wait for the switch; if the switch refuses it, that is logged.
 func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Action, frame []byte) error {
 	e := s.open(1, nil)
 	s.close(e) // nobody waits for an answer
@@ -54,12 +54,14 @@ func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 // ErrNoFlush says that Open vSwitch, before 3.1, can forget the connections of a zone only all at once.
 var ErrNoFlush = errors.New("this Open vSwitch can forget a zone's connections only all at once; those before 3.1 cannot do better")
 
-// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns when it has.
+// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns
+// when it has.
 func (s *Switch) FlushTranslated(ctx context.Context, zone uint16, to netip.Addr) error {
 	return s.flush(ctx, openflow.FlushConnections{Zone: zone, Answers: true, To: true, Address: to})
 }
 
-// FlushEndpoint has the switch forget the connections of a zone that an endpoint has opened, or that were opened to it, by whatever address, and returns when it has.
+// FlushEndpoint has the switch forget the connections of a zone that an endpoint has opened, or that were opened to it,
+// by whatever address, and returns when it has.
 func (s *Switch) FlushEndpoint(ctx context.Context, zone uint16, endpoint netip.Addr) error {
 	err := s.flush(ctx, openflow.FlushConnections{Zone: zone, Address: endpoint})
 	if err == nil {

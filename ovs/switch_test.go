@@ -224,7 +224,8 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// A group that goes takes the flows along that still name it; a flow that is being replaced in the same change does not name it any more.
+// A group that goes takes the flows along that still name it; a flow that is being replaced in the same change does not
+// name it any more.
 func TestGroupGoesAfterItsFlows(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, SwitchConfig{})
@@ -290,7 +291,8 @@ func TestForeignersAreLeftAlone(t *testing.T) {
 	b.wantFlows("table=3,priority=9,ip actions=drop")
 }
 
-// Flows that have our cookie but another content are found although the cookie is right, and a change puts all of it in order.
+// Flows that have our cookie but another content are found although the cookie is right, and a change puts all of it in
+// order.
 func TestTamperedFlowsAreFound(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, SwitchConfig{})
@@ -459,7 +461,8 @@ func TestFlushEndpoint(t *testing.T) {
 	}
 }
 
-// More than fits into one bundle or one reply goes in, is found complete, and goes out, and none of it looks like drift.
+// More than fits into one bundle or one reply goes in, is found complete, and goes out, and none of it looks like
+// drift.
 func TestLargeChange(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, SwitchConfig{})

@@ -9,14 +9,15 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// DriftEvent says that somebody else has changed what is ours, or may have. It asks for a read-back and does not replace it: of several
-// changes in a row, one event may tell.
+// DriftEvent says that somebody else has changed what is ours, or may have. It asks for a read-back and does not
+// replace it: of several changes in a row, one event may tell.
 type DriftEvent struct {
 	What string // for people: "flow removed: table=3,priority=100,arp"
 }
 
-// Drift tells of changes of our flows, groups and meters by others, as they happen. One event is kept for a reader who is busy, and
-// stands for those after it. Our own changes are not told, with one exception: if they come while the switch is behind with telling.
+// Drift tells of changes of our flows, groups and meters by others, as they happen. One event is kept for a reader who
+// is busy, and stands for those after it. Our own changes are not told, with one exception: if they come while the
+// switch is behind with telling.
 func (s *Switch) Drift() <-chan DriftEvent { return s.drift }
 
 func (s *Switch) noteDrift(what string) {

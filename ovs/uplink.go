@@ -9,20 +9,22 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
 // UplinkBridge carries the host's addresses while its NIC is in Open vSwitch.
-const UplinkBridge = "br-ovl-up"
+const UplinkBridge = ifname.UplinkBridge
 
-// Uplink is a NIC that is to be in Open vSwitch, because on the userspace datapath a tunnel leaves through a bridge only (ovs-vswitchd does the
-// encapsulation, so the kernel's routing of the host's own NIC is no use to it).
+// Uplink is a NIC that is to be in Open vSwitch, because on the userspace datapath a tunnel leaves through a bridge
+// only (ovs-vswitchd does the encapsulation, so the kernel's routing of the host's own NIC is no use to it).
 type Uplink struct {
 	NIC     string
 	Journal string // file that is kept as long as anything is moved; with it all can be put back
 
-	// Reachable tells whether what must stay reachable is. It is asked before, and then until it says yes or Patience is over: then all is put
-	// back. Nil: nobody is asked. Neighbours on the NIC's link are asked as well, since what must stay reachable may be on this machine.
+	// Reachable tells whether what must stay reachable is. It is asked before, and then until it says yes or Patience
+	// is over: then all is put back. Nil: nobody is asked. Neighbours on the NIC's link are asked as well, since what
+	// must stay reachable may be on this machine.
 	Reachable func(context.Context) error
 	Patience  time.Duration // 0: 20 s
 
@@ -31,9 +33,10 @@ type Uplink struct {
 
 const defaultPatience = 20 * time.Second
 
-// EnsureUplink moves the NIC into a bridge and its addresses and routes to the bridge's own interface, which takes the NIC's MAC. If that costs the host
-// its connection, or anything else goes wrong, all is put back; a process killed meanwhile leaves the journal to
-// [RestoreUplink]. Where all is so already it changes nothing. What is lost later, in a reboot for example, it makes good.
+// EnsureUplink moves the NIC into a bridge and its addresses and routes to the bridge's own interface, which takes the
+// NIC's MAC. If that costs the host its connection, or anything else goes wrong, all is put back; a process killed
+// meanwhile leaves the journal to [RestoreUplink]. Where all is so already it changes nothing. What is lost later, in a
+// reboot for example, it makes good.
 //
 // Connections survive, since addresses and MAC stay. A DHCP client must run on the bridge from then on.
 func (db *DB) EnsureUplink(ctx context.Context, u Uplink) (moved bool, err error) {
@@ -98,8 +101,8 @@ func (db *DB) RemoveUplink(ctx context.Context, u Uplink) error {
 	return wrapUplink(u, db.undoMove(ctx, j, u.Journal))
 }
 
-// RestoreUplink puts a move back that was interrupted, without Open vSwitch. Call it when the process starts. restored tells whether
-// there was one.
+// RestoreUplink puts a move back that was interrupted, without Open vSwitch. Call it when the process starts. restored
+// tells whether there was one.
 func RestoreUplink(journal string) (restored bool, err error) {
 	j, err := readJournal(journal)
 	if err != nil || j == nil || j.Confirmed {
@@ -225,8 +228,8 @@ func (db *DB) doMove(ctx context.Context, m *move) error {
 	return m.journal.moveThere()
 }
 
-// makeUplinkBridge makes the bridge with the NIC. While the NIC has its addresses, that changes nothing for the host: the userspace datapath
-// takes copies of packets.
+// makeUplinkBridge makes the bridge with the NIC. While the NIC has its addresses, that changes nothing for the host:
+// the userspace datapath takes copies of packets.
 func (db *DB) makeUplinkBridge(ctx context.Context, j *journal) error {
 	t, err := db.begin()
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/internal/nlerr"
 )
 
-// journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false while a move is under way:
-// who finds such a journal must put all back.
+// journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false
+// while a move is under way: who finds such a journal must put all back.
 type journal struct {
 	NIC       string   `json:"nic"`
 	MAC       string   `json:"mac"`
@@ -23,8 +24,8 @@ type journal struct {
 	inventory
 }
 
-// newJournal writes down what is on the NIC. What an earlier move has taken off it comes from where it is now or, if it is nowhere any more, from
-// that move's journal.
+// newJournal writes down what is on the NIC. What an earlier move has taken off it comes from where it is now or, if it
+// is nowhere any more, from that move's journal.
 func newJournal(nic netlink.Link, old *journal) (*journal, error) {
 	now, err := takeInventory(nic.Attrs().Name, UplinkBridge)
 	if err != nil {
@@ -124,33 +125,13 @@ func (j *journal) write(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(path, data); err != nil {
+	if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+		err = atomicfile.Write(path, data, 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("write uplink journal: %w", err)
 	}
 	return nil
-}
-
-func writeFile(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".uplink-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func removeJournal(path string) error {

@@ -13,8 +13,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// inventory is what makes an interface the host's: its addresses and the routes that lead out of it. Link-local addresses and what the kernel
-// adds by itself are not in it.
+// inventory is what makes an interface the host's: its addresses and the routes that lead out of it. Link-local
+// addresses and what the kernel adds by itself are not in it.
 type inventory struct {
 	Addresses []address `json:"addresses"`
 	Routes    []route   `json:"routes"`
@@ -151,8 +151,9 @@ func (r route) netlink(link netlink.Link) (*netlink.Route, error) {
 	}, nil
 }
 
-// move puts everything on one interface and takes it off the other, in this order: routes that name an address as their source must find it at
-// any time, and removing an interface's last address removes the routes out of it. from may be nil.
+// move puts everything on one interface and takes it off the other, in this order: routes that name an address as their
+// source must find it at any time, and removing an interface's last address removes the routes out of it. from may be
+// nil.
 func (i inventory) move(from, to netlink.Link) error {
 	for _, a := range i.Addresses {
 		if err := netlink.AddrReplace(to, a.netlink()); err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// neighbours are machines on the NIC's link that answered ARP before the move. They prove that the wire still leads somewhere, which a server on the
-// very machine that is moved cannot.
+// neighbours are machines on the NIC's link that answered ARP before the move. They prove that the wire still leads
+// somewhere, which a server on the very machine that is moved cannot.
 type neighbours struct {
 	addresses []netip.Addr
 	inventory inventory
@@ -31,7 +31,8 @@ const (
 	arpRoundTakes = 200 * time.Millisecond
 )
 
-// findNeighbours asks the gateways of the NIC's routes and those that the kernel knows on its link, and gives those that answer within a second.
+// findNeighbours asks the gateways of the NIC's routes and those that the kernel knows on its link, and gives those
+// that answer within a second.
 func (j *journal) findNeighbours(ctx context.Context) (neighbours, error) {
 	n := neighbours{inventory: j.inventory}
 	for _, r := range j.Routes {

@@ -12,16 +12,18 @@ import (
 	"github.com/overlane/overlane/offload"
 )
 
-// settings are those of a NIC that have to change while the switch has it. The switch takes copies of packets, so the kernel must
-// be kept from answering them as well; and it takes them as they come, so nothing may merge them or leave out checksums.
+// settings are those of a NIC that have to change while the switch has it. The switch takes copies of packets, so the
+// kernel must be kept from answering them as well; and it takes them as they come, so nothing may merge them or leave
+// out checksums.
 type settings struct {
 	ARP      bool              `json:"arp"`
 	Sysctl   map[string]string `json:"sysctl"`   // by path below /proc/sys/net
 	Offloads map[string]bool   `json:"offloads"` // of those that the NIC has
 }
 
-// quiet is how the settings are while the switch has the NIC. A broadcast from 0.0.0.0 passes them, and is heard by sockets twice, by the NIC and by
-// the bridge. It is the underlay's own, no tenant's, so there is no filter as on an endpoint's port: that would cut off VLANs on top of the NIC.
+// quiet is how the settings are while the switch has the NIC. A broadcast from 0.0.0.0 passes them, and is heard by
+// sockets twice, by the NIC and by the bridge. It is the underlay's own, no tenant's, so there is no filter as on an
+// endpoint's port: that would cut off VLANs on top of the NIC.
 func quiet(nic netlink.Link) settings {
 	name := nic.Attrs().Name
 	s := settings{

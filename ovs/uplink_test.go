@@ -21,8 +21,8 @@ import (
 	"github.com/overlane/overlane/ovs/ovstest"
 )
 
-// An uplink belongs to the network namespace of the process, so each step is a process of its own in the namespace that plays the host: this test
-// binary again.
+// An uplink belongs to the network namespace of the process, so each step is a process of its own in the namespace that
+// plays the host: this test binary again.
 
 type uplinkStep struct {
 	Do        string // ensure, remove, restore, check
@@ -335,7 +335,8 @@ func TestUplinkRollsBack(t *testing.T) {
 	h.mustBeAsBefore()
 }
 
-// The server is on the machine itself and answers whatever becomes of the wire, as on the first machine of most. The gateway is what counts then.
+// The server is on the machine itself and answers whatever becomes of the wire, as on the first machine of most. The
+// gateway is what counts then.
 func TestUplinkRollsBackWhenTheWireIsDead(t *testing.T) {
 	t.Parallel()
 	h := newUplinkHost(t, "ovsup-local")

@@ -10,8 +10,9 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// CheckVTEP tells whether tunnels can leave from the address of this host, and what to do if not. It asks nothing of the kernel datapath, where
-// any interface will do; on the userspace datapath the address must be on the own interface of a bridge of the same datapath.
+// CheckVTEP tells whether tunnels can leave from the address of this host, and what to do if not. It asks nothing of
+// the kernel datapath, where any interface will do; on the userspace datapath the address must be on the own interface
+// of a bridge of the same datapath.
 func (db *DB) CheckVTEP(vtep netip.Addr, datapath string) error {
 	name, err := interfaceOf(vtep)
 	if err != nil {

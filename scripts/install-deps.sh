@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what is missing of what Overlane's demonstration (no argument), its tests ("test"), the tests in a small VM
-# ("kernel") or the comparison with others ("bench") need. It says what before it does. What is installed is left as it is. No daemon is started, now or at the next boot.
+# ("kernel"), the tests on Debian 13 ("debian13") or the comparison with others ("bench") need. It says what before it does. What is installed is left as it is. No daemon is started, now or at the next boot.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -71,6 +71,11 @@ kernel() {
 	need qemu-system-x86 qemu-system-x86_64
 	[ -x /usr/lib/qemu/virtiofsd ] || [ -x /usr/libexec/virtiofsd ] || ! offered virtiofsd || missing+=(virtiofsd)
 	need kmod depmod
+}
+
+debian13() {
+	need debootstrap debootstrap
+	need util-linux unshare pivot_root
 }
 
 bench() {
@@ -149,8 +154,9 @@ case ${1:-demo} in
 demo) demo ;;
 test) tests ;;
 kernel) kernel ;;
+debian13) debian13 ;;
 bench) bench ;;
-*) echo "usage: $0 [demo|test|kernel|bench]" >&2; exit 2 ;;
+*) echo "usage: $0 [demo|test|kernel|debian13|bench]" >&2; exit 2 ;;
 esac
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 for arch in amd64 arm64; do
 	name=overlane-$version-linux-$arch
 	mkdir "$work/$name"
-	CGO_ENABLED=0 GOOS=linux GOARCH=$arch scripts/go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$work/$name/" ./cmd/...
+	CGO_ENABLED=0 GOOS=linux GOARCH=$arch scripts/go build -trimpath -ldflags "-s -w -X github.com/overlane/overlane/cmd/internal/program.version=$version" -o "$work/$name/" ./cmd/...
 	cp -r LICENSE README.md CHANGELOG.md SECURITY.md docs examples "$work/$name/"
 	tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -cf - "$name" | gzip -9n >"dist/$name.tar.gz"
 	echo "dist/$name.tar.gz: $(ls "$work/$name" | tr '\n' ' ')"

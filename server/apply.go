@@ -7,13 +7,13 @@ import (
 	"net/http"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // apply changes what it is asked to at once. With dryRun it only says what would become of it.
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
-		wire.Apply
+		api.Apply
 		Objects []json.RawMessage `json:"objects"` // in front of Apply's
 	}
 	if err := readBody(r, &body); err != nil {
@@ -93,11 +93,11 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 }
 
 // applied is what has changed. What follows from it unasked may be of other hosts, and is for admins.
-func applied(caller Caller, done outcome) wire.Applied {
-	a := wire.Applied{Revision: done.revision, Changes: make([]wire.Change, 0, len(done.changes))}
+func applied(caller Caller, done outcome) api.Applied {
+	a := api.Applied{Revision: done.revision, Changes: make([]api.Change, 0, len(done.changes))}
 	for _, c := range done.changes {
 		if key := c.Key(); caller.Kind == LocalAdmin || !c.Derived {
-			a.Changes = append(a.Changes, wire.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After})
+			a.Changes = append(a.Changes, api.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After})
 		}
 	}
 	return a

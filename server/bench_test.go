@@ -27,17 +27,17 @@ func BenchmarkPut(b *testing.B) {
 func benchmarkPut(b *testing.B, s store.Store) {
 	path := filepath.Join(b.TempDir(), "s")
 	server, _ := serveUnix(b, path, Config{Store: s})
-	api := unixAPI(server, path)
+	srv := unixAPI(server, path)
 	objects := []string{network[len(`{"objects": [`) : len(network)-len("]}")]}
 	for i := range 5000 {
 		objects = append(objects, fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}}`, i, i%2+1))
 	}
-	put(b, api, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
+	put(b, srv, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
 	var took []time.Duration
 	n := 0
 	for b.Loop() {
 		start := time.Now()
-		put(b, api, "PUT", fmt.Sprintf("/v1/endpoints/blue/web/n%d", n), `{"spec": {"host": "host1"}}`)
+		put(b, srv, "PUT", fmt.Sprintf("/v1/endpoints/blue/web/n%d", n), `{"spec": {"host": "host1"}}`)
 		took = append(took, time.Since(start))
 		n++
 	}
@@ -46,7 +46,7 @@ func benchmarkPut(b *testing.B, s store.Store) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-func put(b *testing.B, a api, method, path, body string) {
+func put(b *testing.B, a testServer, method, path, body string) {
 	r, err := http.NewRequest(method, a.url+path, strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)

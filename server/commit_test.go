@@ -18,7 +18,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -40,10 +40,10 @@ func TestConcurrentAllocation(t *testing.T) {
 	}
 }
 
-func allocate(t *testing.T, servers ...api) {
+func allocate(t *testing.T, servers ...testServer) {
 	const clients, each = 20, 10
 	setup := servers[0].must(t, "POST", "/v1/apply", network)
-	var applied wire.Applied
+	var applied api.Applied
 	if err := json.Unmarshal(setup.body, &applied); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func allocate(t *testing.T, servers ...api) {
 	}
 }
 
-func await(t *testing.T, s api, revision int64) {
+func await(t *testing.T, s testServer, revision int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -142,12 +142,12 @@ func cluster(t *testing.T) string {
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	first := embedded(t, dir)
-	api := newAPI(t, first)
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
-	revision := api.replica.seen()
-	before := told(api.must(t, "GET", "/v1/endpoints", ""))
-	api.Close()
+	srv := newAPI(t, first)
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	revision := srv.replica.seen()
+	before := told(srv.must(t, "GET", "/v1/endpoints", ""))
+	srv.Close()
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,19 +162,19 @@ func TestRestart(t *testing.T) {
 
 // TestLargeApply: 6,000 endpoints are one commit, also in a cluster with etcd's own limits.
 func TestLargeApply(t *testing.T) {
-	api := newAPI(t, dial(t, cluster(t)))
-	api.must(t, "POST", "/v1/apply", network)
+	srv := newAPI(t, dial(t, cluster(t)))
+	srv.must(t, "POST", "/v1/apply", network)
 	body := []byte(`{"objects": [`)
 	for i := range 6000 {
 		body = fmt.Appendf(body, `{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}},`, i, i%2+1)
 	}
 	body = append(body[:len(body)-1], "]}"...)
-	api.must(t, "POST", "/v1/apply", string(body))
+	srv.must(t, "POST", "/v1/apply", string(body))
 	revisions := map[int64]bool{}
-	for o := range api.State().List("Endpoint") {
+	for o := range srv.State().List("Endpoint") {
 		revisions[o.Revision] = true
 	}
-	if n := api.State().Len("Endpoint"); n != 6001 || len(revisions) != 2 {
+	if n := srv.State().Len("Endpoint"); n != 6001 || len(revisions) != 2 {
 		t.Errorf("%d endpoints of %d revisions, want 6001 of 2", n, len(revisions))
 	}
 }
@@ -196,14 +196,14 @@ func (s *stealing) Commit(ctx context.Context, head int64, b store.Batch) (int64
 
 func TestConflictsAreRetried(t *testing.T) {
 	s := &stealing{Memory: store.NewMemory(0)}
-	api := newAPI(t, s)
+	srv := newAPI(t, s)
 	s.left.Store(maxAttempts - 1)
-	api.must(t, "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
+	srv.must(t, "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 	s.left.Store(1 << 40)
-	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)),
+	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)),
 		"503 unavailable: other servers commit all the time: gave up after 20 attempts; try again")
 	s.left.Store(0)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 }
 
 // broken is a store that cannot be reached.
@@ -239,26 +239,26 @@ func (b *broken) Commit(ctx context.Context, head int64, batch store.Batch) (int
 // TestStoreAway: without its store a server still answers what it knows, and says what it cannot do.
 func TestStoreAway(t *testing.T) {
 	s := &broken{Memory: store.NewMemory(0)}
-	api := newAPI(t, s)
-	api.must(t, "POST", "/v1/apply", network)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":2}`)
+	srv := newAPI(t, s)
+	srv.must(t, "POST", "/v1/apply", network)
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":2}`)
 	s.away.Store(true)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
-	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), "503 unavailable: store: connection refused")
-	api.must(t, "GET", "/v1/endpoints/blue/web/a", "")
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
+	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), "503 unavailable: store: connection refused")
+	srv.must(t, "GET", "/v1/endpoints/blue/web/a", "")
 	s.away.Store(false)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 }
 
 // TestStoreFull: a store that can be read and not written is not healthy.
 func TestStoreFull(t *testing.T) {
 	s := &broken{Memory: store.NewMemory(0)}
-	api := newAPI(t, s)
+	srv := newAPI(t, s)
 	s.full.Store(true)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
 	s.full.Store(false)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
-	expect(t, told(api.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`) // not written again
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`) // not written again
 }
 
 func TestUnreadableStore(t *testing.T) {
@@ -284,7 +284,7 @@ func TestUnreadableStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	host := func(a api, revision int64) string {
+	host := func(a testServer, revision int64) string {
 		t.Helper()
 		await(t, a, revision)
 		var o struct{ Status *model.HostStatus }
@@ -319,9 +319,9 @@ func TestUnreadableStatus(t *testing.T) {
 // away what is taken, so this one only tells what it knows, until the object is gone again.
 func TestUnreadableObject(t *testing.T) {
 	blind := newBlindStore()
-	api := newAPI(t, blind)
-	api.must(t, "POST", "/v1/apply", network)
-	watch, view := api.open(t, "admin", "/v1/watch?after=1"), api.open(t, "host1", "/v1/hosts/host1/view")
+	srv := newAPI(t, blind)
+	srv.must(t, "POST", "/v1/apply", network)
+	watch, view := srv.open(t, "admin", "/v1/watch?after=1"), srv.open(t, "host1", "/v1/hosts/host1/view")
 	expect(t, watch.until(1), "sync @1")
 	_, _ = view.delta()
 	newer := func(b store.Batch) int64 {
@@ -340,12 +340,12 @@ func TestUnreadableObject(t *testing.T) {
 		t.Helper()
 		want := fmt.Sprintf("503 unavailable: the store holds %d objects that this server cannot read, so it changes nothing: "+
 			"another server is newer; upgrade this one, whose log names them", n)
-		expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), want)
-		expect(t, told(api.send(t, "admin", "DELETE", "/v1/endpoints/blue/web/a", "")), want)
-		expect(t, told(api.send(t, "admin", "POST", "/v1/apply", `{"dryRun": true, "objects": [{"kind": "VPC", "name": "red"}]}`)), want)
-		expect(t, told(api.send(t, "nobody", "GET", "/healthz", "")), want)
-		api.must(t, "GET", "/v1/endpoints/blue/web/a", "")
-		api.must(t, "GET", "/v1/status", "")
+		expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), want)
+		expect(t, told(srv.send(t, "admin", "DELETE", "/v1/endpoints/blue/web/a", "")), want)
+		expect(t, told(srv.send(t, "admin", "POST", "/v1/apply", `{"dryRun": true, "objects": [{"kind": "VPC", "name": "red"}]}`)), want)
+		expect(t, told(srv.send(t, "nobody", "GET", "/healthz", "")), want)
+		srv.must(t, "GET", "/v1/endpoints/blue/web/a", "")
+		srv.must(t, "GET", "/v1/status", "")
 	}
 	endpoint := `{"spec": {"host": "host2", "address": "172.16.0.9", "mac": "02:4f:ac:10:00:09"}}`
 	revision := newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)}, {Key: "object/Endpoint/blue/web/b", Value: []byte(endpoint)}}})
@@ -355,9 +355,9 @@ func TestUnreadableObject(t *testing.T) {
 	}
 	refuses(1)
 	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(`{"spec": {"host": ["host1"]}}`)}}})
-	await(t, api, revision)
+	await(t, srv, revision)
 	refuses(2)
-	api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"ready": true}}]`) // is no intent
+	srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"ready": true}}]`) // is no intent
 
 	blind.cover()
 	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/db", Value: []byte("?")}}, Delete: []string{"object/Gateway/blue/gw"}})
@@ -365,18 +365,18 @@ func TestUnreadableObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	blind.uncover()
-	await(t, api, revision) // by a reload
+	await(t, srv, revision) // by a reload
 	refuses(2)
 
 	newer(store.Batch{Delete: []string{"object/Subnet/blue/db"}})
 	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)}}})
-	await(t, api, revision)
+	await(t, srv, revision)
 	refuses(2)
 	newer(store.Batch{Delete: []string{"object/Gateway/blue/gw"}})
 	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(strings.ReplaceAll(endpoint, "9", "8"))}}})
-	await(t, api, revision)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
-	api.must(t, "GET", "/healthz", "")
+	await(t, srv, revision)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "GET", "/healthz", "")
 	if events := watch.until(revision); strings.Contains(events, "Gateway") {
 		t.Errorf("told of what no client knows:\n%s", events)
 	}

@@ -8,18 +8,18 @@ import (
 	"net/http"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
-func invalid(format string, args ...any) error     { return refuse(wire.Invalid, format, args...) }
-func notFound(format string, args ...any) error    { return refuse(wire.NotFound, format, args...) }
-func unavailable(format string, args ...any) error { return refuse(wire.Unavailable, format, args...) }
-func denied(format string, args ...any) error      { return refuse(wire.Denied, format, args...) }
-func gone(format string, args ...any) error        { return refuse(wire.Gone, format, args...) }
+func invalid(format string, args ...any) error     { return refuse(api.Invalid, format, args...) }
+func notFound(format string, args ...any) error    { return refuse(api.NotFound, format, args...) }
+func unavailable(format string, args ...any) error { return refuse(api.Unavailable, format, args...) }
+func denied(format string, args ...any) error      { return refuse(api.Denied, format, args...) }
+func gone(format string, args ...any) error        { return refuse(api.Gone, format, args...) }
 
-func refuse(kind wire.ErrorKind, format string, args ...any) error {
-	return &wire.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+func refuse(kind api.ErrorKind, format string, args ...any) error {
+	return &api.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
 // statusError has a status of its own, instead of its kind's.
@@ -31,20 +31,20 @@ type statusError struct {
 func (e statusError) Unwrap() error { return e.error }
 
 // statusOf is the HTTP status of each kind.
-var statusOf = map[wire.ErrorKind]int{
-	wire.Invalid:     http.StatusBadRequest,
-	wire.NotFound:    http.StatusNotFound,
-	wire.Conflict:    http.StatusConflict,
-	wire.Unavailable: http.StatusServiceUnavailable,
-	wire.Denied:      http.StatusForbidden,
-	wire.Gone:        http.StatusGone,
-	wire.Internal:    http.StatusInternalServerError,
+var statusOf = map[api.ErrorKind]int{
+	api.Invalid:     http.StatusBadRequest,
+	api.NotFound:    http.StatusNotFound,
+	api.Conflict:    http.StatusConflict,
+	api.Unavailable: http.StatusServiceUnavailable,
+	api.Denied:      http.StatusForbidden,
+	api.Gone:        http.StatusGone,
+	api.Internal:    http.StatusInternalServerError,
 }
 
 // translate makes what is sent of what went wrong. Errors that nobody has given a kind come from the store.
-func translate(err error) (status int, sent *wire.Error) {
+func translate(err error) (status int, sent *api.Error) {
 	var (
-		already  *wire.Error
+		already  *api.Error
 		problems model.Problems
 		conflict model.Conflict
 	)
@@ -56,14 +56,14 @@ func translate(err error) (status int, sent *wire.Error) {
 		sent = refusalOf(problems)
 		status = http.StatusUnprocessableEntity
 	case errors.As(err, &conflict):
-		sent = &wire.Error{Kind: wire.Conflict, Message: conflict.Error()}
+		sent = &api.Error{Kind: api.Conflict, Message: conflict.Error()}
 	case errors.Is(err, store.ErrTooLarge):
-		sent = &wire.Error{Kind: wire.Invalid, Message: err.Error()}
+		sent = &api.Error{Kind: api.Invalid, Message: err.Error()}
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, context.DeadlineExceeded):
-		sent = &wire.Error{Kind: wire.Unavailable, Message: "the store does not answer: " + err.Error()}
+		sent = &api.Error{Kind: api.Unavailable, Message: "the store does not answer: " + err.Error()}
 	default:
-		sent = &wire.Error{Kind: wire.Unavailable, Message: "store: " + err.Error()}
+		sent = &api.Error{Kind: api.Unavailable, Message: "store: " + err.Error()}
 	}
 	var own statusError
 	if errors.As(err, &own) {
@@ -78,8 +78,8 @@ func translate(err error) (status int, sent *wire.Error) {
 // maxProblems is how many problems an answer has. Nobody reads more, and there may be as many as objects in the request.
 const maxProblems = 100
 
-func refusalOf(problems model.Problems) *wire.Error {
-	e := &wire.Error{Kind: wire.Invalid, Message: "the request is refused, and nothing has changed", Problems: problems}
+func refusalOf(problems model.Problems) *api.Error {
+	e := &api.Error{Kind: api.Invalid, Message: "the request is refused, and nothing has changed", Problems: problems}
 	if more := len(problems) - maxProblems; more > 0 {
 		e.Message += fmt.Sprintf("; here are its first %d problems, and there are %d more", maxProblems, more)
 		e.Problems = problems[:maxProblems]

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -47,7 +47,7 @@ func FuzzBody(f *testing.F) {
 		}
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
-		var refusal wire.Refusal
+		var refusal api.Refusal
 		if w.Code >= 500 || !json.Valid(w.Body.Bytes()) {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // bodyTime is how long a client may take to send a body, or to take a line of a stream.
@@ -81,7 +81,7 @@ func (s *Server) finish(t *tracked, r *http.Request, p any) {
 			s.observe(t, r)
 			panic(http.ErrAbortHandler) // part of an answer is on its way: break off, so that nobody takes it for all
 		}
-		s.refuse(t, r, refuse(wire.Internal, "a fault in the server; its log has the details"))
+		s.refuse(t, r, refuse(api.Internal, "a fault in the server; its log has the details"))
 	}
 	s.observe(t, r)
 }
@@ -234,8 +234,8 @@ func (s *Server) refuse(t *tracked, r *http.Request, err error) {
 	}
 	status, sent := translate(err)
 	sent.RequestID = t.id
-	if status >= 500 || sent.Kind == wire.Denied || CallerOf(r.Context()).Kind == Anonymous {
+	if status >= 500 || sent.Kind == api.Denied || CallerOf(r.Context()).Kind == Anonymous {
 		s.logRefusal(t, r)
 	}
-	_ = writeJSON(t, status, wire.Refusal{Error: sent}) // fails only if the client has gone
+	_ = writeJSON(t, status, api.Refusal{Error: sent}) // fails only if the client has gone
 }

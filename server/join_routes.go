@@ -4,20 +4,21 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/identity"
 )
 
 // AddJoining adds the routes by which machines become hosts.
-func (s *Server) AddJoining(ca *CA, tokens *Tokens) {
+func (s *Server) AddJoining(ca *identity.CA, tokens *identity.Tokens) {
 	j := joining{s, ca, tokens}
 	s.Add(
-		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: wire.JoinRequest{}, Limit: 64 << 10, Answer: wire.Joined{},
+		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: api.JoinRequest{}, Limit: 64 << 10, Answer: api.Joined{},
 			Doc: "Make a machine a host, by a join token.", Serve: j.join},
-		Route{Method: "POST", Path: "/v1/renew", ID: "renew", Access: AdminAndHosts, Body: wire.RenewRequest{}, Limit: 64 << 10, Answer: wire.Joined{},
+		Route{Method: "POST", Path: "/v1/renew", ID: "renew", Access: AdminAndHosts, Body: api.RenewRequest{}, Limit: 64 << 10, Answer: api.Joined{},
 			Doc: "Give a host a new certificate, by the one it has.", Serve: j.renew},
-		Route{Method: "GET", Path: "/v1/tokens", ID: "listTokens", Answer: []wire.TokenInfo{},
+		Route{Method: "GET", Path: "/v1/tokens", ID: "listTokens", Answer: []api.TokenInfo{},
 			Doc: "The join tokens, without their secrets.", Serve: j.list},
-		Route{Method: "POST", Path: "/v1/tokens", ID: "createToken", Body: wire.TokenRequest{}, Answer: wire.NewToken{},
+		Route{Method: "POST", Path: "/v1/tokens", ID: "createToken", Body: api.TokenRequest{}, Answer: api.NewToken{},
 			Doc: "Make a join token. The answer is the only place that its text is ever in.", Serve: j.create},
 		Route{Method: "DELETE", Path: "/v1/tokens/{id}", ID: "revokeToken", Answer: struct{}{},
 			Doc: "End a join token.", Serve: j.revoke},
@@ -27,12 +28,12 @@ func (s *Server) AddJoining(ca *CA, tokens *Tokens) {
 // joining is what these routes work with.
 type joining struct {
 	server *Server
-	ca     *CA
-	tokens *Tokens
+	ca     *identity.CA
+	tokens *identity.Tokens
 }
 
 func (j joining) join(w http.ResponseWriter, r *http.Request) error {
-	var q wire.JoinRequest
+	var q api.JoinRequest
 	if err := readBody(r, &q); err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (j joining) join(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (j joining) renew(w http.ResponseWriter, r *http.Request) error {
-	var q wire.RenewRequest
+	var q api.RenewRequest
 	if err := readBody(r, &q); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (j joining) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (j joining) create(w http.ResponseWriter, r *http.Request) error {
-	var q wire.TokenRequest
+	var q api.TokenRequest
 	if err := readBody(r, &q); err != nil {
 		return err
 	}

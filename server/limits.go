@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // A host's machine may have been broken into, so what one host can have the server do, and keep, is bounded. The bounds are
@@ -164,8 +164,8 @@ func (s *Server) mayReport(caller Caller, bytes int) error {
 
 // mayReportOf refuses more reports at once than an agent sends.
 func mayReportOf(caller Caller, reports int) error {
-	if caller.Kind == HostCaller && reports > wire.MaxReports {
-		return statusError{invalid("body: %d reports, and a host may send %d at once; send them in parts", reports, wire.MaxReports), http.StatusRequestEntityTooLarge}
+	if caller.Kind == HostCaller && reports > api.MaxReports {
+		return statusError{invalid("body: %d reports, and a host may send %d at once; send them in parts", reports, api.MaxReports), http.StatusRequestEntityTooLarge}
 	}
 	return nil
 }

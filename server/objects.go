@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // revisionHeader has the store revision of an answer that is a single object.
@@ -97,10 +97,10 @@ func (c selection) covers(key model.Key) bool {
 	return (c.kind == "" || c.kind == key.Kind) && (c.parent == "" || strings.HasPrefix(key.Name, c.parent+"/"))
 }
 
-func (r *replica) list(chosen selection, caller Caller) wire.List {
+func (r *replica) list(chosen selection, caller Caller) api.List {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	list := wire.List{Revision: r.revision, Items: []model.Object{}}
+	list := api.List{Revision: r.revision, Items: []model.Object{}}
 	seen := sightOf(r.state, caller)
 	for o := range chosen.among(r.state) {
 		if seen(o) {
@@ -194,7 +194,7 @@ func (s *Server) answerChange(w http.ResponseWriter, done outcome, key model.Key
 			return writeJSON(w, http.StatusOK, c.After)
 		}
 	}
-	return refuse(wire.Internal, "%s: was changed, but not by name", key)
+	return refuse(api.Internal, "%s: was changed, but not by name", key)
 }
 
 func (s *Server) delete(w http.ResponseWriter, r *http.Request, k model.Kind) error {

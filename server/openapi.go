@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // object is a JSON object of the OpenAPI document (OpenAPI 3.1, https://spec.openapis.org/oas/v3.1.0).
@@ -69,7 +69,7 @@ func (d document) responses(r Route) object {
 	}
 	all := object{
 		"200":     answer,
-		"default": object{"description": "A refusal.", "content": content("application/json", d.of(wire.Refusal{}))},
+		"default": object{"description": "A refusal.", "content": content("application/json", d.of(api.Refusal{}))},
 	}
 	if r.Created {
 		all["201"] = answer
@@ -135,7 +135,7 @@ var known = map[reflect.Type]object{
 	reflect.TypeFor[netip.Prefix]():      {"type": "string", "examples": []string{"10.0.0.0/24"}},
 	reflect.TypeFor[model.MAC]():         {"type": "string", "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"},
 	reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
-	reflect.TypeFor[wire.Duration]():     {"type": "string", "examples": []string{"1h30m"}},
+	reflect.TypeFor[api.Duration]():      {"type": "string", "examples": []string{"1h30m"}},
 	reflect.TypeFor[json.RawMessage]():   {},
 	reflect.TypeFor[model.StaticRoute](): {"type": "string", "examples": []string{"10.9.0.0/16 via 10.0.0.7"}},
 	reflect.TypeFor[model.Spec]():        {"type": "object"},
@@ -167,7 +167,7 @@ func (d document) schema(t reflect.Type) object {
 func (d document) structure(t reflect.Type) object {
 	name := t.Name()
 	switch t {
-	case reflect.TypeFor[model.Object](), reflect.TypeFor[wire.Object]():
+	case reflect.TypeFor[model.Object](), reflect.TypeFor[api.Object]():
 		return d.anyObject()
 	}
 	if _, ok := d.schemas[name]; !ok {

@@ -15,7 +15,7 @@ import (
 )
 
 // document reads the document as a client gets it.
-func openAPIOf(t *testing.T, a api) map[string]any {
+func openAPIOf(t *testing.T, a testServer) map[string]any {
 	t.Helper()
 	var doc map[string]any
 	if err := json.Unmarshal(a.must(t, "GET", "/openapi.json", "").body, &doc); err != nil {
@@ -26,15 +26,15 @@ func openAPIOf(t *testing.T, a api) map[string]any {
 
 // TestDocumentHasEveryRoute: the operations of the document are those that the server answers, no more and no less.
 func TestDocumentHasEveryRoute(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	paths := openAPIOf(t, api)["paths"].(map[string]any)
+	srv := newAPI(t, store.NewMemory(0))
+	paths := openAPIOf(t, srv)["paths"].(map[string]any)
 	var documented, served []string
 	for path, operations := range paths {
 		for method := range operations.(map[string]any) {
 			documented = append(documented, strings.ToUpper(method)+" "+path)
 		}
 	}
-	for _, r := range api.routes {
+	for _, r := range srv.routes {
 		served = append(served, r.Method+" "+r.Path)
 	}
 	slices.Sort(documented)
@@ -44,14 +44,14 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	for _, operation := range documented {
 		method, path, _ := strings.Cut(operation, " ")
 		path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x")
-		if answer := api.send(t, "nobody", method, path, ""); answer.status == 404 || answer.status == 405 {
+		if answer := srv.send(t, "nobody", method, path, ""); answer.status == 404 || answer.status == 405 {
 			t.Errorf("%s is documented, but answered by %s", operation, told(answer))
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
 		for _, method := range []string{"GET", "PUT", "POST", "DELETE", "PATCH"} {
 			_, known := paths[path].(map[string]any)[strings.ToLower(method)]
-			answer := api.send(t, "nobody", method, regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x"), "")
+			answer := srv.send(t, "nobody", method, regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x"), "")
 			if !known && answer.status != 405 {
 				t.Errorf("%s %s is not documented, but answered by %s", method, path, told(answer))
 			}

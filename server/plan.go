@@ -3,17 +3,17 @@ package server
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/overlane/overlane/dataplane"
-	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
 // planFlows says which flows and groups each host's switch would gain and lose: the difference of what the two states
-// compile to. Port numbers are made up, since only the hosts know them, but an endpoint has the same one in both.
-func planFlows(before, after *model.State, changes []model.Change) []wire.HostFlows {
+// compile to, by the names of endpoints, registers and groups. Only the hosts know the numbers of ports.
+func planFlows(before, after *model.State, changes []model.Change) []api.HostFlows {
 	tracker := view.NewTracker(before)
 	views := map[string]*view.View{}
 	for _, state := range []*model.State{before, after} {
@@ -24,22 +24,22 @@ func planFlows(before, after *model.State, changes []model.Change) []wire.HostFl
 			}
 		}
 	}
-	var plan []wire.HostFlows
+	var plan []api.HostFlows
 	for host, delta := range tracker.Apply(after, changes) {
 		if h := planHost(views[host], delta); len(h.Add)+len(h.Delete) > 0 {
 			plan = append(plan, h)
 		}
 	}
-	slices.SortFunc(plan, func(a, b wire.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(plan, func(a, b api.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
 	return plan
 }
 
-func planHost(v *view.View, d view.Delta) wire.HostFlows {
+func planHost(v *view.View, d view.Delta) api.HostFlows {
 	was := v.Clone()
 	v.Apply(d)
 	ports := planPorts(was, v)
 	old, now := entriesOf(was, ports), entriesOf(v, ports)
-	h := wire.HostFlows{Host: v.Host}
+	h := api.HostFlows{Host: v.Host}
 	for text := range now {
 		if !old[text] {
 			h.Add = append(h.Add, text)
@@ -71,13 +71,17 @@ func planPorts(views ...*view.View) map[view.AddressKey]uint32 {
 func entriesOf(v *view.View, ports map[view.AddressKey]uint32) map[string]bool {
 	w := dataplane.Wiring{Tunnel: 1, Ports: ports}
 	entries := dataplane.Compile(v, w)
-	names := flow.TableNames(dataplane.Names())
+	symbols := dataplane.Symbols(entries.Groups)
+	symbols.Ports = map[uint32]string{w.Tunnel: "tunnel"}
+	for key, port := range ports {
+		symbols.Ports[port] = v.Addresses[key].Endpoint
+	}
 	set := make(map[string]bool, len(entries.Flows))
 	for _, f := range entries.Flows {
-		set[names.Flow(f)] = true
+		set[symbols.Flow(f)] = true
 	}
 	for _, g := range entries.Groups {
-		set[g.String()] = true
+		set[strings.ReplaceAll(symbols.Group(g), "\n ", ";")] = true
 	}
 	return set
 }

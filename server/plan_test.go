@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // A plan names the flows that one endpoint more means to its own host, and to another member of its subnet; a host
@@ -42,19 +42,21 @@ spec: {host: h2, address: 10.0.0.3}
 `)
 	changes := changesOf(t, before, "kind: Endpoint\nname: blue/web/c\nspec: {host: h1, address: 10.0.0.9}\n")
 	got := planFlows(before, before.With(2, changes), changes)
-	const group = "group_id=1325400164,type=all,"
-	want := []wire.HostFlows{
+	const (
+		group = "group=flood(blue/web),type=all; actions=output:blue/web/a; actions="
+		toH2  = "set_field:192.168.5.3->tun_dst,set_field:100->tun_id,output:tunnel"
+	)
+	want := []api.HostFlows{
 		{Host: "h1", Add: []string{
-			group + "bucket=bucket_id:0,actions=output:10,bucket=bucket_id:1,actions=output:11," +
-				"bucket=bucket_id:2,actions=set_field:192.168.5.3->tun_dst,set_field:0x64->tun_id,output:1",
-			"table=admit,priority=100,in_port=11 actions=set_field:0x64->reg0,set_field:0xf00000->reg9,goto_table:source",
-			"table=locate,priority=100,reg1=0xa000009,reg9=0xf00000 actions=set_field:0x1->reg6,set_field:0x64->reg10,set_field:0->reg2,set_field:0xb->reg3,set_field:0x24f0a000009->xreg2",
-			"table=verify,priority=100,reg3=0xb,in_port=11,dl_src=02:4f:0a:00:00:09 actions=drop",
-		}, Delete: []string{
-			group + "bucket=bucket_id:0,actions=output:10,bucket=bucket_id:1,actions=set_field:192.168.5.3->tun_dst,set_field:0x64->tun_id,output:1",
-		}},
+			group + "output:blue/web/c; actions=" + toH2,
+			"table=admit,priority=100,in_port=blue/web/c actions=set_field:100->vni,set_field:15728640->vpc,goto_table:source",
+			"table=locate,priority=100,key=10.0.0.9,vpc=15728640 actions=set_field:100->found_vni,set_field:here->found_kind," +
+				"set_field:0.0.0.0->found_vtep,set_field:blue/web/c->found_port,set_field:02:4f:0a:00:00:09->found_mac",
+			"table=verify,priority=100,found_port=blue/web/c,in_port=blue/web/c,dl_src=02:4f:0a:00:00:09 actions=drop",
+		}, Delete: []string{group + toH2}},
 		{Host: "h2", Add: []string{
-			"table=locate,priority=100,reg1=0xa000009,reg9=0xf00000 actions=set_field:0x2->reg6,set_field:0x64->reg10,set_field:0xc0a80502->reg2,set_field:0->reg3,set_field:0x24f0a000009->xreg2",
+			"table=locate,priority=100,key=10.0.0.9,vpc=15728640 actions=set_field:100->found_vni,set_field:elsewhere->found_kind," +
+				"set_field:192.168.5.2->found_vtep,set_field:0->found_port,set_field:02:4f:0a:00:00:09->found_mac",
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

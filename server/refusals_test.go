@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -41,7 +41,7 @@ func TestStrangersFillNoDisk(t *testing.T) {
 	c, long := stranger(t), strings.Repeat("x", 10_000)
 	for range refusalBurst {
 		expect(t, fmt.Sprint(ask(t, c, "GET", "https://"+s.address+"/"+long, "")), "403")
-		expect(t, fmt.Sprint(ask(t, c, "POST", "https://"+s.address+"/v1/join", `{"token": "`+s.token(wire.TokenRequest{}).String()+`", "host": "`+long+`"}`)), "400")
+		expect(t, fmt.Sprint(ask(t, c, "POST", "https://"+s.address+"/v1/join", `{"token": "`+s.token(api.TokenRequest{}).String()+`", "host": "`+long+`"}`)), "400")
 	}
 	lines.rate.SetLimit(rate.Inf)
 	expect(t, fmt.Sprint(ask(t, c, "GET", "https://"+s.address+"/last", "")), "403")
@@ -59,18 +59,18 @@ func TestStrangersFillNoDisk(t *testing.T) {
 }
 
 func TestStrangersDoLittleAtOnce(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	strangers := api.limits.strangers
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	strangers := srv.limits.strangers
 	for range strangerRequests {
 		strangers.requests <- struct{}{}
 	}
-	api.unanswered(t, "nobody", "/v1/version")
+	srv.unanswered(t, "nobody", "/v1/version")
 	<-strangers.requests
-	expect(t, fmt.Sprint(api.send(t, "nobody", "GET", "/v1/version", "").status), "200")
+	expect(t, fmt.Sprint(srv.send(t, "nobody", "GET", "/v1/version", "").status), "200")
 	strangers.rate.SetLimit(0)
 	strangers.rate.AllowN(time.Now(), int(strangers.rate.Tokens()))
-	expect(t, told(api.send(t, "nobody", "GET", "/v1/version", "")),
+	expect(t, told(srv.send(t, "nobody", "GET", "/v1/version", "")),
 		"429 unavailable: those without a certificate send more than 10 requests a second; try again later")
-	expect(t, fmt.Sprint(api.send(t, "host1", "GET", "/v1/version", "").status), "200")
+	expect(t, fmt.Sprint(srv.send(t, "host1", "GET", "/v1/version", "").status), "200")
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -64,19 +64,19 @@ var (
 
 func (s *Server) ownRoutes() []Route {
 	routes := []Route{
-		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: wire.Apply{}, Limit: 64 << 20, HostLimit: 1 << 20, Answer: wire.Applied{},
+		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: api.Apply{}, Limit: 64 << 20, HostLimit: 1 << 20, Answer: api.Applied{},
 			Doc: "Create, update and delete any number of objects: all of it, or nothing.", Serve: s.apply},
-		{Method: "GET", Path: "/v1/watch", ID: "watch", Query: []Param{afterParam, kindParam}, Answer: wire.Event{}, Stream: true,
+		{Method: "GET", Path: "/v1/watch", ID: "watch", Query: []Param{afterParam, kindParam}, Answer: api.Event{}, Stream: true,
 			Doc: "A stream of changes to all objects.", Serve: s.watchAll},
-		{Method: "GET", Path: "/v1/status", ID: "getStatus", Answer: wire.Overview{},
+		{Method: "GET", Path: "/v1/status", ID: "getStatus", Answer: api.Overview{},
 			Doc: "How the whole network is, as measured.", Serve: s.overview},
-		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []wire.Report{}, Limit: 4 << 20, HostLimit: 1 << 20, Answer: wire.Reported{},
+		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []api.Report{}, Limit: 4 << 20, HostLimit: 1 << 20, Answer: api.Reported{},
 			Doc: "What an agent measured of its host and of the endpoints on it.", Serve: s.report},
 		{Method: "GET", Path: "/v1/hosts/{host}/view", ID: "getView", Access: AdminAndHosts, Answer: view.Delta{}, Stream: true,
 			Doc: "What one host must know: first the whole view, then its changes. A line with nothing but a revision is a heartbeat.", Serve: s.view},
-		{Method: "GET", Path: "/v1/version", ID: "getVersion", Access: Everybody, Answer: wire.Version{},
+		{Method: "GET", Path: "/v1/version", ID: "getVersion", Access: Everybody, Answer: api.Version{},
 			Doc: "Version of the server.", Serve: s.version},
-		{Method: "GET", Path: "/healthz", ID: "getHealth", Access: Everybody, Answer: wire.Health{},
+		{Method: "GET", Path: "/healthz", ID: "getHealth", Access: Everybody, Answer: api.Health{},
 			Doc: "Whether the server can reach its store, and read all of it.", Serve: s.health},
 		{Method: "GET", Path: "/metrics", ID: "getMetrics", Text: true,
 			Doc: "Metrics in Prometheus' text format.", Serve: s.serveMetrics},

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 
 // play runs a script, and returns it with the answers that came.
 func play(t *testing.T, script string) string {
-	api := newAPI(t, store.NewMemory(0))
+	srv := newAPI(t, store.NewMemory(0))
 	var paragraphs []string
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(script), "\n\n") {
 		request, _, _ := strings.Cut(paragraph, "\n----")
@@ -65,7 +65,7 @@ func play(t *testing.T, script string) string {
 		}
 		head, body, _ := strings.Cut(request, "\n")
 		words := strings.SplitN(head, " ", 3)
-		answer := api.send(t, words[0], words[1], words[2], body)
+		answer := srv.send(t, words[0], words[1], words[2], body)
 		paragraphs = append(paragraphs, request+"\n----\n"+told(answer))
 	}
 	return strings.Join(paragraphs, "\n\n") + "\n"
@@ -74,7 +74,7 @@ func play(t *testing.T, script string) string {
 // told is an answer as a script has it: a list one item a line, a refusal in words.
 func told(a answer) string {
 	var (
-		refusal wire.Refusal
+		refusal api.Refusal
 		list    struct {
 			Revision int64
 			Items    []json.RawMessage
@@ -107,8 +107,8 @@ func itemLines(b *strings.Builder, items []json.RawMessage) {
 // noon is what time it is to a server under test.
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// api is a server, reached over HTTP by whoever a header says.
-type api struct {
+// testServer is a server, reached over HTTP by whoever a header says.
+type testServer struct {
 	*Server
 	url    string
 	client *http.Client
@@ -120,9 +120,9 @@ type answer struct {
 	header http.Header
 }
 
-func newAPI(t *testing.T, s store.Store) api { return newAPIOf(t, Config{Store: s}) }
+func newAPI(t *testing.T, s store.Store) testServer { return newAPIOf(t, Config{Store: s}) }
 
-func newAPIOf(t *testing.T, c Config) api {
+func newAPIOf(t *testing.T, c Config) testServer {
 	c.Version = "test"
 	if c.now == nil {
 		c.now = func() time.Time { return noon }
@@ -136,7 +136,7 @@ func newAPIOf(t *testing.T, c Config) api {
 		server.Close()
 		h.Close()
 	})
-	return api{server, h.URL, h.Client()}
+	return testServer{server, h.URL, h.Client()}
 }
 
 // byHeader believes a header. Nothing but a test may do that.
@@ -153,7 +153,7 @@ func byHeader(r *http.Request) (Caller, error) {
 	}
 }
 
-func (a api) request(t *testing.T, caller, method, path, body string) *http.Request {
+func (a testServer) request(t *testing.T, caller, method, path, body string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
 	if err != nil {
@@ -166,12 +166,12 @@ func (a api) request(t *testing.T, caller, method, path, body string) *http.Requ
 	return r
 }
 
-func (a api) send(t *testing.T, caller, method, path, body string) answer {
+func (a testServer) send(t *testing.T, caller, method, path, body string) answer {
 	t.Helper()
 	return a.do(t, a.request(t, caller, method, path, body))
 }
 
-func (a api) do(t *testing.T, r *http.Request) answer {
+func (a testServer) do(t *testing.T, r *http.Request) answer {
 	t.Helper()
 	response, err := a.client.Do(r)
 	if err != nil {
@@ -186,7 +186,7 @@ func (a api) do(t *testing.T, r *http.Request) answer {
 }
 
 // must sends as admin, and expects success.
-func (a api) must(t *testing.T, method, path, body string) answer {
+func (a testServer) must(t *testing.T, method, path, body string) answer {
 	t.Helper()
 	answer := a.send(t, "admin", method, path, body)
 	if answer.status >= 300 {

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -105,49 +105,49 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _ = server.Serve(t.Context(), l) }()
-	api := unixAPI(server, path)
+	srv := unixAPI(server, path)
 
-	answer := api.send(t, "", "GET", "/panic", "")
+	answer := srv.send(t, "", "GET", "/panic", "")
 	expect(t, told(answer), "500 internal: a fault in the server; its log has the details")
-	var refusal wire.Refusal
+	var refusal api.Refusal
 	if err := json.Unmarshal(answer.body, &refusal); err != nil {
 		t.Fatal(err)
 	}
 	if id := refusal.Error.RequestID; id == "" || id != answer.header.Get("X-Request-Id") || !strings.Contains(log.String(), id) {
 		t.Errorf("request ID %q, header %q, log:\n%s", id, answer.header.Get("X-Request-Id"), log.String())
 	}
-	if response, err := api.client.Do(api.request(t, "", "GET", "/late", "")); err == nil {
+	if response, err := srv.client.Do(srv.request(t, "", "GET", "/late", "")); err == nil {
 		if _, err := new(bytes.Buffer).ReadFrom(response.Body); err == nil {
 			t.Error("an answer that a panic cut short looks complete")
 		}
 		_ = response.Body.Close()
 	}
-	api.must(t, "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
+	srv.must(t, "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 }
 
 func TestBodies(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
+	srv := newAPI(t, store.NewMemory(0))
 	large := `{"spec": {}, "status": "` + strings.Repeat("x", 1<<20) + `"}`
-	expect(t, told(api.send(t, "admin", "PUT", "/v1/vpcs/blue", large)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/blue", large)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
 	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset"} {
-		r := api.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
+		r := srv.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 		r.Header.Set("Content-Type", media)
-		expect(t, told(api.do(t, r)), fmt.Sprintf("415 invalid: content type %q: send application/json (curl: --json)", media))
+		expect(t, told(srv.do(t, r)), fmt.Sprintf("415 invalid: content type %q: send application/json (curl: --json)", media))
 	}
-	r := api.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
+	r := srv.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	if answer := api.do(t, r); answer.status != http.StatusCreated || answer.header.Get("Overlane-Revision") != "1" {
+	if answer := srv.do(t, r); answer.status != http.StatusCreated || answer.header.Get("Overlane-Revision") != "1" {
 		t.Errorf("%d, revision %s", answer.status, answer.header.Get("Overlane-Revision"))
 	}
 }
 
 func TestMetrics(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	watch := api.open(t, "admin", "/v1/watch?after=1")
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	watch := srv.open(t, "admin", "/v1/watch?after=1")
 	watch.until(1)
-	_ = api.send(t, "admin", "GET", "/nowhere", "")
-	text := string(api.must(t, "GET", "/metrics", "").body)
+	_ = srv.send(t, "admin", "GET", "/nowhere", "")
+	text := string(srv.must(t, "GET", "/metrics", "").body)
 	for _, want := range []string{
 		`overlane_commits_total 1`,
 		`overlane_commit_conflicts_total 0`,

@@ -132,3 +132,5 @@ func (r *replica) endpointStatus(key model.Key) *model.EndpointStatus {
 	last.Reason = fmt.Sprintf("Host %s is silent since %s; before that: %s", spec.Host, stamp(since), status.State)
 	return &last
 }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

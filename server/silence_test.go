@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -18,18 +18,18 @@ func TestSilentHost(t *testing.T) {
 	var passed atomic.Int64
 	kept := store.NewMemory(0)
 	clock := func() time.Time { return noon.Add(time.Duration(passed.Load())) }
-	api := newAPIOf(t, Config{Store: kept, now: clock})
-	api.must(t, "POST", "/v1/apply", network)
+	srv := newAPIOf(t, Config{Store: kept, now: clock})
+	srv.must(t, "POST", "/v1/apply", network)
 	report := `[{"kind": "Host", "name": "host1", "status": {"ready": true, "flows": 7, "time": "2099-01-01T00:00:00Z",
 			"tunnels": [{"peer": "host2", "vtep": "192.168.5.3", "state": "Up"}]}},
 		{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready", "port": "ovl1"}}]`
-	api.must(t, "POST", "/v1/status", report)
-	ready, counted := shown(t, api)
+	srv.must(t, "POST", "/v1/status", report)
+	ready, counted := shown(t, srv)
 	expect(t, ready, "yes  Ready: ")
 	expect(t, counted, `{"total":1,"pending":0,"attached":0,"ready":1,"unknown":0}`)
 
 	passed.Store(int64(silence) + 1)
-	silent, counted := shown(t, api)
+	silent, counted := shown(t, srv)
 	expect(t, silent, "no silent since 2026-01-02T12:00:00Z: its agent does not report Unknown: Host host1 is silent since 2026-01-02T12:00:00Z; before that: Ready")
 	expect(t, counted, `{"total":1,"pending":0,"attached":0,"ready":0,"unknown":1}`)
 
@@ -37,13 +37,13 @@ func TestSilentHost(t *testing.T) {
 	ready, _ = shown(t, another)
 	expect(t, ready, "yes  Ready: ") // it has listened to nobody yet
 
-	api.must(t, "POST", "/v1/status", report)
-	ready, _ = shown(t, api)
+	srv.must(t, "POST", "/v1/status", report)
+	ready, _ = shown(t, srv)
 	expect(t, ready, "yes  Ready: ")
 }
 
 // shown is how the host and the endpoint of [network] are, and how the subnet and the overview count it.
-func shown(t *testing.T, a api) (states, counted string) {
+func shown(t *testing.T, a testServer) (states, counted string) {
 	t.Helper()
 	host := statusAt[model.HostStatus](t, a, "/v1/hosts/host1")
 	endpoint := statusAt[model.EndpointStatus](t, a, "/v1/endpoints/blue/web/a")
@@ -52,7 +52,7 @@ func shown(t *testing.T, a api) (states, counted string) {
 		t.Errorf("a host whose tunnel is %s has ready %v", host.Tunnels[0].State, host.Ready)
 	}
 	subnet := statusAt[model.SubnetStatus](t, a, "/v1/subnets/blue/web")
-	var o wire.Overview
+	var o api.Overview
 	if err := json.Unmarshal(a.must(t, "GET", "/v1/status", "").body, &o); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func shown(t *testing.T, a api) (states, counted string) {
 }
 
 // statusAt is the status of an object.
-func statusAt[S any](t *testing.T, a api, path string) S {
+func statusAt[S any](t *testing.T, a testServer, path string) S {
 	t.Helper()
 	var o struct{ Status S }
 	if err := json.Unmarshal(a.must(t, "GET", path, "").body, &o); err != nil {
@@ -82,19 +82,19 @@ func TestSilenceIsTold(t *testing.T) {
 	var passed atomic.Int64
 	kept := store.NewMemory(0)
 	clock := func() time.Time { return noon.Add(time.Duration(passed.Load())) }
-	api := newAPIOf(t, Config{Store: kept, now: clock})
-	api.must(t, "POST", "/v1/apply", network)
+	srv := newAPIOf(t, Config{Store: kept, now: clock})
+	srv.must(t, "POST", "/v1/apply", network)
 	const host = `{"kind": "Host", "name": "host1", "status": {"ready": true}}`
-	api.must(t, "POST", "/v1/status", `[`+host+`, {"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "POST", "/v1/status", `[`+host+`, {"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 	const both = "put Host host1 @%[1]d\nput Endpoint blue/web/a @%[1]d\nsync @%[1]d"
 
-	watch := api.open(t, "admin", "/v1/watch?after=3")
+	watch := srv.open(t, "admin", "/v1/watch?after=3")
 	expect(t, watch.until(3), "sync @3")
 	passed.Store(int64(silence) + 1)
 	expect(t, watch.until(3), fmt.Sprintf(both, 3)) // within a tick
 	for _, after := range []int{2, 3} {
-		late := api.open(t, "admin", fmt.Sprintf("/v1/watch?kind=ep&after=%d", after))
+		late := srv.open(t, "admin", fmt.Sprintf("/v1/watch?kind=ep&after=%d", after))
 		if line, _ := late.next(); !strings.Contains(line, `"state":"Unknown"`) {
 			t.Errorf("after %d a watcher is told %s", after, line)
 		}
@@ -103,14 +103,14 @@ func TestSilenceIsTold(t *testing.T) {
 	another := newAPIOf(t, Config{Store: kept, now: clock}) // it has listened to nobody yet
 	moved := another.open(t, "admin", "/v1/watch?after=3")
 	expect(t, moved.until(3), "sync @3")
-	api.must(t, "POST", "/v1/status", `[`+host+`]`)
-	for _, s := range []stream{watch, moved, api.open(t, "admin", "/v1/watch?after=3")} {
+	srv.must(t, "POST", "/v1/status", `[`+host+`]`)
+	for _, s := range []stream{watch, moved, srv.open(t, "admin", "/v1/watch?after=3")} {
 		expect(t, s.until(4), fmt.Sprintf(both, 4))
 	}
 	passed.Add(1)
-	api.must(t, "POST", "/v1/status", `[`+host+`]`)
+	srv.must(t, "POST", "/v1/status", `[`+host+`]`)
 	expect(t, watch.until(5), "put Host host1 @5", "sync @5")
-	if line, _ := api.open(t, "admin", "/v1/watch?kind=ep&after=3").next(); !strings.Contains(line, `"state":"Ready"`) {
+	if line, _ := srv.open(t, "admin", "/v1/watch?kind=ep&after=3").next(); !strings.Contains(line, `"state":"Ready"`) {
 		t.Errorf("who was away meanwhile is told %s", line)
 	}
 }
@@ -120,8 +120,8 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		var passed atomic.Int64
 		blind := newBlindStore()
-		api := newAPIOf(t, Config{Store: blind, now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
-		api.must(t, "POST", "/v1/apply", network)
+		srv := newAPIOf(t, Config{Store: blind, now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+		srv.must(t, "POST", "/v1/apply", network)
 		passed.Store(int64(silence) + 1)
 		write := func(values map[string]any) {
 			t.Helper()
@@ -141,13 +141,13 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 			"status/Host/host1":          model.HostStatus{Ready: true, Tunnels: []model.TunnelStatus{{State: model.TunnelUp}}, Time: noon.Add(off)},
 			"status/Endpoint/blue/web/a": model.EndpointStatus{State: model.Ready, Host: "host1"},
 		})
-		await(t, api, 2)
-		ready, _ := shown(t, api)
+		await(t, srv, 2)
+		ready, _ := shown(t, srv)
 		expect(t, ready, "yes  Ready: ")
 
 		passed.Add(int64(silence) + 1)
 		silent := "no silent since "
-		if states, _ := shown(t, api); !strings.HasPrefix(states, silent) {
+		if states, _ := shown(t, srv); !strings.HasPrefix(states, silent) {
 			t.Errorf("by a clock %v off, a host that has said nothing is %s", off, states)
 		}
 		blind.cover() // what a server reads once more is no news
@@ -156,8 +156,8 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 			t.Fatal(err)
 		}
 		blind.uncover()
-		await(t, api, 3)
-		if states, _ := shown(t, api); !strings.HasPrefix(states, silent) {
+		await(t, srv, 3)
+		if states, _ := shown(t, srv); !strings.HasPrefix(states, silent) {
 			t.Errorf("after a reload the host is %s", states)
 		}
 	}

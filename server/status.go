@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -27,7 +27,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := wire.Reported{Ignored: judged.ignored}
+	answer := api.Reported{Ignored: judged.ignored}
 	if answer.Revision, err = s.keep(r.Context(), store.Batch{Put: s.replica.unlike(judged.items)}); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readReports charges a body for its length before it is looked into, whatever it says.
-func (s *Server) readReports(r *http.Request) (reports []wire.Report, err error) {
+func (s *Server) readReports(r *http.Request) (reports []api.Report, err error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, badBody(err)
@@ -72,7 +72,7 @@ type judged struct {
 
 // judgeReports refuses all reports if one is about what is not the caller's. What is nobody's (any more) is ignored: the
 // agent may not have heard of it yet.
-func (s *Server) judgeReports(caller Caller, reports []wire.Report) (j judged, err error) {
+func (s *Server) judgeReports(caller Caller, reports []api.Report) (j judged, err error) {
 	state, seen := s.State(), map[model.Key]bool{}
 	for _, report := range reports {
 		key := model.Key{Kind: report.Kind, Name: report.Name}
@@ -167,10 +167,10 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.replica.overview())
 }
 
-func (r *replica) overview() wire.Overview {
+func (r *replica) overview() api.Overview {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	o := wire.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
+	o := api.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
 	for _, k := range model.Kinds {
 		o.Objects[k.Name] = r.state.Len(k.Name)
 	}
@@ -184,7 +184,7 @@ func (r *replica) overview() wire.Overview {
 }
 
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, http.StatusOK, wire.Version{Version: s.config.Version, API: "v1"})
+	return writeJSON(w, http.StatusOK, api.Version{Version: s.config.Version, API: "v1"})
 }
 
 // healthWrites is how often health writes. Everybody may ask, and a write costs a disk's sync.
@@ -203,7 +203,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	if err := s.replica.whole(); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, wire.Health{Status: "ok", Revision: s.replica.seen()})
+	return writeJSON(w, http.StatusOK, api.Health{Status: "ok", Revision: s.replica.seen()})
 }
 
 // tryWrite writes a key that nobody reads, unless that went well a moment ago.

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
@@ -41,7 +41,7 @@ type stream struct {
 }
 
 // open starts a stream. What it does not send within 20 seconds is a failure.
-func (a api) open(t *testing.T, caller, path string) stream {
+func (a testServer) open(t *testing.T, caller, path string) stream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	r := a.request(t, caller, "GET", path, "").WithContext(ctx)
@@ -80,16 +80,16 @@ func (s stream) until(revision int64) string {
 		if !ok {
 			return strings.Join(append(told, "end"), "\n")
 		}
-		var e wire.Event
+		var e api.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			s.t.Fatalf("%s: %v", line, err)
 		}
 		switch e.Type {
-		case wire.Sync:
+		case api.Sync:
 			if e.Revision >= revision {
 				return strings.Join(append(told, fmt.Sprint("sync @", e.Revision)), "\n")
 			}
-		case wire.Failed:
+		case api.Failed:
 			told = append(told, fmt.Sprintf("%s @%d: %v", e.Error.Kind, e.Revision, e.Error))
 		default:
 			told = append(told, fmt.Sprintf("%s %s @%d", e.Type, e.Object.Key(), e.Revision))
@@ -116,30 +116,30 @@ func expect(t *testing.T, got string, want ...string) {
 }
 
 func TestWatch(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	all := api.open(t, "admin", "/v1/watch")
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	all := srv.open(t, "admin", "/v1/watch")
 	expect(t, all.until(1), "put Host host1 @1", "put Host host2 @1", "put VPC blue @1", "put Subnet blue/web @1", "put Endpoint blue/web/a @1", "sync @1")
-	endpoints := api.open(t, "admin", "/v1/endpoints?watch=true&after=1")
+	endpoints := srv.open(t, "admin", "/v1/endpoints?watch=true&after=1")
 	expect(t, endpoints.until(1), "sync @1")
-	below := api.open(t, "admin", "/v1/subnets?watch=true&vpc=red")
+	below := srv.open(t, "admin", "/v1/subnets?watch=true&vpc=red")
 	expect(t, below.until(1), "sync @1")
 
-	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
-	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/b", "status": {"state": "Ready"}}]`)
-	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/b", "status": {"state": "Ready"}}]`)
+	srv.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
 	expect(t, all.until(5), "put Endpoint blue/web/b @2", "put VPC red @3", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
 	expect(t, endpoints.until(5), "put Endpoint blue/web/b @2", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
 	expect(t, below.until(5), "sync @5")
 
 	t.Run("resumed", func(t *testing.T) {
 		// what changed twice is told once, as it is now
-		expect(t, api.open(t, "admin", "/v1/watch?after=2").until(5), "put VPC red @5", "delete Endpoint blue/web/a @5", "put Endpoint blue/web/b @5", "sync @5")
-		expect(t, api.open(t, "admin", "/v1/watch?after=4&kind=endpoints").until(5), "delete Endpoint blue/web/a @5", "sync @5")
+		expect(t, srv.open(t, "admin", "/v1/watch?after=2").until(5), "put VPC red @5", "delete Endpoint blue/web/a @5", "put Endpoint blue/web/b @5", "sync @5")
+		expect(t, srv.open(t, "admin", "/v1/watch?after=4&kind=endpoints").until(5), "delete Endpoint blue/web/a @5", "sync @5")
 	})
 	t.Run("status is told", func(t *testing.T) {
-		line, _ := api.open(t, "admin", "/v1/watch?kind=ep").next()
+		line, _ := srv.open(t, "admin", "/v1/watch?kind=ep").next()
 		if !strings.Contains(line, `"status":{"state":"Ready","host":"host2"}`) {
 			t.Errorf("no status in %s", line)
 		}
@@ -148,45 +148,45 @@ func TestWatch(t *testing.T) {
 
 // TestWatchTellsPublicIPs: one changes with its endpoint, in NAT address or in status alone.
 func TestWatchTellsPublicIPs(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "POST", "/v1/apply", `{"objects": [
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "POST", "/v1/apply", `{"objects": [
 		{"kind": "InternetGateway", "name": "blue"}, {"kind": "PublicPool", "name": "world", "spec": {"cidrs": ["203.0.113.0/24"]}},
 		{"kind": "Host", "name": "host2", "spec": {"address": "192.168.5.3", "natPrefix": "10.200.0.0/24"}},
 		{"kind": "PublicIP", "name": "blue/web", "spec": {"endpoint": "blue/web/a"}}]}`)
-	publics := api.open(t, "admin", "/v1/watch?kind=pip&after=2")
+	publics := srv.open(t, "admin", "/v1/watch?kind=pip&after=2")
 	expect(t, publics.until(2), "sync @2")
-	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
 	expect(t, publics.until(3), "put PublicIP blue/web @3", "sync @3")
-	api.must(t, "PUT", "/v1/endpoints/blue/web/a", `{"spec": {"host": "host2"}}`)
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/a", `{"spec": {"host": "host2"}}`)
 	expect(t, publics.until(4), "put PublicIP blue/web @4", "sync @4")
-	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	srv.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
 	expect(t, publics.until(5), "put PublicIP blue/web @5", "sync @5")
 }
 
 // TestWatchTellsForwards: one changes in status with its endpoint.
 func TestWatchTellsForwards(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "POST", "/v1/apply", `{"objects": [
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "POST", "/v1/apply", `{"objects": [
 		{"kind": "InternetGateway", "name": "blue", "spec": {"design": "central"}}, {"kind": "PublicPool", "name": "world", "spec": {"cidrs": ["203.0.113.0/24"]}},
 		{"kind": "PublicIP", "name": "blue/shared"}, {"kind": "Forward", "name": "blue/web", "spec": {"publicIP": "blue/shared", "port": 443, "endpoint": "blue/web/a"}}]}`)
-	forwards := api.open(t, "admin", "/v1/watch?kind=fwd&after=2")
+	forwards := srv.open(t, "admin", "/v1/watch?kind=fwd&after=2")
 	expect(t, forwards.until(2), "sync @2")
-	api.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
 	expect(t, forwards.until(3), "put Forward blue/web @3", "sync @3")
-	api.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
+	srv.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
 	expect(t, forwards.until(4), "put Forward blue/web @4", "sync @4")
 }
 
 func TestWatchHeartbeat(t *testing.T) {
-	api := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: time.Millisecond})
-	api.must(t, "POST", "/v1/apply", network)
-	s := api.open(t, "admin", "/v1/watch?after=1")
+	srv := newAPIOf(t, Config{Store: store.NewMemory(0), Heartbeat: time.Millisecond})
+	srv.must(t, "POST", "/v1/apply", network)
+	s := srv.open(t, "admin", "/v1/watch?after=1")
 	for range 3 {
 		expect(t, s.until(1), "sync @1")
 	}
-	v := api.open(t, "host1", "/v1/hosts/host1/view")
+	v := srv.open(t, "host1", "/v1/hosts/host1/view")
 	_, _ = v.delta()
 	for range 3 {
 		if d, ok := v.delta(); !ok || !cmp.Equal(d, view.Delta{Revision: 1}, values) {
@@ -197,14 +197,14 @@ func TestWatchHeartbeat(t *testing.T) {
 
 func TestWatchGone(t *testing.T) {
 	memory := store.NewMemory(0)
-	api := newAPI(t, memory)
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv := newAPI(t, memory)
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 	if err := memory.Compact(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, told(api.send(t, "admin", "GET", "/v1/watch?after=1", "")), "410 gone: revision 1 is no longer in the store's history; list, then watch from there")
-	expect(t, api.open(t, "admin", "/v1/watch?after=2").until(2), "sync @2")
+	expect(t, told(srv.send(t, "admin", "GET", "/v1/watch?after=1", "")), "410 gone: revision 1 is no longer in the store's history; list, then watch from there")
+	expect(t, srv.open(t, "admin", "/v1/watch?after=2").until(2), "sync @2")
 }
 
 // TestWatchTooSlow has a client that reads nothing, until what fits into buffers on the way is full and the backlog too.
@@ -212,17 +212,17 @@ func TestWatchGone(t *testing.T) {
 func TestWatchTooSlow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s") // a socket has little room for what nobody reads
 	server, _ := serveUnix(t, path, Config{Store: store.NewMemory(0), Backlog: 8})
-	api := unixAPI(server, path)
-	api.must(t, "POST", "/v1/apply", network)
-	slow := api.open(t, "admin", "/v1/watch?after=1")
-	view := api.open(t, "host1", "/v1/hosts/host1/view")
+	srv := unixAPI(server, path)
+	srv.must(t, "POST", "/v1/apply", network)
+	slow := srv.open(t, "admin", "/v1/watch?after=1")
+	view := srv.open(t, "host1", "/v1/hosts/host1/view")
 	fill := func() {
 		var objects []string
 		for i := range 400 {
 			objects = append(objects, fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d", "spec": {"host": "host%d"}}`, i, i%2+1))
 		}
-		api.must(t, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
-		api.must(t, "POST", "/v1/apply", `{"delete": [`+strings.ReplaceAll(deletes(objects), "\n", ",")+`]}`)
+		srv.must(t, "POST", "/v1/apply", `{"objects": [`+strings.Join(objects, ",")+`]}`)
+		srv.must(t, "POST", "/v1/apply", `{"delete": [`+strings.ReplaceAll(deletes(objects), "\n", ",")+`]}`)
 	}
 	for range 20 {
 		fill()
@@ -234,9 +234,9 @@ func TestWatchTooSlow(t *testing.T) {
 
 	// A view is never ended for being slow: it gets the whole again.
 	var follower, complete = viewOf("host1"), 0
-	api.must(t, "PUT", "/v1/endpoints/blue/web/last", `{"spec": {"host": "host1"}}`)
-	want := viewAt(api, "host1")
-	for follower.revision < api.State().Revision() {
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/last", `{"spec": {"host": "host1"}}`)
+	want := viewAt(srv, "host1")
+	for follower.revision < srv.State().Revision() {
 		d, ok := view.delta()
 		if !ok {
 			t.Fatal("the stream ended")
@@ -273,7 +273,7 @@ func (f *follower) apply(d view.Delta) {
 	f.revision = d.Revision
 }
 
-func viewAt(a api, host string) view.View { return view.New(a.State(), host) }
+func viewAt(a testServer, host string) view.View { return view.New(a.State(), host) }
 
 func same(t *testing.T, got, want view.View) {
 	t.Helper()
@@ -283,16 +283,16 @@ func same(t *testing.T, got, want view.View) {
 }
 
 func TestView(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	s := srv.open(t, "host1", "/v1/hosts/host1/view")
 	f := viewOf("host1")
 	first, _ := s.delta()
 	if !first.Complete || first.Revision != 1 {
 		t.Fatalf("the first delta is %+v", first)
 	}
 	f.apply(first)
-	same(t, f.View, viewAt(api, "host1"))
+	same(t, f.View, viewAt(srv, "host1"))
 	for _, step := range []struct{ method, path, body string }{
 		{"PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`},
 		{"PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host1"}}`},
@@ -300,13 +300,13 @@ func TestView(t *testing.T) {
 		{"PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host1"}}`},
 		{"PUT", "/v1/hosts/host1", `{"spec": {"address": "192.168.5.9"}}`},
 	} {
-		api.must(t, step.method, step.path, step.body)
+		srv.must(t, step.method, step.path, step.body)
 		d, ok := s.delta()
 		if !ok || d.Complete {
 			t.Fatalf("%s %s: delta %+v, %v", step.method, step.path, d, ok)
 		}
 		f.apply(d)
-		same(t, f.View, viewAt(api, "host1"))
+		same(t, f.View, viewAt(srv, "host1"))
 	}
 }
 
@@ -314,15 +314,15 @@ func TestView(t *testing.T) {
 // later knows it, too.
 func TestFoundAddresses(t *testing.T) {
 	kept := store.NewMemory(0)
-	api := newAPI(t, kept)
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
-	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	srv := newAPI(t, kept)
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
+	s := srv.open(t, "host1", "/v1/hosts/host1/view")
 	first, _ := s.delta()
 	for range 2 { // the second says nothing new
-		api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["10.9.9.2", "10.9.9.1"], "flows": 3}}]`)
+		srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["10.9.9.2", "10.9.9.1"], "flows": 3}}]`)
 	}
-	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
 	d, _ := s.delta()
 	want := []view.Machine{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
 	if d.Complete || d.Revision != first.Revision || !reflect.DeepEqual(d.Hosts, want) {
@@ -341,13 +341,13 @@ func TestFoundAddresses(t *testing.T) {
 // TestFoundTooOften: others hear of what a host finds every ten seconds at most, and of the last of it in the end.
 func TestFoundTooOften(t *testing.T) {
 	var passed atomic.Int64
-	api := newAPIOf(t, Config{Store: store.NewMemory(0), now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
-	api.must(t, "POST", "/v1/apply", network)
-	api.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
-	s := api.open(t, "host1", "/v1/hosts/host1/view")
+	srv := newAPIOf(t, Config{Store: store.NewMemory(0), now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+	srv.must(t, "POST", "/v1/apply", network)
+	srv.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
+	s := srv.open(t, "host1", "/v1/hosts/host1/view")
 	s.delta()
 	found := func(address string) {
-		api.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["`+address+`"]}}]`)
+		srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["`+address+`"]}}]`)
 	}
 	others := func() netip.Addr {
 		t.Helper()
@@ -369,15 +369,15 @@ func TestFoundTooOften(t *testing.T) {
 
 // TestTwoViewers has an agent that reconnects while its old connection still lingers.
 func TestTwoViewers(t *testing.T) {
-	api := newAPI(t, store.NewMemory(0))
-	api.must(t, "POST", "/v1/apply", network)
-	streams := []stream{api.open(t, "host1", "/v1/hosts/host1/view")}
+	srv := newAPI(t, store.NewMemory(0))
+	srv.must(t, "POST", "/v1/apply", network)
+	streams := []stream{srv.open(t, "host1", "/v1/hosts/host1/view")}
 	followers := []*follower{viewOf("host1"), viewOf("host1")}
 	d, _ := streams[0].delta()
 	followers[0].apply(d)
-	api.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
-	streams = append(streams, api.open(t, "admin", "/v1/hosts/host1/view"))
-	api.must(t, "PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host2"}}`)
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
+	streams = append(streams, srv.open(t, "admin", "/v1/hosts/host1/view"))
+	srv.must(t, "PUT", "/v1/endpoints/blue/web/c", `{"spec": {"host": "host2"}}`)
 	for i, s := range streams {
 		for followers[i].revision < 3 {
 			d, ok := s.delta()
@@ -386,7 +386,7 @@ func TestTwoViewers(t *testing.T) {
 			}
 			followers[i].apply(d)
 		}
-		same(t, followers[i].View, viewAt(api, "host1"))
+		same(t, followers[i].View, viewAt(srv, "host1"))
 	}
 }
 
@@ -419,9 +419,9 @@ func TestViewRevoked(t *testing.T) {
 func TestStopEndsStreams(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "server.sock")
 	server, stop := serveUnix(t, path, Config{Store: store.NewMemory(0)})
-	api := unixAPI(server, path)
-	api.must(t, "POST", "/v1/apply", network)
-	watch, view := api.open(t, "", "/v1/watch?after=1"), api.open(t, "", "/v1/hosts/host1/view")
+	srv := unixAPI(server, path)
+	srv.must(t, "POST", "/v1/apply", network)
+	watch, view := srv.open(t, "", "/v1/watch?after=1"), srv.open(t, "", "/v1/hosts/host1/view")
 	expect(t, watch.until(1), "sync @1")
 	_, _ = view.delta()
 	if err := stop(); err != nil {
@@ -435,10 +435,10 @@ func TestStopEndsStreams(t *testing.T) {
 
 func TestReloadAfterCompaction(t *testing.T) {
 	blind := newBlindStore()
-	api := newAPI(t, blind)
+	srv := newAPI(t, blind)
 	other := newAPI(t, blind.Memory)
-	api.must(t, "POST", "/v1/apply", network)
-	watch, s := api.open(t, "admin", "/v1/watch?after=1"), api.open(t, "host1", "/v1/hosts/host1/view")
+	srv.must(t, "POST", "/v1/apply", network)
+	watch, s := srv.open(t, "admin", "/v1/watch?after=1"), srv.open(t, "host1", "/v1/hosts/host1/view")
 	f := viewOf("host1")
 	d, _ := s.delta()
 	f.apply(d)
@@ -459,5 +459,5 @@ func TestReloadAfterCompaction(t *testing.T) {
 		f.apply(d)
 	}
 	same(t, f.View, viewAt(other, "host1"))
-	api.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
+	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
@@ -109,10 +109,10 @@ func (r *replica) events(u update) []event {
 
 // event tells what an object is now. The caller holds the lock.
 func (r *replica) event(revision int64, key model.Key) event {
-	e := wire.Event{Type: wire.Delete, Revision: revision, Object: &model.Object{Kind: key.Kind, Name: key.Name}}
+	e := api.Event{Type: api.Delete, Revision: revision, Object: &model.Object{Kind: key.Kind, Name: key.Name}}
 	if o := r.state.Get(key); o != nil {
 		full := r.with(o)
-		e.Type, e.Object = wire.Put, &full
+		e.Type, e.Object = api.Put, &full
 	}
 	return event{key, encode(e)}
 }

@@ -78,13 +78,13 @@ func (b *blindStore) Watch(ctx context.Context, after int64) iter.Seq2[store.Com
 }
 
 // serveAs is the same server, reached by one caller.
-func serveAs(t *testing.T, s *Server, identify Identify) api {
+func serveAs(t *testing.T, s *Server, identify Identify) testServer {
 	h := httptest.NewServer(s.Handler(identify))
 	t.Cleanup(func() {
 		s.cancel() // streams would keep it
 		h.Close()
 	})
-	return api{s, h.URL, h.Client()}
+	return testServer{s, h.URL, h.Client()}
 }
 
 // serveUnix serves on a socket. stop stops it and waits.
@@ -109,8 +109,8 @@ func serveUnix(t testing.TB, path string, c Config) (s *Server, stop func() erro
 }
 
 // unixAPI is a server reached by its socket.
-func unixAPI(s *Server, path string) api {
-	return api{s, "http://overlane", &http.Client{Transport: &http.Transport{
+func unixAPI(s *Server, path string) testServer {
+	return testServer{s, "http://overlane", &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 )
 
@@ -199,16 +199,16 @@ func (l *lines) batch(b batch, chosen selection) error {
 			text.Write(e.line)
 		}
 	}
-	text.Write(encode(wire.Event{Type: wire.Sync, Revision: b.revision}))
+	text.Write(encode(api.Event{Type: api.Sync, Revision: b.revision}))
 	return l.send(text.Bytes())
 }
 
 func (l *lines) sync(revision int64) error {
-	return l.send(encode(wire.Event{Type: wire.Sync, Revision: revision}))
+	return l.send(encode(api.Event{Type: api.Sync, Revision: revision}))
 }
 
 func (l *lines) fail(revision int64, why error) error {
 	_, sent := translate(why)
-	_ = l.send(encode(wire.Event{Type: wire.Failed, Revision: revision, Error: sent})) // it ends either way
+	_ = l.send(encode(api.Event{Type: api.Failed, Revision: revision, Error: sent})) // it ends either way
 	return why
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -24,7 +24,7 @@ func newApply(e *env) *cobra.Command {
 			"  overlane apply -f vpcs/ -f hosts.yaml --dry-run",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			applied, err := e.apply(c.Context(), files, wire.Apply{DryRun: dryRun})
+			applied, err := e.apply(c.Context(), files, api.Apply{DryRun: dryRun})
 			if err != nil {
 				return err
 			}
@@ -44,15 +44,15 @@ func fileFlag(c *cobra.Command, files *[]string) {
 }
 
 // apply sends the objects of files along with a.
-func (e *env) apply(ctx context.Context, files []string, a wire.Apply) (wire.Applied, error) {
+func (e *env) apply(ctx context.Context, files []string, a api.Apply) (api.Applied, error) {
 	objects, err := intentFiles(files).read(e)
 	if err != nil {
-		return wire.Applied{}, err
+		return api.Applied{}, err
 	}
 	a.Objects = client.Objects(objects...)
 	c, err := e.client()
 	if err != nil {
-		return wire.Applied{}, err
+		return api.Applied{}, err
 	}
 	return c.Apply(ctx, a)
 }
@@ -64,19 +64,19 @@ var (
 )
 
 // printChanges prints one line for each object.
-func (e *env) printChanges(changes []wire.Change, dryRun bool) {
+func (e *env) printChanges(changes []api.Change, dryRun bool) {
 	words, width := done, len("unchanged")
 	if dryRun {
 		words, width = would, len("would create")
 	}
 	for _, c := range changes {
 		word := fmt.Sprintf("%-*s", width, cmp.Or(words[c.Action], string(c.Action)))
-		fmt.Fprintf(e.out, "%s  %s %s%s\n", e.ink.action(c.Action, word), c.Kind, c.Name, e.ink.dim(chosen(c)))
+		fmt.Fprintf(e.out, "%s  %s %s%s\n", e.palette.action(c.Action, word), c.Kind, c.Name, e.palette.dim(chosen(c)))
 	}
 }
 
 // chosen is what Overlane chose for a new endpoint, subnet or public IP, which the user may want to know.
-func chosen(c wire.Change) string {
+func chosen(c api.Change) string {
 	if c.Action != model.Create || c.After == nil {
 		return ""
 	}

@@ -113,7 +113,7 @@ func (e *env) printAttached(r agent.AttachReply) {
 	if r.Gateway.IsValid() {
 		gateway = "gateway " + r.Gateway.String()
 	}
-	fmt.Fprintf(e.out, "%s %s: %s, %s, MAC %s, MTU %d\n", e.ink.bold(r.Endpoint), how, r.Address, gateway, r.MAC, r.MTU)
+	fmt.Fprintf(e.out, "%s %s: %s, %s, MAC %s, MTU %d\n", e.palette.bold(r.Endpoint), how, r.Address, gateway, r.MAC, r.MTU)
 }
 
 func newDetach(e *env) *cobra.Command {
@@ -135,7 +135,7 @@ func newDetach(e *env) *cobra.Command {
 			}
 			names, err := local.Detach(c.Context(), r)
 			for _, name := range names {
-				fmt.Fprintf(e.out, "%s detached\n", e.ink.bold(name))
+				fmt.Fprintf(e.out, "%s detached\n", e.palette.bold(name))
 			}
 			if err == nil && len(names) == 0 {
 				fmt.Fprintf(e.out, "nothing of %s is attached here\n", what)

@@ -104,8 +104,8 @@ func (e *env) capture(ctx context.Context, f captureFlags) error {
 	return nil
 }
 
-// captureNames asks the agent what things are called. Without an agent there are only numbers, which is said, unless a name was asked for. A
-// file has the names that it was written with.
+// captureNames asks the agent what things are called. Without an agent there are only numbers, which is said, unless a
+// name was asked for. A file has the names that it was written with.
 func (e *env) captureNames(ctx context.Context, f captureFlags) (v view.View, n capture.Names, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -167,8 +167,8 @@ func (e *env) openOr(path string) (io.ReadCloser, error) {
 	return os.Open(path)
 }
 
-// tunnelInterface is where tunnel packets can be seen. On the userspace datapath the tunnel address is on a bridge's tap
-// that they bypass, and the NIC below has no address; so all interfaces are listened to.
+// tunnelInterface is where tunnel packets can be seen. On the userspace datapath the tunnel address is on a bridge's
+// tap that they bypass, and the NIC below has no address; so all interfaces are listened to.
 func tunnelInterface(v view.View) string {
 	i, err := agent.Underlay(v.VTEP)
 	if err != nil {
@@ -180,7 +180,8 @@ func tunnelInterface(v view.View) string {
 	return i.Name
 }
 
-// pump passes on the packets that are wanted, and counts them. A deadline and an interrupt are the end, like the end of a file.
+// pump passes on the packets that are wanted, and counts them. A deadline and an interrupt are the end, like the end of
+// a file.
 func (f captureFlags) pump(ctx context.Context, source packetSource, filter capture.Filter, take takePacket) (shown int, err error) {
 	for f.count == 0 || shown < f.count {
 		p, err := source.Next(ctx)
@@ -238,7 +239,7 @@ type nopCloser struct{ io.Writer }
 func (nopCloser) Close() error { return nil }
 
 func (e *env) capturePrinter(f captureFlags, names capture.Names, filter capture.Filter) captureSink {
-	p := capture.Printer{Names: names, Colour: bool(e.ink)}
+	p := capture.Printer{Names: names, Colour: bool(e.palette)}
 	if len(filter.VNIs) == 1 {
 		p.Segment = filter.VNIs[0]
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -25,7 +25,7 @@ func newDelete(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			applied, err := server.Apply(c.Context(), wire.Apply{Delete: keys, DryRun: dryRun})
+			applied, err := server.Apply(c.Context(), api.Apply{Delete: keys, DryRun: dryRun})
 			if err != nil {
 				return err
 			}

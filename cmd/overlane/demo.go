@@ -88,7 +88,7 @@ func (e *env) articleAct(ctx context.Context, keep bool) ([]checkResult, error) 
 		return nil, err
 	}
 	e.headline("Two hosts, two tenants, the same addresses")
-	fmt.Fprintln(e.out, e.ink.dim(demoPicture))
+	fmt.Fprintln(e.out, e.palette.dim(demoPicture))
 	l, err := lab.Up(ctx, f, lab.Options{Tied: !keep, Progress: e.steps()})
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func (e *env) headline(text string) { fmt.Fprintf(e.out, "\n%s\n", e.ink.bold(text)) }
+func (e *env) headline(text string) { fmt.Fprintf(e.out, "\n%s\n", e.palette.bold(text)) }
 
 // checkResult is a row of the table at the end.
 type checkResult struct {
@@ -146,9 +146,9 @@ func (e *env) runChecks(ctx context.Context, checks []article.Check, began time.
 		e.show(evidence)
 		results = append(results, checkResult{c.Name, err, time.Since(start)})
 		if err != nil {
-			fmt.Fprintf(e.out, "  %s %s\n", e.ink.red("✗"), strings.ReplaceAll(err.Error(), "\n", "\n    "))
+			fmt.Fprintf(e.out, "  %s %s\n", e.palette.red("✗"), strings.ReplaceAll(err.Error(), "\n", "\n    "))
 		} else {
-			fmt.Fprintf(e.out, "  %s %s\n", e.ink.green("✓"), c.Name)
+			fmt.Fprintf(e.out, "  %s %s\n", e.palette.green("✓"), c.Name)
 		}
 		if i == 0 && err == nil && !began.IsZero() {
 			fmt.Fprintf(e.out, "    the first echo was back %.1fs after the start of all\n", evidence.Lines[0].Ended.Sub(began).Seconds())
@@ -160,7 +160,7 @@ func (e *env) runChecks(ctx context.Context, checks []article.Check, began time.
 func (e *env) show(evidence article.Evidence) {
 	for _, l := range evidence.Lines {
 		if l.Command != "" {
-			fmt.Fprintf(e.out, "  %s %s\n", e.ink.cyan(l.Host+"#"), e.ink.bold(l.Command))
+			fmt.Fprintf(e.out, "  %s %s\n", e.palette.cyan(l.Host+"#"), e.palette.bold(l.Command))
 		} else {
 			fmt.Fprintf(e.out, "  %s\n", l.Text)
 		}
@@ -188,13 +188,13 @@ func (e *env) verdict(results []checkResult, took time.Duration) error {
 		}
 		t.row(yesNo(r.err == nil), r.name, fmt.Sprintf("%.1fs", r.took.Seconds()))
 	}
-	t.print(e.out, e.ink)
+	t.print(e.out, e.palette)
 	sentence := fmt.Sprintf("%d of %d held in %.0f s", held, len(results), took.Seconds())
 	if held < len(results) {
-		fmt.Fprintf(e.out, "\n%s\n", e.ink.red(sentence))
+		fmt.Fprintf(e.out, "\n%s\n", e.palette.red(sentence))
 		return errors.Join(errors.New(sentence), errSilent)
 	}
-	fmt.Fprintf(e.out, "\n%s\n\nTry next:\n", e.ink.green(sentence))
+	fmt.Fprintf(e.out, "\n%s\n\nTry next:\n", e.palette.green(sentence))
 	program := os.Args[0] // make demo runs bin/overlane
 	for _, next := range []struct{ what, why string }{
 		{program + " demo --act 1 --keep", "the first two hosts stay, to play with: docs/lab.md"},

@@ -22,7 +22,7 @@ const internetPicture = `
 // internetAct is the second one: both designs of an internet gateway, and what they lose when a part of them dies.
 func (e *env) internetAct(ctx context.Context) ([]checkResult, error) {
 	e.headline("Second act: the internet, by gateways and by edges")
-	fmt.Fprintln(e.out, e.ink.dim(internetPicture))
+	fmt.Fprintln(e.out, e.palette.dim(internetPicture))
 	l, down, err := e.drillLab(ctx, drillLab{}, false)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func (e *env) showDrill(ctx context.Context, kind, design string, run func(drill
 	if len(r.Moments) > 0 {
 		e.drillPicture(r.Moments)
 	}
-	drillTable([]drill.Result{r}).print(e.out, e.ink)
+	drillTable([]drill.Result{r}).print(e.out, e.palette)
 	if err := r.Check(); err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (e *env) drill(ctx context.Context, in drillLab, o drill.Options, designs [
 		}
 	} else {
 		e.headline("What was lost")
-		drillTable(results).print(e.out, e.ink)
+		drillTable(results).print(e.out, e.palette)
 		for _, r := range results {
 			if r.Alarms != nil {
 				fmt.Fprintf(e.out, "\n%s, %s: of %d ends of watched tunnels, one took its tunnel for dead %d times\n", r.Drill, r.Design, r.Alarms.Ends, r.Alarms.Deaths)
@@ -169,7 +169,7 @@ func (e *env) drillLab(ctx context.Context, in drillLab, quiet bool) (l *lab.Lab
 		return nil, nil, err
 	}
 	if !quiet {
-		fmt.Fprintf(e.out, "%s a lab of %d hosts, with a router and machines outside %s\n", e.ink.green("✓"), len(f.Hosts), e.ink.dim(fmt.Sprintf("%.1fs", time.Since(began).Seconds())))
+		fmt.Fprintf(e.out, "%s a lab of %d hosts, with a router and machines outside %s\n", e.palette.green("✓"), len(f.Hosts), e.palette.dim(fmt.Sprintf("%.1fs", time.Since(began).Seconds())))
 	}
 	return l, func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -184,9 +184,9 @@ const barWidth = 16
 // drillLine prints a moment, and before it what was done in it.
 func (e *env) drillLine(m drill.Moment) {
 	for _, mark := range m.Marks {
-		paint := e.ink.green
+		paint := e.palette.green
 		if mark.Bad {
-			paint = e.ink.red
+			paint = e.palette.red
 		}
 		fmt.Fprintln(e.out, paint(fmt.Sprintf("%6.2fs ── %s ──", mark.At.Seconds(), mark.What)))
 	}
@@ -199,7 +199,7 @@ func (e *env) drillLine(m drill.Moment) {
 			continue
 		}
 		bar, pad := drill.Bar(d.tick.Share(), barWidth)
-		line += fmt.Sprintf("  %s %s%s %5.1f Mb/s %s", d.name, e.ink.cyan(bar), pad, d.tick.Mbps(), e.lostCell(d.tick.Lost))
+		line += fmt.Sprintf("  %s %s%s %5.1f Mb/s %s", d.name, e.palette.cyan(bar), pad, d.tick.Mbps(), e.lostCell(d.tick.Lost))
 	}
 	fmt.Fprintln(e.out, strings.TrimRight(line, " "))
 }
@@ -209,7 +209,7 @@ func (e *env) lostCell(lost int) string {
 	if lost == 0 {
 		return strings.Repeat(" ", 8)
 	}
-	return e.ink.red(fmt.Sprintf("lost %-3d", lost))
+	return e.palette.red(fmt.Sprintf("lost %-3d", lost))
 }
 
 // drillPicture is each direction as one line: heights are the transfer's rate, and × is where probes were lost.
@@ -230,13 +230,13 @@ func (e *env) drillPicture(moments []drill.Moment) {
 			continue
 		}
 		rate, lost := drill.Sparkline(d.ticks)
-		fmt.Fprintf(e.out, "  %-3s %s\n", d.name, e.ink.cyan(rate))
+		fmt.Fprintf(e.out, "  %-3s %s\n", d.name, e.palette.cyan(rate))
 		if lost = strings.TrimRight(lost, " "); lost != "" {
-			fmt.Fprintf(e.out, "      %s\n", e.ink.red(lost))
+			fmt.Fprintf(e.out, "      %s\n", e.palette.red(lost))
 		}
 	}
 	if marks := drill.Marks(moments); marks != "" {
-		fmt.Fprintf(e.out, "      %s\n", e.ink.dim(marks))
+		fmt.Fprintf(e.out, "      %s\n", e.palette.dim(marks))
 	}
 }
 

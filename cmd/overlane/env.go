@@ -19,16 +19,16 @@ import (
 type env struct {
 	in       io.Reader
 	out, err io.Writer
-	server   string // address
-	parsed   bool   // the command line was right: errors from here on are not of usage
-	ink      ink    // of out
+	server   string  // address
+	parsed   bool    // the command line was right: errors from here on are not of usage
+	palette  palette // of out
 }
 
 func newEnv(in io.Reader, out, problems io.Writer) *env {
 	return &env{
 		in: in, out: out, err: problems,
-		server: cmp.Or(os.Getenv("OVERLANE_SERVER"), client.DefaultAddress),
-		ink:    ink(os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminal(out)),
+		server:  cmp.Or(os.Getenv("OVERLANE_SERVER"), client.DefaultAddress),
+		palette: palette(os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminal(out)),
 	}
 }
 

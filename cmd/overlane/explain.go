@@ -44,7 +44,7 @@ func (e *env) explainKinds() {
 	for _, k := range model.Kinds {
 		t.row(k.Name, k.Plural+", "+k.Short, strings.Join(k.Path, "/"), k.Doc)
 	}
-	t.print(e.out, e.ink)
+	t.print(e.out, e.palette)
 }
 
 // explain explains "subnet" or "subnet.dhcp.lease".
@@ -62,7 +62,7 @@ func (e *env) explain(what string) error {
 		e.explainField(kind.Name+"."+whole, f)
 		return nil
 	}
-	fmt.Fprintf(e.out, "%s (%s, %s), named %s\n%s\n", e.ink.bold(kind.Name), kind.Plural, kind.Short, strings.Join(kind.Path, "/"), kind.Doc)
+	fmt.Fprintf(e.out, "%s (%s, %s), named %s\n%s\n", e.palette.bold(kind.Name), kind.Plural, kind.Short, strings.Join(kind.Path, "/"), kind.Doc)
 	for _, half := range kind.Fields() {
 		e.explainFields(half.Name+": "+half.Doc, half.Fields)
 	}
@@ -78,7 +78,7 @@ func (e *env) explainFields(title string, fields []model.Field) {
 	var list func(indent string, fields []model.Field)
 	list = func(indent string, fields []model.Field) {
 		for _, f := range fields {
-			fmt.Fprintf(e.out, "%s%s  %s\n", indent, e.ink.bold(f.Name), e.ink.dim(strings.Join(facts(f), "; ")))
+			fmt.Fprintf(e.out, "%s%s  %s\n", indent, e.palette.bold(f.Name), e.palette.dim(strings.Join(facts(f), "; ")))
 			fmt.Fprintf(e.out, "%s    %s\n", indent, f.Doc)
 			list(indent+"  ", f.Fields)
 		}
@@ -101,7 +101,7 @@ func facts(f model.Field) []string {
 }
 
 func (e *env) explainField(path string, f model.Field) {
-	fmt.Fprintf(e.out, "%s\n%s\n\n", e.ink.bold(path), f.Doc)
+	fmt.Fprintf(e.out, "%s\n%s\n\n", e.palette.bold(path), f.Doc)
 	for _, fact := range []struct{ label, value string }{
 		{"Type", f.Type}, {"Unit", f.Unit}, {"Allowed", f.Allowed}, {"Default", f.Absent()}, {"Written by", f.By}, {"Example", strings.TrimRight(f.ExampleYAML(), "\n")},
 	} {

@@ -11,7 +11,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// intentFiles are what the -f flags name: files, folders of *.yaml, *.yml and *.json files, or "-" for the standard input.
+// intentFiles are what the -f flags name: files, folders of *.yaml, *.yml and *.json files, or "-" for the standard
+// input.
 type intentFiles []string
 
 // read decodes all objects, and gives all that is wrong with them at once.

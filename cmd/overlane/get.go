@@ -155,7 +155,7 @@ func (e *env) printTables(shelves []shelf) {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}
-		objectTable(s.kind, s.objects).print(e.out, e.ink)
+		objectTable(s.kind, s.objects).print(e.out, e.palette)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 
 	"github.com/overlane/overlane/agent"
 	"github.com/overlane/overlane/client"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/internal/yamljson"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 )
 
 // joinFlags are the command line of overlane join.
@@ -63,18 +63,18 @@ func (e *env) join(ctx context.Context, address, text string, f joinFlags) error
 	if err := writeAgentConfig(path, config); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s  this machine is Host %s, %s, MTU %d\n", e.ink.green("joined"), config.Host, config.Address, mtu)
+	fmt.Fprintf(e.out, "%s  this machine is Host %s, %s, MTU %d\n", e.palette.green("joined"), config.Host, config.Address, mtu)
 	return e.startAgent(ctx, path, f.noStart)
 }
 
 // readToken reads the token from the standard input if the argument is "-": the command line is there for everybody to see.
-func (e *env) readToken(text string) (wire.Token, error) {
+func (e *env) readToken(text string) (api.Token, error) {
 	if text == "-" {
 		if _, err := fmt.Fscan(e.in, &text); err != nil {
-			return wire.Token{}, fmt.Errorf("read the join token: %w", err)
+			return api.Token{}, fmt.Errorf("read the join token: %w", err)
 		}
 	}
-	return wire.ParseToken(text)
+	return api.ParseToken(text)
 }
 
 // config measures this machine: the agent's configuration, and the underlay's MTU.
@@ -114,16 +114,16 @@ func (f joinFlags) vtep(server string) (netip.Addr, error) {
 func writeAgentConfig(path string, c agent.Config) error {
 	kept := map[string]any{}
 	if old, err := os.ReadFile(path); err == nil {
-		if err := yaml.Unmarshal(old, &kept); err != nil {
+		if err := yamljson.Unmarshal(old, &kept); err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 	}
-	text, err := yaml.Marshal(c)
+	text, err := yamljson.Marshal(c)
 	if err == nil {
-		err = yaml.Unmarshal(text, &kept)
+		err = yamljson.Unmarshal(text, &kept)
 	}
 	if err == nil {
-		text, err = yaml.Marshal(kept)
+		text, err = yamljson.Marshal(kept)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

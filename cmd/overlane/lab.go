@@ -57,7 +57,7 @@ func newLabUp(e *env) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(e.out, "lab %s is up after %.1fs. Try:\n\n  overlane lab exec %s -- overlane status\n  overlane lab down\n",
-				e.ink.bold(l.File.Name), time.Since(began).Seconds(), l.File.Hosts[0].Name)
+				e.palette.bold(l.File.Name), time.Since(began).Seconds(), l.File.Hosts[0].Name)
 			return nil
 		},
 	}
@@ -67,7 +67,8 @@ func newLabUp(e *env) *cobra.Command {
 	return c
 }
 
-// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when the lab is up.
+// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when
+// the lab is up.
 func labFile(path string) (f lab.File, remove func(), err error) {
 	if path != "" {
 		f, err = lab.ReadFile(path)
@@ -96,7 +97,7 @@ func (e *env) steps() func(lab.Step) {
 	return func(s lab.Step) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintf(e.out, "%s %-8s %s %s\n", e.ink.green("✓"), s.Host, s.What, e.ink.dim(fmt.Sprintf("%.2fs", s.Took.Seconds())))
+		fmt.Fprintf(e.out, "%s %-8s %s %s\n", e.palette.green("✓"), s.Host, s.What, e.palette.dim(fmt.Sprintf("%.2fs", s.Took.Seconds())))
 	}
 }
 
@@ -171,7 +172,7 @@ func newLabStatus(e *env) *cobra.Command {
 				}
 				labRows(&t, l)
 			}
-			t.print(e.out, e.ink)
+			t.print(e.out, e.palette)
 			return nil
 		},
 	}
@@ -247,7 +248,8 @@ func (e *env) execOn(ctx context.Context, m *lab.Machine, argv []string) error {
 	if wd, err := os.Getwd(); err == nil {
 		cmd.Dir = wd
 	}
-	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its jobs.
+	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its
+	// jobs.
 	if tty, ok := e.in.(*os.File); ok && terminal(tty) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
 	}
@@ -300,7 +302,7 @@ func (e *env) labDown(ctx context.Context, name string, all bool) error {
 		if err := downOne(ctx, name); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "lab %s is down\n", e.ink.bold(name))
+		fmt.Fprintf(e.out, "lab %s is down\n", e.palette.bold(name))
 	}
 	return nil
 }

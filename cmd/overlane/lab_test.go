@@ -18,7 +18,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// TestLabScripts runs the command line on labs. They are called cli-lab and cli-bare, and are taken down whatever becomes of the script.
+// TestLabScripts runs the command line on labs. They are called cli-lab and cli-bare, and are taken down whatever
+// becomes of the script.
 func TestLabScripts(t *testing.T) {
 	roottest.Need(t)
 	testscript.Run(t, testscript.Params{
@@ -62,8 +63,9 @@ func TestDrillDocument(t *testing.T) {
 	runDocument(t, document, "internet")
 }
 
-// runDocument runs a document's commands as one script. The first of its labs is the one that is meant where none is named: other tests have
-// labs, too. Those of documents have the same names in every checkout, so one document runs at a time.
+// runDocument runs a document's commands as one script. The first of its labs is the one that is meant where none is
+// named: other tests have labs, too. Those of documents have the same names in every checkout, so one document runs at
+// a time.
 func runDocument(t *testing.T, document []byte, labs ...string) {
 	t.Helper()
 	roottest.Need(t)

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +26,7 @@ func newPlan(e *env) *cobra.Command {
 			if err := checkOutput(output, "text", "json"); err != nil {
 				return err
 			}
-			applied, err := e.apply(c.Context(), files, wire.Apply{DryRun: true, Flows: true})
+			applied, err := e.apply(c.Context(), files, api.Apply{DryRun: true, Flows: true})
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func newPlan(e *env) *cobra.Command {
 	return c
 }
 
-func (e *env) printPlan(a wire.Applied, flows bool) {
+func (e *env) printPlan(a api.Applied, flows bool) {
 	counts := map[model.Action]int{}
 	for _, c := range a.Changes {
 		if counts[c.Action]++; c.Action != model.None {
@@ -54,7 +54,7 @@ func (e *env) printPlan(a wire.Applied, flows bool) {
 		e.printFlows(h, flows)
 	}
 	for _, what := range a.Disturbs {
-		fmt.Fprintln(e.out, e.ink.yellow("disturbs"), what)
+		fmt.Fprintln(e.out, e.palette.yellow("disturbs"), what)
 	}
 	fmt.Fprintf(e.out, "%d to create, %d to update, %d to delete, %d unchanged\n",
 		counts[model.Create], counts[model.Update], counts[model.Delete], counts[model.None])
@@ -64,35 +64,35 @@ func (e *env) printPlan(a wire.Applied, flows bool) {
 var signs = map[model.Action]string{model.Create: "+", model.Update: "~", model.Delete: "-"}
 
 // printDiff prints an object that changes, and the fields that do.
-func (e *env) printDiff(c wire.Change) {
-	fmt.Fprintln(e.out, e.ink.action(c.Action, fmt.Sprintf("%s %s %s", signs[c.Action], c.Kind, c.Name)))
+func (e *env) printDiff(c api.Change) {
+	fmt.Fprintln(e.out, e.palette.action(c.Action, fmt.Sprintf("%s %s %s", signs[c.Action], c.Kind, c.Name)))
 	before, after := fields(c.Before), fields(c.After)
 	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
 		was, is := before[name], after[name]
 		switch {
 		case was == is || c.Action == model.Delete:
 		case was == "":
-			fmt.Fprintf(e.out, "    %s: %s\n", name, e.ink.green(is))
+			fmt.Fprintf(e.out, "    %s: %s\n", name, e.palette.green(is))
 		case is == "":
-			fmt.Fprintf(e.out, "    %s: %s -> (none)\n", name, e.ink.red(was))
+			fmt.Fprintf(e.out, "    %s: %s -> (none)\n", name, e.palette.red(was))
 		default:
-			fmt.Fprintf(e.out, "    %s: %s -> %s\n", name, e.ink.red(was), e.ink.green(is))
+			fmt.Fprintf(e.out, "    %s: %s -> %s\n", name, e.palette.red(was), e.palette.green(is))
 		}
 	}
 }
 
 // printFlows prints how a host's switch would change.
-func (e *env) printFlows(h wire.HostFlows, each bool) {
-	fmt.Fprintf(e.out, "%s %s: %s, %s\n", e.ink.bold("flows on"), h.Host,
-		e.ink.green(fmt.Sprintf("+%d", len(h.Add))), e.ink.red(fmt.Sprintf("-%d", len(h.Delete))))
+func (e *env) printFlows(h api.HostFlows, each bool) {
+	fmt.Fprintf(e.out, "%s %s: %s, %s\n", e.palette.bold("flows on"), h.Host,
+		e.palette.green(fmt.Sprintf("+%d", len(h.Add))), e.palette.red(fmt.Sprintf("-%d", len(h.Delete))))
 	if !each {
 		return
 	}
 	for _, f := range h.Delete {
-		fmt.Fprintln(e.out, e.ink.red("  - "+f))
+		fmt.Fprintln(e.out, e.palette.red("  - "+f))
 	}
 	for _, f := range h.Add {
-		fmt.Fprintln(e.out, e.ink.green("  + "+f))
+		fmt.Fprintln(e.out, e.palette.green("  + "+f))
 	}
 }
 

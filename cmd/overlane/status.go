@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -54,7 +55,7 @@ func newStatus(e *env) *cobra.Command {
 type networkStatus struct {
 	Away      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
 	Unheard   string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
-	Overview  wire.Overview  `json:"overview"`
+	Overview  api.Overview   `json:"overview"`
 	Endpoints []model.Object `json:"endpoints"`
 }
 
@@ -69,7 +70,7 @@ func (e *env) status(ctx context.Context, local agent.Local, here bool) (network
 	}
 	defer c.Close()
 	overview, err := c.Overview(ctx)
-	if refused := new(wire.Error); errors.As(err, &refused) && refused.Kind == wire.Denied {
+	if refused := new(api.Error); errors.As(err, &refused) && refused.Kind == api.Denied {
 		return hostStatus(ctx, local)
 	}
 	if err != nil {
@@ -89,7 +90,7 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 	if err != nil {
 		return networkStatus{}, err
 	}
-	n := networkStatus{Away: s.Away, Unheard: s.Unheard, Overview: wire.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
+	n := networkStatus{Away: s.Away, Unheard: s.Unheard, Overview: api.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
 		measured := s.Endpoints[name]
 		n.Endpoints = append(n.Endpoints, model.Object{Kind: "Endpoint", Name: name, Status: &measured})
@@ -99,10 +100,10 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 
 func (e *env) printStatus(n networkStatus) {
 	if n.Away != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("server unreachable"), legible(n.Away))
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("server unreachable"), printable.Escape(n.Away))
 	}
 	if n.Unheard != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.ink.yellow("the server does not take this host's reports"), legible(n.Unheard))
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("the server does not take this host's reports"), printable.Escape(n.Unheard))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW", "WATCHED"}}
@@ -141,7 +142,7 @@ func (e *env) printStatus(n networkStatus) {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}
-		t.print(e.out, e.ink)
+		t.print(e.out, e.palette)
 	}
 }
 

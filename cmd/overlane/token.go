@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +26,7 @@ const serverStarts = 10 * time.Second
 
 func newTokenCreate(e *env) *cobra.Command {
 	var (
-		q   wire.TokenRequest
+		q   api.TokenRequest
 		ttl time.Duration
 	)
 	c := &cobra.Command{
@@ -40,7 +40,7 @@ func newTokenCreate(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q.TTL = wire.Duration(ttl)
+			q.TTL = api.Duration(ttl)
 			made, err := server.CreateToken(c.Context(), q)
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func newTokenList(e *env) *cobra.Command {
 			if output == "json" {
 				return e.printJSON(tokens)
 			}
-			tokenTable(tokens, time.Now()).print(e.out, e.ink)
+			tokenTable(tokens, time.Now()).print(e.out, e.palette)
 			return nil
 		},
 	}
@@ -85,7 +85,7 @@ func newTokenList(e *env) *cobra.Command {
 	return c
 }
 
-func tokenTable(tokens []wire.TokenInfo, now time.Time) table {
+func tokenTable(tokens []api.TokenInfo, now time.Time) table {
 	t := table{{"ID", "STATE", "FOR", "USES", "EXPIRES", "JOINED"}}
 	for _, k := range tokens {
 		t.row(k.ID, k.State(now), k.Host, strconv.Itoa(len(k.Used))+"/"+strconv.Itoa(k.Uses),

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 	"github.com/spf13/cobra"
 )
 
@@ -68,28 +68,28 @@ func (e *env) watch(ctx context.Context, kind string, after int64, output string
 	return nil
 }
 
-func (e *env) printEvent(event wire.Event, output string) error {
+func (e *env) printEvent(event api.Event, output string) error {
 	if event.Object == nil { // a heartbeat
 		return nil
 	}
 	if output == "json" {
 		return json.NewEncoder(e.out).Encode(event)
 	}
-	_, err := fmt.Fprintf(e.out, "%8d  %s  %s %s%s\n", event.Revision, e.verb(event), event.Object.Kind, event.Object.Name, e.ink.dim(about(event)))
+	_, err := fmt.Fprintf(e.out, "%8d  %s  %s %s%s\n", event.Revision, e.verb(event), event.Object.Kind, event.Object.Name, e.palette.dim(about(event)))
 	return err
 }
 
-func (e *env) verb(event wire.Event) string {
-	if event.Type == wire.Delete {
-		return e.ink.red("delete")
+func (e *env) verb(event api.Event) string {
+	if event.Type == api.Delete {
+		return e.palette.red("delete")
 	}
-	return e.ink.green("put   ")
+	return e.palette.green("put   ")
 }
 
 // about is the object's columns after its name, "ADDRESS=172.17.42.2 STATE=Ready".
-func about(event wire.Event) string {
+func about(event api.Event) string {
 	kind, ok := model.KindByName(event.Object.Kind)
-	if !ok || event.Type == wire.Delete {
+	if !ok || event.Type == api.Delete {
 		return ""
 	}
 	var text strings.Builder

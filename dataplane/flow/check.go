@@ -7,8 +7,9 @@ import (
 )
 
 // Check says what OVS would refuse, or silently read as something else, in the match: a field without its prerequisite
-// (ovs-ofctl drops such a term, and a flow for one port becomes a flow for all), bits outside the field or the mask, the wrong order,
-// a field named twice. Nil means that the match is as good as [On] makes it and OVS takes it unchanged.
+// (ovs-ofctl drops such a term, and a flow for one port becomes a flow for all), bits outside the field or the mask,
+// the wrong order, a field named twice. Nil means that the match is as good as [On] makes it and OVS takes it
+// unchanged.
 func (m Match) Check() error {
 	for i, t := range m {
 		if err := t.check(); err != nil {
@@ -124,9 +125,9 @@ func (m Match) meetsND(n Need) bool {
 	return n != NeedNDAdvert && kind.Lo == 135 || n != NeedNDSolicit && kind.Lo == 136
 }
 
-// Check says what OVS would refuse or silently read as something else in the flow, beside [Match.Check]: a table that does not
-// exist, actions on fields that the match has not established, a goto, or ct with a table, that is not the last or not forward, a meter that is not the first.
-// Whether tables and groups that it names exist is for [Soundness].
+// Check says what OVS would refuse or silently read as something else in the flow, beside [Match.Check]: a table that
+// does not exist, actions on fields that the match has not established, a goto, or ct with a table, that is not the
+// last or not forward, a meter that is not the first. Whether tables and groups that it names exist is for [Soundness].
 func (f Flow) Check() error {
 	if f.Table > MaxTable {
 		return fmt.Errorf("table %d: the last is %d", f.Table, MaxTable)
@@ -328,7 +329,8 @@ func checkPort(p uint32) error {
 }
 
 // Check says what OVS would refuse or read as something else in the group. OVS runs a bucket as an action *set*
-// (OpenFlow 1.5.1 section 5.6): dec_ttl first, then the fields, then one output, whatever the order written. So that order is demanded here.
+// (OpenFlow 1.5.1 section 5.6): dec_ttl first, then the fields, then one output, whatever the order written. So that
+// order is demanded here.
 func (g Group) Check() error {
 	if g.ID > MaxGroup {
 		return fmt.Errorf("group %d: groups are 0 to %d", g.ID, MaxGroup)

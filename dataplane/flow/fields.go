@@ -1,7 +1,7 @@
 package flow
 
-// OXM classes that OVS takes in OpenFlow 1.5 (ovs-fields(7)). Most header fields have an OpenFlow basic number; registers, tunnel addresses,
-// connection tracking and a few oddities only have a Nicira one.
+// OXM classes that OVS takes in OpenFlow 1.5 (ovs-fields(7)). Most header fields have an OpenFlow basic number;
+// registers, tunnel addresses, connection tracking and a few oddities only have a Nicira one.
 const (
 	nxm0    uint16 = 0x0000
 	nxm1    uint16 = 0x0001
@@ -17,11 +17,11 @@ const (
 
 // The fields, in the order in which ovs-ofctl writes a match (lib/match.c, match_format).
 //
-// InPort and InPort16 are one thing in two widths: match on InPort; write InPort16, whose width is that of a register's lower half
-// (OVS 3.1 refuses set_field on the wide one). CTMark and CTLabel are written inside a ct action only, where we do not write them.
-// VLANVID and VLANPCP are how a switch reports VLANTCI in OpenFlow 1.5; [On] joins them.
-// XReg0 is Reg0 and Reg1, XXReg0 is Reg0 to Reg3, the first being the most significant: move and set_field take them, and [On] splits
-// them into 32-bit registers, which is how a switch reports them.
+// InPort and InPort16 are one thing in two widths: match on InPort; write InPort16, whose width is that of a register's
+// lower half (OVS 3.1 refuses set_field on the wide one). CTMark and CTLabel are written inside a ct action only, where
+// we do not write them. VLANVID and VLANPCP are how a switch reports VLANTCI in OpenFlow 1.5; [On] joins them. XReg0 is
+// Reg0 and Reg1, XXReg0 is Reg0 to Reg3, the first being the most significant: move and set_field take them, and [On]
+// splits them into 32-bit registers, which is how a switch reports them.
 var (
 	PktMark    = field("pkt_mark", "pkt_mark", "NXM_NX_PKT_MARK", nxm1, 33, 32, Hex, NeedNothing, maskable|writable)
 	CTState    = field("ct_state", "ct_state", "NXM_NX_CT_STATE", nxm1, 105, 32, Flags, NeedNothing, maskable)

@@ -1,5 +1,5 @@
-// Package flow holds what a switch contains as plain values: flows, groups and meters that can be printed, parsed, ordered,
-// compared, and run a packet through. It never talks to a switch, and it knows nothing of VPCs.
+// Package flow holds what a switch contains as plain values: flows, groups and meters that can be printed, parsed,
+// ordered, compared, and run a packet through. It never talks to a switch, and it knows nothing of VPCs.
 package flow
 
 import "net/netip"
@@ -14,7 +14,8 @@ type Flow struct {
 	Owner string // the object that asked for it, for people and for counters: "Endpoint blue/web/db1"; not sent to the switch
 }
 
-// Match is a conjunction of terms, in the order of the field table, each field at most once. An empty Match takes every packet.
+// Match is a conjunction of terms, in the order of the field table, each field at most once. An empty Match takes every
+// packet.
 type Match []Term
 
 // Term is one field's condition: packet & Mask == Value. An exact term has all bits of the field in Mask.
@@ -99,15 +100,17 @@ type (
 	UseMeter struct{ ID uint32 }
 	// DecTTL decrements the IP TTL and stops if it would reach zero.
 	DecTTL struct{}
-	// CheckLarger writes one bit of Dst, a 32-bit register: whether the frame, from its Ethernet header on, is longer than Len bytes. What follows in the list
-	// happens to a copy of the packet, for OVS has it translated for both cases. So the counters of all flows that it leads to count packets of both
-	// cases, until a [CT] with a table has parted them.
+	// CheckLarger writes one bit of Dst, a 32-bit register: whether the frame, from its Ethernet header on, is longer
+	// than Len bytes. What follows in the list happens to a copy of the packet, for OVS has it translated for both
+	// cases. So the counters of all flows that it leads to count packets of both cases, until a [CT] with a table has
+	// parted them.
 	CheckLarger struct {
 		Len uint16
 		Dst *Field
 		Bit int
 	}
-	// CT sends the packet through connection tracking (ovs-actions(7), ct). Whatever follows it in the list has the packet untracked again.
+	// CT sends the packet through connection tracking (ovs-actions(7), ct). Whatever follows it in the list has the
+	// packet untracked again.
 	CT struct {
 		Commit bool // remember a new connection
 		Zone   uint16
@@ -118,9 +121,9 @@ type (
 	CTClear struct{}
 )
 
-// NAT is how [CT] translates. Its zero value translates packets of known connections as their first packet was; the other kinds are for that
-// first packet. If no translation is free that the connection's replies would be told apart by, the packet stays as it is, is not committed, and
-// looks like any other new one.
+// NAT is how [CT] translates. Its zero value translates packets of known connections as their first packet was; the
+// other kinds are for that first packet. If no translation is free that the connection's replies would be told apart
+// by, the packet stays as it is, is not committed, and looks like any other new one.
 type NAT struct {
 	Kind                NATKind
 	Addr                netip.Addr // the new source or destination

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Key is what makes a flow that flow: another with the same key replaces it. Keys are comparable; an unordered match (see [On]) has no useful key.
+// Key is what makes a flow that flow: another with the same key replaces it. Keys are comparable; an unordered match
+// (see [On]) has no useful key.
 type Key struct {
 	Table    uint8
 	Priority uint16
@@ -89,10 +90,12 @@ const (
 	CookieMask  uint64 = 0xffff << 48 // the bits that say whose the flow is
 )
 
-// Cookie is what the flow is installed with: with the table, priority and match it tells whether an installed flow is this one.
+// Cookie is what the flow is installed with: with the table, priority and match it tells whether an installed flow is
+// this one.
 func (f Flow) Cookie() uint64 { return CookieOwner | f.Hash() }
 
-// Hash is 48 bits over the table, priority, match and actions, not the owner. It is the same in every process and on every machine.
+// Hash is 48 bits over the table, priority, match and actions, not the owner. It is the same in every process and on
+// every machine.
 func (f Flow) Hash() uint64 {
 	var room [512]byte
 	b := append(room[:0], f.Table, byte(f.Priority>>8), byte(f.Priority))
@@ -192,8 +195,9 @@ type Installed struct {
 	Cookie uint64
 }
 
-// Diff says what to add to a switch and what to remove to get from the installed flows, all of them ours, to the desired ones. A flow whose
-// actions changed is in add only, as adding replaces it. Adds come in the order of desired, removals in that of installed.
+// Diff says what to add to a switch and what to remove to get from the installed flows, all of them ours, to the
+// desired ones. A flow whose actions changed is in add only, as adding replaces it. Adds come in the order of desired,
+// removals in that of installed.
 func Diff(installed []Installed, desired []Flow) (add []Flow, remove []Installed) {
 	cookies := make(map[Key]uint64, len(installed))
 	for _, i := range installed {

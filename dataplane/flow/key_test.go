@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Written to switches, so it may change only with the reason at hand: every agent rewrites all of its flows after such an update.
+// Written to switches, so it may change only with the reason at hand: every agent rewrites all of its flows after such
+// an update.
 func TestHashIsStable(t *testing.T) {
 	f := mustParse(t, "table=3,priority=100,arp,in_port=3,arp_spa=10.0.0.0/24 actions=set_field:0x64->tun_id,output:4")
 	if got, want := fmt.Sprintf("%#x", f.Cookie()), "0xf1a580466658cc3"; got != want {

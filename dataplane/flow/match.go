@@ -58,9 +58,9 @@ const (
 // Tracked is "ct_state has all flags of set, and none of unset": Tracked(CTTrk|CTEst, CTInv) is "+est-inv+trk".
 func Tracked(set, unset uint32) Term { return Masked(CTState, U32(set), U32(set|unset)) }
 
-// On joins parts to a match in canonical order. A term given twice counts once, a term that takes everything counts for nothing,
-// wide registers become 32-bit ones, and a VLAN's parts become one term. It refuses nothing: two terms that contradict each other,
-// or a missing prerequisite, are left for [Match.Check] to find.
+// On joins parts to a match in canonical order. A term given twice counts once, a term that takes everything counts for
+// nothing, wide registers become 32-bit ones, and a VLAN's parts become one term. It refuses nothing: two terms that
+// contradict each other, or a missing prerequisite, are left for [Match.Check] to find.
 func On(parts ...Part) Match {
 	n := 0
 	for _, p := range parts {
@@ -73,7 +73,21 @@ func On(parts ...Part) Match {
 		}
 	}
 	slices.SortStableFunc(m, compareTerms)
-	return slices.Compact(joinVLAN(m))
+	return slices.Compact(joinRegisters(joinVLAN(m)))
+}
+
+// joinRegisters makes one term of those that look at different bits of a register.
+func joinRegisters(m Match) Match {
+	joined := m[:0]
+	for _, t := range m {
+		_, register := location(t.Field, 0, t.Field.Bits)
+		if n := len(joined); register && n > 0 && joined[n-1].Field == t.Field && joined[n-1].Mask.And(t.Mask).IsZero() {
+			joined[n-1].Value, joined[n-1].Mask = joined[n-1].Value.Or(t.Value), joined[n-1].Mask.Or(t.Mask)
+			continue
+		}
+		joined = append(joined, t)
+	}
+	return joined
 }
 
 // And is the match with more parts.
@@ -117,7 +131,8 @@ func appendCanonical(m Match, t Term) Match {
 	return m
 }
 
-// narrowRegisters are the 32-bit registers that a wide one consists of, the most significant first; nil for any other field.
+// narrowRegisters are the 32-bit registers that a wide one consists of, the most significant first; nil for any other
+// field.
 func narrowRegisters(f *Field) []*Field {
 	switch {
 	case XReg0.order <= f.order && f.order <= XReg7.order:

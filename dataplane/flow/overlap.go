@@ -7,8 +7,9 @@ type Overlap struct{ A, B Flow }
 
 func (o Overlap) String() string { return fmt.Sprintf("overlap: %s <> %s", o.A, o.B) }
 
-// Overlaps finds flows that overlap. If there are any, it finds some; where many overlap with many, it does not list every pair.
-// It takes time in the number of flows times the number of different sets of masks in a table, not in the square of the flows.
+// Overlaps finds flows that overlap. If there are any, it finds some; where many overlap with many, it does not list
+// every pair. It takes time in the number of flows times the number of different sets of masks in a table, not in the
+// square of the flows.
 func Overlaps(flows []Flow) []Overlap {
 	var found []Overlap
 	for _, shapes := range byShape(flows) {

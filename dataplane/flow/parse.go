@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ParseFlow reads what [Flow.String] writes. Fields may come in any order, tp_dst and the like after their protocol. The flow has passed
-// [Flow.Check] and has no owner.
+// ParseFlow reads what [Flow.String] writes. Fields may come in any order, tp_dst and the like after their protocol.
+// The flow has passed [Flow.Check] and has no owner.
 func ParseFlow(s string) (Flow, error) { return TableNames(nil).ParseFlow(s) }
 
 // ParseFlow reads what [TableNames.Flow] writes.

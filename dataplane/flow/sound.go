@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Soundness says what is wrong with flows and groups as a whole: a flow or group that its Check refuses, a goto, resubmit or ct to a table
-// without a miss flow (priority 0, matching everything), a resubmit that comes back to its own table, two flows that overlap, an unknown or
-// doubled group. Tables that names has must have a miss too, if they have any flow; nil asks that only of tables that are gone to, and of table 0.
-// The error joins all that was found.
+// Soundness says what is wrong with flows and groups as a whole: a flow or group that its Check refuses, a goto,
+// resubmit or ct to a table without a miss flow (priority 0, matching everything), a resubmit that comes back to its
+// own table, two flows that overlap, an unknown or doubled group. Tables that names has must have a miss too, if they
+// have any flow; nil asks that only of tables that are gone to, and of table 0. The error joins all that was found.
 func Soundness(flows []Flow, groups []Group, names TableNames) error {
 	s := soundness{names: names, groups: map[uint32]bool{}, used: map[uint8]bool{}, misses: map[uint8]bool{}, next: map[node]map[node]bool{}}
 	s.checkGroups(groups)

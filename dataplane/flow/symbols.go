@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Symbols are the words that people read in place of a switch's numbers. What has no word is printed as ovs-ofctl prints it.
-// Its text is for people only: OVS does not read it, and nothing parses it.
+// Symbols are the words that people read in place of a switch's numbers. What has no word is printed as ovs-ofctl
+// prints it. Its text is for people only: OVS does not read it, and nothing parses it.
 type Symbols struct {
 	Tables   TableNames
 	Slots    []Bits
@@ -207,6 +207,8 @@ func (s Symbols) value(slot Bits, v, mask Value) string {
 		return slot.Values[v.Lo]
 	} else if whole && slot.Form == Port && s.Ports[uint32(v.Lo)] != "" {
 		return s.Ports[uint32(v.Lo)]
+	} else if slot.Form == IPv6 && v.Shr(32) == U32(0xffff) && mask.Shr(32) == Ones(96) { // IPv4-mapped
+		return string(appendMasked(nil, IPSrc, v.And(Ones(32)), mask.And(Ones(32))))
 	}
 	return string(appendMasked(nil, &Field{Bits: slot.Width, Form: slot.Form}, v, mask))
 }
@@ -221,6 +223,15 @@ func registers(bank *Field) []*Field {
 		return []*Field{bank}
 	}
 	return Fields[Reg0.order+4*n:][:4]
+}
+
+// Widest finds a bit of a register in the widest register that has it: xxreg0 to xxreg3, or metadata itself.
+func Widest(f *Field, bit int) (wide *Field, first int) {
+	at, ok := location(f, bit, 1)
+	if !ok {
+		return f, bit
+	}
+	return at.bank, at.first
 }
 
 // span is where bits are: in which bank, from which bit on, how many.
@@ -238,7 +249,8 @@ func (a span) contains(b span) bool {
 	return a.bank == b.bank && a.first <= b.first && b.first+b.width <= a.first+a.width
 }
 
-// location finds bits of a register; ok is false of any other field. The first register of a bank is the most significant.
+// location finds bits of a register; ok is false of any other field. The first register of a bank is the most
+// significant.
 func location(f *Field, first, width int) (at span, ok bool) {
 	if f == Metadata || f == TunID {
 		return span{f, first, width}, true

@@ -22,7 +22,8 @@ func (n TableNames) Flow(f Flow) string {
 	return string(n.appendActions(append(b, " actions="...), f.Actions))
 }
 
-// Actions is a list of actions as ovs-ofctl reads it, with tables named: "dec_ttl,goto_table:deliver"; "drop" if there are none.
+// Actions is a list of actions as ovs-ofctl reads it, with tables named: "dec_ttl,goto_table:deliver"; "drop" if there
+// are none.
 func (n TableNames) Actions(list []Action) string { return string(n.appendActions(nil, list)) }
 
 func (n TableNames) appendActions(b []byte, list []Action) []byte {
@@ -164,7 +165,8 @@ func (t Term) appendHexMasked(b []byte, digits int) []byte {
 	return appendHexPadded(append(b, '/'), t.Mask.Lo, digits)
 }
 
-// fragNames are ip_frag's values and masks: bit 0 says that it is a fragment, bit 1 that it is not the first (ovs-fields(7)).
+// fragNames are ip_frag's values and masks: bit 0 says that it is a fragment, bit 1 that it is not the first
+// (ovs-fields(7)).
 var fragNames = []struct {
 	name        string
 	value, mask uint64

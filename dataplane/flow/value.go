@@ -15,7 +15,8 @@ func U64(n uint64) Value { return Value{Lo: n} }
 // MAC is an Ethernet address as a field's content.
 func MAC(a [6]byte) Value { return ValueOf(a[:]) }
 
-// Addr is an IPv4 (32 bits) or IPv6 (128 bits) address as a field's content. An IPv4-mapped IPv6 address counts as IPv6.
+// Addr is an IPv4 (32 bits) or IPv6 (128 bits) address as a field's content. An IPv4-mapped IPv6 address counts as
+// IPv6.
 func Addr(a netip.Addr) Value { return ValueOf(a.AsSlice()) }
 
 // Bytes is the value in network order in n bytes, 0 <= n <= 16.

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// missing are the errors by which the kernel says that the object of a request does not exist: ENODEV for links, ESRCH for routes,
-// ENOENT for neighbours, rules, routing tables and qdiscs, EADDRNOTAVAIL for addresses.
+// missing are the errors by which the kernel says that the object of a request does not exist: ENODEV for links, ESRCH
+// for routes, ENOENT for neighbours, rules, routing tables and qdiscs, EADDRNOTAVAIL for addresses.
 var missing = []error{unix.ENODEV, unix.ESRCH, unix.ENOENT, unix.EADDRNOTAVAIL}
 
 // NotFound reports whether a request failed because its link, address, route, rule or neighbour does not exist.

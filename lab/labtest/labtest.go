@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +20,7 @@ import (
 )
 
 // Up brings up a lab that is described in YAML; its name, if it has none, is made of the test's. The test fails, not skips, without root
-// or Open vSwitch. When it has failed, the last lines of every daemon's log are shown.
+// or Open vSwitch. When it has failed, what was done in the lab is shown, and the last lines of the logs of the hosts that took part.
 func Up(t testing.TB, file string, options ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
 	f, err := lab.Parse([]byte(file))
@@ -36,7 +35,8 @@ func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
 	roottest.Need(t)
 	f.Name = Name(t)
-	o := lab.Options{Tied: true, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	r := newReport()
+	o := lab.Options{Tied: true, Log: r.logger(t)}
 	for _, set := range options {
 		set(&o)
 	}
@@ -48,9 +48,13 @@ func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 	clear(t, ctx, f.Name)
 	l, err := lab.Up(ctx, f, o)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, &r.done)
 	}
-	t.Cleanup(func() { down(t, l) })
+	reports.Store(l, r)
+	t.Cleanup(func() {
+		reports.Delete(l)
+		down(t, l, r)
+	})
 	return l
 }
 
@@ -77,13 +81,9 @@ func clear(t testing.TB, ctx context.Context, name string) {
 	}
 }
 
-func down(t testing.TB, l *lab.Lab) {
+func down(t testing.TB, l *lab.Lab, r *report) {
 	if t.Failed() {
-		var logs strings.Builder
-		if err := l.Logs(&logs, 40); err != nil {
-			t.Log(err)
-		}
-		t.Logf("logs of the lab:\n%s", &logs)
+		r.show(t, l)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

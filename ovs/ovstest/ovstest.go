@@ -1,5 +1,6 @@
-// Package ovstest runs a private Open vSwitch for a test: ovsdb-server and ovs-vswitchd in a temporary directory, stopped and removed by
-// the test's cleanup, or by the kernel if the test process dies first. It never touches an Open vSwitch that it did not start.
+// Package ovstest runs a private Open vSwitch for a test: ovsdb-server and ovs-vswitchd in a temporary directory,
+// stopped and removed by the test's cleanup, or by the kernel if the test process dies first. It never touches an Open
+// vSwitch that it did not start.
 package ovstest
 
 import (
@@ -19,10 +20,11 @@ const schema = "/usr/share/openvswitch/vswitch.ovsschema"
 // patience bounds every wait. It is generous, because two cores may be shared by many tests.
 const patience = 30 * time.Second
 
-// Options choose the datapath. The zero value is the dummy datapath: every port is simulated and no packet leaves the process.
+// Options choose the datapath. The zero value is the dummy datapath: every port is simulated and no packet leaves the
+// process.
 type Options struct {
-	// Netns is the name of a network namespace (as in /var/run/netns). The switch then runs there with real ports, on the userspace
-	// datapath. The caller makes the namespace and removes it.
+	// Netns is the name of a network namespace (as in /var/run/netns). The switch then runs there with real ports, on
+	// the userspace datapath. The caller makes the namespace and removes it.
 	Netns string
 	// Kernel asks for the kernel datapath in place of the userspace one. Only with Netns.
 	Kernel bool
@@ -138,7 +140,8 @@ func (o *OVS) StartDB() {
 // StopDB kills ovsdb-server. The userspace datapath forwards nothing until it is back.
 func (o *OVS) StopDB() { o.dbserver.kill() }
 
-// StartSwitchd starts ovs-vswitchd, which Start has done already, and waits until it has configured all bridges; for tests that stopped it.
+// StartSwitchd starts ovs-vswitchd, which Start has done already, and waits until it has configured all bridges; for
+// tests that stopped it.
 func (o *OVS) StartSwitchd() {
 	o.t.Helper()
 	args := []string{"unix:" + o.DB}
@@ -186,7 +189,8 @@ func (o *OVS) await(what string, ok func() bool) {
 	}
 }
 
-// stop ends both daemons; the switch is asked first to take its ports and its datapath with it, which a kernel datapath would survive.
+// stop ends both daemons; the switch is asked first to take its ports and its datapath with it, which a kernel datapath
+// would survive.
 func (o *OVS) stop() {
 	if o.switchd != nil && !o.switchd.dead() {
 		_ = o.switchd.cmd.Process.Signal(syscall.SIGCONT)

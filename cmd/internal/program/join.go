@@ -8,11 +8,11 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/client"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // PrintJoin says how another machine joins a server that listens on an address.
-func PrintJoin(w io.Writer, listen string, t wire.NewToken) {
+func PrintJoin(w io.Writer, listen string, t api.NewToken) {
 	fmt.Fprintf(w, "\nTo make another machine a host, run there (one machine, until %s):\n\n    overlane join %s %s\n\n"+
 		"overlane token create makes more tokens.\n", t.Expires.Local().Format("15:04"), joinAddress(listen), t.Text)
 }

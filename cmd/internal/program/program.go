@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
 )
 
 // UsageError is a command line that is wrong.
@@ -41,11 +41,11 @@ func Finish(problems io.Writer, parsed bool, err error) int {
 
 // explanation leaves out what only programs need: of a request with problems, they alone say everything.
 func explanation(err error) string {
-	var refused *wire.Error
+	var refused *api.Error
 	if errors.As(err, &refused) && len(refused.Problems) > 0 {
 		return refused.Problems.Error()
 	}
-	if refused != nil && refused.Kind == wire.Internal && refused.RequestID != "" {
+	if refused != nil && refused.Kind == api.Internal && refused.RequestID != "" {
 		return err.Error() + " (request " + refused.RequestID + " in the server's log)"
 	}
 	return err.Error()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/server"
+	"github.com/overlane/overlane/server/identity"
 	"github.com/overlane/overlane/store"
 )
 
@@ -18,12 +19,12 @@ func TestAnnounce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	vault := server.NewVault(kept)
-	ca, err := server.OpenCA(t.Context(), vault)
+	secrets := identity.NewSecretStore(kept)
+	ca, err := identity.OpenCA(t.Context(), secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens := server.NewTokens(vault, ca)
+	tokens := identity.NewTokens(secrets, ca)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,8 @@ import (
 
 	"github.com/overlane/overlane/cmd/internal/program"
 	"github.com/overlane/overlane/server"
-	"github.com/overlane/overlane/server/wire"
+	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/identity"
 	"github.com/overlane/overlane/store"
 	"github.com/spf13/cobra"
 )
@@ -59,12 +60,12 @@ func (o options) serve(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	vault := server.NewVault(kept)
-	ca, err := server.OpenCA(ctx, vault)
+	secrets := identity.NewSecretStore(kept)
+	ca, err := identity.OpenCA(ctx, secrets)
 	if err != nil {
 		return err
 	}
-	tokens := server.NewTokens(vault, ca)
+	tokens := identity.NewTokens(secrets, ca)
 	s.AddJoining(ca, tokens)
 	listeners, err := o.listeners(s, ca)
 	if err != nil {
@@ -131,7 +132,7 @@ func etcdTLS(f program.EtcdFlags) (*tls.Config, error) {
 }
 
 // listeners opens the socket, and the port for other machines if there is to be one.
-func (o options) listeners(s *server.Server, ca *server.CA) ([]server.Listener, error) {
+func (o options) listeners(s *server.Server, ca *identity.CA) ([]server.Listener, error) {
 	socket, err := server.ListenUnix(o.Socket)
 	if err != nil {
 		return nil, err
@@ -148,8 +149,8 @@ func (o options) listeners(s *server.Server, ca *server.CA) ([]server.Listener, 
 }
 
 // certificateNames are this machine's names and addresses, and those of the command line.
-func (o options) certificateNames() server.Names {
-	n := server.Names{DNS: []string{"localhost"}}
+func (o options) certificateNames() identity.Names {
+	n := identity.Names{DNS: []string{"localhost"}}
 	if host, err := os.Hostname(); err == nil {
 		n.DNS = append(n.DNS, host)
 	}
@@ -167,7 +168,7 @@ func (o options) certificateNames() server.Names {
 }
 
 // announce says where the server is. If no machine has joined yet, and none could, it makes a token and says how.
-func (o options) announce(ctx context.Context, s *server.Server, tokens *server.Tokens, listeners []server.Listener) error {
+func (o options) announce(ctx context.Context, s *server.Server, tokens *identity.Tokens, listeners []server.Listener) error {
 	fmt.Fprintf(o.out, "overlane server listens on unix://%s\n", o.Socket)
 	for _, l := range listeners[1:] {
 		fmt.Fprintf(o.out, "overlane server listens on https://%s\n", l.Addr())
@@ -179,11 +180,11 @@ func (o options) announce(ctx context.Context, s *server.Server, tokens *server.
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(all, func(t wire.TokenInfo) bool { return t.State(time.Now()) == "valid" }) {
+	if slices.ContainsFunc(all, func(t api.TokenInfo) bool { return t.State(time.Now()) == "valid" }) {
 		fmt.Fprintln(o.out, "no machine has joined yet; overlane token list shows who could, and overlane token create makes a token")
 		return nil
 	}
-	made, err := tokens.Create(ctx, wire.TokenRequest{})
+	made, err := tokens.Create(ctx, api.TokenRequest{})
 	if err != nil {
 		return err
 	}

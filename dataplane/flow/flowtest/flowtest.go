@@ -1,5 +1,6 @@
-// Package flowtest holds flows against the real Open vSwitch: how ovs-ofctl reads them, and what an ovs-vswitchd of the test's own does
-// with packets. It needs no privilege, never touches the machine's own OVS, and fails where OVS is not installed.
+// Package flowtest holds flows against the real Open vSwitch: how ovs-ofctl reads them, and what an ovs-vswitchd of the
+// test's own does with packets. It needs no privilege, never touches the machine's own OVS, and fails where OVS is not
+// installed.
 package flowtest
 
 import (
@@ -42,7 +43,8 @@ func ParseGroupsWithOVS(t testing.TB, groups []flow.Group) {
 	}
 }
 
-// asFlowMod is the flow as ovs-ofctl writes the message that would install it: it leaves out table 0 and priority 32768.
+// asFlowMod is the flow as ovs-ofctl writes the message that would install it: it leaves out table 0 and priority
+// 32768.
 func asFlowMod(f flow.Flow) string {
 	table := ""
 	if f.Table != 0 {

@@ -9,7 +9,8 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// readPcap reads the packets of a file that is still being written; one that is not there whole is left for the next time.
+// readPcap reads the packets of a file that is still being written; one that is not there whole is left for the next
+// time.
 func readPcap(file string) ([][]byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// Switch is a real ovs-vswitchd of a test's own, on OVS's dummy datapath: packets go in by command and come out into files, so it
-// needs no privilege. Its bridge is called "br0" and drops everything until flows are installed.
+// Switch is a real ovs-vswitchd of a test's own, on OVS's dummy datapath: packets go in by command and come out into
+// files, so it needs no privilege. Its bridge is called "br0" and drops everything until flows are installed.
 type Switch struct {
 	t     testing.TB
 	dir   string
@@ -140,6 +140,20 @@ func (s *Switch) Appctl(method string, params ...string) string {
 	return answer.Result
 }
 
+// Recirculations is how deep the switch allows actions ct with a table to be nested (MAX_RECIRC_DEPTH in lib/dpif-netdev.c).
+func (s *Switch) Recirculations() int {
+	s.t.Helper()
+	text := s.Appctl("version") // ovs-vswitchd (Open vSwitch) 3.1.0
+	var major, minor int
+	if _, err := fmt.Sscanf(text[strings.LastIndex(strings.TrimSpace(text), " ")+1:], "%d.%d", &major, &minor); err != nil {
+		s.t.Fatalf("version of ovs-vswitchd %q: %v", text, err)
+	}
+	if major > 3 || major == 3 && minor >= 3 {
+		return 8
+	}
+	return 6
+}
+
 // AddPort makes a port, 1 to 65279, whose name is "p" and the number.
 func (s *Switch) AddPort(number uint32) {
 	s.t.Helper()
@@ -205,8 +219,8 @@ func (s *Switch) inject(name string, frame []byte) {
 	s.Appctl("netdev-dummy/receive", name, hex.EncodeToString(frame))
 }
 
-// collect waits until what was injected has been processed, and returns what came out of each port since the last time. A
-// batch of packets may leave in another order than it came, so a second marker is sent when the first is through.
+// collect waits until what was injected has been processed, and returns what came out of each port since the last time.
+// A batch of packets may leave in another order than it came, so a second marker is sent when the first is through.
 func (s *Switch) collect() map[uint32][][]byte {
 	s.t.Helper()
 	out := map[uint32][][]byte{}

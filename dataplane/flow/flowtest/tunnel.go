@@ -20,8 +20,9 @@ type Encapsulated struct {
 // peerMAC is the Ethernet address that every peer on the underlay has.
 var peerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 0xee}
 
-// AddVXLAN makes a VXLAN port with flow-based keys and addresses, and an underlay with the local address on which the peers answer.
-// All addresses are in 192.168.5.0/24. The port has no local_ip, which OVS takes only for addresses of the kernel's.
+// AddVXLAN makes a VXLAN port with flow-based keys and addresses, and an underlay with the local address on which the
+// peers answer. All addresses are in 192.168.5.0/24. The port has no local_ip, which OVS takes only for addresses of
+// the kernel's.
 func (s *Switch) AddVXLAN(number uint32, local netip.Addr, peers ...netip.Addr) {
 	s.t.Helper()
 	s.Vsctl("add-br", "br-phy", "--", "set", "bridge", "br-phy", "datapath_type=dummy", "other_config:hwaddr=02:00:00:00:00:dd")
@@ -36,7 +37,8 @@ func (s *Switch) AddVXLAN(number uint32, local netip.Addr, peers ...netip.Addr) 
 	s.local = local
 }
 
-// SendVXLAN puts a packet in at the underlay, from a peer to the switch's local address, and returns what came out, by port.
+// SendVXLAN puts a packet in at the underlay, from a peer to the switch's local address, and returns what came out, by
+// port.
 func (s *Switch) SendVXLAN(from netip.Addr, vni uint32, frame []byte) map[uint32][][]byte {
 	s.t.Helper()
 	s.inject("u0", s.encapsulate(from, vni, frame))

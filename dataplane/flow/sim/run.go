@@ -23,7 +23,8 @@ type run struct {
 const (
 	maxDepth   = 64
 	maxEntered = 4096
-	maxTracked = 6 // MAX_RECIRC_DEPTH in lib/dpif-netdev.c
+
+	leastRecirculations = 6 // MAX_RECIRC_DEPTH in lib/dpif-netdev.c up to Open vSwitch 3.2
 )
 
 func (r *run) say(format string, args ...any) {
@@ -263,9 +264,9 @@ func (r *run) ct(a flow.CT) {
 		r.state.hideTracking()
 		return
 	}
-	if r.tracked == maxTracked {
-		r.say("ct nested more than %d deep", maxTracked)
-		r.lose("ct nested more than %d deep", maxTracked)
+	if most := r.s.config.Recirculations; r.tracked == most {
+		r.say("ct nested more than %d deep", most)
+		r.lose("ct nested more than %d deep", most)
 		return
 	}
 	where, whole, stopped := r.where, r.state, r.stopped

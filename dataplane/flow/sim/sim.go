@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -17,6 +18,9 @@ type Config struct {
 	Ports    map[uint32]string // names, for the story; a packet to a port that is not listed is lost. Nil: every port exists
 	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say. Nil: unknown; the story then tells of them at every port
 	Exceeded map[uint32]bool   // meters that have no credit left
+
+	// Recirculations bounds how deep actions ct with a table may be nested. Zero: six, which every version of Open vSwitch allows.
+	Recirculations int
 
 	Connections *Connections // what connection tracking remembers; nil: begins with none. Switches in turn may share it, as flows change and connections stay
 }
@@ -64,6 +68,7 @@ func New(c Config) *Switch {
 	if c.Connections == nil {
 		s.config.Connections = &Connections{}
 	}
+	s.config.Recirculations = cmp.Or(c.Recirculations, leastRecirculations)
 	for _, g := range c.Groups {
 		s.groups[g.ID] = g
 	}

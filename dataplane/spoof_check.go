@@ -1,0 +1,84 @@
+package dataplane
+
+import (
+	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/view"
+)
+
+// Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be equal: a flow
+// for each local endpoint, of which several may share a port, and one for each peer host. A hit does nothing; a miss marks the packet, and judge drops it.
+
+func sourceStatic(w Wiring) []flow.Flow {
+	var (
+		locate = flow.Resubmit{Table: tableLocate}
+		verify = flow.Resubmit{Table: tableVerify}
+		same   = flow.Resubmit{Table: tableSameSubnet}
+		judge  = flow.Goto{Table: tableSpoofCheck}
+		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the same.
+		asRouted = flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}
+		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
+		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
+	)
+	return []flow.Flow{
+		drop(tableSource, prioSpecial+20, dropUnsupported, tagged),
+		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.Tunnel)),
+		// A probe for duplicate detection (RFC 5227) claims no address: only its MACs are judged.
+		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, judge}},
+		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
+			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, judge)},
+		// So does who asks for an address by DHCP (RFC 2131 section 4.1).
+		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, judge}},
+		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
+			Actions: append(loadKey(flow.IPSrc), locate, same, verify, asRouted, judge)},
+		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
+			Actions: append(loadKey(flow.IPSrc), locate, verify, judge)},
+		drop(tableSource, prioMiss, dropUnsupported),
+	}
+}
+
+func verifyEndpoint(a view.Address, port uint32) flow.Flow {
+	return flow.Flow{Table: tableVerify, Priority: prioNormal,
+		Match: flow.On(inPort(port), is(foundPort, port), flow.Eq(flow.EthSrc, flow.MAC(a.MAC)))}
+}
+
+func verifyPeer(w Wiring, p view.Peer) flow.Flow {
+	return flow.Flow{Table: tableVerify, Priority: prioNormal, Owner: "Host " + p.Host,
+		Match: flow.On(inPort(w.Tunnel), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)), flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
+}
+
+func verifyStatic() []flow.Flow {
+	return []flow.Flow{{Table: tableVerify, Priority: prioMiss, Actions: []flow.Action{set(slotBad, 1)}}}
+}
+
+func spoofCheckStatic(w Wiring) []flow.Flow {
+	answer := flow.Goto{Table: tableAnswer}
+	return []flow.Flow{
+		drop(tableSpoofCheck, prioSpecial, dropSpoofedPeer, is(slotBad, 1), inPort(w.Tunnel)),
+		drop(tableSpoofCheck, prioNormal, dropSpoofed, is(slotBad, 1)),
+		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
+		{Table: tableSpoofCheck, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 1)),
+			Actions: []flow.Action{store(foundMAC, flow.EthSrc), answer}},
+		{Table: tableSpoofCheck, Priority: prioMiss, Actions: []flow.Action{answer}},
+	}
+}
+
+// spoofCheckUnknown has the agent make an endpoint of a MAC that asks by DHCP and has none. Whatever else it sends is dropped.
+func spoofCheckUnknown(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
+		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+		Actions: []flow.Action{
+			flow.UseMeter{ID: meterUnknown},
+			flow.Controller{Userdata: []byte{ForAgentUnknown}, MaxLen: 1500},
+		}}
+}
+
+func sameSubnet(s view.Segment) flow.Flow {
+	return flow.Flow{Table: tableSameSubnet, Priority: prioNormal, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI))),
+		Actions: []flow.Action{set(slotSame, 1)}}
+}
+
+func sameSubnetStatic() []flow.Flow {
+	return []flow.Flow{{Table: tableSameSubnet, Priority: prioMiss, Actions: []flow.Action{set(slotSame, 0)}}}
+}

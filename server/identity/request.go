@@ -1,0 +1,46 @@
+package identity
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/overlane/overlane/server/api"
+)
+
+// HostKey is the public key that a host asks for a certificate for.
+type HostKey struct {
+	Public   *ecdsa.PublicKey
+	Identity string // see [Identity]
+}
+
+// RequestedKey reads a certificate request (PKCS#10 in PEM), and makes sure that its sender has the private key.
+func RequestedKey(csr string) (HostKey, error) {
+	block, _ := pem.Decode([]byte(csr))
+	if block == nil || block.Type != "CERTIFICATE REQUEST" {
+		return HostKey{}, api.Invalid.Errorf("csr: is not a certificate request in PEM")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return HostKey{}, api.Invalid.Errorf("csr: %s", err)
+	}
+	public, ok := request.PublicKey.(*ecdsa.PublicKey)
+	if !ok || public.Curve != elliptic.P256() {
+		return HostKey{}, api.Invalid.Errorf("csr: the key is not an ECDSA key on P-256")
+	}
+	if err := request.CheckSignature(); err != nil {
+		return HostKey{}, api.Invalid.Errorf("csr: %s", err)
+	}
+	return HostKey{public, identityOf(request.RawSubjectPublicKeyInfo)}, nil
+}
+
+// Join is the answer to a host that has joined, with a new certificate for its key.
+func (ca *CA) Join(host string, key HostKey) (api.Joined, error) {
+	der, err := ca.HostCertificate(host, key.Public)
+	if err != nil {
+		return api.Joined{}, fmt.Errorf("sign the certificate of host %s: %w", host, err)
+	}
+	return api.Joined{Host: host, Certificate: string(certificatePEM(der)), CA: string(ca.PEM()), Time: ca.now()}, nil
+}
