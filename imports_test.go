@@ -41,7 +41,8 @@ var layers = map[string][]string{
 	"store":                   {},
 	"server/api":              {"model"},
 	"server/identity":         {"server/api", "store"},
-	"server":                  {"dataplane", "dataplane/flow", "model", "server/api", "server/identity", "store", "view"},
+	"server/plan":             {"dataplane", "model", "server/api", "view"},
+	"server":                  {"model", "server/api", "server/identity", "server/plan", "store", "view"},
 	"client":                  {"model", "server/api", "view"},
 	"hostnet":                 {"internal/nlerr", "netdump"},
 	"agent":                   {"answer", "attach", "border", "dataplane", "dataplane/flow", "hostnet", "model", "ovs", "server/api", "view"},
@@ -65,7 +66,7 @@ var wiring = []string{"bench", "cmd/overlane", "cmd/internal/serverd", "cmd/over
 // effects are packages that a pure package has no business with.
 var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}
 
-var pure = []string{"answer", "border", "model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane"}
+var pure = []string{"answer", "border", "model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane", "server/plan"}
 
 // tellsTime are pure packages that have points of time as values: model in statuses, border as an argument.
 var tellsTime = []string{"border", "model"}

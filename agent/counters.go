@@ -21,7 +21,7 @@ const dropBusy = "agent-busy"
 
 // dropUntracked is the name of packets that the kernel's conntrack drops because it cannot remember their connections. On the kernel's
 // datapath a packet that finds no port is lost there, and no flow gets to see it. The kernel counts for the host as a whole.
-const dropUntracked = "untracked"
+const dropUntracked = "conntrack-full"
 
 // counters are what the switch and the kernel have counted, as last read. Without a switch they stay as they were.
 type counters struct {

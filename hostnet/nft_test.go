@@ -176,13 +176,13 @@ chain forward {
 	iifname "ovl-e-*" oifname != "eth0" counter name "no-exit" drop
 	iifname "ovl-e-*" accept
 	iifname "eth0" oifname "ovl-underlay" meta mark 0x4f000000/8 accept
-	oifname "ovl-underlay" counter name "unsolicited" drop
+	oifname "ovl-underlay" counter name "no-connection" drop
 	iifname "ovl-underlay" accept
 	oifname "eth0" ip saddr @hosted counter name "guarded-address" drop
-	oifname "ovl-outside" ct state invalid,new,untracked counter name "unsolicited" drop
-	iifname @closed oifname != "ovl-outside" counter name "unsolicited" drop
+	oifname "ovl-outside" ct state invalid,new,untracked counter name "no-connection" drop
+	iifname @closed oifname != "ovl-outside" counter name "no-connection" drop
 	iifname "ovl-outside" oifname != @exits counter name "no-exit" drop
-	iifname "ovl-outside" ct state invalid,untracked counter name "untracked" drop
+	iifname "ovl-outside" ct state invalid,untracked counter name "not-translated" drop
 	iifname "ovl-outside" jump guarded
 }
 
@@ -199,6 +199,6 @@ chain postrouting {
 
 chain leaving {
 	type filter hook postrouting priority srcnat + 10; policy accept;
-	ip saddr 100.64.0.0/10 oifname @exits counter name "untracked" drop
+	ip saddr 100.64.0.0/10 oifname @exits counter name "not-translated" drop
 }
 }`

@@ -28,7 +28,7 @@ type Term struct {
 // Value is a field's content, right-aligned, up to 128 bits.
 type Value struct{ Hi, Lo uint64 }
 
-// Group is an entry of the group table. Ours are all of type "all" (replicate) so far.
+// Group is an entry of the group table (OpenFlow 1.5.1 section 5.6).
 type Group struct {
 	ID      uint32
 	Type    GroupType

@@ -1,4 +1,4 @@
-package server
+package plan
 
 import (
 	"fmt"
@@ -8,9 +8,10 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// disturbances says which connections with the world outside changes may break: one line for each public address and forwarded port, and one for each VPC whose endpoints
-// have connections by SNAT. What becomes of an endpoint itself is not repeated.
-func disturbances(before, after *model.State, changes []model.Change) (lines []string) {
+// Disturbed says which connections with the world outside changes may break: one line for each public address and
+// forwarded port, and one for each VPC whose endpoints have connections by SNAT. What becomes of an endpoint itself is
+// not repeated.
+func Disturbed(before, after *model.State, changes []model.Change) (lines []string) {
 	for _, c := range changes {
 		if c.Action != model.Update && c.Action != model.Delete {
 			continue

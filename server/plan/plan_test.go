@@ -1,4 +1,4 @@
-package server
+package plan
 
 import (
 	"testing"
@@ -41,7 +41,7 @@ name: blue/web/b
 spec: {host: h2, address: 10.0.0.3}
 `)
 	changes := changesOf(t, before, "kind: Endpoint\nname: blue/web/c\nspec: {host: h1, address: 10.0.0.9}\n")
-	got := planFlows(before, before.With(2, changes), changes)
+	got := Flows(before, before.With(2, changes), changes)
 	const (
 		group = "group=flood(blue/web),type=all; actions=output:blue/web/a; actions="
 		toH2  = "set_field:192.168.5.3->tun_dst,set_field:100->tun_id,output:tunnel"
@@ -103,7 +103,7 @@ func TestPlanDisturbs(t *testing.T) {
 		{"{kind: PublicIP, name: blue/later, spec: {endpoint: blue/web/b}}", nil},
 	} {
 		changes := changesOf(t, before, c.yaml)
-		if diff := cmp.Diff(c.want, disturbances(before, before.With(2, changes), changes)); diff != "" {
+		if diff := cmp.Diff(c.want, Disturbed(before, before.With(2, changes), changes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.yaml, diff)
 		}
 	}
@@ -117,7 +117,7 @@ func TestPlanDisturbs(t *testing.T) {
 		{"{kind: InternetGateway, name: blue}", []string{snat + "it is turned off"}},
 	} {
 		changes := changesOf(t, central, c.yaml)
-		if diff := cmp.Diff(c.want, disturbances(central, central.With(3, changes), changes)); diff != "" {
+		if diff := cmp.Diff(c.want, Disturbed(central, central.With(3, changes), changes)); diff != "" {
 			t.Errorf("central: %s (-want +got):\n%s", c.yaml, diff)
 		}
 	}
@@ -127,7 +127,7 @@ func TestPlanDisturbs(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{a + "is given up", snat + "it has no internet gateway any more"}
-	if diff := cmp.Diff(want, disturbances(before, before.With(2, changes), changes)); diff != "" {
+	if diff := cmp.Diff(want, Disturbed(before, before.With(2, changes), changes)); diff != "" {
 		t.Errorf("delete (-want +got):\n%s", diff)
 	}
 }

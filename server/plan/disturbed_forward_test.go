@@ -1,4 +1,4 @@
-package server
+package plan
 
 import (
 	"testing"
@@ -41,7 +41,7 @@ func TestPlanDisturbsForwards(t *testing.T) {
 		{"{kind: Forward, name: blue/new, spec: {publicIP: blue/i, port: 81, endpoint: blue/web/a}}", nil},
 	} {
 		changes := changesOf(t, before, c.yaml)
-		if diff := cmp.Diff(c.want, disturbances(before, before.With(2, changes), changes)); diff != "" {
+		if diff := cmp.Diff(c.want, Disturbed(before, before.With(2, changes), changes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.yaml, diff)
 		}
 	}
@@ -49,7 +49,7 @@ func TestPlanDisturbsForwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{a + "is given up"}, disturbances(before, before.With(2, changes), changes)); diff != "" {
+	if diff := cmp.Diff([]string{a + "is given up"}, Disturbed(before, before.With(2, changes), changes)); diff != "" {
 		t.Errorf("delete (-want +got):\n%s", diff)
 	}
 }

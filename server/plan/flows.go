@@ -1,4 +1,6 @@
-package server
+// Package plan says what a change of intent would do: to the switch of each host, and to connections with the outside.
+// It is pure.
+package plan
 
 import (
 	"cmp"
@@ -11,9 +13,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// planFlows says which flows and groups each host's switch would gain and lose: the difference of what the two states
+// Flows says which flows and groups each host's switch would gain and lose: the difference of what the two states
 // compile to, by the names of endpoints, registers and groups. Only the hosts know the numbers of ports.
-func planFlows(before, after *model.State, changes []model.Change) []api.HostFlows {
+func Flows(before, after *model.State, changes []model.Change) []api.HostFlows {
 	tracker := view.NewTracker(before)
 	views := map[string]*view.View{}
 	for _, state := range []*model.State{before, after} {
@@ -24,20 +26,20 @@ func planFlows(before, after *model.State, changes []model.Change) []api.HostFlo
 			}
 		}
 	}
-	var plan []api.HostFlows
+	var all []api.HostFlows
 	for host, delta := range tracker.Apply(after, changes) {
-		if h := planHost(views[host], delta); len(h.Add)+len(h.Delete) > 0 {
-			plan = append(plan, h)
+		if h := ofHost(views[host], delta); len(h.Add)+len(h.Delete) > 0 {
+			all = append(all, h)
 		}
 	}
-	slices.SortFunc(plan, func(a, b api.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
-	return plan
+	slices.SortFunc(all, func(a, b api.HostFlows) int { return cmp.Compare(a.Host, b.Host) })
+	return all
 }
 
-func planHost(v *view.View, d view.Delta) api.HostFlows {
+func ofHost(v *view.View, d view.Delta) api.HostFlows {
 	was := v.Clone()
 	v.Apply(d)
-	ports := planPorts(was, v)
+	ports := portsOf(was, v)
 	old, now := entriesOf(was, ports), entriesOf(v, ports)
 	h := api.HostFlows{Host: v.Host}
 	for text := range now {
@@ -55,13 +57,13 @@ func planHost(v *view.View, d view.Delta) api.HostFlows {
 	return h
 }
 
-// planPorts numbers the host's own addresses, before and after, from 10 on.
-func planPorts(views ...*view.View) map[view.AddressKey]uint32 {
+// portsOf numbers a host's own addresses, before and after, from 10 on.
+func portsOf(views ...*view.View) map[view.AddressKey]uint32 {
 	ports := map[view.AddressKey]uint32{}
 	for _, v := range views {
-		for _, a := range v.Delta(0).Addresses {
-			if _, has := ports[a.AddressKey]; !has && a.Host == v.Host {
-				ports[a.AddressKey] = uint32(10 + len(ports))
+		for key, a := range v.Addresses.Ordered(view.AddressKey.Compare) {
+			if _, has := ports[key]; !has && a.Host == v.Host {
+				ports[key] = uint32(10 + len(ports))
 			}
 		}
 	}
