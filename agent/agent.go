@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -46,7 +47,6 @@ type Agent struct {
 	attachments *attachments
 	leases      *leases
 	reports     *reports
-	tick        time.Duration // between looks at what nobody tells of
 }
 
 // New makes an agent; Run starts it. Without a log, nothing is logged.
@@ -56,7 +56,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	}
 	q, i, problems, drift := newQueue(), newIntent(c), newConditions(log), &model.Drift{}
 	a := &Agent{
-		config: c, server: s, log: log, queue: q, tick: time.Second,
+		config: c, server: s, log: log, queue: q,
 		intent:     i,
 		bridge:     &bridge{config: c, server: s, log: log, conditions: problems, drift: drift},
 		flows:      newSwitchSync(c, log, drift),
@@ -127,7 +127,7 @@ const auditEvery = 5 * time.Minute
 // loop takes what has happened, all of it, and then brings everything up to date in one step.
 func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 	a.measured.look(a.intent.view.VTEP, time.Now()) // before the first flows, which guard this host
-	ticker := time.NewTicker(a.tick)
+	ticker := time.NewTicker(cmp.Or(a.config.tick, time.Second))
 	defer ticker.Stop()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
