@@ -1,5 +1,6 @@
-// Package agent is the loop on each host: it follows the host's view, keeps the switch at what the view compiles to, plugs endpoints in
-// and out, and measures. It decides nothing about packets, and while it is down the switch goes on as it is.
+// Package agent is the loop on each host: it follows the host's view, keeps the switch at what the view compiles to,
+// plugs endpoints in and out, and measures. It decides nothing about packets, and while it is down the switch goes on
+// as it is.
 package agent
 
 import (
@@ -18,12 +19,13 @@ import (
 
 // Server is what the agent needs of the API; client.Client has it.
 type Server interface {
-	// FollowView calls each with every delta of the host's view, reconnecting for ever, until ctx ends. The first delta of each
-	// connection is complete. down is told when a connection ends, and why.
+	// FollowView calls each with every delta of the host's view, reconnecting for ever, until ctx ends. The first delta
+	// of each connection is complete. down is told when a connection ends, and why.
 	FollowView(ctx context.Context, host string, each func(view.Delta), down func(error))
 	Put(ctx context.Context, o model.Object) (model.Object, error)
 	Delete(ctx context.Context, key model.Key) error
-	// PutStatus gives the keys that the server has no use for: those objects are not there (any more), or not plugged in anywhere.
+	// PutStatus gives the keys that the server has no use for: those objects are not there (any more), or not plugged
+	// in anywhere.
 	PutStatus(ctx context.Context, updates []model.StatusUpdate) (ignored []model.Key, err error)
 	Version(ctx context.Context) (api.Version, error)
 }
@@ -69,11 +71,12 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 	a.attachments = &attachments{config: c, server: s, log: log, queue: q, intent: i, bridge: a.bridge, flows: a.flows,
 		busy: map[string]bool{}, ended: a.reports.expect}
 	a.leases = newLeases(c, s, log, q, i, a.flows, a.attachments)
-	a.border = newBorderHost(c, borderLoop{do: q.do, note: problems.set}, log)
+	a.border = newBorderHost(c, borderLoop{do: q.do, setCondition: problems.set}, log)
 	return a
 }
 
-// Run works until stop ends, and then until calls of the local API that are under way have ended too. It leaves the switch as it is.
+// Run works until stop ends, and then until calls of the local API that are under way have ended too. It leaves the
+// switch as it is.
 func (a *Agent) Run(stop context.Context) error {
 	ctx, end := context.WithCancel(context.WithoutCancel(stop))
 	defer end()
@@ -208,5 +211,5 @@ func (a *Agent) everySecond(ctx context.Context, now time.Time) {
 		a.zones.flushSources(ctx, a.flows.sw, &a.intent.view)
 	}
 	a.measure(ctx, now)
-	a.conditions.set(inDisk, a.intent.saveView())
+	a.conditions.set(condDisk, a.intent.saveView())
 }

@@ -80,7 +80,8 @@ func startAnnouncer(ctx context.Context, c announcerConfig, u upstream, tell fun
 func (h *announcer) announce(ctx context.Context) {
 	every(ctx, h.interval, func() {
 		for _, n := range h.hops {
-			_ = h.frames.PacketOut(ctx, flow.PortLocal, dataplane.Announce(n), announcement(n)) // the loop hears of a switch that is gone
+			// The loop hears of a switch that is gone.
+			_ = h.frames.PacketOut(ctx, flow.PortLocal, dataplane.Announce(n), announcement(n))
 		}
 	})
 }

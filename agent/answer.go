@@ -12,8 +12,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// responder takes the packets that the switch hands to the agent: reflections of probes, answers to ARP, and packets that it answers
-// itself, as the sender's gateway or as the host that public traffic passes.
+// responder takes the packets that the switch hands to the agent: reflections of probes, answers to ARP, and packets
+// that it answers itself, as the sender's gateway or as the host that public traffic passes.
 type responder struct {
 	intent    *intent
 	flows     *switchSync
@@ -68,7 +68,8 @@ func (r *responder) probeReturned(p ovs.PacketIn) {
 	}
 }
 
-// tellSender answers a packet that cannot be routed, to the port that it came in by. The switch has judged the sender already.
+// tellSender answers a packet that cannot be routed, to the port that it came in by. The switch has judged the sender
+// already.
 func (r *responder) tellSender(p ovs.PacketIn) {
 	from, to, ok := answer.Addresses(p.Frame)
 	if !ok {
@@ -89,7 +90,8 @@ func (r *responder) tellSender(p ovs.PacketIn) {
 	r.flows.sendBack(p, reply)
 }
 
-// tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction it was going.
+// tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction
+// it was going.
 func (r *responder) tellPassing(p ovs.PacketIn, why answer.Trouble) {
 	own, ok := ownHop(&r.intent.view)
 	if !ok {
@@ -124,7 +126,8 @@ func (r *responder) tellTooLong(p ovs.PacketIn) {
 	}
 }
 
-// mtuTowards is the least of the VPCs that a public address leads to, 0 if it leads to none: senders keep one MTU for an address, not for a port.
+// mtuTowards is the least of the VPCs that a public address leads to, 0 if it leads to none: senders keep one MTU for
+// an address, not for a port.
 func mtuTowards(v *view.View, address netip.Addr) (least int) {
 	meet := func(vpc model.VNI) {
 		if mtu := v.Gateways[vpc].MTU; mtu != 0 && (least == 0 || mtu < least) {
@@ -147,8 +150,8 @@ func mtuTowards(v *view.View, address netip.Addr) (least int) {
 	return least
 }
 
-// tellArrived answers what has come from outside with its TTL used up, from the public address that it is for, which is all that the outside knows of
-// this host. What answers a connection by SNAT dies in silence.
+// tellArrived answers what has come from outside with its TTL used up, from the public address that it is for, which is
+// all that the outside knows of this host. What answers a connection by SNAT dies in silence.
 func (r *responder) tellArrived(p ovs.PacketIn) {
 	_, to, ok := answer.Addresses(p.Frame)
 	if !ok {

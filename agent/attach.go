@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is set.
+// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is
+// set.
 type AttachRequest struct {
 	Container string     `json:"container,omitempty"` // Docker name or ID
 	Netns     string     `json:"netns,omitempty"`     // path, name or PID
@@ -42,9 +43,9 @@ type AttachReply struct {
 
 const attachTimeout = 20 * time.Second
 
-// attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once the switch has
-// confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is attached
-// changes nothing, unless something is missing there.
+// attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once
+// the switch has confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is
+// attached changes nothing, unless something is missing there.
 func (a *attachments) attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
@@ -142,8 +143,8 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	return reply, p.attachments.awaitFlows(ctx, p.address.AddressKey, p.number)
 }
 
-// already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended there; into
-// another, then that comes first.
+// already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended
+// there; into another, then that comes first.
 func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, err error) {
 	a := p.attachments
 	var known, wired bool
@@ -245,7 +246,8 @@ func (p *plugging) unlessDone() {
 	}
 }
 
-// rollBack takes back what this call has made, and no more, in the opposite order. It has time of its own: the call's may be up.
+// rollBack takes back what this call has made, and no more, in the opposite order. It has time of its own: the call's
+// may be up.
 func (p *plugging) rollBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
 	defer cancel()
@@ -269,8 +271,8 @@ func (p *plugging) rollBack() {
 	}
 }
 
-// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the time is up the loop may
-// be looking still, so that nothing of what it finds is touched then.
+// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the
+// time is up the loop may be looking still, so that nothing of what it finds is touched then.
 func (p *plugging) awaitAddress(ctx context.Context) (view.Segment, error) {
 	a := p.attachments
 	spec := p.bound.Spec.(*model.EndpointSpec)

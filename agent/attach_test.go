@@ -26,7 +26,7 @@ func TestAttachWithoutASwitch(t *testing.T) {
 	}
 	s.place("blue/web/old", model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, "/nonexistent", t.TempDir())
-	a.eventually(t, "the agent to have tried", func() bool { return a.conditions.causes[inSwitch] != "" && a.intent.complete })
+	a.eventually(t, "the agent to have tried", func() bool { return a.conditions.causes[condSwitch] != "" && a.intent.complete })
 	local := Local{filepath.Join(a.config.State, "a.sock")}
 	_, err = local.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	wantError(t, err, "attach netns "+ns, "Open vSwitch is not connected", "/nonexistent")
@@ -129,7 +129,8 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	ip(t, "-n", ns, "link", "show", "eth0")
 }
 
-// An agent that was killed may have left an interface that does not work: attaching again makes it work, and says that it did something.
+// An agent that was killed may have left an interface that does not work: attaching again makes it work, and says that
+// it did something.
 func TestAttachMendsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "mended")
@@ -151,7 +152,8 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// An attach that was killed has made the interface and no more: it gets its port only once the host's own stack is kept out of it.
+// An attach that was killed has made the interface and no more: it gets its port only once the host's own stack is kept
+// out of it.
 func TestReplugKeepsTheHostOut(t *testing.T) {
 	t.Parallel()
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "replug")

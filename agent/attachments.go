@@ -11,8 +11,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// attachments are the endpoints that are plugged in on this host: calls of the local API plug them in and out, and the loop
-// keeps what is plugged in at what intent says.
+// attachments are the endpoints that are plugged in on this host: calls of the local API plug them in and out, and the
+// loop keeps what is plugged in at what intent says.
 type attachments struct {
 	config Config
 	server Server
@@ -81,8 +81,9 @@ func (a *attachments) awaitFlows(ctx context.Context, key view.AddressKey, port 
 // releaseTold is how long the view usually needs at most to follow.
 const releaseTold = 2 * time.Second
 
-// awaitRelease waits until this host's view has followed. Until then the endpoint counts as being detached: the loop, which is yet to hear that
-// the interface is gone, would release it once more, and perhaps the one that is attached next.
+// awaitRelease waits until this host's view has followed. Until then the endpoint counts as being detached: the loop,
+// which is yet to hear that the interface is gone, would release it once more, and perhaps the one that is attached
+// next.
 func (a *attachments) awaitRelease(ctx context.Context, address view.Address) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTold)
 	defer cancel()
@@ -126,8 +127,8 @@ func (a *attachments) releaseBehind(ctx context.Context, front string) error {
 	return errs
 }
 
-// release tells the server that an endpoint is not plugged in any more. It runs beside the loop; if the server is away, tidy
-// comes here again.
+// release tells the server that an endpoint is not plugged in any more. It runs beside the loop; if the server is away,
+// tidy comes here again.
 func (a *attachments) release(ctx context.Context, address view.Address) {
 	a.busy[address.Endpoint] = true
 	go func() {

@@ -149,7 +149,7 @@ func (l *upstreamLab) boot(open bool) {
 			case <-ctx.Done():
 			}
 		},
-		note: func(condition string, err error) {
+		setCondition: func(condition string, err error) {
 			if err != nil {
 				l.warnings = append(l.warnings, condition+": "+err.Error())
 			}
@@ -423,7 +423,7 @@ func TestBorderIsCutOff(t *testing.T) {
 		l.now(func() { l.dead["g2"] = true })
 		pass(time.Minute)
 		l.within("shut", 0, 0)
-		if want := inPassage + ": the tunnels to all hosts are dead"; !slices.Contains(l.warnings, want) {
+		if want := condBorder + ": the tunnels to all hosts are dead"; !slices.Contains(l.warnings, want) {
 			t.Errorf("warnings are %q", l.warnings)
 		}
 		l.now(func() { l.dead["g2"], l.tells["g2"] = false, "false" }) // alone, it does not wait
@@ -676,8 +676,8 @@ func TestBorderStatus(t *testing.T) {
 	})
 }
 
-// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not heard that g1
-// is open.
+// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not
+// heard that g1 is open.
 func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		answers, heardOpen := l.host.state.Open, l.host.state.Open

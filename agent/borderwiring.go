@@ -48,8 +48,8 @@ func (a *Agent) borderFacts() borderFacts {
 	return borderFacts{view: &a.intent.view, complete: a.intent.complete, wiring: &a.flows.wiring, upToDate: a.flows.upToDate(), bfd: a.bridge.bfd, underlay: a.underlayLink}
 }
 
-// underlayLink is that of the interface that tunnel packets leave by. It is unknown if the host's address is gone, perhaps; what of it
-// matters is said elsewhere.
+// underlayLink is that of the interface that tunnel packets leave by. It is unknown if the host's address is gone,
+// perhaps; what of it matters is said elsewhere.
 func (a *Agent) underlayLink() (nic string, link border.Link) {
 	if a.config.Uplink != "" && a.bridge.state.Datapath == ovs.Userspace {
 		return a.config.Uplink, linkOf(a.config.Uplink)
@@ -69,7 +69,8 @@ func (a *Agent) inheritBorder() {
 	}
 }
 
-// keepBorder has the border host speak on the upstream network, opens and shuts it. In all BFD tunnels at once the peers are told of it.
+// keepBorder has the border host speak on the upstream network, opens and shuts it. In all BFD tunnels at once the
+// peers are told of it.
 func (a *Agent) keepBorder(ctx context.Context, now time.Time) {
 	facts := a.borderFacts()
 	a.border.announce(ctx, facts, a.flows.sw)
@@ -81,7 +82,7 @@ func (a *Agent) keepBorder(ctx context.Context, now time.Time) {
 		a.flush(ctx)
 	}, func() {
 		if a.bridge.reachable() {
-			a.conditions.set(inBridge, a.setBridge(ctx, now))
+			a.conditions.set(condBridge, a.setBridge(ctx, now))
 		}
 	})
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/overlane/overlane/ovs"
 )
 
-// portEndpoint is the external ID of a port that says which endpoint it is for, so that an agent that starts finds its ports again.
+// portEndpoint is the external ID of a port that says which endpoint it is for, so that an agent that starts finds its
+// ports again.
 const portEndpoint = "overlane-endpoint"
 
 const (
@@ -48,8 +49,8 @@ func (b *bridge) close() {
 	}
 }
 
-// set has the database say what it must, unless it does: the bridge, the tunnel port, the names of the tables. What of the same layout
-// has changed since it was last set, somebody else has changed.
+// set has the database say what it must, unless it does: the bridge, the tunnel port, the names of the tables. What of
+// the same layout has changed since it was last set, somebody else has changed.
 func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
 	was := b.ensured
 	if !b.dirty && reflect.DeepEqual(want, was) {
@@ -60,7 +61,7 @@ func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
 		return err
 	}
 	b.state = state
-	b.conditions.set(inPorts, state.PortError)
+	b.conditions.set(condPorts, state.PortError)
 	deliberate := !reflect.DeepEqual(want, was) // or a new version's
 	b.ensured, b.dirty = want, false
 	if n := len(state.Repaired); n > 0 && !deliberate {
@@ -91,13 +92,13 @@ func (b *bridge) unavailable() string {
 	case b.db != nil && !b.db.Connected():
 		return "ovsdb-server does not answer"
 	case b.db == nil || b.state.Datapath == "":
-		return cmp.Or(b.conditions.causes[inSwitch], "the agent has just started")
+		return cmp.Or(b.conditions.causes[condSwitch], "the agent has just started")
 	}
 	return ""
 }
 
-// endpoints are the OpenFlow ports of the bridge that are endpoints', by endpoint. While ovs-vswitchd is making a port, its number is the
-// one that it will have: flows may come first, and need not wait then.
+// endpoints are the OpenFlow ports of the bridge that are endpoints', by endpoint. While ovs-vswitchd is making a port,
+// its number is the one that it will have: flows may come first, and need not wait then.
 func (b *bridge) endpoints() map[string]uint32 {
 	if b.db == nil {
 		return nil
@@ -124,15 +125,15 @@ func (b *bridge) bfd(host string) map[string]string {
 	return says
 }
 
-// ensureUnderlay sees to it that tunnels can leave: on the userspace datapath they do so through a bridge, into which the NIC is
-// moved if, and only if, the configuration names it. What is wrong is for status; containers of this host reach each other all the
-// same.
+// ensureUnderlay sees to it that tunnels can leave: on the userspace datapath they do so through a bridge, into which
+// the NIC is moved if, and only if, the configuration names it. What is wrong is for status; containers of this host
+// reach each other all the same.
 func (b *bridge) ensureUnderlay(ctx context.Context, vtep netip.Addr) {
 	err := b.moveUplink(ctx)
 	if err == nil {
 		err = b.db.CheckVTEP(vtep, b.state.Datapath)
 	}
-	b.conditions.set(inUnderlay, err)
+	b.conditions.set(condUnderlay, err)
 }
 
 // keepUnderlay looks at what nobody tells of.
@@ -144,7 +145,7 @@ func (b *bridge) keepUnderlay(ctx context.Context, vtep netip.Addr) {
 
 // underlayBroken tells that tunnels cannot leave now, or could not when that was last tried.
 func (b *bridge) underlayBroken(vtep netip.Addr) bool {
-	return b.conditions.causes[inUnderlay] != "" || b.db.CheckVTEP(vtep, b.state.Datapath) != nil
+	return b.conditions.causes[condUnderlay] != "" || b.db.CheckVTEP(vtep, b.state.Datapath) != nil
 }
 
 func (b *bridge) moveUplink(ctx context.Context) error {

@@ -2,27 +2,28 @@ package agent
 
 import "log/slog"
 
-// What can be wrong with a host, in words for the log and for people. The first three keep the host from being ready; of the
-// others no packet suffers.
+// What can be wrong with a host, in words for the log and for people. The first three keep the host from being ready;
+// of the others no packet suffers.
 const (
-	inSwitch    = "no connection to the switch"
-	inBridge    = "the bridge cannot be kept as it must be"
-	inUnderlay  = "tunnels cannot leave"
-	inDisk      = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
-	inReports   = "the server does not take this host's reports"
-	inLimits    = "one VPC's connections to the outside may fill what the datapath remembers for all"
-	inZones     = "not every VPC's traffic to the outside can be translated"
-	inPorts     = "a port of Overlane's own is missing"
-	inNIC       = "the interface on the upstream network is not the switch's"
-	inPassage   = "public traffic does not pass this host"
-	inOutside   = "endpoints do not reach the outside by this host"
-	inNative    = "public traffic does not all go over the underlay by this host"
-	inAddresses = "endpoints of other hosts may reach addresses of this one by SNAT"
-	inFirewall  = "the host's own processes can send tunnel packets in its name"
+	condSwitch    = "no connection to the switch"
+	condBridge    = "the bridge cannot be kept as it must be"
+	condUnderlay  = "tunnels cannot leave"
+	condDisk      = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
+	condReports   = "the server does not take this host's reports"
+	condLimits    = "one VPC's connections to the outside may fill what the datapath remembers for all"
+	condZones     = "not every VPC's traffic to the outside can be translated"
+	condPorts     = "a port of Overlane's own is missing"
+	condNIC       = "the interface on the upstream network is not the switch's"
+	condBorder    = "public traffic does not pass this host"
+	condExit      = "endpoints do not reach the outside by this host"
+	condDirect    = "public traffic does not all go over the underlay by this host"
+	condAddresses = "endpoints of other hosts may reach addresses of this one by SNAT"
+	condFirewall  = "the host's own processes can send tunnel packets in its name"
 )
 
-// warnings are the conditions that a host reports beside its being ready; that it cannot report, it can say at home only.
-var warnings = []string{inDisk, inFirewall, inPorts, inLimits, inZones, inOutside, inNative, inNIC, inPassage, inAddresses}
+// warnings are the conditions that a host reports beside its being ready; that it cannot report, it can say at home
+// only.
+var warnings = []string{condDisk, condFirewall, condPorts, condLimits, condZones, condExit, condDirect, condNIC, condBorder, condAddresses}
 
 // conditions are what is wrong with the host now.
 type conditions struct {

@@ -17,10 +17,10 @@ func (a *Agent) connect(ctx context.Context) {
 	}
 	if err := a.tryConnect(ctx); err != nil {
 		a.flows.retryAt = time.Now().Add(retryAfter)
-		a.conditions.set(inSwitch, err)
+		a.conditions.set(condSwitch, err)
 		return
 	}
-	a.conditions.set(inSwitch, nil)
+	a.conditions.set(condSwitch, nil)
 	a.log.Info("connected to Open vSwitch", "datapath", a.bridge.state.Datapath)
 }
 

@@ -16,11 +16,13 @@ import (
 // countEvery spares the switch: counting walks its tables.
 const countEvery = 10 * time.Second
 
-// dropBusy is the name of packets that the switch has handed to the agent, which was too busy to take them: answers to its probes, say.
+// dropBusy is the name of packets that the switch has handed to the agent, which was too busy to take them: answers to
+// its probes, say.
 const dropBusy = "agent-busy"
 
-// dropUntracked is the name of packets that the kernel's conntrack drops because it cannot remember their connections. On the kernel's
-// datapath a packet that finds no port is lost there, and no flow gets to see it. The kernel counts for the host as a whole.
+// dropUntracked is the name of packets that the kernel's conntrack drops because it cannot remember their connections.
+// On the kernel's datapath a packet that finds no port is lost there, and no flow gets to see it. The kernel counts for
+// the host as a whole.
 const dropUntracked = "conntrack-full"
 
 // counters are what the switch and the kernel have counted, as last read. Without a switch they stay as they were.

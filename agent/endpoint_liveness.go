@@ -28,8 +28,9 @@ type endpointQuestion struct {
 	port    uint32
 }
 
-// due gives the questions that are to be asked now of those endpoints that have a port. An endpoint that has left missesToDown
-// questions in a row without an answer counts as dead. Endpoints that are gone, or have no port, are forgotten.
+// due gives the questions that are to be asked now of those endpoints that have a port. An endpoint that has left
+// missesToDown questions in a row without an answer counts as dead. Endpoints that are gone, or have no port, are
+// forgotten.
 func (e endpointLiveness) due(own map[string]view.Address, ports map[view.AddressKey]uint32, now time.Time) (questions []endpointQuestion) {
 	for name := range e {
 		if _, wired := ports[own[name].AddressKey]; !wired {

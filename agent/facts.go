@@ -10,8 +10,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// facts are what the host has, as far as the loop knows. What the switch, its database and the host's kernel must be follows from the
-// view and the facts, by [wiring], [layout] and [hostConfig]. They are a value: nobody changes them once they are put together.
+// facts are what the host has, as far as the loop knows. What the switch, its database and the host's kernel must be
+// follows from the view and the facts, by [wiring], [layout] and [hostConfig]. They are a value: nobody changes them
+// once they are put together.
 type facts struct {
 	config    Config
 	known     bool // the view is, if only as it was before the start

@@ -11,11 +11,11 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// keep has the host's kernel be what view and facts ask for, and puts back what somebody has removed. Flows lead to the kernel
-// afterwards only.
+// keep has the host's kernel be what view and facts ask for, and puts back what somebody has removed. Flows lead to the
+// kernel afterwards only.
 func (h *hostKernel) keep(ctx context.Context, v *view.View, f facts, now time.Time) {
 	if h.config.NoFirewall {
-		h.conditions.set(inOutside, unguarded(v, f.zones))
+		h.conditions.set(condExit, unguarded(v, f.zones))
 		h.findServers(ctx, now)
 		return
 	}
@@ -39,11 +39,11 @@ func (h *hostKernel) take(o hostOutcome, now time.Time) {
 		h.drift.Last = now
 	}
 	if saved, err := h.end(o, now); saved {
-		h.conditions.set(inDisk, err)
+		h.conditions.set(condDisk, err)
 	}
-	h.conditions.set(inFirewall, o.guard())
-	h.conditions.set(inOutside, o.exit())
-	h.conditions.set(inNative, o.direct())
+	h.conditions.set(condFirewall, o.guard())
+	h.conditions.set(condExit, o.exit())
+	h.conditions.set(condDirect, o.direct())
 	h.takeServers(o.servers, o.unknown)
 }
 

@@ -31,16 +31,17 @@ func TestNoWayWithoutAFirewall(t *testing.T) {
 	}
 }
 
-// What is wrong with the kernel is kept by what it affects, and a server's name that leads nowhere makes nobody forget the server.
+// What is wrong with the kernel is kept by what it affects, and a server's name that leads nowhere makes nobody forget
+// the server.
 func TestOutcomeOfTheKernelIsTaken(t *testing.T) {
 	h := testHostKernel(Config{State: t.TempDir()})
 	conflict := hostnet.Condition{Affects: hostnet.Exit, Err: errors.New("Tailscale")}
 	h.take(hostOutcome{servers: []netip.Addr{addr("192.0.2.9")}, state: hostnet.State{Conditions: []hostnet.Condition{conflict}}}, time.Now())
-	if c := h.conditions.causes; c[inOutside] != "Tailscale" || c[inNative] != "" || c[inFirewall] != "" {
+	if c := h.conditions.causes; c[condExit] != "Tailscale" || c[condDirect] != "" || c[condFirewall] != "" {
 		t.Errorf("wrong is %v", c)
 	}
 	h.take(hostOutcome{unknown: errors.New("no such name")}, time.Now())
-	if want := []netip.Addr{addr("192.0.2.9")}; !slices.Equal(h.servers, want) || h.conditions.causes[inOutside] != "no such name" {
+	if want := []netip.Addr{addr("192.0.2.9")}; !slices.Equal(h.servers, want) || h.conditions.causes[condExit] != "no such name" {
 		t.Errorf("servers are %v, wrong is %v", h.servers, h.conditions.causes)
 	}
 }

@@ -16,8 +16,9 @@ import (
 
 // hostConfig is what the host's kernel must be. [completed] adds what is found out beside the loop.
 //
-// In the distributed design, public traffic goes over the underlay without a tunnel, from kernel to kernel. The kernel is this host's on both sides of the switch: a
-// port of its own leads to each edge's kernel, so that the switch decides which edge, and whether that is alive.
+// In the distributed design, public traffic goes over the underlay without a tunnel, from kernel to kernel. The kernel
+// is this host's on both sides of the switch: a port of its own leads to each edge's kernel, so that the switch decides
+// which edge, and whether that is alive.
 func hostConfig(v *view.View, f facts) hostnet.Config {
 	c := hostnet.Config{
 		TunnelPort: f.config.UDPPort, Inbound: f.bridge.Datapath == ovs.Kernel, Range: f.config.NATRange, MAC: model.GatewayMAC,
@@ -85,8 +86,8 @@ func directPathOf(v *view.View, ports map[string]uint32) *hostnet.DirectPath {
 	return d
 }
 
-// completed adds what endpoints are not to reach beside hosts, and the facts of the machine. Where a server's name leads nowhere just now, SNAT goes on without
-// its address: who gets that far is asked for a certificate.
+// completed adds what endpoints are not to reach beside hosts, and the facts of the machine. Where a server's name
+// leads nowhere just now, SNAT goes on without its address: who gets that far is asked for a certificate.
 func completed(c hostnet.Config, f hostnet.Facts, servers []netip.Addr) hostnet.Config {
 	if c.SNAT != nil {
 		n := *c.SNAT
@@ -99,8 +100,8 @@ func completed(c hostnet.Config, f hostnet.Facts, servers []netip.Addr) hostnet.
 // azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
 var azureMetadata = netip.AddrFrom4([4]byte{168, 63, 129, 16})
 
-// hostPorts are those of the bridge that lead to the host's kernel. That for SNAT is there while a VPC of this host is translated or has public traffic that comes by the
-// host's kernel; with keep, in any case.
+// hostPorts are those of the bridge that lead to the host's kernel. That for SNAT is there while a VPC of this host is
+// translated or has public traffic that comes by the host's kernel; with keep, in any case.
 func hostPorts(v *view.View, keep bool) (ports []ovs.BridgePort) {
 	mtu := snatMTU(v)
 	if mtu != 0 || keep {
@@ -121,7 +122,8 @@ func kernelPort(name string, mtu int) ovs.BridgePort {
 
 func edgePort(edge string) string { return attach.HashedIf(hostnet.EdgePorts, edge, 15) }
 
-// kernelPorts are the OpenFlow ports by which flows may lead to the host's kernel, which routes and guards what they bring. 0: none may.
+// kernelPorts are the OpenFlow ports by which flows may lead to the host's kernel, which routes and guards what they
+// bring. 0: none may.
 func kernelPorts(s hostnet.State, ports map[string]uint32) (snat, underlay uint32, edges map[string]uint32) {
 	if s.SNATPort {
 		snat = ports[hostnet.SNATPort]
@@ -138,7 +140,8 @@ func kernelPorts(s hostnet.State, ports map[string]uint32) (snat, underlay uint3
 	return snat, underlay, edges
 }
 
-// snatMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if there are none.
+// snatMTU is the least of the VPCs that are translated, so that the kernel tells those outside what is too long; 0 if
+// there are none.
 func snatMTU(v *view.View) int {
 	public := map[model.VNI]bool{}
 	for _, p := range v.Publics {

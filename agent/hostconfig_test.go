@@ -17,7 +17,8 @@ import (
 func addr(s string) netip.Addr   { return netip.MustParseAddr(s) }
 func cidr(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// hostView is that of host1: VPC blue leaves by it, and red has public addresses on it and on host2, which edge1 and edge2 lead to.
+// hostView is that of host1: VPC blue leaves by it, and red has public addresses on it and on host2, which edge1 and
+// edge2 lead to.
 func hostView(host string) *view.View {
 	v := &view.View{Host: host, VTEP: addr("192.168.5.2")}
 	v.Apply(view.Delta{Complete: true, VTEP: addr("192.168.5.2"),

@@ -18,8 +18,9 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to be looked at again. The kernel may take tens
-// of milliseconds to change, which the loop has not, so [hostKernel.set] runs beside it.
+// hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to
+// be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
+// runs beside it.
 type hostKernel struct {
 	config     Config
 	log        *slog.Logger
@@ -42,7 +43,7 @@ type hostKernel struct {
 	Opened []string `json:"opened"` // interfaces that forward because of SNAT, or public traffic
 }
 
-const inHostFile = "which interfaces forward because of Overlane"
+const hostContent = "which interfaces forward because of Overlane"
 
 func newHostKernel(c Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
 	return &hostKernel{config: c, log: log, queue: q, conditions: problems, drift: drift,
@@ -50,12 +51,12 @@ func newHostKernel(c Config, log *slog.Logger, q *queue, problems *conditions, d
 }
 
 func (h *hostKernel) load() error {
-	_, err := readState(h.path, inHostFile, h)
+	_, err := readState(h.path, hostContent, h)
 	h.kernel = hostnet.New(h.Opened)
 	return err
 }
 
-func (h *hostKernel) save() error { return writeState(h.path, inHostFile, h) }
+func (h *hostKernel) save() error { return writeState(h.path, hostContent, h) }
 
 // begin tells whether a call is due, and if so that it is under way.
 func (h *hostKernel) begin(now time.Time, c hostnet.Config) bool {

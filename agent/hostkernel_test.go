@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/hostnet"
 )
 
-// The kernel is looked at every ten seconds, at once if something has changed, and after a second if something is wrong; by one at a time.
+// The kernel is looked at every ten seconds, at once if something has changed, and after a second if something is
+// wrong; by one at a time.
 func TestWhenTheKernelIsLookedAt(t *testing.T) {
 	h := testHostKernel(Config{State: t.TempDir()})
 	now := time.Now()

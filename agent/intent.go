@@ -12,7 +12,7 @@ import (
 type intent struct {
 	view     view.View
 	revision int64                            // of the view
-	complete bool                             // a complete delta has come since the start: from now on what is not in the view may be removed
+	complete bool                             // a complete delta has come since the start, and deletes
 	mine     map[view.AddressKey]view.Address // the addresses of the view that are on this host
 	hosts    []netip.Addr                     // the addresses of all hosts of the view, sorted
 	away     string                           // why the server is not reached; empty: it is
@@ -37,8 +37,8 @@ func (i *intent) own() map[string]view.Address {
 	return own
 }
 
-// take applies a delta. It returns the delta that undoes what has changed in the view, and the addresses that endpoints of this host
-// have left.
+// take applies a delta. It returns the delta that undoes what has changed in the view, and the addresses that endpoints
+// of this host have left.
 func (i *intent) take(d view.Delta) (undo view.Delta, left []leaver) {
 	before := i.concerned(d)
 	for key := range before {

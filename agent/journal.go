@@ -14,8 +14,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// The view is on the host's disk, so that an agent that starts while the server is away can put back what is missing in the switch.
-// The file is a header, a complete delta, and the deltas since, a line each: what a change costs does not grow with what there is.
+// The view is on the host's disk, so that an agent that starts while the server is away can put back what is missing in
+// the switch. The file is a header, a complete delta, and the deltas since, a line each: what a change costs does not
+// grow with what there is.
 
 type journal struct {
 	path    string

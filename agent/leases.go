@@ -13,8 +13,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Machines behind the port of an endpoint - nested VMs, what is on a bridge inside a container - get endpoints of their own when they ask by DHCP, where the subnet
-// allows that. The server makes these, so an address is nobody else's; they end with their leases, and with the port.
+// Machines behind the port of an endpoint - nested VMs, what is on a bridge inside a container - get endpoints of their
+// own when they ask by DHCP, where the subnet allows that. The server makes these, so an address is nobody else's; they
+// end with their leases, and with the port.
 
 const (
 	offerTime  = 2 * time.Minute // an address is kept for a client that does not take it
@@ -23,7 +24,8 @@ const (
 	asksOfPort = 4               // of those
 )
 
-// leases are the addresses that endpoints of this host get by DHCP. Those of dynamic endpoints end; by name, it remembers when.
+// leases are the addresses that endpoints of this host get by DHCP. Those of dynamic endpoints end; by name, it
+// remembers when.
 type leases struct {
 	config      Config
 	server      Server
@@ -79,7 +81,8 @@ func (l *leases) welcome(ctx context.Context, p ovs.PacketIn) {
 	}()
 }
 
-// mayAsk keeps strangers from taking a MAC of others, more than their port's share of the subnet, or all of the server's time.
+// mayAsk keeps strangers from taking a MAC of others, more than their port's share of the subnet, or all of the
+// server's time.
 func (l *leases) mayAsk(name string, mac model.MAC, front view.Address) bool {
 	if mac == (model.MAC{}) || mac.Multicast() || mac == model.GatewayMAC {
 		return false
@@ -146,7 +149,8 @@ func (l *leases) at(port uint32, match func(view.Address) bool) (view.Address, b
 	return endpointAt(&l.intent.view, l.flows.wiring.Ports, port, match)
 }
 
-// end releases the dynamic endpoints that nobody has renewed. Who was leased an address before the agent has started has it for as long again.
+// end releases the dynamic endpoints that nobody has renewed. Who was leased an address before the agent has started
+// has it for as long again.
 func (l *leases) end(ctx context.Context, now time.Time) {
 	own := l.intent.own()
 	for name := range l.until {
@@ -183,7 +187,8 @@ func (l *leases) renewed(address view.Address, now time.Time) {
 	l.until[address.Endpoint] = now.Add(time.Duration(seconds) * time.Second)
 }
 
-// answer leases an endpoint its address. The switch has seen to it that the message is from the MAC of one that the port leads to.
+// answer leases an endpoint its address. The switch has seen to it that the message is from the MAC of one that the
+// port leads to.
 func (l *leases) answer(ctx context.Context, p ovs.PacketIn) {
 	q, ok := answer.ReadDHCP(p.Frame)
 	if !ok {
@@ -194,7 +199,8 @@ func (l *leases) answer(ctx context.Context, p ovs.PacketIn) {
 	}
 }
 
-// lease also keeps the time of a dynamic endpoint's lease, and lets go of one whose client does; any other has its address for as long as intent says.
+// lease also keeps the time of a dynamic endpoint's lease, and lets go of one whose client does; any other has its
+// address for as long as intent says.
 func (l *leases) lease(ctx context.Context, p ovs.PacketIn, q answer.Question, address view.Address) {
 	s := l.intent.view.Segments[address.VNI]
 	lease := answer.Lease{MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP}

@@ -9,7 +9,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// behind is an agent with an endpoint on its host, and two behind that: one that ends with its lease, and one that a user has made a lasting one.
+// behind is an agent with an endpoint on its host, and two behind that: one that ends with its lease, and one that a
+// user has made a lasting one.
 func behind(t *testing.T) (a *Agent, front, dynamic view.Address) {
 	t.Helper()
 	a = testAgent(t, t.TempDir(), "h1")
@@ -28,7 +29,8 @@ func behind(t *testing.T) (a *Agent, front, dynamic view.Address) {
 	return a, front, dynamic
 }
 
-// A lease that nobody renews ends, and what a user has written down does not. Who had one when the agent has started has it for as long again.
+// A lease that nobody renews ends, and what a user has written down does not. Who had one when the agent has started
+// has it for as long again.
 func TestLeasesEnd(t *testing.T) {
 	t.Parallel()
 	a, _, dynamic := behind(t)

@@ -9,7 +9,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A tunnel is up from its first reflection on, down after three lost probes, and a reflection that nobody waits for says nothing.
+// A tunnel is up from its first reflection on, down after three lost probes, and a reflection that nobody waits for
+// says nothing.
 func TestTunnelLiveness(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1000, 0)
@@ -32,7 +33,7 @@ func TestTunnelLiveness(t *testing.T) {
 		t.Errorf("after a reflection: %+v", s)
 	}
 	sent := 0
-	for second := range 6 { // 0 has been probed; then at 1, as was planned before it was up, at 4, and at 5, since one is lost
+	for second := range 6 { // at 1, as was planned before it was up, at 4, and at 5, since one is lost
 		sent += len(probe(second))
 	}
 	if s := live.status()[0]; sent != 3 || s.State != model.TunnelUp || s.LostProbes != 2 {

@@ -20,10 +20,12 @@ import (
 //	GET  /v1/status  -> Status
 //	GET  /v1/view    -> view.Delta, complete
 
-// stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they have made.
+// stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they
+// have made.
 const stopPatience = 3 * time.Second
 
-// serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run until then.
+// serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run
+// until then.
 func (a *Agent) serveLocal(ctx context.Context) (stop func(), err error) {
 	listener, err := unixsocket.Listen(ctx, a.config.Socket, 0o600)
 	if err != nil {

@@ -9,13 +9,14 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// layout is what the switch's database must say. Ports that an incomplete view does not name may still be wanted.
+// layout is what the switch's database must say. Ports that an incomplete view does not name may still be wanted: the
+// one for SNAT stays if VPCs were translated before.
 func layout(v *view.View, f facts) ovs.Layout {
 	return ovs.Layout{
 		Bridge: f.config.Bridge, Tunnel: tunnelPort, VTEP: v.VTEP, UDPPort: f.config.UDPPort,
 		Datapath: f.config.Datapath, Tables: dataplane.Names(), Keep: !f.complete,
 		Ports: slices.Concat(
-			hostPorts(v, !f.complete && len(f.zones) > 0), // the one for SNAT stays while VPCs were translated when last heard of
+			hostPorts(v, !f.complete && len(f.zones) > 0),
 			bfdPorts(v, f.config, f.shut),
 			externalPorts(f.nic)),
 	}
@@ -29,8 +30,8 @@ func externalPorts(nic string) []ovs.BridgePort {
 	return []ovs.BridgePort{{Name: nic}}
 }
 
-// wiring is where things are plugged in. Flows lead to the host's kernel once that routes and guards what they bring, and away from
-// there when no VPC wants it any more.
+// wiring is where things are plugged in. Flows lead to the host's kernel once that routes and guards what they bring,
+// and away from there when no VPC wants it any more.
 func wiring(v *view.View, f facts) dataplane.Wiring {
 	w := dataplane.Wiring{
 		Tunnel: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: endpointPorts(f.mine, f.endpoints),
@@ -44,13 +45,14 @@ func wiring(v *view.View, f facts) dataplane.Wiring {
 	return w
 }
 
-// reserved are the addresses that the switch guards: of all hosts, this one included, and of servers, whether the host's table guards
-// them or not.
+// reserved are the addresses that the switch guards: of all hosts, this one included, and of servers, whether the
+// host's table guards them or not.
 func reserved(f facts) []netip.Addr {
 	return distinct(append(slices.Concat(f.hosts, f.addresses, f.servers), azureMetadata))
 }
 
-// endpointPorts are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its port.
+// endpointPorts are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its
+// port.
 func endpointPorts(mine map[view.AddressKey]view.Address, ports map[string]uint32) map[view.AddressKey]uint32 {
 	own := make(map[string]view.Address, len(mine))
 	for _, address := range mine {

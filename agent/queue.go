@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// queueLength is how many calls may wait for the loop. Packets of the switch beyond that are lost: a tick sends a probe to
-// each peer, and the answers come at once.
+// queueLength is how many calls may wait for the loop. Packets of the switch beyond that are lost: a tick sends a probe
+// to each peer, and the answers come at once.
 const queueLength = 2048
 
 // queue is how other goroutines reach the loop, which owns all state of the agent: they hand it functions, and wait for
@@ -56,8 +56,8 @@ func (q *queue) offer(f func()) {
 	}
 }
 
-// run runs a call and those that have queued up meanwhile, so that a burst of changes becomes one bundle. packets tells that all of them
-// took packets.
+// run runs a call and those that have queued up meanwhile, so that a burst of changes becomes one bundle. packets tells
+// that all of them took packets.
 func (q *queue) run(first call) (packets bool) {
 	first.run()
 	packets = first.packet
@@ -79,7 +79,8 @@ type waiter struct {
 	done  chan struct{}
 }
 
-// await returns once ready holds; ready runs on the loop, after each step of it. What says in the error what was waited for.
+// await returns once ready holds; ready runs on the loop, after each step of it. What says in the error what was waited
+// for.
 func (q *queue) await(ctx context.Context, what string, ready func() bool) error {
 	w := &waiter{ready, make(chan struct{})}
 	q.do(ctx, func() { q.waiters = append(q.waiters, w) })

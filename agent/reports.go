@@ -16,7 +16,8 @@ import (
 // hostReportEvery is how often a host's numbers go to the server when nothing of weight has happened.
 const hostReportEvery = 30 * time.Second
 
-// reports tells the server what this host has measured, and remembers what it was told, so that only what is new is told.
+// reports tells the server what this host has measured, and remembers what it was told, so that only what is new is
+// told.
 type reports struct {
 	server     Server
 	log        *slog.Logger
@@ -87,7 +88,7 @@ func (r *reports) end(updates []model.StatusUpdate, ignored []model.Key, err err
 	if errors.Is(err, &api.Error{Kind: api.Unavailable}) {
 		r.log.Debug("report status", "err", err) // that the server is away is said of its view stream
 	} else {
-		r.conditions.set(inReports, err)
+		r.conditions.set(condReports, err)
 	}
 	if err == nil {
 		return
@@ -112,9 +113,9 @@ func (r *reports) forget(endpoint string) {
 // forgetAll has everything told again.
 func (r *reports) forgetAll() { clear(r.sent) }
 
-// outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its object.
-// After a complete delta it may be another server, or one with an older store. before are the addresses of this host that the
-// delta replaces.
+// outdate forgets what was reported of the endpoints that a delta is about, for the server forgets a status with its
+// object. After a complete delta it may be another server, or one with an older store. before are the addresses of this
+// host that the delta replaces.
 func (r *reports) outdate(d view.Delta, before map[view.AddressKey]view.Address) {
 	if d.Complete {
 		r.forgetAll()

@@ -23,7 +23,7 @@ type Status struct {
 
 // status measures, as far as a look at what has been measured is enough.
 func (a *Agent) status(now time.Time) Status {
-	s := Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[inReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+	s := Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[condReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
 	for name, address := range a.intent.own() {
 		e := a.endpointStatus(address)
 		e.Since = now
@@ -84,13 +84,13 @@ func (a *Agent) drops() map[string]uint64 {
 func (a *Agent) reason() string {
 	switch {
 	case a.flows.sw == nil:
-		return cmp.Or(a.conditions.sentence(inSwitch), inSwitch)
+		return cmp.Or(a.conditions.sentence(condSwitch), condSwitch)
 	case a.bridge.unavailable() != "":
 		return "no connection to the switch's database: " + a.bridge.unavailable()
-	case a.conditions.causes[inBridge] != "":
-		return a.conditions.sentence(inBridge)
-	case a.conditions.causes[inUnderlay] != "":
-		return a.conditions.sentence(inUnderlay)
+	case a.conditions.causes[condBridge] != "":
+		return a.conditions.sentence(condBridge)
+	case a.conditions.causes[condUnderlay] != "":
+		return a.conditions.sentence(condUnderlay)
 	case !a.intent.complete:
 		return "the server has not been reached since the agent started"
 	case a.flows.resync != "":
@@ -102,8 +102,8 @@ func (a *Agent) reason() string {
 	return tooLong(&a.intent.view, a.measured.mtu)
 }
 
-// endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found free. With
-// nobody else on its segment there is no such way, and the answer is enough.
+// endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found
+// free. With nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
 	_, wired := a.flows.wiring.Ports[address.AddressKey]

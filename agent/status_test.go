@@ -24,8 +24,8 @@ func (a *Agent) told(now time.Time, ignored []model.Key, err error) string {
 	return strings.Join(names, " ")
 }
 
-// The server forgets a status with its object. Whatever happened to an endpoint, the host reports it anew, although nothing that it
-// measures has changed.
+// The server forgets a status with its object. Whatever happened to an endpoint, the host reports it anew, although
+// nothing that it measures has changed.
 func TestReportsAreRepeated(t *testing.T) {
 	const x = "blue/web/x"
 	gone := view.Delta{Revision: 3, GoneAddresses: []view.AddressKey{addressDelta(1, 2).Addresses[0].AddressKey}}
@@ -98,7 +98,8 @@ func TestHostIsReportedUnderChurn(t *testing.T) {
 	}
 }
 
-// Packets that the agent was too busy for are drops like others, and stay counted when the connection they came by is gone.
+// Packets that the agent was too busy for are drops like others, and stay counted when the connection they came by is
+// gone.
 func TestMissedPacketsAreDrops(t *testing.T) {
 	t.Parallel()
 	a := testAgent(t, t.TempDir(), "h1")

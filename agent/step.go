@@ -7,11 +7,11 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A step of the loop has two halves. The first one plans: what the switch, its database and the host's kernel must be follows from the
-// view and the facts. The second one brings the switch there.
+// A step of the loop has two halves. The first one plans: what the switch, its database and the host's kernel must be
+// follows from the view and the facts. The second one brings the switch there.
 
-// prepare has the host be what the view asks for, but for the flows: it connects, gives zones, sets the bridge, plans the flows and sets
-// the host's kernel.
+// prepare has the host be what the view asks for, but for the flows: it connects, gives zones, sets the bridge, plans
+// the flows and sets the host's kernel.
 func (a *Agent) prepare(ctx context.Context, now time.Time) {
 	a.connect(ctx)
 	f := a.plan(ctx, now)
@@ -23,7 +23,7 @@ func (a *Agent) prepare(ctx context.Context, now time.Time) {
 func (a *Agent) plan(ctx context.Context, now time.Time) facts {
 	a.zones.follow(&a.intent.view, a.intent.complete)
 	if a.bridge.reachable() {
-		a.conditions.set(inBridge, a.setBridge(ctx, now))
+		a.conditions.set(condBridge, a.setBridge(ctx, now))
 	}
 	return a.rewire()
 }
@@ -59,10 +59,11 @@ func (a *Agent) step(ctx context.Context, now time.Time) {
 	}
 }
 
-// flush brings the switch up to date, and then answers who waits for that. Where flows lead outside by this host, they are in the switch
-// since before the start, and are neither to be taken away nor put back before the host's own part is known.
+// flush brings the switch up to date, and then answers who waits for that. Where flows lead outside by this host, they
+// are in the switch since before the start, and are neither to be taken away nor put back before the host's own part is
+// known.
 func (a *Agent) flush(ctx context.Context) {
-	if a.knowsWay() {
+	if a.kernelKnown() {
 		had := a.flows.resync
 		if err := a.flows.flush(ctx, a.intent, a.borderReadBack); err != nil {
 			a.log.Error("bring the switch up to date", "err", err)
@@ -73,8 +74,8 @@ func (a *Agent) flush(ctx context.Context) {
 	a.queue.answerWaiters()
 }
 
-// knowsWay tells that the host's way outside has been looked at, if there is to be one.
-func (a *Agent) knowsWay() bool {
+// kernelKnown tells that the host's kernel has been looked at, if it is to lead outside.
+func (a *Agent) kernelKnown() bool {
 	return a.host.known || len(a.flows.wiring.Translations) == 0 && !isEdge(&a.intent.view)
 }
 

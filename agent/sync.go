@@ -59,8 +59,8 @@ func (s *switchSync) wantResync(why string) {
 	}
 }
 
-// touch notes what a change of the view, which undo undoes, and of the wiring asks the switch for. The maps of a wiring are not written
-// any more once it is handed over.
+// touch notes what a change of the view, which undo undoes, and of the wiring asks the switch for. The maps of a wiring
+// are not written any more once it is handed over.
 func (s *switchSync) touch(v *view.View, undo view.Delta, next dataplane.Wiring) {
 	subjects, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: s.wiring}, dataplane.Input{View: v, Wiring: next})
 	s.wiring = next
@@ -92,8 +92,9 @@ func (s *switchSync) disconnect() (missed uint64) {
 	return missed
 }
 
-// flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it back. It is
-// tried again a second after a failure. before sees what the switch has before that is changed by a read-back.
+// flush brings the switch up to date: by what was touched or, where there is reason to doubt, by reading all of it
+// back. It is tried again a second after a failure. before sees what the switch has before that is changed by a
+// read-back.
 func (s *switchSync) flush(ctx context.Context, i *intent, before func(context.Context, ovs.Contents) error) error {
 	if s.sw == nil || s.leaveAlone(i) || time.Now().Before(s.retryAt) {
 		return nil
@@ -126,8 +127,8 @@ func (s *switchSync) update(ctx context.Context, i *intent, before func(context.
 	return s.sw.Apply(ctx, c.forSwitch())
 }
 
-// readBack is the reference: everything that the view compiles to, against everything of ours that the switch holds. Until the
-// view is complete, nothing is taken away.
+// readBack is the reference: everything that the view compiles to, against everything of ours that the switch holds.
+// Until the view is complete, nothing is taken away.
 func (s *switchSync) readBack(ctx context.Context, i *intent, before func(context.Context, ovs.Contents) error) error {
 	have, err := s.sw.Read(ctx)
 	if err != nil {
@@ -160,8 +161,8 @@ func (s *switchSync) readBack(ctx context.Context, i *intent, before func(contex
 	return nil
 }
 
-// leaveAlone tells that the switch is to stay as another version has made it: what it forwards now is consistent, and so is what
-// replaces it in one step when the view is complete, but the flows of two versions together are not.
+// leaveAlone tells that the switch is to stay as another version has made it: what it forwards now is consistent, and
+// so is what replaces it in one step when the view is complete, but the flows of two versions together are not.
 func (s *switchSync) leaveAlone(i *intent) bool { return s.foreignPipeline && !i.complete }
 
 // driftFound hears that somebody has changed what is ours in the switch. What it was, the read-back finds out.

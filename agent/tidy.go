@@ -17,10 +17,9 @@ func (a *attachments) keep(ctx context.Context) {
 	}
 }
 
-// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, removes those of
-// endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them, and those behind
-// them.
-// Before the first complete view it removes nothing.
+// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed,
+// removes those of endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the
+// agent was away or busy with them, and those behind them. Before the first complete view it removes nothing.
 func (a *attachments) tidy(ctx context.Context) {
 	if a.bridge.db == nil || !a.bridge.db.Connected() || !a.intent.complete {
 		return
@@ -69,8 +68,9 @@ func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 	}
 }
 
-// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the endpoint. An attach that was
-// killed may have made no more than the interface, so the host is kept out of it first; what is missing inside, the next attach finds.
+// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the
+// endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
+// what is missing inside, the next attach finds.
 func (a *attachments) replug(ctx context.Context, address view.Address) {
 	name := attach.HostIf(address.Endpoint)
 	if !attach.Exists(name) {
@@ -103,7 +103,8 @@ func endpointPort(address view.Address) ovs.Port {
 	}
 }
 
-// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have been made anew.
+// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have
+// been made anew.
 func (a *attachments) unplugged(ctx context.Context, link attach.LinkGone) {
 	for _, address := range a.intent.own() {
 		if attach.HostIf(address.Endpoint) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {

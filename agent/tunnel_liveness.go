@@ -41,8 +41,8 @@ type tunnelProbe struct {
 	nonce, number uint64
 }
 
-// due gives the probes that are to be sent now. A probe that has not come back by the time of the next one counts as lost. Peers
-// that are gone are forgotten.
+// due gives the probes that are to be sent now. A probe that has not come back by the time of the next one counts as
+// lost. Peers that are gone are forgotten.
 func (t tunnelLiveness) due(peers map[string]view.Peer, now time.Time) (probes []tunnelProbe) {
 	for host := range t {
 		if _, ok := peers[host]; !ok {

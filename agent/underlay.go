@@ -32,7 +32,8 @@ func Underlay(address netip.Addr) (net.Interface, error) {
 	return net.Interface{}, fmt.Errorf("no interface of this machine has the address %s; give one that it has with --address", address)
 }
 
-// look looks how long a packet the underlay takes, and by what addresses others may reach this host, unless it has lately.
+// look looks how long a packet the underlay takes, and by what addresses others may reach this host, unless it has
+// lately.
 func (m *measured) look(vtep netip.Addr, now time.Time) {
 	if now.Sub(m.lookedAt) < countEvery {
 		return
@@ -41,7 +42,7 @@ func (m *measured) look(vtep netip.Addr, now time.Time) {
 	if i, err := Underlay(vtep); err == nil {
 		m.mtu = i.MTU
 	}
-	m.conditions.set(inAddresses, m.findAddresses(vtep))
+	m.conditions.set(condAddresses, m.findAddresses(vtep))
 }
 
 // findAddresses keeps those that were found last if it fails.

@@ -35,8 +35,8 @@ func contents(o *ovstest.OVS) string {
 	return strings.Join(lines, "\n")
 }
 
-// An agent of a new version that starts while the server is away does not mix its pipeline with the old one, and replaces it when it
-// has the whole view. One of the same version puts back what is missing.
+// An agent of a new version that starts while the server is away does not mix its pipeline with the old one, and
+// replaces it when it has the whole view. One of the same version puts back what is missing.
 func TestStartAfterAnUpgradeWithoutServer(t *testing.T) {
 	t.Parallel()
 	s, o, state, ns := newPretendServer(), dummySwitch(t), t.TempDir(), netns(t, "upgraded")

@@ -18,9 +18,10 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// zones gives each VPC that this host translates for a number of its own, from which its conntrack zone and its address towards the host's kernel
-// follow. Both must stay as they are while there are connections, over restarts too, and must hold none of their last owner's when they pass to
-// another VPC: so the numbers are on disk, go round, and a zone is flushed before its number is free again.
+// zones gives each VPC that this host translates for a number of its own, from which its conntrack zone and its address
+// towards the host's kernel follow. Both must stay as they are while there are connections, over restarts too, and must
+// hold none of their last owner's when they pass to another VPC: so the numbers are on disk, go round, and a zone is
+// flushed before its number is free again.
 type zones struct {
 	path   string
 	Last   int               `json:"last"`   // given
@@ -40,7 +41,8 @@ type zones struct {
 	limiting bool            // a call is under way
 }
 
-// source is what the endpoints of a VPC without a public address are known by: this host's port block, or the VPC's address towards the host's kernel.
+// source is what the endpoints of a VPC without a public address are known by: this host's port block, or the VPC's
+// address towards the host's kernel.
 type source struct {
 	Address netip.Addr `json:"address"`
 	First   uint16     `json:"first,omitempty"`
@@ -61,19 +63,19 @@ func newZones(c Config, log *slog.Logger, q *queue, problems *conditions) *zones
 		Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
 
-const inZonesFile = "the numbers of conntrack zones"
+const zonesContent = "the numbers of conntrack zones"
 
-// load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it unlikely that one of them is
-// given to another VPC while it has connections.
+// load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it
+// unlikely that one of them is given to another VPC while it has connections.
 func (z *zones) load() error {
-	found, err := readState(z.path, inZonesFile, z)
+	found, err := readState(z.path, zonesContent, z)
 	if err == nil && !found {
 		z.Last = rand.IntN(maxZones)
 	}
 	return err
 }
 
-func (z *zones) save() error { return writeState(z.path, inZonesFile, z) }
+func (z *zones) save() error { return writeState(z.path, zonesContent, z) }
 
 // give makes sure that those VPCs have a number. With take, all others lose theirs.
 func (z *zones) give(vpcs map[model.VNI]bool, take bool) (changed bool, err error) {
@@ -142,16 +144,16 @@ func translated(v *view.View) map[model.VNI]bool {
 	return vpcs
 }
 
-// follow gives each VPC that is translated a number, and remembers what VPCs are known by. Only a complete view tells which VPCs are
-// not translated any more.
+// follow gives each VPC that is translated a number, and remembers what VPCs are known by. Only a complete view tells
+// which VPCs are not translated any more.
 func (z *zones) follow(v *view.View, complete bool) {
 	changed, err := z.give(translated(v), complete)
 	if changed {
 		err = errors.Join(err, z.save())
 	}
-	z.conditions.set(inZones, err)
+	z.conditions.set(condZones, err)
 	if z.noteSources(sources(v, z.translations())) {
-		z.conditions.set(inDisk, z.save())
+		z.conditions.set(condDisk, z.save())
 	}
 }
 
@@ -175,7 +177,7 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 		err := ctl.LimitZones(ctx, datapath, fresh, z.config.Connections)
 		z.queue.do(ctx, func() {
 			z.limiting = false
-			z.conditions.set(inLimits, err)
+			z.conditions.set(condLimits, err)
 			if err != nil {
 				return
 			}
@@ -203,7 +205,7 @@ func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
 		}
 		delete(z.Gone, n)
 	}
-	z.conditions.set(inDisk, z.save())
+	z.conditions.set(condDisk, z.save())
 }
 
 // noteSources remembers what VPCs are known by from now on.
@@ -217,8 +219,8 @@ func (z *zones) noteSources(now map[model.VNI]source) (changed bool) {
 	return changed
 }
 
-// flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep them there, and
-// border hosts drop them. The view must be complete, and the switch must have its flows.
+// flushSources has connections begin anew that are known by what a VPC is not known by any more: conntrack would keep
+// them there, and border hosts drop them. The view must be complete, and the switch must have its flows.
 func (z *zones) flushSources(ctx context.Context, sw *ovs.Switch, v *view.View) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
@@ -243,11 +245,12 @@ func (z *zones) flushSources(ctx context.Context, sw *ovs.Switch, v *view.View) 
 		}
 	}
 	if changed {
-		z.conditions.set(inDisk, z.save())
+		z.conditions.set(condDisk, z.save())
 	}
 }
 
-// flushSource takes the whole zone where Open vSwitch cannot tell connections apart: border hosts would drop them for good.
+// flushSource takes the whole zone where Open vSwitch cannot tell connections apart: border hosts would drop them for
+// good.
 func flushSource(ctx context.Context, sw *ovs.Switch, zone uint16, s source) error {
 	err := sw.FlushTranslated(ctx, zone, s.Address)
 	if errors.Is(err, ovs.ErrNoFlush) {
@@ -262,8 +265,8 @@ type leaver struct {
 	Address netip.Addr `json:"address"`
 }
 
-// leave notes addresses that endpoints have left, if their VPCs are translated: answers to their connections would reach whoever
-// gets such an address next.
+// leave notes addresses that endpoints have left, if their VPCs are translated: answers to their connections would
+// reach whoever gets such an address next.
 func (z *zones) leave(left []leaver) {
 	noted := false
 	for _, l := range left {
@@ -273,12 +276,12 @@ func (z *zones) leave(left []leaver) {
 		}
 	}
 	if noted {
-		z.conditions.set(inDisk, z.save())
+		z.conditions.set(condDisk, z.save())
 	}
 }
 
-// forgetLeavers has conntrack forget the connections of endpoints that are gone, and tells whether some are left for the next time. The
-// view must be complete, and the switch must have no flows of those endpoints.
+// forgetLeavers has conntrack forget the connections of endpoints that are gone, and tells whether some are left for
+// the next time. The view must be complete, and the switch must have no flows of those endpoints.
 func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time) (more bool) {
 	if len(z.Leavers) == 0 || now.Before(z.retry) {
 		return false
@@ -299,11 +302,12 @@ func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time
 		}
 		z.Leavers = z.Leavers[1:]
 	}
-	z.conditions.set(inDisk, z.save())
+	z.conditions.set(condDisk, z.save())
 	return len(z.Leavers) > 0
 }
 
-// leaversAtOnce is how many the loop may take care of before it looks what else there is: Open vSwitch looks at all connections for each.
+// leaversAtOnce is how many the loop may take care of before it looks what else there is: Open vSwitch looks at all
+// connections for each.
 const leaversAtOnce = 16
 
 // sources are what VPCs are known by now.

@@ -121,7 +121,8 @@ func TestZonesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A gateway that leads nowhere, since SNAT was turned off and nothing else was on, keeps no zone: its connections are to be forgotten.
+// A gateway that leads nowhere, since SNAT was turned off and nothing else was on, keeps no zone: its connections are
+// to be forgotten.
 func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 	const vpc = 1000
 	for _, c := range []struct {
@@ -148,7 +149,8 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 	}
 }
 
-// What a VPC has been known by is on disk until the connections of then are forgotten, even if it was for a moment only.
+// What a VPC has been known by is on disk until the connections of then are forgotten, even if it was for a moment
+// only.
 func TestZonesRememberSources(t *testing.T) {
 	kernel, block := source{Address: netip.MustParseAddr("100.64.0.16")}, source{netip.MustParseAddr("1.22.3.0"), 1024, 2047}
 	z := testZones(t.TempDir())

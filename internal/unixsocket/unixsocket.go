@@ -18,11 +18,12 @@ const answerTimeout = time.Second
 // ErrInUse is the error of [Listen] when somebody answers on the socket.
 var ErrInUse = errors.New("somebody listens there already")
 
-// Listen listens on a unix socket with the permissions mode. Folders that are missing are made (0755). A socket that a dead process
-// has left behind is replaced; one on which somebody answers is ErrInUse. Closing the listener removes the socket.
+// Listen listens on a unix socket with the permissions mode. Folders that are missing are made (0755). A socket that a
+// dead process has left behind is replaced; one on which somebody answers is ErrInUse. Closing the listener removes the
+// socket.
 //
-// The socket is made in a folder that only its owner can enter, and moved into place when its mode is right: between bind and chmod,
-// the umask alone would decide who can connect (unix(7)).
+// The socket is made in a folder that only its owner can enter, and moved into place when its mode is right: between
+// bind and chmod, the umask alone would decide who can connect (unix(7)).
 func Listen(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
 	dialer := net.Dialer{Timeout: answerTimeout}
 	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
