@@ -60,7 +60,7 @@ func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	t.addSubscribed(hosts, host)
 	seen := map[string]bool{}
 	for o := range t.state.EndpointsOn(host) {
-		if vpc := vpcOf(o.Name); !seen[vpc] {
+		if vpc := model.VPCOf(o.Name); !seen[vpc] {
 			seen[vpc] = true
 			hosts.add(t.audience.vpcs[vpc])
 		}

@@ -3,7 +3,6 @@ package view
 import (
 	"cmp"
 	"net/netip"
-	"strings"
 
 	"github.com/overlane/overlane/model"
 )
@@ -51,5 +50,5 @@ func (t *Tracker) block(name string) (Block, bool) {
 	}
 	vpc := model.Parent(name)
 	g, _ := t.gateway(vpc)
-	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: g.VPC, Host: strings.TrimPrefix(name, vpc+"/")}, true
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: g.VPC, Host: model.HostOf(name)}, true
 }

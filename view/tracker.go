@@ -75,7 +75,7 @@ func (t *Tracker) Subscribe(host string) Delta {
 	r.hosts, r.found = true, t.found
 	t.update(r)
 	for o := range t.state.EndpointsOn(host) {
-		r.vpc(vpcOf(o.Name))
+		r.vpc(model.VPCOf(o.Name))
 	}
 	for vpc, g := range t.gateways.rows {
 		if slices.Contains(g[vpc].Passages, host) {
@@ -215,9 +215,6 @@ func (r *touched) address(subnet string, at place) {
 	}
 	addresses[subnet][at.key] = true
 }
-
-// vpcOf is the VPC of an endpoint.
-func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
 
 // count reports whether the host has got its first endpoint there, or lost its last.
 func (t *Tracker) count(in, host string, n int) bool {

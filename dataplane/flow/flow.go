@@ -130,7 +130,7 @@ type NAT struct {
 	FirstPort, LastPort uint16     // the range of the new port. 0: the packet's own if it is free, else any from 1024 on
 }
 
-// NATKind is what a [NAT] translates.
+// NATKind is the address that a [NAT] translates.
 type NATKind uint8
 
 const (

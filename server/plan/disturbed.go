@@ -90,7 +90,7 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 func reLeased(before, after *model.State, vpc string) bool {
 	for o := range before.PortBlocksOf(vpc) {
 		now := after.PortBlock(o.Name)
-		host := strings.TrimPrefix(o.Name, vpc+"/")
+		host := model.HostOf(o.Name)
 		if (now == nil || *now != *o.Spec.(*model.PortBlockSpec)) && after.CountOnOf(host, vpc) > 0 {
 			return true
 		}
