@@ -4,7 +4,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -130,7 +129,7 @@ const auditEvery = 5 * time.Minute
 // loop takes what has happened, all of it, and then brings everything up to date in one step.
 func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 	a.measured.look(a.intent.view.VTEP, time.Now()) // before the first flows, which guard this host
-	ticker := time.NewTicker(cmp.Or(a.config.tick, time.Second))
+	ticker := time.NewTicker(a.measured.every)
 	defer ticker.Stop()
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()

@@ -34,6 +34,7 @@ type bridge struct {
 	state   ovs.State  // as last found
 	ensured ovs.Layout // what the database was last made to say
 	dirty   bool       // something in the database has changed since
+	retryAt time.Time  // of what has gone wrong
 }
 
 // open connects to the database.
@@ -58,6 +59,7 @@ func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
 	}
 	state, err := b.db.Ensure(ctx, want)
 	if err != nil {
+		b.retryAt = time.Now().Add(retryAfter)
 		return err
 	}
 	b.state = state

@@ -43,8 +43,6 @@ type Config struct {
 	NoFirewall bool `json:"noFirewall,omitempty"`
 
 	Version string `json:"-"` // of this binary, for status
-
-	tick time.Duration // between looks at what nobody tells of; a second
 }
 
 // ReadConfig reads a configuration file. Unknown fields are refused.

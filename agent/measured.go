@@ -12,6 +12,7 @@ import (
 type measured struct {
 	conditions *conditions
 
+	every     time.Duration // is measured
 	endpoints endpointLiveness
 	tunnels   tunnelLiveness
 	counters  *counters
@@ -23,5 +24,5 @@ type measured struct {
 }
 
 func newMeasured(log *slog.Logger, problems *conditions) measured {
-	return measured{conditions: problems, endpoints: endpointLiveness{}, tunnels: tunnelLiveness{}, counters: &counters{log: log}}
+	return measured{conditions: problems, every: time.Second, endpoints: endpointLiveness{}, tunnels: tunnelLiveness{}, counters: &counters{log: log}}
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -152,7 +153,7 @@ func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.W
 	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
 		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789, NoFirewall: true}, s, slog.New(slog.NewTextHandler(log, nil)))
-	a.config.tick = s.tick
+	a.measured.every = cmp.Or(s.tick, a.measured.every)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()

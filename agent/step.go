@@ -22,7 +22,7 @@ func (a *Agent) prepare(ctx context.Context, now time.Time) {
 // plan sets the bridge, and notes which flows are to be compiled again.
 func (a *Agent) plan(ctx context.Context, now time.Time) facts {
 	a.zones.follow(&a.intent.view, a.intent.complete)
-	if a.bridge.reachable() {
+	if a.bridge.reachable() && !now.Before(a.bridge.retryAt) {
 		a.conditions.set(condBridge, a.setBridge(ctx, now))
 	}
 	return a.rewire()
