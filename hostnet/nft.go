@@ -24,11 +24,11 @@ const tableName = "overlane"
 
 // Counters of the packets that the nftables table drops.
 const (
-	Forged      = "forged"          // tunnel packets that are not the switch's
-	GuardedHost = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
-	NoExit      = "no-exit"         // to an interface that does not lead outside
-	Untracked   = "not-translated"  // of no connection that the kernel could translate
-	Unsolicited = "no-connection"   // nobody inside has asked for
+	Forged         = "forged"          // tunnel packets that are not the switch's
+	GuardedAddress = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
+	NoExit         = "no-exit"         // to an interface that does not lead outside
+	Untracked      = "not-translated"  // of no connection that the kernel could translate
+	Unsolicited    = "no-connection"   // nobody inside has asked for
 )
 
 // table is the nftables table as a value.
