@@ -265,13 +265,13 @@ func addressSet(name string, of []netip.Addr) set {
 func interfaceSet(name string, of []string) set {
 	s := set{Set: &nftables.Set{Table: ourTable(), Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}}
 	for _, i := range of {
-		s.elements = append(s.elements, nftables.SetElement{Key: ifname(i)})
+		s.elements = append(s.elements, nftables.SetElement{Key: interfaceName(i)})
 	}
 	return s
 }
 
-// ifname is a name as the kernel compares it.
-func ifname(name string) []byte {
+// interfaceName is a name as the kernel compares it.
+func interfaceName(name string) []byte {
 	padded := make([]byte, unix.IFNAMSIZ)
 	copy(padded, name)
 	return padded

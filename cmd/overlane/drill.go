@@ -142,7 +142,7 @@ type drillLab struct {
 	bfd  time.Duration // BFD interval of its agents; 0: their default
 }
 
-// drillLab is a lab that is up, or one that dies with this process.
+// drillLab is a lab that is up already, or a new one that ends with this process.
 func (e *env) drillLab(ctx context.Context, in drillLab, quiet bool) (l *lab.Lab, down func() error, err error) {
 	if in.name != "" {
 		l, err = lab.Open(in.name, lab.Options{})
