@@ -1,5 +1,6 @@
 #!/bin/bash
-# Formatting, vet and staticcheck must pass. golangci-lint takes minutes to build the first time: LINT=fast leaves it out.
+# Formatting, vet and staticcheck must pass. golangci-lint takes minutes to build the first time: LINT=fast leaves it
+# out.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/format.sh
