@@ -103,11 +103,10 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 	return err
 }
 
-// hasExit tells whether a switch has the flow to the upstream router.
+// hasExit tells whether a switch has the flow to the upstream router, be it that of an earlier version.
 func hasExit(v *view.View, w dataplane.Wiring, have ovs.Contents) bool {
-	f, ok := dataplane.Exit(v, w)
-	key := f.Key()
-	return ok && slices.ContainsFunc(have.Flows, func(installed flow.Installed) bool { return installed.Key == key })
+	exits := dataplane.ExitKeys(v, w)
+	return slices.ContainsFunc(have.Flows, func(f flow.Installed) bool { return slices.Contains(exits, f.Key) })
 }
 
 // borderDisconnected has the border host shut with the connection to the switch, so that it is found shut at the
