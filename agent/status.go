@@ -7,7 +7,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -105,7 +105,7 @@ func (a *Agent) reason() string {
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found
 // free. With nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
-	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: ifname.Endpoint(cmp.Or(address.Via(), address.Endpoint))}
 	_, wired := a.flows.wiring.Ports[address.AddressKey]
 	switch {
 	case !wired:
