@@ -43,7 +43,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Datapath:     a.bridge.state.Datapath,
 		AgentVersion: a.config.Version,
 		UnderlayMTU:  a.measured.mtu,
-		Passage:      a.border.status(a.borderFacts()),
+		Border:       a.border.status(a.borderFacts()),
 		Addresses:    a.measured.addresses,
 		Flows:        len(a.flows.desired.flows),
 		Groups:       len(a.flows.desired.groups),
@@ -57,9 +57,9 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	for i := range s.Tunnels {
 		t := &s.Tunnels[i]
 		if _, ok := a.flows.wiring.Watched[t.Peer]; ok {
-			t.Watched = model.TunnelDown
+			t.BFD = model.TunnelDown
 			if bfdForwards(a.bridge.bfd(t.Peer)) {
-				t.Watched = model.TunnelUp
+				t.BFD = model.TunnelUp
 			}
 		}
 	}
