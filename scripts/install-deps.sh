@@ -65,6 +65,7 @@ tests() {
 	need isc-dhcp-client dhclient
 	need nftables nft
 	need gcc gcc # the race detector
+	need git git # the last release, which the test of upgrades builds
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 }
 
