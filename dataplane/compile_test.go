@@ -28,6 +28,8 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		w := dataplane.Wiring{Tunnel: 1}
 		if rapid.Bool().Draw(rt, "border host") {
 			w.Outside, w.External, w.Router, w.Underlay = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
+			w.Translations = map[model.VNI]dataplane.Translation{1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.7")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.8")}}
+			w.Watched, w.Edges = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
 		}
 		have := compileAll(v, w)
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
@@ -199,8 +201,9 @@ func randomVPC(t *rapid.T) model.VNI {
 	return model.VNI(rapid.SampledFrom([]int{1100, 1101, 2101}).Draw(t, "vpc"))
 }
 
+// randomPublic is an address that a route leads to, or one of the upstream network itself.
 func randomPublic(t *rapid.T) netip.Addr {
-	return netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(5, 7).Draw(t, "public"))})
+	return rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("1.22.3.5"), netip.MustParseAddr("1.22.3.6"), netip.MustParseAddr("203.0.113.200")}).Draw(t, "public")
 }
 
 func randomForward(t *rapid.T) view.ForwardKey {
@@ -208,7 +211,8 @@ func randomForward(t *rapid.T) view.ForwardKey {
 }
 
 func randomBlock(t *rapid.T) view.BlockKey {
-	return view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(8, 9).Draw(t, "shared"))}), First: 1024}
+	shared := []netip.Addr{netip.MustParseAddr("1.22.3.8"), netip.MustParseAddr("203.0.113.201")}
+	return view.BlockKey{Address: rapid.SampledFrom(shared).Draw(t, "shared"), First: 1024}
 }
 
 func randomHost(t *rapid.T) string {
