@@ -143,13 +143,14 @@ func toggle[K, V comparable](m *map[K]V, key K, value V) {
 	}
 }
 
-// One address of a big network touches that and, if it is here, its segment.
+// One address of a big network touches that and, if it is plugged in here, its segment.
 func TestAnAddressTouchesNothingElse(t *testing.T) {
 	v, w := big()
 	here, elsewhere := view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}, view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.1")}
 	for key, want := range map[view.AddressKey][]dataplane.Subject{here: {{"address", here}, {"segment", here.VNI}}, elsewhere: {{"address", elsewhere}}} {
 		a := v.Addresses[key]
 		a.MAC[5]++
+		a.Endpoint += "-renamed"
 		undo := v.Apply(view.Delta{Addresses: []view.Address{a}})
 		got, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: w}, dataplane.Input{View: v, Wiring: w})
 		if all || !slices.Equal(got, want) {
@@ -258,7 +259,8 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("addresses") {
 		key := randomKey(t)
 		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, MAC: model.MAC{2, 0, 0, 0, 0, byte(n("mac"))},
-			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP)})
+			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP),
+			Attachment: rapid.SampledFrom([]*model.Attachment{nil, {}, {Via: "blue/s100/front"}}).Draw(t, "attachment")})
 	}
 	if !complete {
 		for range n("gone segments") {
