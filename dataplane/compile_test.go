@@ -28,6 +28,8 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		w := dataplane.Wiring{Tunnel: 1}
 		if rapid.Bool().Draw(rt, "border host") {
 			w.Outside, w.External, w.Router, w.Underlay = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
+			w.Translations = map[model.VNI]dataplane.Translation{1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.7")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.8")}}
+			w.Watched, w.Edges = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
 		}
 		have := compileAll(v, w)
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
@@ -141,13 +143,14 @@ func toggle[K, V comparable](m *map[K]V, key K, value V) {
 	}
 }
 
-// One address of a big network touches that and, if it is here, its segment.
+// One address of a big network touches that and, if it is plugged in here, its segment.
 func TestAnAddressTouchesNothingElse(t *testing.T) {
 	v, w := big()
 	here, elsewhere := view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}, view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.1")}
 	for key, want := range map[view.AddressKey][]dataplane.Subject{here: {{"address", here}, {"segment", here.VNI}}, elsewhere: {{"address", elsewhere}}} {
 		a := v.Addresses[key]
 		a.MAC[5]++
+		a.Endpoint += "-renamed"
 		undo := v.Apply(view.Delta{Addresses: []view.Address{a}})
 		got, all := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: w}, dataplane.Input{View: v, Wiring: w})
 		if all || !slices.Equal(got, want) {
@@ -199,8 +202,9 @@ func randomVPC(t *rapid.T) model.VNI {
 	return model.VNI(rapid.SampledFrom([]int{1100, 1101, 2101}).Draw(t, "vpc"))
 }
 
+// randomPublic is an address that a route leads to, or one of the upstream network itself.
 func randomPublic(t *rapid.T) netip.Addr {
-	return netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(5, 7).Draw(t, "public"))})
+	return rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("1.22.3.5"), netip.MustParseAddr("1.22.3.6"), netip.MustParseAddr("203.0.113.200")}).Draw(t, "public")
 }
 
 func randomForward(t *rapid.T) view.ForwardKey {
@@ -208,7 +212,8 @@ func randomForward(t *rapid.T) view.ForwardKey {
 }
 
 func randomBlock(t *rapid.T) view.BlockKey {
-	return view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 22, 3, byte(rapid.IntRange(8, 9).Draw(t, "shared"))}), First: 1024}
+	shared := []netip.Addr{netip.MustParseAddr("1.22.3.8"), netip.MustParseAddr("203.0.113.201")}
+	return view.BlockKey{Address: rapid.SampledFrom(shared).Draw(t, "shared"), First: 1024}
 }
 
 func randomHost(t *rapid.T) string {
@@ -254,7 +259,8 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("addresses") {
 		key := randomKey(t)
 		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, MAC: model.MAC{2, 0, 0, 0, 0, byte(n("mac"))},
-			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP)})
+			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP),
+			Attachment: rapid.SampledFrom([]*model.Attachment{nil, {}, {Via: "blue/s100/front"}}).Draw(t, "attachment")})
 	}
 	if !complete {
 		for range n("gone segments") {

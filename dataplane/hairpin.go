@@ -6,8 +6,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Hairpin is for endpoints of one host that reach each other by a public address, while one of them leaves in the host's name: the kernel could not lead there, for the packet would
-// come back with the host's own source.
+// Hairpin is for endpoints of one host that reach each other by a public address, while one of them leaves in the
+// host's name: the kernel could not lead there, for the packet would come back with the host's own source.
 
 func hairpinStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
@@ -33,7 +33,8 @@ func snatOutHairpin(g view.Gateway, t Translation) flow.Flow {
 		Actions: append([]flow.Action{unreceived, set(slotArrived, arrivedHome)}, toPublicMTU(g, 0)...)}
 }
 
-// Hairpin is what the agent asks of the switch to send a packet of its own to an endpoint of this host that has left in its name.
+// Hairpin is what the agent asks of the switch to send a packet of its own to an endpoint of this host that has left in
+// its name.
 func Hairpin() []flow.Action {
 	return []flow.Action{flow.CTClear{}, set(slotArrived, arrivedHome), flow.Resubmit{Table: tablePublicNAT}}
 }

@@ -16,14 +16,16 @@ func publicNATAnswer(g view.Gateway, t Translation) flow.Flow {
 		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{}}}}
 }
 
-// publicNATOpen opens the endpoint to whatever is sent to its public address, as which it comes, or as what stands for it.
+// publicNATOpen opens the endpoint to whatever is sent to its public address, as which it comes, or as what stands for
+// it.
 func publicNATOpen(p view.Public, t Translation, as netip.Addr) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(as))),
 		Actions: append(renamed(flow.IPDst, as, p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
 			flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}})}
 }
 
-// publicStateOpen lets what was sent to a public address pass to the endpoint that has it now. Conntrack remembers connections of the one that had it before.
+// publicStateOpen lets what was sent to a public address pass to the endpoint that has it now. Conntrack remembers
+// connections of the one that had it before.
 func publicStateOpen(vpc model.VNI, public, endpoint netip.Addr) flow.Flow {
 	return publicState(prioRest, valid, is(slotArrived, arrivedOpen), is(slotVPC, uint32(vpc)), keyIs(public), flow.Eq(flow.IPDst, flow.Addr(endpoint)))
 }

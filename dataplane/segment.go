@@ -39,12 +39,21 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 	return e.ownedBy("Subnet " + s.Subnet)
 }
 
+// portOf is what a segment needs to know of an address to find its port on this host; zero if the address has none
+// here.
+func portOf(v *view.View, a *view.Address) localPort {
+	if a == nil || a.Host != v.Host {
+		return localPort{}
+	}
+	return localPort{via: a.Via(), endpoint: a.Endpoint}
+}
+
 // touchSegments: the port of an address of this host is the segment's, and gets a copy of its multicast.
 func touchSegments(c *change, add func(model.VNI)) {
 	undo, v := &c.before.Undo, c.now.View
 	addAll(add, keys(undo.Segments, undo.GoneSegments))
 	for was, is := range changed(undo.Addresses, undo.GoneAddresses, v.Addresses) {
-		if was != nil && was.Host == v.Host || is != nil && is.Host == v.Host {
+		if portOf(v, was) != portOf(v, is) {
 			add(either(was, is).VNI)
 		}
 	}

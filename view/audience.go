@@ -22,6 +22,9 @@ func (t *Tracker) concerned(touched *touched) hostSet {
 	hosts := hostSet{}
 	for vpc := range touched.vpcs {
 		hosts.add(t.audience.vpcs[vpc])
+		if !touched.members[vpc] && len(t.gateways.changed[vpc]) == 0 {
+			continue // nobody sees the VPC who did not before
+		}
 		for host := range t.members[vpc] {
 			t.addSubscribed(hosts, host)
 		}
