@@ -41,11 +41,11 @@ var layers = map[string][]string{
 	"server/api":              {"model"},
 	"server/replica":          {"model", "server/api", "store", "view"},
 	"server/identity":         {"server/api", "store"},
-	"server":                  {"server/identity", "server/replica", "dataplane", "dataplane/flow", "model", "server/api", "store", "view"},
+	"server/plan":             {"dataplane", "model", "server/api", "view"},
+	"server":                  {"model", "server/api", "server/identity", "server/plan", "server/replica", "store", "view"},
 	"client":                  {"model", "server/api", "view"},
-	"firewall":                {},
-	"outside":                 {"netdump"},
-	"agent":                   {"answer", "attach", "border", "dataplane", "dataplane/flow", "firewall", "model", "outside", "ovs", "server/api", "view"},
+	"hostnet":                 {"internal/nlerr", "netdump"},
+	"agent":                   {"answer", "attach", "border", "dataplane", "dataplane/flow", "hostnet", "model", "ovs", "server/api", "view"},
 	"capture":                 {"model", "view"},
 	"store/storetest":         {"store"},
 	"ovs/ovstest":             {},
@@ -66,7 +66,7 @@ var wiring = []string{"bench", "cmd/overlane", "cmd/internal/serverd", "cmd/over
 // effects are packages that a pure package has no business with.
 var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}
 
-var pure = []string{"answer", "border", "model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane"}
+var pure = []string{"answer", "border", "model", "view", "dataplane/flow", "dataplane/flow/sim", "dataplane", "server/plan"}
 
 // tellsTime are pure packages that have points of time as values: model in statuses, border as an argument.
 var tellsTime = []string{"border", "model"}

@@ -72,7 +72,7 @@ type Agent struct {
 	links   map[string]*link  // probes to peers, by host
 	alive   map[string]*pulse // ARP to endpoints, by name
 	drift   model.Drift
-	guarded guarded
+	host    hostKernel
 	zones   zones
 	dynamic dynamic
 	border  borderHost
@@ -106,7 +106,7 @@ func New(c Config, s Server, log *slog.Logger) *Agent {
 		tick:      time.Second,
 		zones:     newZones(c),
 		dynamic:   newDynamic(),
-		guarded:   newGuarded(c),
+		host:      newHostKernel(c),
 	}
 	a.border = newBorderHost(c, borderLoop{do: a.do, note: a.note, routerMoved: a.wireBorder}, log)
 	a.journal.path = a.journalPath()
@@ -129,7 +129,7 @@ func (a *Agent) Run(stop context.Context) error {
 	if err := a.border.load(); err != nil {
 		return err
 	}
-	if err := a.guarded.load(); err != nil {
+	if err := a.host.load(); err != nil {
 		return err
 	}
 	a.rezone()
@@ -138,7 +138,7 @@ func (a *Agent) Run(stop context.Context) error {
 	} else if restored {
 		a.log.Warn("a move of the uplink was interrupted; put back")
 	}
-	a.unguard(ctx)
+	a.cleanHost(ctx)
 	gone, err := attach.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch network interfaces: %w", err)
@@ -273,7 +273,7 @@ func (a *Agent) apply(ctx context.Context, d view.Delta) {
 	}
 	a.followGateways(ctx)
 	if len(d.Peers)+len(d.GonePeers)+len(d.Gateways)+len(d.GoneGateways)+len(d.Hosts)+len(d.GoneHosts)+len(d.Publics)+len(d.GonePublics)+len(d.NextHops)+len(d.GoneNextHops) > 0 {
-		a.guard(ctx, time.Now())
+		a.keepHost(ctx, time.Now())
 	}
 	a.wirePorts()
 }
@@ -334,7 +334,7 @@ func (a *Agent) everySecond(ctx context.Context) {
 	a.tidy(ctx)
 	a.endLeases(ctx, time.Now())
 	a.keepBridge(ctx)
-	a.guard(ctx, time.Now())
+	a.keepHost(ctx, time.Now())
 	a.limitZones(ctx)
 	a.flushZones(ctx)
 	a.flushSources(ctx)

@@ -29,7 +29,7 @@ func (a *Agent) connect(ctx context.Context) {
 	}
 	a.note(inSwitch, nil)
 	a.log.Info("connected to Open vSwitch", "datapath", a.layout.Datapath)
-	a.guard(ctx, time.Now())
+	a.keepHost(ctx, time.Now())
 }
 
 func (a *Agent) tryConnect(run context.Context) error {
@@ -166,7 +166,7 @@ func (a *Agent) ensure(ctx context.Context) error {
 		a.drift.Last = time.Now()
 		a.log.Warn("somebody has changed the bridge; repaired", "what", layout.Repaired)
 	}
-	a.openWay()
+	a.wireHost()
 	a.wireBorder()
 	a.border.releaseNIC(a.complete)
 	next := a.wiring

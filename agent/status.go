@@ -12,8 +12,8 @@ import (
 
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/outside"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
@@ -96,12 +96,12 @@ const dropBusy = "agent-busy"
 
 // dropUntracked is the name of packets that the kernel's conntrack drops because it cannot remember their connections. On its datapath so ends what finds no port: no
 // flow gets to see it. The kernel counts for the host as a whole.
-const dropUntracked = "untracked"
+const dropUntracked = "conntrack-full"
 
 // drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
 	all := map[string]uint64{dropBusy: a.missed.Load()}
-	for _, counted := range []map[string]uint64{a.guarded.dropped, a.reports.drops} { // both guard hosts
+	for _, counted := range []map[string]uint64{a.host.dropped(), a.reports.drops} { // both guard hosts
 		for name, n := range counted {
 			all[name] += n
 		}
@@ -277,7 +277,7 @@ func (a *Agent) countUntracked() error {
 	if a.layout.Datapath != ovs.Kernel || len(a.wiring.Translations) == 0 {
 		return nil
 	}
-	n, err := outside.Untracked()
+	n, err := hostnet.ConntrackDrops()
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (a *Agent) handsOff() bool { return a.stranger && !a.complete }
 // knowsWay tells that the host's way outside has been looked at, if there is to be one: flows that lead there are in the switch since before the start, and
 // are neither to be taken away nor put back unguarded.
 func (a *Agent) knowsWay() bool {
-	return a.guarded.looked || len(a.wiring.Translations) == 0 && !a.isEdge()
+	return a.host.known || len(a.wiring.Translations) == 0 && !isEdge(&a.view)
 }
 
 // countRepairs keeps the count of what others changed in the switch.

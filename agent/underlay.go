@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
-	"github.com/overlane/overlane/outside"
 	"github.com/overlane/overlane/ovs"
 )
 
@@ -57,7 +57,7 @@ func (a *Agent) lookAtHost(now time.Time) {
 
 // lookForAddresses keeps those that were found last if it fails.
 func (a *Agent) lookForAddresses() error {
-	found, err := outside.Addresses()
+	found, err := hostnet.Addresses()
 	if err != nil {
 		return err
 	}

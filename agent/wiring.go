@@ -35,7 +35,8 @@ func (a *Agent) touch(undo view.Delta, next dataplane.Wiring) {
 	}
 }
 
-// rewire changes the wiring, and nothing else does. The maps of a wiring are not written any more once it is handed over.
+// rewire changes the wiring, and nothing else does. The maps of a wiring are not written any more once it is handed
+// over.
 func (a *Agent) rewire(next dataplane.Wiring) { a.touch(view.Delta{}, next) }
 
 // wirePorts takes the ports of endpoints that the switch has into the wiring.
@@ -60,7 +61,8 @@ func (a *Agent) wirePorts() {
 	a.rewire(next)
 }
 
-// portNumber is that which the port has or, while ovs-vswitchd is making it, will have: flows may come first, and need not wait then.
+// portNumber is that which the port has or, while ovs-vswitchd is making it, will have: flows may come first, and need
+// not wait then.
 func portNumber(p ovs.Port) uint32 {
 	if p.OFPort == 0 && p.Err == "" {
 		return p.OFPortRequest
@@ -68,10 +70,9 @@ func portNumber(p ovs.Port) uint32 {
 	return p.OFPort
 }
 
-// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed, removes those of
-// endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the agent was away or busy with them, and those behind
-// them.
-// Before the first complete view it removes nothing.
+// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed,
+// removes those of endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the
+// agent was away or busy with them, and those behind them. Before the first complete view it removes nothing.
 func (a *Agent) tidy(ctx context.Context) {
 	if a.db == nil || !a.db.Connected() || !a.complete {
 		return
@@ -120,8 +121,9 @@ func (a *Agent) unplug(ctx context.Context, p ovs.Port) {
 	}
 }
 
-// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the endpoint. An attach that was
-// killed may have made no more than the interface, so the host is kept out of it first; what is missing inside, the next attach finds.
+// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the
+// endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
+// what is missing inside, the next attach finds.
 func (a *Agent) replug(ctx context.Context, address view.Address) {
 	name := attach.HostIf(address.Endpoint)
 	if !attach.Exists(name) {
@@ -154,7 +156,8 @@ func endpointPort(address view.Address) ovs.Port {
 	}
 }
 
-// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have been made anew.
+// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have
+// been made anew.
 func (a *Agent) unplugged(ctx context.Context, link attach.LinkGone) {
 	for _, address := range a.own() {
 		if attach.HostIf(address.Endpoint) == link.Name && !a.attaching[address.Endpoint] && !attach.Exists(link.Name) {
@@ -173,8 +176,8 @@ func (a *Agent) vanished(ctx context.Context, address view.Address, port string)
 	a.release(ctx, address)
 }
 
-// release tells the server that an endpoint is not plugged in any more. It runs beside the loop; if the server is away, tidy
-// comes here again.
+// release tells the server that an endpoint is not plugged in any more. It runs beside the loop; if the server is away,
+// tidy comes here again.
 func (a *Agent) release(ctx context.Context, address view.Address) {
 	a.attaching[address.Endpoint] = true
 	go func() {

@@ -12,11 +12,11 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Lease is what an endpoint is to have: the store has given it the address already, so nothing is kept here.
+// Lease has the values that DHCP gives to an endpoint: the store has allocated its address, so nothing is kept here.
 type Lease struct {
 	MAC     model.MAC
 	Address netip.Prefix // with the length of its subnet
-	Gateway netip.Addr   // of the default route, and who answers
+	Gateway netip.Addr   // of the default route, and the server that answers
 	MTU     int          // in bytes of IP
 	Options *model.DHCP  // nil: none
 }
@@ -46,13 +46,13 @@ func (q Question) MAC() model.MAC { return model.MAC(q.message.ClientHWAddr) }
 // Asked is what the message wants, in words for the log (RFC 2131 section 3.1).
 func (q Question) Asked() string { return q.message.MessageType().String() }
 
-// Seeks tells whether the client has no lease of a server at that address, and asks for one there.
+// Seeks reports whether the client asks the server at an address for a lease that it does not have.
 func (q Question) Seeks(server netip.Addr) bool {
 	kind := q.message.MessageType()
 	return kind == dhcpv4.MessageTypeDiscover || kind == dhcpv4.MessageTypeRequest && !q.forAnother(server)
 }
 
-// GivesUp tells whether the client does not want its lease any more, or has found that somebody else uses the address.
+// GivesUp reports whether the client releases its lease, or declines it because another machine uses the address.
 func (q Question) GivesUp(l Lease) bool {
 	if q.forAnother(l.Gateway) {
 		return false
@@ -147,7 +147,7 @@ func (l Lease) fill(a, q *dhcpv4.DHCPv4) {
 	}
 }
 
-// routes has the default route, too: who reads this option does not look at the router's (RFC 3442).
+// routes includes the default route: a client that reads this option ignores the router option (RFC 3442).
 func (l Lease) routes() []*dhcpv4.Route {
 	routes := []*dhcpv4.Route{{Dest: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}, Router: l.Gateway.AsSlice()}}
 	for _, r := range l.Options.Routes {

@@ -1,5 +1,5 @@
-// Package answer makes the replies that a host gives itself to what its endpoints send. It is pure: it gets a frame,
-// and gives a frame.
+// Package answer makes the frames with which a host answers its endpoints itself: DHCP and ICMP. It is pure: a frame
+// goes in, and a frame comes out.
 package answer
 
 import (
@@ -18,15 +18,15 @@ type Trouble struct {
 	mtu        uint16 // of the next hop, if the packet was too long
 }
 
-// What the sender of a packet is told (RFC 792).
+// The ICMP errors that a host sends (RFC 792).
 var (
 	Expired         = Trouble{kind: layers.ICMPv4TypeTimeExceeded, code: layers.ICMPv4CodeTTLExceeded}
 	NetUnreachable  = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeNet}  // no route leads there
-	HostUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost} // a subnet has the address, but nobody there
+	HostUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost} // a subnet has the address, but no endpoint has it
 	PortUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodePort}
 )
 
-// TooLong is what the sender is told of a packet that must not be cut into fragments (RFC 1191 section 4).
+// TooLong is the error for a packet that is too long and must not be fragmented (RFC 1191 section 4).
 func TooLong(mtu int) Trouble {
 	return Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded, uint16(mtu)}
 }
@@ -82,12 +82,13 @@ func Addresses(frame []byte) (from, to netip.Addr, ok bool) {
 // precedence is "internetwork control", as RFC 1812 section 4.3.2.5 has it for errors.
 const precedence = 0xc0
 
-// single tells whether the address is one machine's.
+// single reports whether the address is one machine's.
 func single(a netip.Addr) bool {
 	return a.Is4() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() && a.As4()[0] < 240
 }
 
-// isError tells whether an ICMP message is about another packet (RFC 1122 section 3.2.2). What nobody knows may be one.
+// isError reports whether an ICMP message is about another packet (RFC 1122 section 3.2.2). A message of an unknown
+// type may be.
 func isError(kind uint8) bool {
 	switch kind {
 	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply, layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:

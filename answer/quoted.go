@@ -40,7 +40,7 @@ const (
 	udpHeader      = 8
 )
 
-// payload is what an Ethernet frame carries over IPv4 in a protocol.
+// payload is the payload of a protocol over IPv4 in an Ethernet frame.
 func payload(frame []byte, proto layers.IPProtocol) ([]byte, bool) {
 	if len(frame) < ethernetHeader || binary.BigEndian.Uint16(frame[12:]) != uint16(layers.EthernetTypeIPv4) {
 		return nil, false
@@ -48,7 +48,7 @@ func payload(frame []byte, proto layers.IPProtocol) ([]byte, bool) {
 	return ipv4(frame[ethernetHeader:], proto)
 }
 
-// ipv4 is what follows the header of a packet that is no later fragment (RFC 791 section 3.1).
+// ipv4 is the payload of a packet that is no later fragment (RFC 791 section 3.1).
 func ipv4(packet []byte, proto layers.IPProtocol) ([]byte, bool) {
 	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != byte(proto) || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
 		return nil, false

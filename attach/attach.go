@@ -1,6 +1,6 @@
-// Package attach puts an endpoint into its network: a veth pair from the host into a network namespace or a Docker
-// container, with addresses, MTU and routes; and it takes it away again. It works in the network namespace of the
-// process, which need not be the machine's first, and talks neither to the server nor to Open vSwitch.
+// Package attach makes and removes the network interfaces of endpoints: a veth pair from the host into a network
+// namespace or a Docker container, with address, MTU and route. The host's end is in the network namespace of the
+// process, which need not be the machine's first. The package talks neither to the server nor to Open vSwitch.
 package attach
 
 import (
@@ -22,9 +22,9 @@ import (
 
 // Kinds of error, found with [errors.Is].
 var (
-	ErrNotFound   = errors.New("not found")       // no such container or namespace
+	ErrNotFound   = errors.New("not found")       // no such container, namespace or interface
 	ErrNotRunning = errors.New("not running")     // the container has no namespace
-	ErrConflict   = errors.New("already in use")  // an interface or a route is in the way, and is not ours
+	ErrConflict   = errors.New("already in use")  // an interface or a route that is not ours is in the way
 	ErrInvalid    = errors.New("invalid request") // nothing was tried
 )
 
@@ -38,7 +38,7 @@ type Request struct {
 	Gateway         netip.Addr   // of the default route; the zero Addr for none
 	DHCP            bool         // leave address and route to a DHCP client inside
 	MTU             int          // bytes of IP, both ends
-	ChecksumOffload bool         // true for a switch on the kernel datapath; false: packets are whole, and the switch takes copies of them
+	ChecksumOffload bool         // true for a switch on the kernel datapath; false: the sender fills checksums in, since the switch reads copies of packets
 }
 
 func (r Request) check() error {
@@ -63,17 +63,17 @@ func (r Request) check() error {
 }
 
 const (
-	minMTU = 576   // what every IPv4 host must take (RFC 791 section 3.1)
+	minMTU = 576   // the least that every IPv4 host accepts (RFC 791 section 3.1)
 	maxMTU = 65535 // of a veth
 )
 
-// Exists tells whether the host has an interface of this name.
+// Exists reports whether the host has an interface of this name.
 func Exists(iface string) bool {
 	_, err := os.Stat("/proc/sys/net/ipv4/conf/" + iface)
 	return err == nil
 }
 
-// Interfaces are the names of the host's interfaces; it costs less than asking for each.
+// Interfaces are the names of the host's interfaces. One call costs less than Exists for each.
 func Interfaces() (map[string]bool, error) {
 	dir, err := os.Open("/proc/sys/net/ipv4/conf")
 	if err != nil {

@@ -225,7 +225,7 @@ func TestPlumbRefuses(t *testing.T) {
 		want   string
 		kind   error
 	}{
-		"foreign eth0":          {func(*Request) {}, "an interface eth0 is there that Overlane has not made", ErrConflict},
+		"foreign eth0":          {func(*Request) {}, "an interface eth0 exists that Overlane has not made", ErrConflict},
 		"foreign default route": {func(r *Request) { r.IfName = "eth1" }, "another default route", ErrConflict},
 		"plugged in elsewhere":  {func(r *Request) { r.HostIf = ifname.Endpoint("attach-elsewhere"); r.IfName = "eth1" }, "leads elsewhere", ErrConflict},
 		"no such namespace":     {func(r *Request) { r.Netns += "x" }, "not found", ErrNotFound},

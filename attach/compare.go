@@ -11,8 +11,8 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// compare tells what a pair that is there has otherwise than asked. What is missing only is no difference: a call that
-// was killed may have left it so, and configure sets it.
+// compare gives the differences between an existing pair and the request. A missing address or route is no difference:
+// an interrupted call may have left it out, and configure adds it.
 func (p *plumbing) compare() error {
 	var differs []string
 	note := func(what string, has, want any) {
@@ -56,7 +56,7 @@ func conflict(differs []string) error {
 	return fmt.Errorf("%w: it is there already, but its %s; detach it first", ErrConflict, strings.Join(differs, "; its "))
 }
 
-// defaultRoutes gives those for IPv4 of the main table.
+// defaultRoutes gives the IPv4 default routes of the main table.
 func defaultRoutes(h *netlink.Handle) ([]netlink.Route, error) {
 	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return h.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)

@@ -11,7 +11,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Container is what Docker says of one.
+// Container is a Docker container.
 type Container struct {
 	ID          string // in full
 	Name        string
@@ -21,8 +21,8 @@ type Container struct {
 	NetworkMode string // "none", "default", "host", the name of a network ...
 }
 
-// Resolve finds a running container by name, by ID or by the beginning of an ID. One that is not there is
-// [ErrNotFound], one that is stopped is [ErrNotRunning]. socket is Docker's, a path.
+// Resolve finds a running container by name, by ID or by the beginning of an ID. The error is [ErrNotFound] if there is
+// none, and [ErrNotRunning] if it is stopped. socket is the path of Docker's socket.
 func Resolve(ctx context.Context, socket, nameOrID string) (Container, error) {
 	c, err := inspect(ctx, socket, nameOrID)
 	if err != nil {

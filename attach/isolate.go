@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolateHostEnd keeps the host's own network stack from taking part in the endpoint's network. A switch on the
-// userspace datapath reads copies of the packets only, so the host would answer a tenant's ARP for any of its
-// addresses, forward for it, and hand its broadcasts to sockets of the host.
+// isolateHostEnd keeps the host's own network stack out of the endpoint's network. A switch on the userspace datapath
+// reads copies of packets, so the host would also see them: it would answer a tenant's ARP for its own addresses,
+// forward the tenant's packets, and deliver broadcasts to sockets of the host.
 func (p *plumbing) isolateHostEnd() error {
 	if p.outer.Attrs().RawFlags&unix.IFF_NOARP == 0 {
 		if err := p.did(p.host.LinkSetARPOff(p.outer)); err != nil {
@@ -50,8 +50,8 @@ func (p *plumbing) setSysctl(file, value string) error {
 	return p.did(os.WriteFile(file, []byte(value), 0))
 }
 
-// dropEverything has the kernel drop whatever comes out of the endpoint, once packet sockets, by which the switch reads,
-// have had their copy. No setting of IPv4 does: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
+// dropEverything makes the kernel drop every packet from the endpoint, after packet sockets, by which the switch reads,
+// have had their copy. No IPv4 sysctl does that: a packet from 0.0.0.0 to 255.255.255.255 passes rp_filter.
 func (p *plumbing) dropEverything() error {
 	at := netlink.QdiscAttrs{LinkIndex: p.outer.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
 	if err := p.did(p.host.QdiscAdd(&netlink.Clsact{QdiscAttrs: at})); err != nil {
@@ -66,8 +66,8 @@ func (p *plumbing) dropEverything() error {
 // dropAll is a classic BPF program of one instruction, "ret #2": the verdict TC_ACT_SHOT (tc-bpf(8), direct-action).
 var dropAll = []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: uint32(netlink.TC_ACT_SHOT)}}
 
-// addFilter puts a program on what an interface of the host receives. The netlink package can do so for programs that
-// are loaded already only.
+// addFilter attaches a BPF program to the packets that an interface of the host receives. The netlink package can
+// attach only programs that are already loaded.
 func addFilter(index int, program []unix.SockFilter) error {
 	const handle, priority = 1, 1
 	q := nl.NewNetlinkRequest(unix.RTM_NEWTFILTER, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK)

@@ -10,9 +10,9 @@ import (
 	"github.com/overlane/overlane/internal/ifname"
 )
 
-// Mend does what Plumb does for an interface that is there, and makes none ([ErrNotFound]). mended tells whether
-// anything was missing: a call that was killed may have left it so, or somebody inside. A namespace's path says little,
-// since another one may have it now: then that is an [ErrConflict].
+// Mend repairs the interface of an endpoint as Plumb would set it up, but makes none ([ErrNotFound]). mended reports
+// whether anything was missing: an interrupted call, or a user inside, may have left it so. If another namespace has
+// the path now, the error is [ErrConflict].
 func Mend(ctx context.Context, r Request) (mended bool, err error) {
 	mended, err = mend(ctx, r)
 	if err != nil {
@@ -46,8 +46,8 @@ func mend(ctx context.Context, r Request) (bool, error) {
 	return p.mended, err
 }
 
-// MendHost is the host's half of Mend, for who does not know where the interface leads: the host's network stack is
-// kept out of it.
+// MendHost repairs the host's end alone, if it is unknown where the interface leads: the host's network stack is kept
+// out of it.
 func MendHost(hostIf string, checksumOffload bool) error {
 	if err := mendHost(hostIf, checksumOffload); err != nil {
 		return fmt.Errorf("mend %s: %w", hostIf, err)

@@ -16,11 +16,11 @@ import (
 	"github.com/overlane/overlane/offload"
 )
 
-// NIC is how an interface of the host was before it was given to a switch.
+// NIC is the state of an interface of the host before a switch got it.
 type NIC struct {
 	ARP      bool              `json:"arp"`
 	Sysctl   map[string]string `json:"sysctl"`   // by path below /proc/sys/net
-	Offloads map[string]bool   `json:"offloads"` // of those that it has
+	Offloads map[string]bool   `json:"offloads"` // of features that it has
 }
 
 // nicSysctl are the settings that [ClaimNIC] changes, by path below /proc/sys/net.
@@ -29,11 +29,12 @@ func nicSysctl(name string) []string {
 		"ipv4/conf/" + name + "/drop_unicast_in_l2_multicast"}
 }
 
-// nicOffloads are those that a switch that takes copies of packets cannot have: merged packets, and checksums that are
-// left out.
+// nicOffloads are the features that break a switch which reads copies of packets: they merge packets, or leave
+// checksums out.
 var nicOffloads = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
 
-// FreeNIC tells why an interface cannot be given to a switch: the host uses it. [ErrNotFound] is one that is not there.
+// FreeNIC checks that the host does not use an interface, so that a switch may have it. The error is [ErrConflict] if
+// it does, and [ErrNotFound] if there is no such interface.
 func FreeNIC(name string) error {
 	l, err := findNIC(name)
 	if err != nil {
@@ -76,7 +77,7 @@ func findNIC(name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// ReadNIC gives what [ClaimNIC] will change.
+// ReadNIC reads the settings that [ClaimNIC] changes.
 func ReadNIC(name string) (NIC, error) {
 	l, err := findNIC(name)
 	if err != nil {
@@ -106,8 +107,8 @@ func ReadNIC(name string) (NIC, error) {
 	return was, nil
 }
 
-// ClaimNIC keeps the host's own network stack out of an interface that a switch has, and sets it up. Asked again, it
-// changes nothing.
+// ClaimNIC keeps the host's own network stack out of an interface that a switch has, and sets the interface up. A
+// second call changes nothing.
 func ClaimNIC(name string, kernelDatapath bool) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -123,7 +124,7 @@ func ClaimNIC(name string, kernelDatapath bool) error {
 	}
 	if !kernelDatapath {
 		without := map[string]bool{"gro": false, "lro": false}
-		if p.outer.Type() == "veth" { // what is sent to a veth arrives with no checksum filled in
+		if p.outer.Type() == "veth" { // packets reach a veth without their checksums filled in
 			without["tx"] = false
 		}
 		if err := setOffloads(name, without); err != nil {
@@ -133,7 +134,7 @@ func ClaimNIC(name string, kernelDatapath bool) error {
 	return p.setUp(h, p.outer)
 }
 
-// ReleaseNIC makes an interface as it was. One that is gone is no error.
+// ReleaseNIC restores the settings of an interface. An interface that is gone is no error.
 func ReleaseNIC(name string, was NIC) error {
 	l, err := findNIC(name)
 	if errors.Is(err, ErrNotFound) {
@@ -160,7 +161,7 @@ func ReleaseNIC(name string, was NIC) error {
 	return nil
 }
 
-// setOffloads lets pass what the interface cannot change, but for checksums.
+// setOffloads ignores features that the interface cannot change, except for checksums.
 func setOffloads(name string, want map[string]bool) error {
 	s, err := offload.Open()
 	if err != nil {
@@ -179,7 +180,7 @@ func setOffloads(name string, want map[string]bool) error {
 	return nil
 }
 
-// HasLink tells whether an interface is up and its cable is plugged in.
+// HasLink reports whether an interface is up and its cable is plugged in.
 func HasLink(name string) (bool, error) {
 	l, err := findNIC(name)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"github.com/overlane/overlane/offload"
 )
 
-// Plumb makes the interface that is asked for, ready for use; the switch has yet to get its port. Asked the same again,
-// it changes nothing. If there is one that differs, or one that is not ours, it says so ([ErrConflict]) and leaves it
-// as it is. If it fails, nothing stays behind. undo takes back what this call has made.
+// Plumb makes the requested interface, ready for use except for the switch's port. A second call with the same request
+// changes nothing. If an interface with other values, or one that is not ours, is in the way, the error is
+// [ErrConflict] and the interface stays. A call that fails leaves nothing behind. undo removes what this call has made.
 func Plumb(ctx context.Context, r Request) (undo func() error, err error) {
 	undo, err = plumb(ctx, r)
 	if err != nil {
@@ -52,8 +52,8 @@ func plumb(ctx context.Context, r Request) (func() error, error) {
 	return undo, nil
 }
 
-// Unplumb removes an interface by the name of its end on the host; the other end goes with it. One that is not there is
-// no error.
+// Unplumb removes an interface by the name of its end on the host; the other end goes with it. An interface that does
+// not exist is no error.
 func Unplumb(ctx context.Context, hostIf string) error {
 	if !ifname.IsEndpoint(hostIf) {
 		return fmt.Errorf("remove %s: %w: not a name that Overlane gives", hostIf, ErrInvalid)
@@ -71,13 +71,13 @@ func Unplumb(ctx context.Context, hostIf string) error {
 	return nil
 }
 
-// plumbing is one call's view of both sides.
+// plumbing is the state of one call: both namespaces and both ends.
 type plumbing struct {
 	Request
 	ns           netns.NsHandle
 	host, inside *netlink.Handle
-	outer, inner netlink.Link // once there is a pair
-	mended       bool         // something was missing that is there now
+	outer, inner netlink.Link // once the pair exists
+	mended       bool         // something was missing and has been set
 }
 
 func openPlumbing(r Request) (*plumbing, error) {
@@ -112,7 +112,7 @@ func (p *plumbing) close() {
 	p.ns.Close()
 }
 
-// ensurePair makes the veth pair unless it is there, which is seldom, so that it looks only if it could not.
+// ensurePair makes the veth pair unless it exists. That is rare, so it looks only after the kernel has refused.
 func (p *plumbing) ensurePair() (made bool, err error) {
 	err = p.create()
 	made = err == nil
@@ -128,7 +128,7 @@ func (p *plumbing) ensurePair() (made bool, err error) {
 	case made:
 		return true, nil
 	case p.outer == nil:
-		return false, fmt.Errorf("%w: an interface %s is there that Overlane has not made", ErrConflict, p.IfName)
+		return false, fmt.Errorf("%w: an interface %s exists that Overlane has not made", ErrConflict, p.IfName)
 	}
 	return false, p.mustAgree()
 }
@@ -142,7 +142,7 @@ func (p *plumbing) look() (err error) {
 	return err
 }
 
-// mustAgree tells whether the pair that is there is the one that is asked for.
+// mustAgree checks that the existing pair is the requested one.
 func (p *plumbing) mustAgree() error {
 	if !p.paired() {
 		return fmt.Errorf("%w: the endpoint's interface %s leads elsewhere; detach it first", ErrConflict, p.HostIf)
@@ -150,7 +150,7 @@ func (p *plumbing) mustAgree() error {
 	return p.compare()
 }
 
-// link gives nil where there is none.
+// link gives nil if there is no such interface.
 func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	l, err := h.LinkByName(name)
 	if nlerr.NotFound(err) {
@@ -159,8 +159,7 @@ func link(h *netlink.Handle, name string) (netlink.Link, error) {
 	return l, err
 }
 
-// paired tells whether the two ends belong together: indexes are per namespace, so both they and the namespace must
-// fit.
+// paired reports whether the two ends belong together: indexes are per namespace, so indexes and namespace must match.
 func (p *plumbing) paired() bool {
 	if p.inner == nil {
 		return false
@@ -170,8 +169,8 @@ func (p *plumbing) paired() bool {
 	return err == nil && o.NetNsID == nsid && o.ParentIndex == i.Index && i.ParentIndex == o.Index
 }
 
-// create makes the pair with one message, the inner end in its namespace from the start. A queue each keeps it cheap:
-// every further one has objects in sysfs.
+// create makes the pair with one message, the inner end in its namespace from the start. One queue for each end keeps
+// that cheap: every further queue has objects in sysfs.
 func (p *plumbing) create() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = p.HostIf, p.MTU
@@ -183,8 +182,8 @@ func (p *plumbing) create() error {
 	return p.host.LinkAdd(veth)
 }
 
-// configure sets what is missing. The order matters: a route needs its interface up, and offloads are to be right
-// before the first packet.
+// configure sets what is missing. The order matters: a route needs its interface up, and offloads must be set before
+// the first packet.
 func (p *plumbing) configure() error {
 	for _, step := range []struct {
 		what string
@@ -205,7 +204,7 @@ func (p *plumbing) configure() error {
 	return nil
 }
 
-// did notes that a step has changed something, unless it found that there was no need.
+// did records that a step has changed something, unless the kernel says that it existed.
 func (p *plumbing) did(err error) error {
 	if errors.Is(err, unix.EEXIST) {
 		return nil

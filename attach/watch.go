@@ -13,14 +13,14 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// LinkGone says that an interface of ours has vanished from the host: its container died, its namespace did, or
-// somebody removed it.
+// LinkGone says that the interface of an endpoint has vanished from the host: its container or namespace ended, or a
+// user removed it.
 type LinkGone struct{ Name string }
 
 const resubscribePause = 100 * time.Millisecond
 
-// Watch tells of interfaces of ours that vanish, those that are there now included. If it misses news it looks again,
-// so none is lost for good. The channel is closed when ctx ends.
+// Watch reports interfaces of endpoints that vanish, from those that exist now. If it misses messages it lists all
+// interfaces, so none is lost for good. The channel is closed when ctx ends.
 func Watch(ctx context.Context) (<-chan LinkGone, error) {
 	w := &watch{known: map[string]bool{}, gone: make(chan LinkGone)}
 	updates, err := w.subscribe(ctx)
@@ -36,8 +36,8 @@ type watch struct {
 	gone  chan LinkGone
 }
 
-// subscribe first, and look then: what vanishes in between is told of twice rather than not at all, and the second time
-// is not passed on.
+// subscribe subscribes before it lists: an interface that vanishes in between is reported twice rather than not at all,
+// and the second report is not passed on.
 func (w *watch) subscribe(ctx context.Context) (<-chan netlink.LinkUpdate, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	updates := make(chan netlink.LinkUpdate, 64)
@@ -55,7 +55,7 @@ func (w *watch) subscribe(ctx context.Context) (<-chan netlink.LinkUpdate, error
 	return updates, nil
 }
 
-// drain lets a subscription end, which may be waiting to hand over news.
+// drain lets a subscription end that may be waiting to deliver a message.
 func drain(updates <-chan netlink.LinkUpdate) {
 	for range updates {
 	}
@@ -95,7 +95,7 @@ func (w *watch) run(ctx context.Context, updates <-chan netlink.LinkUpdate) {
 		for u := range updates {
 			w.take(ctx, u)
 		}
-		// The kernel had more news than the socket could hold, or the subscription ended with ctx.
+		// The kernel had more messages than the socket could hold, or the subscription ended with ctx.
 		updates = w.again(ctx)
 	}
 }
@@ -113,7 +113,7 @@ func (w *watch) again(ctx context.Context) <-chan netlink.LinkUpdate {
 
 func (w *watch) take(ctx context.Context, u netlink.LinkUpdate) {
 	name := u.Attrs().Name
-	if !ifname.IsEndpoint(name) || u.Family != unix.AF_UNSPEC { // a bridge tells of its ports in the same way
+	if !ifname.IsEndpoint(name) || u.Family != unix.AF_UNSPEC { // a bridge announces its ports in the same way
 		return
 	}
 	if u.Header.Type == unix.RTM_NEWLINK {

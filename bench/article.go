@@ -39,12 +39,12 @@ func (w *world) article(ctx context.Context) error {
 
 func (w *world) scriptPath() string { return filepath.Join(w.dir, "work_net.sh") }
 
-// runScript attaches a namespace as the article does.
+// runScript attaches a namespace as the article's script does.
 func (w *world) runScript(ctx context.Context, h *lab.Host, netns, port, ip string) (cpu time.Duration, err error) {
 	return timed(h, h.Command(ctx, "bash", w.scriptPath(), netns, port, ip))
 }
 
-// undoScript takes that back.
+// undoScript detaches it again.
 func undoScript(ctx context.Context, h *lab.Host, port string) error {
 	_, err := h.Exec(ctx, "sh", "-ec", fmt.Sprintf("ovs-vsctl del-port %s %s; ip link del %s", articleBridge, port, port))
 	return err

@@ -55,8 +55,8 @@ func measureAttach(ctx context.Context, w *world) error {
 	return nil
 }
 
-// way is how an attach is asked for; cpu is what it used in processes that have ended since.
-type way func(ctx context.Context, w *world) (cpu time.Duration, err error)
+// attachMethod is one way to request an attach; cpu is the CPU time that it used in processes that have ended since.
+type attachMethod func(ctx context.Context, w *world) (cpu time.Duration, err error)
 
 func viaSocket(ctx context.Context, w *world) (time.Duration, error) {
 	_, err := attach(ctx, w.host1, "a0", single)
@@ -67,7 +67,7 @@ func viaCommand(ctx context.Context, w *world) (time.Duration, error) {
 	return timed(w.host1, w.host1.Command(ctx, "overlane", "attach", "--netns", "a0", "--subnet", single))
 }
 
-func (w *world) attachOnce(ctx context.Context, s *samples, spent func() time.Duration, call way) error {
+func (w *world) attachOnce(ctx context.Context, s *samples, spent func() time.Duration, call attachMethod) error {
 	err := s.take(spent, func() (time.Duration, error) { return call(ctx, w) })
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (w *world) useServer(ctx context.Context, h *lab.Host, address string) erro
 	return awaitReady(ctx, h)
 }
 
-// awaitReady waits until the agent has the server's whole view and the switch is at it.
+// awaitReady waits until the agent has the server's whole view and the switch has applied it.
 func awaitReady(ctx context.Context, h *lab.Host) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// simulate follows the views of hosts that are not there, through the server's own socket, and compiles their flows as
+// simulate follows the views of hosts that do not exist, through the server's own socket, and compiles their flows as
 // agents do. For each delta it prints a line: host, revision, number of flows.
 func simulate(ctx context.Context, socket string, hosts []string) error {
 	c, err := client.New(client.Config{Address: "unix://" + socket})
@@ -29,8 +29,7 @@ func simulate(ctx context.Context, socket string, hosts []string) error {
 	return nil
 }
 
-// simulated is a host whose endpoints are all plugged in, each in a port of its own, as soon as the host is told of
-// them.
+// simulated is a host that plugs each of its endpoints into a port of its own as soon as its view has the endpoint.
 type simulated struct {
 	view     view.View
 	wiring   dataplane.Wiring
@@ -60,7 +59,7 @@ func (h *simulated) follow(d view.Delta) {
 	fmt.Printf("%s %d %d\n", h.view.Host, d.Revision, h.flows)
 }
 
-// plug gives ports to the endpoints of this host that a delta tells of; their subjects are touched in any case.
+// plug gives ports to the endpoints of this host in a delta; their subjects are touched in any case.
 func (h *simulated) plug(d view.Delta) {
 	for _, key := range d.GoneAddresses {
 		delete(h.wiring.Ports, key)
@@ -75,13 +74,13 @@ func (h *simulated) plug(d view.Delta) {
 
 // crowd is a process that simulates hosts.
 type crowd struct {
-	child *child
+	child *process
 
 	mu    sync.Mutex
 	hosts map[string]progress
 }
 
-// progress is how far a simulated host has come.
+// progress is the revision that a simulated host has reached.
 type progress struct {
 	revision int64
 	flows    int
@@ -111,7 +110,7 @@ func (c *crowd) read() {
 		var name string
 		var p progress
 		if _, err := fmt.Sscan(line, &name, &p.revision, &p.flows); err != nil {
-			continue // the process says something else
+			continue // a line of another kind
 		}
 		p.at = time.Now()
 		c.mu.Lock()
@@ -120,7 +119,7 @@ func (c *crowd) read() {
 	}
 }
 
-// slowest is the host that is least far.
+// slowest is the host with the lowest revision.
 func (c *crowd) slowest() (p progress, flows []float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +133,7 @@ func (c *crowd) slowest() (p progress, flows []float64) {
 	return p, flows
 }
 
-// await returns when every simulated host has come to a revision.
+// await returns when every simulated host has reached a revision.
 func (c *crowd) await(ctx context.Context, revision int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -156,7 +155,7 @@ func (c *crowd) close() {
 	}
 }
 
-// simulatedHosts are the first n of them, as intent.
+// simulatedHosts are the first n simulated hosts, as intent.
 func simulatedHosts(first, n int) (names []string, objects []model.Object) {
 	for i := first; i < first+n; i++ {
 		name := fmt.Sprintf("sim%03d", i)

@@ -41,8 +41,8 @@ type pinger struct {
 	seq  uint16
 }
 
-// newPinger has the namespace ask again for an address that did not answer ARP after 10 ms instead of a second: the
-// first ping of a new endpoint would measure mostly that.
+// newPinger makes the namespace repeat ARP requests after 10 ms instead of a second, which would dominate the time of a
+// new endpoint's first ping.
 func newPinger(m *lab.Machine, ns string) (p *pinger, err error) {
 	p = &pinger{}
 	return p, within(m, ns, func() error {
@@ -64,7 +64,7 @@ func (p *pinger) until(ctx context.Context, to netip.Addr) error {
 	for ctx.Err() == nil && time.Now().Before(deadline) {
 		p.seq++
 		if _, err := p.conn.WriteTo(echoRequest(p.seq), target); err != nil {
-			time.Sleep(time.Millisecond) // no route yet, or the like
+			time.Sleep(time.Millisecond) // no route yet, for example
 			continue
 		}
 		if err := p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {

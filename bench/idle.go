@@ -12,7 +12,7 @@ func measureIdle(ctx context.Context, w *world) error {
 	if err := w.fill(ctx); err != nil {
 		return err
 	}
-	time.Sleep(3 * time.Second) // whatever follows the filling
+	time.Sleep(3 * time.Second) // until the work that filling causes is done
 	before := w.cpuEach()
 	time.Sleep(idleTime)
 	used := w.cpuEach().since(before)
@@ -25,7 +25,7 @@ func measureIdle(ctx context.Context, w *world) error {
 	return nil
 }
 
-// fill has 5,000 endpoints be there.
+// fill applies 5,000 endpoints.
 func (w *world) fill(ctx context.Context) error {
 	if w.crowd != nil {
 		return nil

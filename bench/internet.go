@@ -15,19 +15,19 @@ import (
 
 const internetRounds = 5
 
-// measureInternet compares the ways between an endpoint and the internet, in all designs, with the way to another host,
-// in turns and from the same endpoint.
+// measureInternet compares the paths between an endpoint and the internet, in all designs, with the path to another
+// host, in turns and from the same endpoint.
 func measureInternet(ctx context.Context, w *world) error { return w.eachSite(ctx, w.compare) }
 
-// site is one way of being connected to the internet.
+// site is a lab that is connected to the internet in one design.
 type site struct {
 	lab     *lab.Lab
 	design  string
 	between *path // across hosts
-	ways    []*path
+	outside []*path
 }
 
-// The kinds of ways.
+// The kinds of paths.
 const (
 	outbound = "outbound, 1:1"
 	inbound  = "inbound, 1:1"
@@ -36,18 +36,18 @@ const (
 
 func (s *site) add(kind, more string, p *path) {
 	p.kind, p.name, p.choose = kind, kind+", "+s.design+more, always
-	s.ways = append(s.ways, p)
+	s.outside = append(s.outside, p)
 }
 
-// internetUnits are what is measured on each way.
+// internetUnits are the units of the figures for each path.
 var internetUnits = []struct{ name, unit string }{{"throughput", "Mb/s"}, {"TCP round trips", "/s"}, {"UDP round trips", "/s"}, {"pings", "/s"}}
 
 func always(context.Context) error { return nil }
 
-// eachSite measures ours, a lab after the other.
+// eachSite measures Overlane's sites, one lab after the other.
 func (w *world) eachSite(ctx context.Context, measure func(context.Context, site) error) error {
 	ups := []up{w.upInternet, w.upEdges}
-	if w.passage != "" {
+	if w.border != "" {
 		ups = ups[:1]
 	}
 	for _, up := range ups {
@@ -61,7 +61,7 @@ func (w *world) eachSite(ctx context.Context, measure func(context.Context, site
 // up brings up a lab.
 type up func(context.Context) (*lab.Lab, []setting, error)
 
-// setting is what of a lab a site is made of.
+// setting is the part of a lab that makes a site.
 type setting struct {
 	design, vpc, pool, netns string
 }
@@ -95,7 +95,7 @@ func serverOf(l *lab.Lab) (*client.Client, error) {
 	return client.New(client.Config{Address: "unix://" + l.Host("host1").Root() + lab.ServerSocket})
 }
 
-// upInternet is the drills' lab without its endpoints, or one with one passage only.
+// upInternet brings up the drills' lab without its endpoints, or a lab with one border host only.
 func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	dir, err := os.MkdirTemp("", "overlane-bench")
 	if err != nil {
@@ -103,8 +103,8 @@ func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	}
 	defer os.RemoveAll(dir)
 	f, err := drill.File(examples.Files, dir)
-	if err == nil && w.passage != "" {
-		f, err = onePassage(dir, w.passage)
+	if err == nil && w.border != "" {
+		f, err = oneBorderHost(dir, w.border)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -120,8 +120,8 @@ func (w *world) upInternet(ctx context.Context) (*lab.Lab, []setting, error) {
 	}, err
 }
 
-// edgesLab is of hosts that are edges as well. The router knows one of the two, so that it is known by which a packet
-// comes in.
+// edgesLab is a lab whose hosts are edges as well. The router has a route by one of the two, so the path of an incoming
+// packet is known.
 const edgesLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -186,7 +186,7 @@ func (i internet) site(ctx context.Context) (s site, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := enterable(ctx, i.netns, client, server); err != nil {
+	if err := nameNamespaces(ctx, i.netns, client, server); err != nil {
 		return s, err
 	}
 	s.between = &path{name: "across hosts", from: host1.Machine, to: host2.Machine, netns: i.netns, address: other, choose: always}
@@ -226,8 +226,8 @@ func (i internet) publish(ctx context.Context, h *lab.Host) (netip.Addr, error) 
 	return public.Spec.(*model.PublicIPSpec).Address, nil
 }
 
-// enterable gives the namespaces of whole machines a name there.
-func enterable(ctx context.Context, netns string, machines ...*lab.Machine) error {
+// nameNamespaces gives the namespaces of whole machines a name there.
+func nameNamespaces(ctx context.Context, netns string, machines ...*lab.Machine) error {
 	for _, m := range machines {
 		if _, err := m.Exec(ctx, "sh", "-ec", "mkdir -p /run/netns; [ -e /run/netns/"+netns+" ] || ip netns attach "+netns+" $$"); err != nil {
 			return err
@@ -245,7 +245,7 @@ func (w *world) compare(ctx context.Context, s site) error {
 			return err
 		}
 	}
-	for _, p := range s.ways {
+	for _, p := range s.outside {
 		goal := 1.4
 		if p.kind == shared {
 			goal = 1
@@ -261,7 +261,7 @@ func (w *world) compare(ctx context.Context, s site) error {
 	return nil
 }
 
-// open waits until all paths are, of which nothing has been measured then.
+// open waits until all paths pass packets, before any is measured.
 func (s site) open(ctx context.Context) error {
 	for _, p := range s.paths() {
 		p.samples = [4][]float64{}
@@ -272,7 +272,7 @@ func (s site) open(ctx context.Context) error {
 	return nil
 }
 
-// measure is a round.
+// measure measures one round.
 func (s site) measure(ctx context.Context) error {
 	for _, p := range s.paths() {
 		if err := p.measure(ctx); err != nil {
@@ -282,4 +282,4 @@ func (s site) measure(ctx context.Context) error {
 	return nil
 }
 
-func (s site) paths() []*path { return append([]*path{s.between}, s.ways...) }
+func (s site) paths() []*path { return append([]*path{s.between}, s.outside...) }

@@ -1,6 +1,6 @@
 // Command bench measures Overlane side by side with its peers, in turns: the article's shell script, plain Open
 // vSwitch, the kernel's VXLAN with a Linux bridge, OVN. It prints one line for each figure and judges no run by its
-// timing: a goal that is missed is said to be missed. Everything happens in labs of its own; it never touches the
+// timing: a goal that is missed is reported as missed. Everything happens in labs of its own; it never touches the
 // machine's network.
 package main
 
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// figures are in the order in which they run: the later ones want a network of 5,000 endpoints, the earlier ones an
+// figures are in the order in which they run: the later ones need a network of 5,000 endpoints, the earlier ones an
 // empty one.
 var figures = []struct {
 	name    string
@@ -43,10 +43,10 @@ func main() {
 	only := flag.String("only", "", "`NAMES` of the figures to measure, separated by commas: "+strings.Join(names(), ", "))
 	file := flag.String("json", "", "write the results to `FILE` too, as JSON lines")
 	binary := flag.String("overlane", "bin/overlane", "`PATH` of the overlane binary")
-	passage := flag.String("passage", "", "gateway1 or host1: `HOST` is the one passage of both designs in the internet figures, where there would be two of each; for a slow machine")
+	border := flag.String("border", "", "gateway1 or host1: `HOST` is the one border host of both designs in the internet figures, where there would be two of each; for a slow machine")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *only, *file, *binary, *passage)
+	err := run(ctx, *only, *file, *binary, *border)
 	stop()
 	exit(err)
 }
@@ -67,8 +67,8 @@ func names() []string {
 	return all
 }
 
-// run measures the figures. One that breaks off does not keep the others from being measured.
-func run(ctx context.Context, only, file, binary, passage string) error {
+// run measures the figures. A figure that fails does not prevent the others.
+func run(ctx context.Context, only, file, binary, border string) error {
 	chosen := names()
 	if only != "" {
 		chosen = strings.Split(only, ",")
@@ -91,7 +91,7 @@ func run(ctx context.Context, only, file, binary, passage string) error {
 	if err != nil {
 		return err
 	}
-	w.passage = passage
+	w.border = border
 	err = w.measure(ctx, chosen)
 	return errors.Join(err, w.close())
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // cpu is the CPU time that processes have used up to now, to the nanosecond: the sum over their threads (schedstat; see
-// Documentation/scheduler/sched-stats in the kernel). What threads used that have ended is lost; Go's live on.
+// Documentation/scheduler/sched-stats in the kernel). The time of threads that have ended is missing; Go's threads do
+// not end.
 func cpu(pids ...int) (sum time.Duration) {
 	for _, pid := range pids {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -40,11 +41,10 @@ func rss(pid int) float64 {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// samples are wall and CPU time of runs of something, in milliseconds.
+// samples are wall and CPU times of repeated runs, in milliseconds.
 type samples struct{ wall, cpu []float64 }
 
-// take runs something once. Spent gives the CPU time used so far by all who take part; f may add what it alone knows
-// of.
+// take runs f once. Spent gives the CPU time that all processes involved have used so far; f may return more.
 func (s *samples) take(spent func() time.Duration, f func() (more time.Duration, err error)) error {
 	before, began := spent(), time.Now()
 	more, err := f()
@@ -53,5 +53,5 @@ func (s *samples) take(spent func() time.Duration, f func() (more time.Duration,
 	return err
 }
 
-// nobody takes part besides f.
+// f is the only process involved.
 func nobody() time.Duration { return 0 }

@@ -19,8 +19,8 @@ import (
 //go:embed ovn.sh
 var ovnScript string
 
-// ovnLab is the like of ours. The hosts have an uplink for OVN's distributed addresses only: what is translated by a
-// gateway goes by that.
+// ovnLab is the counterpart of Overlane's lab. The hosts have an uplink for OVN's distributed addresses only: gateways
+// have their own.
 const ovnLab = `
 outside:
   machines: [{name: client}, {name: server}]
@@ -31,8 +31,8 @@ hosts:
 - {name: gateway2, uplink: true, address: 192.168.5.12}
 `
 
-// measureOVN compares our ways to the internet with OVN's, in turns. An edge has nothing that it is like in OVN, so
-// both forms of our distributed design are compared with OVN's.
+// measureOVN compares Overlane's paths to the internet with OVN's, in turns. OVN has no counterpart of an edge, so both
+// forms of the distributed design are compared with OVN's distributed addresses.
 func measureOVN(ctx context.Context, w *world) error {
 	l, err := upLab(ctx, "bencho", ovnLab, lab.Options{Tied: true, Bare: true})
 	if err != nil {
@@ -84,7 +84,7 @@ func (o ovn) start(ctx context.Context) error {
 	return o.do(ctx, host1, "network")
 }
 
-// site is made of two endpoints. How they are translated the script decides by their numbers.
+// site has two endpoints. The script chooses their translation by their numbers.
 func (o ovn) site(ctx context.Context, design, netns string, one, two byte) (site, error) {
 	host1, host2 := o.lab.Host("host1"), o.lab.Host("host2")
 	client, server := o.lab.Machine("client"), o.lab.Machine("server")
@@ -98,11 +98,11 @@ func (o ovn) site(ctx context.Context, design, netns string, one, two byte) (sit
 	return s, errors.Join(
 		o.do(ctx, host1, "endpoint", netns, strconv.Itoa(int(one))),
 		o.do(ctx, host2, "endpoint", netns, strconv.Itoa(int(two))),
-		enterable(ctx, netns, client, server))
+		nameNamespaces(ctx, netns, client, server))
 }
 
-// beside measures ours and OVN's, a round each in turn. Ours stand still while OVN's are measured: their passages watch
-// each other every 32 ms, which takes a fifth of a core, and OVN is not to pay for that.
+// beside measures Overlane's and OVN's paths, a round each in turn. Overlane's processes are stopped while OVN's paths
+// are measured: BFD between its border hosts every 32 ms takes a fifth of a core.
 func (w *world) beside(ctx context.Context, ours, theirs site) error {
 	if err := errors.Join(ours.open(ctx), theirs.open(ctx)); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (w *world) beside(ctx context.Context, ours, theirs site) error {
 	return nil
 }
 
-// reopenTime is more than passages take to find each other dead and alive again, and to have been so for long enough.
+// reopenTime is longer than border hosts take to find each other dead, then alive, and to hold down.
 const reopenTime = 8 * time.Second
 
 // signal is sent to all daemons of the hosts.
@@ -146,8 +146,8 @@ func (w *world) reportBeside(ours, theirs site) {
 		r := median(what.name+" across hosts, beside "+ours.design, what.unit, ours.between.samples[k])
 		w.report(r.inTurns("OVN", ours.between.samples[k], theirs.between.samples[k]))
 	}
-	for _, p := range ours.ways {
-		like := theirs.way(p.kind)
+	for _, p := range ours.outside {
+		like := theirs.path(p.kind)
 		for k, what := range internetUnits {
 			w.report(median(what.name+" "+p.name, what.unit, p.samples[k]).inTurns("OVN", p.samples[k], like.samples[k]).noting("of the way across hosts: ours %.3f, OVN %.3f",
 				ratioInTurns(p.samples[k], ours.between.samples[k]), ratioInTurns(like.samples[k], theirs.between.samples[k])))
@@ -155,7 +155,7 @@ func (w *world) reportBeside(ours, theirs site) {
 	}
 }
 
-func (s site) way(kind string) *path {
-	i := slices.IndexFunc(s.ways, func(p *path) bool { return p.kind == kind })
-	return s.ways[i]
+func (s site) path(kind string) *path {
+	i := slices.IndexFunc(s.outside, func(p *path) bool { return p.kind == kind })
+	return s.outside[i]
 }

@@ -9,8 +9,8 @@ import (
 
 const pingRuns = 20
 
-// measureFirstPing is the time from the start of an attach until the new endpoint has answered an endpoint of the other
-// host. The pings begin when the attach has returned, as anybody's would.
+// measureFirstPing is the time from the start of an attach until the new endpoint answers an endpoint of the other
+// host. The pings begin when the attach returns.
 func measureFirstPing(ctx context.Context, w *world) error {
 	if err := w.article(ctx); err != nil {
 		return err

@@ -17,8 +17,8 @@ const (
 	publicHosts, publicEach, publicVPCs = 100, 100, 7
 )
 
-// measurePublic counts the flows that many public addresses take, on a passage and on a host of endpoints. There is no
-// switch and no lab to it.
+// measurePublic counts the flows of many public addresses, on a border host and on a host of endpoints. It needs no
+// switch and no lab.
 func measurePublic(_ context.Context, w *world) error {
 	for _, design := range []string{model.Central, model.Distributed} {
 		none, err := manyPublics(design, false)
@@ -29,8 +29,8 @@ func measurePublic(_ context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		passage, took := flowsOf(all, "passage1")
-		w.report(median("flows of a passage at 10,000 public addresses, "+design, "", []float64{passage}).
+		border, took := flowsOf(all, "border1")
+		w.report(median("flows of a border host at 10,000 public addresses, "+design, "", []float64{border}).
 			noting("%d port blocks; compiled in %.0f ms", all.Len("PortBlock"), took.Seconds()*1e3))
 		with, _ := flowsOf(all, "host0")
 		without, _ := flowsOf(none, "host0")
@@ -48,11 +48,11 @@ func flowsOf(state *model.State, host string) (flows float64, took time.Duration
 	return float64(len(e.Flows)), time.Since(began)
 }
 
-// manyPublics is an intent with or without the public addresses.
+// manyPublics is intent with or without the public addresses.
 func manyPublics(design string, public bool) (*model.State, error) {
 	objects := []model.Object{{Kind: "PublicPool", Name: "world", Spec: &model.PublicPoolSpec{CIDRs: []netip.Prefix{netip.MustParsePrefix("1.22.0.0/16")}}}}
 	for i := range 2 {
-		objects = append(objects, model.Object{Kind: "Host", Name: fmt.Sprintf("passage%d", i+1), Spec: &model.HostSpec{Address: addr(192, 168, 9, byte(i+1)), Roles: []string{model.RoleGateway, model.RoleEdge},
+		objects = append(objects, model.Object{Kind: "Host", Name: fmt.Sprintf("border%d", i+1), Spec: &model.HostSpec{Address: addr(192, 168, 9, byte(i+1)), Roles: []string{model.RoleGateway, model.RoleEdge},
 			Outside: &model.HostOutside{Interface: "eth1", Address: netip.PrefixFrom(addr(203, 0, 113, byte(11+i)), 24), Router: addr(203, 0, 113, 1)}}})
 	}
 	for v := range publicVPCs {
@@ -83,14 +83,14 @@ func manyPublics(design string, public bool) (*model.State, error) {
 	return model.NewState().With(1, changes), nil
 }
 
-// wiringOf plugs in all that a view has.
+// wiringOf is the wiring of a host on which every endpoint of its view is plugged in.
 func wiringOf(v *view.View) dataplane.Wiring {
 	w := dataplane.Wiring{Tunnel: 1, Outside: 2, Ports: map[view.AddressKey]uint32{}, Translations: map[model.VNI]dataplane.Translation{},
 		Watched: map[string]uint32{}, Edges: map[string]uint32{}}
 	for _, m := range v.Hosts {
 		w.Reserved = append(w.Reserved, m.VTEP)
 	}
-	if _, passage := v.NextHops[v.Host]; passage {
+	if _, border := v.NextHops[v.Host]; border {
 		w.Outside, w.External, w.Underlay, w.Router = 0, 3, 4, model.MAC{2}
 	}
 	for key, a := range v.Addresses {

@@ -20,7 +20,7 @@ func measureRestart(ctx context.Context, w *world) error {
 	if err := w.fill(ctx); err != nil {
 		return err
 	}
-	reply, err := attach(ctx, w.host2, realNetns(0), many(0)) // as it is already
+	reply, err := attach(ctx, w.host2, realNetns(0), many(0)) // it is attached already
 	if err != nil {
 		return err
 	}
@@ -62,8 +62,8 @@ func lostEchoes(who string, sent, lost int) result {
 
 var pingReply = regexp.MustCompile(`icmp_seq=(\d+) `)
 
-// echoesDuring pings each 10 ms while f runs, and a second before and after. Lost is what has no answer although a
-// later one has: echoes that are under way when ping ends are not.
+// echoesDuring pings every 10 ms while f runs, and a second before and after. An echo is lost if it has no answer
+// although a later one has: echoes that are under way when ping ends do not count.
 func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (sent, lost int, err error) {
 	cmd := w.host1.Command(ctx, "ip", "netns", "exec", realNetns(0), "ping", "-n", "-i", "0.01", to)
 	var out strings.Builder
@@ -75,7 +75,7 @@ func (w *world) echoesDuring(ctx context.Context, to string, f func() error) (se
 	err = f()
 	time.Sleep(time.Second)
 	_ = cmd.Process.Signal(os.Interrupt)
-	_ = cmd.Wait() // it says by its status that pings were lost
+	_ = cmd.Wait() // its exit status says only that echoes were lost
 	answered := map[int]bool{}
 	for _, m := range pingReply.FindAllStringSubmatch(out.String(), -1) {
 		seq, _ := strconv.Atoi(m[1])

@@ -13,13 +13,13 @@ type result struct {
 	Name   string   `json:"name"`
 	Unit   string   `json:"unit"`
 	Ours   float64  `json:"ours"`
-	Peer   string   `json:"peer,omitempty"` // what ours is compared with
+	Peer   string   `json:"peer,omitempty"` // the system that Overlane is compared with
 	Theirs *float64 `json:"theirs,omitempty"`
-	Ratio  *float64 `json:"ratio,omitempty"` // ours to theirs
+	Ratio  *float64 `json:"ratio,omitempty"` // Overlane's value to the peer's
 	Goal   string   `json:"goal,omitempty"`
 	Met    *bool    `json:"met,omitempty"`
 	Runs   int      `json:"runs"`
-	Low    float64  `json:"low"`  // the tenth percentile of ours
+	Low    float64  `json:"low"`  // the tenth percentile of Overlane's values
 	High   float64  `json:"high"` // and the ninetieth
 	Note   string   `json:"note,omitempty"`
 }
@@ -56,8 +56,8 @@ func (r result) against(peer string, theirs float64) result {
 	return r
 }
 
-// inTurns compares each run with the peer's run right after it: what else the machine does changes slowly, and so
-// weighs on both.
+// inTurns compares each run with the peer's run right after it: the machine's other load changes slowly, so it affects
+// both.
 func (r result) inTurns(peer string, ours, theirs []float64) result {
 	r = r.against(peer, at(theirs, 0.5))
 	ratio := ratioInTurns(ours, theirs)
@@ -114,7 +114,7 @@ func (r result) String() string {
 	return line
 }
 
-// number has three digits that count, and all that stand before the point.
+// number has three significant digits, and every digit before the point.
 func number(x float64) string {
 	if x >= 100 || x <= -100 {
 		return fmt.Sprintf("%.0f", x)

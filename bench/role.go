@@ -19,7 +19,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// This program starts itself anew for what needs a process of its own, whose CPU time can be told from the rest.
+// This program starts itself again for roles that need a process of their own, so that their CPU time is known apart.
 const (
 	roleVariable     = "OVERLANE_BENCH_ROLE"
 	roleMemoryServer = "memory-server" // a server with a store in memory: SOCKET HOST ADDRESS
@@ -39,13 +39,14 @@ func play(role string) error {
 }
 
 // child is this program in a role.
-type child struct {
+type process struct {
 	cmd   *exec.Cmd
 	lines *bufio.Reader
 }
 
-// startRole starts it on a host, or outside of all if host is nil, and returns when it has said that it is ready.
-func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ...string) (*child, error) {
+// startRole starts the program in a role on a host, or on the machine itself if host is nil, and returns when it
+// reports that it is ready.
+func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ..
 	if err := start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", role, err)
 	}
-	c := &child{cmd, bufio.NewReader(out)}
+	c := &process{cmd, bufio.NewReader(out)}
 	if line, err := c.lines.ReadString('\n'); line != "ready\n" {
 		c.stop()
 		return nil, fmt.Errorf("start %s: it said %q: %w", role, line, err)
@@ -73,9 +74,9 @@ func (w *world) startRole(ctx context.Context, h *lab.Host, role string, args ..
 	return c, nil
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
+func (c *process) pid() int { return c.cmd.Process.Pid }
 
-func (c *child) stop() {
+func (c *process) stop() {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	_, _ = io.Copy(io.Discard, c.lines)
 	_ = c.cmd.Wait()

@@ -15,19 +15,19 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// Two endpoints of each subnet on each host: every host is a member of all subnets, which is the dearest way to spread
-// them.
+// Two endpoints of each subnet on each host: every host is a member of all subnets, which is the most expensive way to
+// spread endpoints.
 const (
 	perHost   = 100
 	perSubnet = perHost / manySubnets
 )
 
-// recorded is what OVN 23.03 needed on a machine like this one with 5,000 endpoints; it was not measured again. Both
-// are for one endpoint more.
+// recorded are OVN 23.03's values on a similar machine with 5,000 endpoints, for one endpoint more; they are not
+// measured again.
 var recorded = struct{ seconds, cpuSeconds, flows float64 }{4, 1.9, 31510}
 
-// measureScale applies 1,000 and then 5,000 endpoints, each time from nothing but what the two real hosts have plugged
-// in, and then measures what one more costs; first of all, what it costs in an empty network.
+// measureScale applies 1,000 and then 5,000 endpoints, each time from only the endpoints of the two real hosts, and
+// then measures the cost of one more. Before that it measures the cost of one in an empty network.
 func measureScale(ctx context.Context, w *world) error {
 	empty, err := w.measureOneMore(ctx, single)
 	if err != nil {
@@ -88,7 +88,7 @@ func (w *world) plugReal(ctx context.Context) error {
 
 func realNetns(i int) string { return fmt.Sprintf("n%02d", i) }
 
-// grow applies endpoints on simulated hosts until there are n, and reports what it took if that is asked for.
+// grow applies endpoints on simulated hosts until there are n, and reports the cost if asked to.
 func (w *world) grow(ctx context.Context, n int, report bool) error {
 	names, hosts := simulatedHosts(0, n/perHost-2)
 	if err := apply(ctx, w.server, hosts); err != nil {
@@ -182,7 +182,7 @@ func writeEndpoints(path string, hosts []string) error {
 	return f.Close()
 }
 
-// shrink deletes what grow has made, and lets the simulated hosts go.
+// shrink deletes the endpoints that grow has made, and ends the simulated hosts.
 func (w *world) shrink(ctx context.Context) error {
 	w.crowd.close()
 	names, _ := simulatedHosts(0, len(w.crowd.hosts))
@@ -198,7 +198,7 @@ func (w *world) shrink(ctx context.Context) error {
 	return err
 }
 
-// flowCounts are those of the real hosts, as their agents' reports have them.
+// flowCounts are the flow counts of the real hosts, from their agents' reports.
 func (w *world) flowCounts(ctx context.Context) (counts []float64, err error) {
 	for _, h := range []*lab.Host{w.host1, w.host2} {
 		s, err := agentOf(h).Status(ctx)
@@ -212,7 +212,7 @@ func (w *world) flowCounts(ctx context.Context) (counts []float64, err error) {
 
 const oneMoreRuns = 12
 
-// oneMore is what attaching one endpoint costs.
+// oneMore is the cost of attaching one endpoint.
 type oneMore struct {
 	wall, cpu []float64 // ms
 	each      shares
@@ -279,7 +279,7 @@ func (w *world) attachOneMore(ctx context.Context, subnet string, window time.Du
 	return used, took, err
 }
 
-// dialSwitch connects to a host's switch as a bystander: what the agent does there, it is told as drift.
+// dialSwitch connects to a host's switch as an observer: changes by the agent are reported to it as drift.
 func (w *world) dialSwitch(ctx context.Context, h *lab.Host) (*ovs.Switch, error) {
 	return ovs.Dial(ctx, ovs.SwitchConfig{Socket: h.Root() + "/run/openvswitch/br-overlane.mgmt"})
 }
@@ -305,8 +305,8 @@ func (w *world) watchSwitches(ctx context.Context) (s switches, err error) {
 	return s, nil
 }
 
-// await returns the time at which the last of the switches told of its last flow, once each has want more than at the
-// start. Reading a switch keeps it from other work, so that is done seldom.
+// await returns the time at which the last switch reported its last flow, once each switch has want more flows than at
+// the start. It reads a switch rarely, since that keeps the switch from other work.
 func (s switches) await(ctx context.Context, want int) (last time.Time, err error) {
 	for i, sw := range s.all {
 		told := time.Now()

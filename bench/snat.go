@@ -11,9 +11,9 @@ import (
 
 const openPatience = 30 * time.Second
 
-// measureSNAT compares the way to a server outside, by double NAT and a router, with the way to the other host, in
-// turns and from the same endpoint. The peer is ours, too: what SNAT takes is conntrack and the way through the host's
-// kernel, and what it saves is the tunnel.
+// measureSNAT compares the path to a server outside, by double NAT and a router, with the path to the other host, in
+// turns and from the same endpoint. The peer is Overlane, too: SNAT costs conntrack and the path through the host's
+// kernel, and saves the tunnel.
 func measureSNAT(ctx context.Context, w *world) error {
 	if err := w.setSNAT(ctx, true); err != nil {
 		return err
@@ -25,7 +25,7 @@ func measureSNAT(ctx context.Context, w *world) error {
 	}
 	defer down()
 	server := w.lab.Machine("server")
-	if err := enterable(ctx, "t", server); err != nil {
+	if err := nameNamespaces(ctx, "t", server); err != nil {
 		return err
 	}
 	out := &path{name: "SNAT", from: here.from, to: server, netns: "t", address: server.Address, choose: here.choose}
@@ -75,7 +75,7 @@ func (w *world) twoEndpoints(ctx context.Context) (between *path, down func(), e
 	}, nil
 }
 
-// opens waits until the way has been opened: until then the endpoint is told that there is none.
+// opens waits until the path is open: until then the endpoint gets ICMP errors.
 func (p *path) opens(ctx context.Context) (err error) {
 	for deadline := time.Now().Add(openPatience); time.Now().Before(deadline); {
 		if _, err = p.from.Exec(ctx, "ip", "netns", "exec", p.netns, "ping", "-c1", "-W1", p.address.String()); err == nil {

@@ -20,9 +20,9 @@ const (
 	tripTime      = 500 * time.Millisecond
 )
 
-// measureTraffic compares ours with Open vSwitch as a plain learning switch, and with the kernel's VXLAN and bridge.
-// The first two use the very same ports of the same ovs-vswitchd: where a port stands in its round of polling makes
-// more of a difference than flows do.
+// measureTraffic compares Overlane with Open vSwitch as a plain learning switch, and with the kernel's VXLAN and
+// bridge. The first two use the same ports of the same ovs-vswitchd: a port's position in the polling loop matters more
+// than the flows.
 func measureTraffic(ctx context.Context, w *world) error {
 	if err := w.article(ctx); err != nil {
 		return err
@@ -56,7 +56,7 @@ func measureTraffic(ctx context.Context, w *world) error {
 	return nil
 }
 
-// trafficUnits are what is measured on each path. More is better in all of them.
+// trafficUnits are the units of the figures for each path. More is better in all of them.
 var trafficUnits = []struct{ name, unit string }{
 	{"throughput across hosts, TCP", "Mb/s"},
 	{"round trips across hosts, TCP, one at a time", "/s"},
@@ -64,15 +64,15 @@ var trafficUnits = []struct{ name, unit string }{
 	{"round trips across hosts, ping", "/s"},
 }
 
-// path is a way between two namespaces on two machines.
+// path is a path between two namespaces on two machines.
 type path struct {
 	name     string
-	kind     string // of a way to the internet
+	kind     string // of a path to the internet
 	from, to *lab.Machine
 	netns    string // of the same name on both
 	address  netip.Addr
-	own      netip.Addr                  // of the far end, where address is translated on the way
-	choose   func(context.Context) error // has packets take this way
+	own      netip.Addr                  // of the far end, if address is translated on the path
+	choose   func(context.Context) error // makes packets take this path
 
 	samples [4][]float64
 }
@@ -117,7 +117,7 @@ func (p *path) stream(ctx context.Context) (float64, error) {
 	}
 }
 
-// iperf gives bits per second. iperf3 tells of errors in its JSON, and not always by its exit status.
+// iperf gives bits per second. iperf3 reports errors in its JSON, and not always by its exit status.
 func (p *path) iperf(ctx context.Context) (bits float64, err error) {
 	out, err := p.from.Exec(ctx, "ip", "netns", "exec", p.netns, "iperf3", "-c", p.address.String(), "-t", streamSeconds, "-J")
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *path) trips(network string) func(context.Context) (float64, error) {
 	}
 }
 
-// pings is one by the median round-trip time of ping.
+// pings is 1 divided by the median round-trip time of ping.
 func (p *path) pings(ctx context.Context) (float64, error) {
 	out, err := p.from.Exec(ctx, "ip", "netns", "exec", p.netns, "ping", "-n", "-i", "0.002", "-c", "200", "-w", "30", p.address.String())
 	if err != nil {
@@ -172,8 +172,8 @@ func (p *path) pings(ctx context.Context) (float64, error) {
 // foreign marks the bench's own flows on our bridge; the agent leaves them alone.
 const foreign = "0xbe"
 
-// overlayPaths attaches an endpoint on each host. The plain path takes them, by two flows in front of all others and a
-// pair of patch ports, to the article's bridge; in the datapath, patch ports are nothing.
+// overlayPaths attaches an endpoint on each host. For the plain path, two flows of the highest priority and a pair of
+// patch ports lead to the article's bridge; patch ports cost nothing in the datapath.
 func (w *world) overlayPaths(ctx context.Context) (ours, plain *path, err error) {
 	var on, off []string
 	var reply agent.AttachReply
@@ -233,7 +233,7 @@ ip -n t addr add $3/24 dev eth0
 ip -n t link set eth0 up
 `
 
-// kernelPath is in a lab of its own: with eth0 in Open vSwitch the kernel's tunnel would go through that.
+// kernelPath has a lab of its own: with eth0 in Open vSwitch, the kernel's tunnel would pass Open vSwitch.
 func kernelPath(ctx context.Context) (p *path, down func(), err error) {
 	l, err := upLab(ctx, "benchk", kernelLab, lab.Options{Tied: true, Bare: true})
 	if err != nil {

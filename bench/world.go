@@ -17,7 +17,7 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// labFile is two hosts as in the article, and a server outside. The underlay is wide enough for the simulated ones.
+// labFile is two hosts as in the article, and a server outside. The underlay has addresses for the simulated hosts.
 const labFile = `
 underlay: {cidr: 10.77.0.0/16, mtu: 1500}
 hosts: [{name: host1}, {name: host2}]
@@ -25,7 +25,7 @@ server: host1
 outside: {machines: [{name: server}]}
 `
 
-// world is what figures are measured in: a lab of two hosts with a server and agents, and intent that grows from figure
+// world is the lab in which figures are measured: two hosts with a server and agents, and intent that grows from figure
 // to figure.
 type world struct {
 	reporter
@@ -35,7 +35,7 @@ type world struct {
 	dir          string // of this run's own files
 	crowd        *crowd // of simulated hosts
 	overlane     string // the binary
-	passage      string // the only one of the internet figures; empty: two of each design
+	border       string // the only border host of the internet figures; empty: two for each design
 }
 
 func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
@@ -47,7 +47,7 @@ func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
 		return nil, fmt.Errorf("%w; build it with: make build", err)
 	}
 	w := &world{reporter: r, overlane: binary}
-	// On a disk, so that the store's fsync costs what it costs.
+	// On a disk, so that the store's fsync has its real cost.
 	if w.lab, err = upLab(ctx, "bench", labFile, lab.Options{Tied: true, Binary: binary, Disk: "/var/tmp"}); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func newWorld(ctx context.Context, binary string, r reporter) (*world, error) {
 	return w, nil
 }
 
-// upLab brings up a lab that is named after this process, since several may run, and ends those whose process was
+// upLab brings up a lab that is named after this process, since several may run, and ends labs whose process was
 // killed.
 func upLab(ctx context.Context, prefix, file string, o lab.Options) (*lab.Lab, error) {
 	f, err := lab.Parse([]byte(file))
@@ -159,7 +159,7 @@ func detach(ctx context.Context, h *lab.Host, netns string) error {
 	return err
 }
 
-// shares is CPU time by who used it: the server, the agent of host1, the agent of host2.
+// shares is CPU time by process: the server, the agent of host1, the agent of host2.
 type shares [3]time.Duration
 
 func (w *world) cpuEach() (s shares) {

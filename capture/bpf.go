@@ -9,8 +9,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// The kernel drops what is no tunnel packet over IPv4 before it costs anything. Offsets are from the Ethernet header;
-// the kernel has taken a VLAN tag out of the frame before the filter sees it.
+// The kernel drops every packet that is no tunnel packet over IPv4 before it costs anything. Offsets are from the
+// Ethernet header; the kernel has taken a VLAN tag out of the frame before the filter sees it.
 const (
 	offEtherType = 12
 	offIP        = 14
@@ -57,7 +57,7 @@ func kernelProgram(port uint16, vnis []model.VNI) []bpf.Instruction {
 	return append(program, bpf.RetConstant{Val: wholeFrame})
 }
 
-// keep drops the packet unless what is loaded passes the test.
+// keep drops the packet unless the loaded value passes the test.
 func keep(load bpf.Instruction, test bpf.JumpTest, value uint32) []bpf.Instruction {
 	return []bpf.Instruction{load, bpf.JumpIf{Cond: test, Val: value, SkipTrue: 1}, bpf.RetConstant{Val: 0}}
 }

@@ -1,6 +1,6 @@
 // Package capture takes packets off the wire, or out of a file, and decodes the nesting of Ethernet in VXLAN in UDP in
 // IP in Ethernet with the names of intent beside the addresses. It reads packets and never sends or changes one, and
-// what it prints is safe for a terminal, whatever the packets hold.
+// its output is safe for a terminal, whatever content the packets have.
 package capture
 
 import "time"

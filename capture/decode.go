@@ -10,7 +10,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Frame is a decoded packet: what the underlay sees, and what is inside of a tunnel packet.
+// Frame is a decoded packet: its headers on the underlay, and the frame inside if it is a tunnel packet.
 type Frame struct {
 	Outer Stack
 	VXLAN *layers.VXLAN // nil if it is no tunnel packet
@@ -20,10 +20,10 @@ type Frame struct {
 // Stack is one nesting of protocols.
 type Stack struct {
 	Layers  []gopacket.Layer // *layers.Ethernet, Dot1Q, ARP, IPv4, IPv6, UDP, TCP, ICMPv4, ICMPv6; outermost first
-	Payload []byte           // what was not decoded
+	Payload []byte           // bytes that were not decoded
 	Problem string           // why decoding stopped early; empty if it did not
 
-	cut bool // a length field says that there was more
+	cut bool // a length field promises more bytes
 }
 
 // decoder is a gopacket layer that can decode itself.
@@ -32,7 +32,7 @@ type decoder interface {
 	gopacket.DecodingLayer
 }
 
-// protocol is one that this package knows.
+// protocol is a protocol that this package decodes.
 type protocol struct {
 	name   string
 	header int // least length in bytes
@@ -53,8 +53,8 @@ var protocols = map[gopacket.LayerType]protocol{
 
 const vxlanHeader = 8
 
-// Decode decodes a packet. VXLAN is what goes to the given UDP port. It keeps parts of p.Data, and never fails: what
-// cannot be decoded is in Payload, with the Problem.
+// Decode decodes a packet. UDP packets to the given port are VXLAN. It keeps parts of p.Data, and never fails: bytes
+// that cannot be decoded are in Payload, with the Problem.
 func Decode(p Packet, port uint16) Frame {
 	var f Frame
 	f.Outer.decode(p.Data, layers.LayerTypeEthernet)
@@ -79,7 +79,7 @@ func Decode(p Packet, port uint16) Frame {
 	if f.Inner.Problem == "" {
 		f.Inner.Problem = f.Outer.Problem
 	}
-	f.Outer.Problem = "" // what was cut off is the end of the inner packet
+	f.Outer.Problem = "" // only the end of the inner packet was cut off
 	return f
 }
 
@@ -126,7 +126,7 @@ func (s *Stack) decode(data []byte, next gopacket.LayerType) {
 	}
 }
 
-// following is what a layer says that comes next.
+// following is the protocol that a layer names as the next one.
 func following(l decoder) gopacket.LayerType {
 	switch l := l.(type) {
 	case *layers.Ethernet:

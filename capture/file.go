@@ -20,7 +20,7 @@ type File struct {
 
 const pcapngMagic = 0x0a0d0d0a // the same in both byte orders
 
-// maxPacket is more than any capture makes of one packet; a file that claims more is not believed.
+// maxPacket is longer than any captured packet; a file that claims a longer one is refused.
 const maxPacket = 1 << 18
 
 // Read reads the head of a file.

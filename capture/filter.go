@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Filter says which packets are wanted. Its zero value wants all.
+// Filter chooses packets. Its zero value chooses all.
 //
 // A packet outside of any tunnel, captured on an endpoint's port, has no VNI: then only Endpoint counts.
 type Filter struct {
@@ -20,7 +20,7 @@ type Filter struct {
 	Endpoint *view.Address // only packets from or to it
 }
 
-// Match tells whether a frame is wanted.
+// Match reports whether a frame is wanted.
 func (f Filter) Match(frame *Frame) bool {
 	vni, tunnel := frame.VNI()
 	if f.Tunnels && !tunnel {
@@ -32,7 +32,7 @@ func (f Filter) Match(frame *Frame) bool {
 	return f.Endpoint == nil || frame.Endpoints().about(f.Endpoint)
 }
 
-// about tells whether the packet is from or to an endpoint, by MAC or address.
+// about reports whether the packet is from or to an endpoint, by MAC or address.
 func (s *Stack) about(a *view.Address) bool {
 	if e := first[*layers.Ethernet](s); e != nil && (bytes.Equal(e.SrcMAC, a.MAC[:]) || bytes.Equal(e.DstMAC, a.MAC[:])) {
 		return true

@@ -20,7 +20,7 @@ type Live struct {
 	rings   []*ring
 	packets chan Packet
 	stop    context.CancelFunc
-	ended   chan struct{} // closed when all rings are
+	ended   chan struct{} // closed when all rings have ended
 	err     error         // read it when ended is closed
 }
 
@@ -40,8 +40,8 @@ const (
 	pollTimeout  = 100 * time.Millisecond // how long a stop may take to be noticed
 )
 
-// Open starts to capture. Port is VXLAN's UDP port: then the kernel passes only tunnel packets, of any of the VNIs if
-// there are any; 0 takes every packet. The caller closes what it got.
+// Open starts a capture. Port is VXLAN's UDP port: then the kernel passes only tunnel packets, of the given VNIs if
+// there are any; 0 passes every packet. The caller closes the result.
 func Open(interfaces []string, port uint16, vnis []model.VNI) (*Live, error) {
 	if len(interfaces) == 0 {
 		return nil, errors.New("capture: no interface")
@@ -153,7 +153,7 @@ func (r *ring) interfaceName(index int) string {
 // Stats are since the beginning of a capture.
 type Stats struct {
 	Seen    uint // packets that passed the kernel's filter, the dropped ones included
-	Dropped uint // of these, those that found the ring full
+	Dropped uint // of these, dropped because the ring was full
 }
 
 // Stats counts over all interfaces.

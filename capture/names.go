@@ -10,7 +10,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Names says what numbers on the wire are called in intent, as far as one host knows. Its zero value knows no name.
+// Names maps numbers on the wire to names of intent, as far as one host knows them. Its zero value has no name.
 type Names struct {
 	segments  map[model.VNI]view.Segment
 	addresses map[view.AddressKey]view.Address
@@ -44,7 +44,7 @@ func NewNames(v view.View) Names {
 	return n
 }
 
-// Known tells whether there are any names.
+// Known reports whether there are any names.
 func (n Names) Known() bool { return len(n.segments)+len(n.hosts) > 0 }
 
 // Host is the name of the host with a tunnel address, "" if unknown.
@@ -80,14 +80,14 @@ func (n Names) MAC(vni model.VNI, mac model.MAC) string {
 	return ""
 }
 
-// Want is what a user wants to see, by name: the most exact one that is not empty counts.
+// Want names the object whose packets a user wants to see: the most specific name that is not empty counts.
 type Want struct {
 	VPC      string // blue
 	Subnet   string // blue/web
 	Endpoint string // blue/web/db1
 }
 
-// Filter turns names into what is on the wire.
+// Filter turns names into numbers on the wire.
 func (n Names) Filter(w Want) (Filter, error) {
 	switch {
 	case w.Endpoint != "":

@@ -11,7 +11,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Nested is the n-th packet layer by layer, a line for each, what is inside of the tunnel indented. It ends with a
+// Nested is the n-th packet layer by layer, a line for each, the layers inside of the tunnel indented. It ends with a
 // newline.
 func (p Printer) Nested(n int, packet Packet, f *Frame) string {
 	var b strings.Builder

@@ -17,7 +17,7 @@ type Printer struct {
 	Names  Names
 	Colour bool // ANSI escapes
 
-	// Segment is what packets outside of a tunnel belong to, 0 if that is not known: those on an endpoint's port.
+	// Segment is the VNI of packets outside of a tunnel, on an endpoint's port; 0 if it is unknown.
 	Segment model.VNI
 }
 
@@ -67,7 +67,7 @@ func (p Printer) tunnel(vni model.VNI) string {
 	return p.vni(text)
 }
 
-// talk is who talks to whom: addresses, or MACs where there are none. ARP says it in its summary.
+// talk is source and destination: addresses, or MACs if the packet has none. ARP has them in its summary.
 func (p Printer) talk(s located) string {
 	if src, dst := s.addresses(); src.IsValid() && first[*layers.ARP](s.Stack) == nil {
 		return p.who(s, src, s.port(true)) + " > " + p.who(s, dst, s.port(false))
@@ -98,7 +98,7 @@ func (s located) port(source bool) string {
 	return ""
 }
 
-// summary is what the innermost header says.
+// summary describes the innermost header.
 func (p Printer) summary(s located) string {
 	if len(s.Layers) == 0 {
 		return ""
@@ -184,7 +184,7 @@ func bytesOf(n int) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// who is an address with its name.
+// who is an address with its name, if it has one.
 func (p Printer) who(s located, ip netip.Addr, port string) string {
 	if !ip.IsValid() {
 		return "?"
@@ -196,7 +196,7 @@ func (p Printer) who(s located, ip netip.Addr, port string) string {
 	return p.named(ip.String()+port, name)
 }
 
-// host is the short form of an underlay address: the name alone where there is one.
+// host is the short form of an underlay address: its name alone, if it has one.
 func (p Printer) host(ip netip.Addr) string {
 	if name := p.Names.Host(ip); name != "" {
 		return p.name(printable.Escape(name))

@@ -45,7 +45,7 @@ func (w *Writer) Write(p Packet, f *Frame) error {
 	return nil
 }
 
-// Flush writes out what is buffered.
+// Flush writes the buffered packets.
 func (w *Writer) Flush() error {
 	if w.ng == nil {
 		return nil

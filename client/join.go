@@ -45,7 +45,7 @@ func (c *Client) join(ctx context.Context, q api.JoinRequest, key *ecdsa.Private
 	}
 	q.CSR = request
 	joined, err := ask[api.Joined](ctx, c, http.MethodPost, "/v1/join", q)
-	for pause := firstPause; errors.As(err, new(lostAnswer)) && rest(ctx, &pause); {
+	for pause := pauses(); errors.As(err, new(lostAnswer)) && pause.Wait(ctx); {
 		joined, err = ask[api.Joined](ctx, c, http.MethodPost, "/v1/join", q)
 	}
 	if err != nil {

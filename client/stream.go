@@ -6,32 +6,30 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/overlane/overlane/internal/backoff"
 	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
 )
 
-// The first pause after a stream broke, doubled each time up to the last. The real ones are up to half shorter, by chance, so
-// that a thousand agents do not all come back at once.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = 5 * time.Second
-)
+// pauses are the pauses between attempts to reach the server.
+func pauses() backoff.Backoff {
+	return backoff.Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second}
+}
 
 // Watch goes over the changes after a revision, of one kind of object only if it is not empty. If the connection breaks it resumes
 // where it was, and for as long as ctx lives. It ends with an error if ctx does, or the server refuses; with [ErrGone] if
 // the server no longer knows the revision: list, then watch from there.
 func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
-		pause := firstPause
+		pause := pauses()
 		for {
 			err := stream(ctx, c, watchPath(kind, after), func(e api.Event) error {
-				pause = firstPause
+				pause.Reset()
 				if e.Type == api.Failed {
 					return e.Error
 				}
@@ -46,7 +44,7 @@ func (c *Client) Watch(ctx context.Context, kind string, after int64) iter.Seq2[
 			if errors.Is(err, errStopped) {
 				return
 			}
-			if !errors.Is(err, ErrUnavailable) || !rest(ctx, &pause) {
+			if !errors.Is(err, ErrUnavailable) || !pause.Wait(ctx) {
 				yield(api.Event{}, cmpErr(ctx.Err(), err))
 				return
 			}
@@ -75,10 +73,10 @@ func watchPath(kind string, after int64) string {
 // FollowView calls each with every delta of a host's view, reconnecting for ever, until ctx ends. The first delta of each
 // connection is complete. down is told when a connection ends, or does not come about, and why.
 func (c *Client) FollowView(ctx context.Context, host string, each func(view.Delta), down func(error)) {
-	pause := firstPause
+	pause := pauses()
 	for {
 		err := stream(ctx, c, "/v1/hosts/"+url.PathEscape(host)+"/view", func(d view.Delta) error {
-			pause = firstPause
+			pause.Reset()
 			each(d)
 			return nil
 		})
@@ -86,7 +84,7 @@ func (c *Client) FollowView(ctx context.Context, host string, each func(view.Del
 			return
 		}
 		down(err)
-		if !rest(ctx, &pause) {
+		if !pause.Wait(ctx) {
 			return
 		}
 	}
@@ -109,17 +107,5 @@ func stream[T any](ctx context.Context, c *Client, path string, each func(T) err
 		if err := each(value); err != nil {
 			return err
 		}
-	}
-}
-
-// rest waits before the next attempt, and doubles the pause. It says whether there should be one.
-func rest(ctx context.Context, pause *time.Duration) bool {
-	wait := *pause - rand.N(*pause/2)
-	*pause = min(2**pause, lastPause)
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(wait):
-		return true
 	}
 }

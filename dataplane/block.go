@@ -7,10 +7,11 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// In the central design the endpoints of a VPC on one host share a block of ports of a public address. Their host translates TCP and UDP to it and keeps
-// the connections; a passage only knows which host a block is of, so any passage will do, and none is missed. An ICMP identifier is no port, so echoes leave
-// by the host's kernel. Of an ICMP error the switch cannot see whose packet it quotes: a passage's agent looks, and sends it to the block's host,
-// where conntrack translates what it quotes.
+// In the central design the endpoints of a VPC on one host share a block of ports of a public address. Their host
+// translates TCP and UDP to it and keeps the connections; a passage only knows which host a block is of, so any passage
+// will do, and none is missed. An ICMP identifier is no port, so echoes leave by the host's kernel. Of an ICMP error
+// the switch cannot see whose packet it quotes: a passage's agent looks, and sends it to the block's host, where
+// conntrack translates what it quotes.
 
 var blocks = rows[view.BlockKey, view.Block]{
 	kind:    "block",
@@ -112,7 +113,8 @@ func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 	return flows
 }
 
-// ToOwner is the way from a passage to the host that has a port of a shared public address, for tcp or udp; false if none has.
+// ToOwner is the way from a passage to the host that has a port of a shared public address, for tcp or udp; false if
+// none has.
 func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
 	for key, b := range v.Blocks {
 		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {

@@ -9,10 +9,11 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A passage is where public traffic meets the upstream network: an edge or a gateway. Upstream's routes lead to next hops, one for each passage, of a
-// fixed address and MAC. A passage answers and announces its own while a tunnel to any host is alive, or it leads to endpoints here, and another one's while that is dead and those
-// before it in the order are, too. OVS decides it by fast-failover groups over watched tunnels, so that no agent is asked when a passage dies. The agent only
-// goes on announcing.
+// A passage is where public traffic meets the upstream network: an edge or a gateway. Upstream's routes lead to next
+// hops, one for each passage, of a fixed address and MAC. A passage answers and announces its own while a tunnel to any
+// host is alive, or it leads to endpoints here, and another one's while that is dead and those before it in the order
+// are, too. OVS decides it by fast-failover groups over watched tunnels, so that no agent is asked when a passage dies.
+// The agent only goes on announcing.
 
 // passageStatic is what every passage has.
 func passageStatic(v *view.View, w Wiring) []flow.Flow {
@@ -52,8 +53,9 @@ func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	}}, true
 }
 
-// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each of them belongs to the next hop of one of the VPC's
-// passages: of the only host that the address may lead to, if that is one.
+// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each
+// of them belongs to the next hop of one of the VPC's passages: of the only host that the address may lead to, if that
+// is one.
 func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, only string) []flow.Flow {
 	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
 		return nil

@@ -19,7 +19,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Compiling what a change of the view or of the wiring touches must lead to the same switch as compiling all of it, also if several changes are made in one go.
+// Compiling what a change of the view or of the wiring touches must lead to the same switch as compiling all of it,
+// also if several changes are made in one go.
 func TestTouchedAgreesWithWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := &view.View{Host: "h0"}
@@ -158,7 +159,8 @@ func TestAnAddressTouchesNothingElse(t *testing.T) {
 	}
 }
 
-// answeredOnce fails if two forwards to one port of an endpoint have the same flow: the agent would take it away with either.
+// answeredOnce fails if two forwards to one port of an endpoint have the same flow: the agent would take it away with
+// either.
 func answeredOnce(t *rapid.T, v *view.View, w dataplane.Wiring) {
 	seen := map[flow.Key]bool{}
 	for _, f := range dataplane.Compile(v, w).Flows {

@@ -10,8 +10,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Forward tells one destination from many. Broadcast and multicast are replicated by the sender's host (head-end replication) to
-// the segment's ports here and to the hosts that have members.
+// Forward tells one destination from many. Broadcast and multicast are replicated by the sender's host (head-end
+// replication) to the segment's ports here and to the hosts that have members.
 
 func forwardStatic() []flow.Flow {
 	return []flow.Flow{
@@ -35,8 +35,9 @@ func forwardFlood(s view.Segment) flow.Flow {
 // floodGroupID lies in the range that Overlane claims for itself: 0x4c to 0x4f in the top byte.
 func floodGroupID(vni model.VNI) uint32 { return 0x4f000000 | uint32(vni) }
 
-// floodGroup has a bucket for every copy. One group serves packets of both directions: a switch sends nothing back out of
-// the port that it came in by, so a copy that came by the tunnel does not go into it again, and no sender hears himself.
+// floodGroup has a bucket for every copy. One group serves packets of both directions: a switch sends nothing back out
+// of the port that it came in by, so a copy that came by the tunnel does not go into it again, and no sender hears
+// himself.
 func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool) {
 	g = flow.Group{ID: floodGroupID(s.VNI), Type: flow.GroupAll, Owner: "Subnet " + s.Subnet}
 	for _, port := range localPorts(v, w, s.VNI) {

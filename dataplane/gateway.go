@@ -64,8 +64,9 @@ type wayOut struct {
 	actions []flow.Action
 }
 
-// passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread it over the passages that are alive, which OVS
-// sees by the watched tunnels. With none alive, as a switch that is too busy for BFD finds them, all of it takes one way, which differs by VPC.
+// passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread
+// it over the passages that are alive, which OVS sees by the watched tunnels. With none alive, as a switch that is too
+// busy for BFD finds them, all of it takes one way, which differs by VPC.
 func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 	spread := flow.Group{ID: spreadGroupID(g.VPC), Type: flow.GroupSelect}
 	leave := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupFastFailover}
@@ -137,7 +138,8 @@ func isPassage(v *view.View, w Wiring, g view.Gateway) bool {
 	return w.External != 0 && slices.Contains(g.Passages, v.Host)
 }
 
-// admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC those of passages.
+// admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC
+// those of passages.
 func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
 	_, hasEndpoints := w.Translations[g.VPC]
 	if !isPassage(v, w, g) {

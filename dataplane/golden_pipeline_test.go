@@ -29,7 +29,8 @@ var hostKinds = []struct {
 	{"an edge", dataplane.Wiring{Tunnel: tunnelPort, External: externalPort, Underlay: underlayPort}},
 }
 
-// The flows that no object asks for are in a golden of their own, once; scenarios leave them out. A flow is printed for the first kind of host that has it.
+// The flows that no object asks for are in a golden of their own, once; scenarios leave them out. A flow is printed for
+// the first kind of host that has it.
 func TestPipelineFlows(t *testing.T) {
 	golden := &txtar.Archive{Comment: []byte("Flows of the pipeline itself, by the first kind of host that has them.\n")}
 	printed := map[string]bool{}

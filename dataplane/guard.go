@@ -7,10 +7,12 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Guard keeps endpoints from hosts and servers, by whichever way they would leave: the host's own kernel has a table of its own against that, but what leaves by gateways
-// and edges would come to a host as anybody's on the internet, where its own firewall may not look for it.
+// Guard keeps endpoints from hosts and servers, by whichever way they would leave: the host's own kernel has a table of
+// its own against that, but what leaves by gateways and edges would come to a host as anybody's on the internet, where
+// its own firewall may not look for it.
 
-// nobodys are what no router leads to: link-local (RFC 3927), where a cloud's metadata service lives, which trusts whoever asks for a host; multicast, and what is beyond.
+// nobodys are what no router leads to: link-local (RFC 3927), where a cloud's metadata service lives, which trusts
+// whoever asks for a host; multicast, and what is beyond.
 var nobodys = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3")}
 
 func guard(w Wiring) []flow.Flow {

@@ -27,7 +27,8 @@ const handedOn = `
 ---
 `
 
-// Conntrack remembers the connections of whoever had an address or a port before. They are not the new one's, and nobody goes on with them.
+// Conntrack remembers the connections of whoever had an address or a port before. They are not the new one's, and
+// nobody goes on with them.
 func TestConnectionsDoNotPassOnWithAnAddress(t *testing.T) {
 	for name, intent := range map[string]string{
 		"a public IP": "{kind: PublicIP, name: blue/p, spec: {address: 1.22.3.5, endpoint: blue/web/OWNER}}",

@@ -8,7 +8,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Locate is the directory: (VPC, address) -> kind, segment, VTEP, port, MAC. The CIDRs of a VPC are disjoint, so an address tells its segment.
+// Locate is the directory: (VPC, address) -> kind, segment, VTEP, port, MAC. The CIDRs of a VPC are disjoint, so an
+// address tells its segment.
 
 func locateHere(s view.Segment, a view.Address, port uint32) flow.Flow {
 	return located(s, a.IP, kindHere, netip.Addr{}, port, a.MAC)

@@ -7,7 +7,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// What comes from outside is counted apart from what endpoints send: a flood of one is not to keep the agent from hearing the other.
+// What comes from outside is counted apart from what endpoints send: a flood of one is not to keep the agent from
+// hearing the other.
 func TestMetersAreNotSharedWithTheOutside(t *testing.T) {
 	n := newNetwork(t, []byte(handedOn+"{kind: PublicIP, name: blue/p, spec: {address: 1.22.3.5, endpoint: blue/web/a}}"))
 	outside := map[byte]bool{dataplane.ForAgentRouter: true, dataplane.ForAgentQuoted: true, dataplane.ForAgentPassing: true}

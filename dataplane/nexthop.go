@@ -43,7 +43,8 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	return e.ownedBy("Host " + n.Host)
 }
 
-// touchNextHops: who holds one depends on which others there are and which tunnels are watched; the own one also on whose endpoints are here.
+// touchNextHops: who holds one depends on which others there are and which tunnels are watched; the own one also on
+// whose endpoints are here.
 func touchNextHops(c *change, add func(string)) {
 	v := c.now.View
 	addAll(add, c.hops)
@@ -74,8 +75,9 @@ func hostPart(n view.NextHop) uint32 {
 	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
 }
 
-// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts: that of a passage that comes
-// before this one does nothing; that of another host shows that this passage is not cut off.
+// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts:
+// that of a passage that comes before this one does nothing; that of another host shows that this passage is not cut
+// off.
 func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
 	if w.Shut || !slices.Contains(n.Heirs, v.Host) {
 		return nil
@@ -93,8 +95,9 @@ func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (
 	return buckets
 }
 
-// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and those that show that it is not cut off: hosts that are no
-// passages, if there are any. For its own next hop another passage will do then, too. Where all are passages, agents find out who is cut off.
+// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and
+// those that show that it is not cut off: hosts that are no passages, if there are any. For its own next hop another
+// passage will do then, too. Where all are passages, agents find out who is cut off.
 func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
 	var others []string
 	for _, host := range w.watchedHosts() {
@@ -118,14 +121,16 @@ func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string)
 	return passages, hosts
 }
 
-// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts alive.
+// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts
+// alive.
 func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	passages, hosts := deciders(v, w, n)
 	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) &&
 		(len(hosts) == 0 || w.keepsOwn(v, n) || slices.ContainsFunc(hosts, alive))
 }
 
-// keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the host cut off.
+// keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the
+// host cut off.
 func (w Wiring) keepsOwn(v *view.View, n view.NextHop) bool {
 	for vpc := range w.Translations {
 		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].Passages, v.Host) {

@@ -7,7 +7,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// peers compiles another host: what comes from it is believed, by the tunnel that all hosts share and by one of its own.
+// peers compiles another host: what comes from it is believed, by the tunnel that all hosts share and by one of its
+// own.
 var peers = rows[string, view.Peer]{
 	kind:    "peer",
 	table:   func(v *view.View) view.Table[string, view.Peer] { return v.Peers },

@@ -107,8 +107,8 @@ type Slot struct {
 	Holds  string
 }
 
-// What a packet carries from table to table. locate writes all found_* slots at every look-up. An IPv4 address is looked up as its
-// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one directory serves both families.
+// What a packet carries from table to table. locate writes all found_* slots at every look-up. An IPv4 address is
+// looked up as its IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one directory serves both families.
 var (
 	slotKey = Slot{"key", flow.XXReg0, 0, 128, flow.IPv6, nil,
 		"the address to look up in locate. Of a packet that leaves its VPC, the endpoint's own; of one that arrives, the public one"}

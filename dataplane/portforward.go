@@ -10,8 +10,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Port forwarding, in the central design: a port of a public address that no endpoint has as a whole leads to a port of an endpoint. The endpoint's host translates,
-// passages know by address and port where to send.
+// Port forwarding, in the central design: a port of a public address that no endpoint has as a whole leads to a port of
+// an endpoint. The endpoint's host translates, passages know by address and port where to send.
 
 // compileForwards is what this host does for the forwarded ports of a public address.
 func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.Flow) {
@@ -49,8 +49,8 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 	return list
 }
 
-// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where the VPC has SNAT or the endpoint a public
-// address, the flow for that does it as well, and comes first.
+// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where
+// the VPC has SNAT or the endpoint a public address, the flow for that does it as well, and comes first.
 func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	t, ok := w.Translations[f.VPC]
 	if !ok || f.Host != v.Host {
@@ -75,8 +75,9 @@ func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow
 	return flows
 }
 
-// publicNATError takes what a passage has found to be an ICMP error about one of the address's connections here. The kernel translates an error in the direction in
-// which the connection was opened only where it commits, and then as that connection is translated, whatever the flow says.
+// publicNATError takes what a passage has found to be an ICMP error about one of the address's connections here. The
+// kernel translates an error in the direction in which the connection was opened only where it commits, and then as
+// that connection is translated, whatever the flow says.
 func publicNATError(f view.Forward, t Translation) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
 		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}

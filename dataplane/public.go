@@ -10,10 +10,11 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors quote. Passages on the way only
-// forward it; they know where each address lives, keep nothing of connections, and any of them will do. In the central design they are reached by the
-// VPC's transit VNI, in the distributed one by the underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take
-// it off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
+// A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors
+// quote. Passages on the way only forward it; they know where each address lives, keep nothing of connections, and any
+// of them will do. In the central design they are reached by the VPC's transit VNI, in the distributed one by the
+// underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take it
+// off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
 
 // publicAddresses compiles a public address, be it of an endpoint as a whole, or of forwarded ports of it.
 type publicAddresses struct{}
@@ -89,15 +90,16 @@ func snatToPublic(p view.Public, t Translation) flow.Flow {
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
-// snatOutPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its own.
+// snatOutPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its
+// own.
 func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
 		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
 }
 
-// InTheNameOf is what the agent asks of the switch to send a packet of its own out, from the public address of this host's that another packet is for; ok is
-// false if that is for none.
+// InTheNameOf is what the agent asks of the switch to send a packet of its own out, from the public address of this
+// host's that another packet is for; ok is false if that is for none.
 func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
 	for _, p := range v.Publics {
 		if p.Host == v.Host && p.Known() == to {
@@ -112,7 +114,8 @@ func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Ac
 	return address, nil, false
 }
 
-// passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be it from outside or from a host.
+// passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be
+// it from outside or from a host.
 func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
 	way, ok := toHost(v, w, p.VPC, p.Host)
 	switch {
@@ -133,7 +136,8 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 	return nil
 }
 
-// toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if there is none.
+// toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if
+// there is none.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
 	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
 		return toPublicMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
@@ -170,7 +174,8 @@ func renamed(field *flow.Field, was, now netip.Addr) []flow.Action {
 // unreceived lets a packet go back where it came from: a switch sends nothing out of a packet's in_port.
 var unreceived = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
 
-// enterWatched has packets of a watched tunnel go the way of all tunnel packets. A peer's come by it even if they have left by the port that all share.
+// enterWatched has packets of a watched tunnel go the way of all tunnel packets. A peer's come by it even if they have
+// left by the port that all share.
 func enterWatched(w Wiring, host string, port uint32) flow.Flow {
 	return flow.Flow{Table: tableEnter, Priority: prioNormal, Match: flow.On(inPort(port)), Owner: "Host " + host,
 		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.Tunnel)}, flow.Goto{Table: tableAdmit}}}

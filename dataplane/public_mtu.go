@@ -6,10 +6,12 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Onward sends what is for a public address to its host, if it is not too long for the endpoint's VPC: neither a tunnel nor an endpoint would take it. The
-// sender is told how long it may be (RFC 1191), so that path-MTU discovery works from outside.
+// Onward sends what is for a public address to its host, if it is not too long for the endpoint's VPC: neither a tunnel
+// nor an endpoint would take it. The sender is told how long it may be (RFC 1191), so that path-MTU discovery works
+// from outside.
 
-// onward has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by then.
+// toPublicMTU has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by
+// then.
 func toPublicMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {

@@ -2,9 +2,10 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// Route decides whether a packet may go to where its destination was found. Every host routes for its own endpoints: what comes by the tunnel has
-// been routed, and is delivered within the segment of its VNI. The sender of a packet that cannot be routed is told so by the agent, from the
-// gateway's address (RFC 1812 section 5.3.1 for the TTL, 4.3.3.1 for destinations).
+// Route decides whether a packet may go to where its destination was found. Every host routes for its own endpoints:
+// what comes by the tunnel has been routed, and is delivered within the segment of its VNI. The sender of a packet that
+// cannot be routed is told so by the agent, from the gateway's address (RFC 1812 section 5.3.1 for the TTL, 4.3.3.1 for
+// destinations).
 
 func routeStatic(w Wiring) []flow.Flow {
 	var (
@@ -14,7 +15,8 @@ func routeStatic(w Wiring) []flow.Flow {
 	)
 	return []flow.Flow{
 		drop(tableRoute, prioTunnel, dropWrongVNI, inPort(w.Tunnel), is(slotSame, 0)),
-		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end here, whatever the TTL.
+		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end
+		// here, whatever the TTL.
 		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
 		dropTelling(tableRoute, prioSpecial+20, dropTTLExpired, ForAgentExpired, flow.IP, toGateway, ttl(1)),
 		dropTelling(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),

@@ -90,7 +90,8 @@ func section(a *txtar.Archive, name string) []byte {
 	return nil
 }
 
-// network is all hosts of a scenario. Endpoints get the ports 10, 11, ... of their host, in the order of their addresses.
+// network is all hosts of a scenario. Endpoints get the ports 10, 11, ... of their host, in the order of their
+// addresses.
 type network struct {
 	state *model.State
 	hosts map[string]*host

@@ -6,9 +6,10 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Translate gives a packet that leaves its VPC the source by which the VPC's endpoints are known outside. A VPC of this host has a conntrack zone of
-// its own, so that VPCs with the same addresses are kept apart, and an address towards the host's kernel, which routes the packet and masquerades it
-// once more. A packet that could not be translated comes out of conntrack as it was, with its private source; depart lets only translated ones go.
+// Translate gives a packet that leaves its VPC the source by which the VPC's endpoints are known outside. A VPC of this
+// host has a conntrack zone of its own, so that VPCs with the same addresses are kept apart, and an address towards the
+// host's kernel, which routes the packet and masquerades it once more. A packet that could not be translated comes out
+// of conntrack as it was, with its private source; depart lets only translated ones go.
 
 // outsideStatic is what a switch has only where there is a way outside.
 func outsideStatic(w Wiring) []flow.Flow {
@@ -46,8 +47,8 @@ const (
 
 var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedHome): "kernel"}
 
-// snatPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not among them: the kernel keeps the port
-// if it can, and the switch would take the answer to it for a tunnel packet.
+// snatPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not
+// among them: the kernel keeps the port if it can, and the switch would take the answer to it for a tunnel packet.
 func snatPorts(w Wiring) (first, last uint16) {
 	const least, most = 1024, 65535
 	if w.UDPPort > 1<<15 {
@@ -56,7 +57,8 @@ func snatPorts(w Wiring) (first, last uint16) {
 	return max(least, w.UDPPort+1), most
 }
 
-// snatToKernel takes all that is no public address's; in the central design echoes only, which blocks of ports are of no use to.
+// snatToKernel takes all that is no public address's; in the central design echoes only, which blocks of ports are
+// of no use to.
 func snatToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
 	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
 	if g.Design == model.Central {

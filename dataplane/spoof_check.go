@@ -5,8 +5,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be equal: a flow
-// for each local endpoint, of which several may share a port, and one for each peer host. A hit does nothing; a miss marks the packet, and judge drops it.
+// Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be
+// equal: a flow for each local endpoint, of which several may share a port, and one for each peer host. A hit does
+// nothing; a miss marks the packet, and judge drops it.
 
 func sourceStatic(w Wiring) []flow.Flow {
 	var (
@@ -14,7 +15,8 @@ func sourceStatic(w Wiring) []flow.Flow {
 		verify = flow.Resubmit{Table: tableVerify}
 		same   = flow.Resubmit{Table: tableSameSubnet}
 		judge  = flow.Goto{Table: tableSpoofCheck}
-		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the same.
+		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the
+		// same.
 		asRouted = flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}
 		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
 		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
@@ -64,7 +66,8 @@ func spoofCheckStatic(w Wiring) []flow.Flow {
 	}
 }
 
-// spoofCheckUnknown has the agent make an endpoint of a MAC that asks by DHCP and has none. Whatever else it sends is dropped.
+// spoofCheckUnknown has the agent make an endpoint of a MAC that asks by DHCP and has none. Whatever else it sends is
+// dropped.
 func spoofCheckUnknown(s view.Segment) flow.Flow {
 	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
 		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),

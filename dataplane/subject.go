@@ -9,7 +9,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Subject is one thing that asks for flows: a row of the view, most often. The zero Subject is the pipeline itself, whose flows every host has.
+// Subject is one thing that asks for flows: a row of the view, most often. The zero Subject is the pipeline itself,
+// whose flows every host has.
 type Subject struct {
 	Kind string // of which compiler: "segment"; empty: the pipeline
 	Key  any    // what tells it from others of its kind: the key of its table in the view, a comparable value
@@ -33,7 +34,8 @@ type compiler interface {
 	touch(c *change, add func(key any))
 }
 
-// compilers are all kinds of subjects, in order. A kind is described in a file of its own: what it asks for, and what of view and wiring that depends on.
+// compilers are all kinds of subjects, in order. A kind is described in a file of its own: what it asks for, and what
+// of view and wiring that depends on.
 var compilers = []compiler{
 	pipeline{},
 	addresses,

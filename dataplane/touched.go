@@ -15,14 +15,16 @@ type Input struct {
 	Wiring Wiring
 }
 
-// Before is the input before a change, told by what is different now, so that a small change of a large view costs little.
+// Before is the input before a change, told by what is different now, so that a small change of a large view costs
+// little.
 type Before struct {
 	Undo   view.Delta // turns the view of now into the one before: what [view.View.Apply] has returned
 	Wiring Wiring
 }
 
-// Touched lists, in no order, the subjects whose entries a change of the input may change, those that are new or gone included. It may list too many, never too
-// few. all tells that they are all there are or were, and subjects is empty then. Changes add up: what was touched one by one is compiled once, at the end.
+// Touched lists, in no order, the subjects whose entries a change of the input may change, those that are new or gone
+// included. It may list too many, never too few. all tells that they are all there are or were, and subjects is empty
+// then. Changes add up: what was touched one by one is compiled once, at the end.
 func Touched(before Before, now Input) (subjects []Subject, all bool) {
 	if everywhere(before.Wiring, now.Wiring) {
 		return nil, true
@@ -45,7 +47,8 @@ func everywhere(a, b Wiring) bool {
 	return a.Tunnel != b.Tunnel || a.UDPPort != b.UDPPort || a.Outside != b.Outside || a.External != b.External || a.Underlay != b.Underlay
 }
 
-// change is what compilers look at to tell what it touches: the input before and now, and the keys of what is different.
+// change is what compilers look at to tell what it touches: the input before and now, and the keys of what is
+// different.
 type change struct {
 	before Before
 	now    Input
@@ -79,7 +82,8 @@ func newChange(before Before, now Input) *change {
 	return c
 }
 
-// changed iterates over the rows that undo changes: as they were, and as they are. One of the two is nil where a row is new or gone.
+// changed iterates over the rows that undo changes: as they were, and as they are. One of the two is nil where a row is
+// new or gone.
 func changed[K comparable, V view.Row[K]](undo []V, undoGone []K, now view.Table[K, V]) iter.Seq2[*V, *V] {
 	return func(yield func(was, is *V) bool) {
 		for _, was := range undo {
@@ -148,7 +152,8 @@ func (c *change) outside() bool {
 	return len(c.gateways)+len(c.translations)+len(c.peers)+len(c.hops) > 0
 }
 
-// leads tells whether what a public address of a VPC, of an endpoint on a host, asks for may have changed by what outside is about.
+// leads tells whether what a public address of a VPC, of an endpoint on a host, asks for may have changed by what
+// outside is about.
 func (c *change) leads(vpc model.VNI, host string) bool {
 	return len(c.hops) > 0 || c.gateways[vpc] || c.translations[vpc] || c.peers[host]
 }

@@ -280,7 +280,7 @@ func TestShared(t *testing.T) {
 // untranslated counts what finds no port on a host. The kernel's datapath drops it before any flow sees it.
 func (n *network) untranslated(host string) uint64 {
 	n.t.Helper()
-	return n.drops(host, "snat-failed") + n.drops(host, "untracked")
+	return n.drops(host, "snat-failed") + n.drops(host, "conntrack-full")
 }
 
 // What endpoints that share addresses have open goes on whatever dies of the gateways.

@@ -461,7 +461,7 @@ func (n *network) unasked(translation string) {
 		n.t.Fatal(err)
 	}
 	inside, wire := n.tapOf("host1", "a").record(), n.wireOf("router", "eth0")
-	before := n.drops("host1", "unsolicited")
+	before := n.drops("host1", "no-connection")
 	for _, port := range []uint16{40001, k.seen.Port(), 40002} {
 		for _, source := range []string{n.addressOf("server"), n.addressOf("client")} {
 			h := hop{wire.mac.String(), n.uplink("host1").mac.String(), source, translation}
@@ -469,7 +469,7 @@ func (n *network) unasked(translation string) {
 		}
 	}
 	n.eventually("they are counted", func() error {
-		if got := n.drops("host1", "unsolicited") - before; got < 6 {
+		if got := n.drops("host1", "no-connection") - before; got < 6 {
 			return fmt.Errorf("%d of 6 are", got)
 		}
 		return nil

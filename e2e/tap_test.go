@@ -283,6 +283,9 @@ func (n *network) lossless(running []*pings, do func()) {
 		w.Loads = append(w.Loads, p)
 	}
 	w.LosslessOnce(n.t, labtest.Event{What: "all that was done", Do: do})
+	for _, p := range running {
+		p.stop()
+	}
 }
 
 // settled waits until the interfaces that have come have done changing: the kernel tells up to a second later that a link is up, which pings before

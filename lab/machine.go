@@ -137,7 +137,7 @@ func (m *Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 		path = filepath.Join(m.lab.bin(), path)
 	}
 	cmd := exec.CommandContext(ctx, path, argv[1:]...)
-	cmd.WaitDelay = time.Second // what it started may hold its output open
+	cmd.WaitDelay = 30 * time.Second // what it started may hold its output open; a machine that is busy may be late to read it
 	return cmd
 }
 

@@ -28,14 +28,14 @@ func addressOf(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
 }
 
-// unicast tells whether a machine may have the IPv4 address: not "this network", loopback, multicast or reserved
+// unicast reports whether a machine may have the IPv4 address: not "this network", loopback, multicast or reserved
 // (RFC 6890 section 2.2.2).
 func unicast(a netip.Addr) bool {
 	first := a.As4()[0]
 	return first != 0 && first != 127 && first < 224
 }
 
-// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) tells whether the key of
+// firstGap is the length of the unbroken run at the start of n ascending keys: unbroken(i) reports whether the key of
 // index i has the value that it has if no key before it is missing.
 func firstGap(n int, unbroken func(i int) bool) int {
 	return sort.Search(n, func(i int) bool { return !unbroken(i) })

@@ -92,7 +92,7 @@ func (t *Attachment) check(f *findings, name, host string) {
 	switch {
 	case t.Via == "":
 	case *t != (Attachment{Via: t.Via}):
-		f.add("spec.attachment.via", t.Via, "is set beside what it would be plugged into itself", "leave out one or the other")
+		f.add("spec.attachment.via", t.Via, "is set together with another attachment", "leave out one or the other")
 	case t.Via == name:
 		f.add("spec.attachment.via", t.Via, "is the endpoint itself", "name the one behind whose port it is")
 	case Parent(t.Via) != Parent(name):

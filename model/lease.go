@@ -25,7 +25,7 @@ func (s *InternetGatewaySpec) leasesLike(t *InternetGatewaySpec) bool {
 	return s.Pool == t.Pool && s.PortsPerHost == t.PortsPerHost
 }
 
-// updateRequest records whether a VPC on a host waits for a port block; has tells whether it has one.
+// updateRequest records whether a VPC on a host waits for a port block; has reports whether it has one.
 func (d *draft) updateRequest(vpc, host string, has bool) {
 	gateway := d.InternetGateway(vpc)
 	if gateway == nil || !gateway.leases() {

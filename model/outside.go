@@ -108,7 +108,7 @@ func (a *admission) admitUpstream(p *put, spec *HostSpec) {
 	const field = "spec.outside.address"
 	address := spec.Outside.Address
 	if !slices.Contains(spec.Roles, RoleEdge) && !slices.Contains(spec.Roles, RoleGateway) {
-		a.refuse(p, "spec.outside", nil, "is of no use to a host of the roles "+strings.Join(spec.Roles, ", ")+": no public traffic passes it",
+		a.refuse(p, "spec.outside", nil, "has no effect on a host of the roles "+strings.Join(spec.Roles, ", ")+": no public traffic passes it",
 			"give the host the role edge or gateway, or leave outside out")
 	}
 	if holder, ok := a.draft.holderOf(address.Addr()); ok {

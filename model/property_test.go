@@ -469,7 +469,7 @@ func untranslated(s *State) (broken []string) {
 	return broken
 }
 
-// owed tells whether a port block is still what its VPC's gateway leases to its host.
+// owed reports whether a port block is still what its VPC's gateway leases to its host.
 func owed(all map[Key]Object, block *Object) bool {
 	gateway, ok := all[Key{"InternetGateway", VPCOf(block.Name)}]
 	if !ok {
@@ -518,7 +518,7 @@ func unleased(s *State) (broken []string) {
 	return broken
 }
 
-// anyFree tells whether a gateway's pool has a block for it, the slow way.
+// anyFree reports whether a gateway's pool has a block for it, the slow way.
 func anyFree(s *State, g *InternetGatewaySpec) bool {
 	for _, c := range s.PublicPool(g.Pool).CIDRs {
 		for address := c.Addr(); c.Contains(address); address = address.Next() {

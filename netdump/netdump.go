@@ -1,4 +1,4 @@
-// Package netdump has the kernel's network tables whole.
+// Package netdump lists the kernel's network tables completely.
 package netdump
 
 import (
@@ -7,8 +7,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// List asks again when something changed while the kernel was telling, which makes an answer incomplete
-// (NLM_F_DUMP_INTR). If that is so each of a hundred times, the error is netlink.ErrDumpInterrupted.
+// List repeats a dump that a change made incomplete (NLM_F_DUMP_INTR). After a hundred such dumps the error is
+// netlink.ErrDumpInterrupted.
 func List[T any](ask func() ([]T, error)) (answer []T, err error) {
 	for range 100 {
 		answer, err = ask()

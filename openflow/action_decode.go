@@ -6,8 +6,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// DecodeInstructions reads a flow's instructions as they are on the wire. What flow has no action for is an
-// [ErrUnknown].
+// DecodeInstructions reads a flow's instructions as they are on the wire. An instruction or action that package flow
+// does not have is an [ErrUnknown].
 func DecodeInstructions(b []byte) ([]flow.Action, error) {
 	c := cursor{b: b}
 	var actions []flow.Action
@@ -34,7 +34,8 @@ func (c *cursor) instruction(typ uint16, actions []flow.Action) []flow.Action {
 	return nil
 }
 
-// DecodeActions reads a list of actions as they are on the wire. What flow has no action for is an [ErrUnknown].
+// DecodeActions reads a list of actions as they are on the wire. An action that package flow does not have is an
+// [ErrUnknown].
 func DecodeActions(b []byte) ([]flow.Action, error) {
 	c := cursor{b: b}
 	actions := c.actions()

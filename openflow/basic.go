@@ -45,7 +45,7 @@ func (BarrierReply) kind() kind       { return kindBarrierReply }
 func (BarrierRequest) encode(*buffer) {}
 func (BarrierReply) encode(*buffer)   {}
 
-// FeaturesRequest asks what the switch is.
+// FeaturesRequest asks for the switch's [FeaturesReply].
 type FeaturesRequest struct{}
 
 // FeaturesReply answers a [FeaturesRequest] (OpenFlow 1.5.1 section 7.3.1).
@@ -88,7 +88,7 @@ func (m SetConfig) encode(w *buffer) {
 	w.u16(m.MissSendLen)
 }
 
-// SetAsync chooses what the switch tells without being asked: for each kind, a bit per reason (OpenFlow 1.5.1 section
+// SetAsync chooses the messages that the switch sends unasked: for each kind, a bit per reason (OpenFlow 1.5.1 section
 // 7.3.10). Kinds that are not mentioned stay as they are.
 type SetAsync struct {
 	FlowRemoved    uint32
@@ -137,8 +137,8 @@ func decodeSetAsync(c *cursor) Message {
 	return m
 }
 
-// RequestForward is somebody else's change of a group or meter (OpenFlow 1.5.1 section 7.4.7). The request stays bytes,
-// since it may have a form that this package does not know.
+// RequestForward is a change of a group or meter by another connection (OpenFlow 1.5.1 section 7.4.7). The request
+// stays bytes, since it may have a form that this package does not know.
 type RequestForward struct {
 	Request []byte // a whole message
 }
@@ -154,13 +154,13 @@ func decodeRequestForward(c *cursor) Message {
 	return m
 }
 
-// Group is what is done to which group; ok is false if the request is about a meter.
+// Group is the change and the group that it is about; ok is false if the request is about a meter.
 func (m RequestForward) Group() (command GroupCommand, id uint32, ok bool) {
 	n, id := m.about()
 	return GroupCommand(n), id, kind(m.Request[1]) == kindGroupMod
 }
 
-// Meter is what is done to which meter; ok is false if the request is about a group.
+// Meter is the change and the meter that it is about; ok is false if the request is about a group.
 func (m RequestForward) Meter() (command MeterCommand, id uint32, ok bool) {
 	n, id := m.about()
 	return MeterCommand(n), id, kind(m.Request[1]) == kindMeterMod

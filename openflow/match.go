@@ -7,8 +7,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// ErrUnknown is what a match, action or instruction that this package does not know is refused with. The message around
-// it is well-formed.
+// ErrUnknown is the error for a match, action or instruction that this package does not know. The message around it is
+// well-formed.
 var ErrUnknown = errors.New("not known here")
 
 const matchOXM = 1
@@ -103,7 +103,7 @@ func DecodeMatch(b []byte) (flow.Match, error) {
 	return flow.On(terms), nil
 }
 
-// decodeKnown is [DecodeMatch], leaving out what is unknown: a packet comes with fields that nobody has asked for.
+// decodeKnown is [DecodeMatch] without unknown fields: a packet comes with fields that the request did not ask for.
 func (c *cursor) decodeKnown() flow.Match {
 	var terms flow.Match
 	for c.more() {

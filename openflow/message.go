@@ -53,11 +53,11 @@ const (
 	kindBundleAdd        kind = 34
 )
 
-// ErrMalformed is what every error of Decode is.
+// ErrMalformed is the kind of every error of Decode.
 var ErrMalformed = errors.New("malformed OpenFlow message")
 
-// Append appends a message to b. It refuses what has no form on the wire: a message over 65,535 bytes, an action of an
-// unknown type.
+// Append appends a message to b. The error is a message that has no form on the wire: over 65,535 bytes, or with an
+// action of an unknown type.
 func Append(b []byte, xid uint32, m Message) ([]byte, error) {
 	w := buffer{b: b}
 	w.message(xid, m)

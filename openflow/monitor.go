@@ -10,7 +10,7 @@ type MonitorRequest struct {
 	Table uint8 // or [AllTables]
 }
 
-// MonitorFlags choose what is told.
+// MonitorFlags choose the changes that are reported.
 type MonitorFlags uint16
 
 const (
@@ -41,13 +41,13 @@ func decodeMonitorRequest(c *cursor) Message {
 	return m
 }
 
-// MonitorReply carries updates, by which the switch also says what it will not tell.
+// MonitorReply carries updates; some of them say that others are left out.
 type MonitorReply struct {
 	Part
 	Updates []FlowUpdate
 }
 
-// MonitorEvent is what a [FlowUpdate] is about.
+// MonitorEvent is the kind of a [FlowUpdate].
 type MonitorEvent uint16
 
 const (

@@ -10,8 +10,8 @@ type FlowReply struct {
 	Flows []FlowDesc
 }
 
-// FlowDesc is a flow as the switch describes it. Match and instructions stay bytes: who only compares cookies need not
-// understand them, and a flow that is not understood can still be removed.
+// FlowDesc is a flow as the switch describes it. Match and instructions stay bytes: comparing cookies needs neither,
+// and a flow that this package cannot decode can still be removed.
 type FlowDesc struct {
 	Table        uint8
 	Priority     uint16

@@ -134,7 +134,7 @@ func (c *cursor) adopt(s *cursor) {
 	}
 }
 
-// tolerate is adopt, except that an ErrUnknown in s is returned and does not spoil what is around it.
+// tolerate is adopt, except that an ErrUnknown in s is returned and does not fail c.
 func (c *cursor) tolerate(s *cursor) error {
 	if errors.Is(s.err, ErrUnknown) {
 		return s.err

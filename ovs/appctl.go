@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// Appctl asks ovs-vswitchd for what neither its database nor OpenFlow offers, as ovs-appctl(8) does.
+// Appctl sends commands to ovs-vswitchd that neither OVSDB nor OpenFlow has, as ovs-appctl(8) does.
 type Appctl struct {
 	RunDir string // of Open vSwitch; /var/run/openvswitch
 }
 
-// LimitZones has the datapath remember no more than so many connections in each of those zones of conntrack; what would
-// be one more is not translated. It forgets the limits when ovs-vswitchd ends.
+// LimitZones limits the number of connections in each of the given conntrack zones; a connection beyond the limit is
+// not translated. The limits are lost when ovs-vswitchd ends.
 func (a Appctl) LimitZones(ctx context.Context, datapath string, zones []uint16, limit int) error {
 	for _, zone := range zones {
 		if _, err := a.call(ctx, "dpctl/ct-set-limits", datapathNames[datapath], fmt.Sprintf("zone=%d,limit=%d", zone, limit)); err != nil {

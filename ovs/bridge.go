@@ -15,8 +15,8 @@ import (
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
-// What is ours in the database is marked with this key of external_ids; its value says what it is for. Nothing else is
-// ever changed.
+// Overlane's rows in the database have this key in external_ids; its value is their role. Rows without it are never
+// changed.
 const (
 	mark         = "overlane"
 	markBridge   = "bridge"
@@ -32,7 +32,7 @@ const (
 	Userspace = "netdev"
 )
 
-// Layout is what the database must say, endpoints' ports apart.
+// Layout is the wanted configuration of Open vSwitch, except for the ports of endpoints.
 type Layout struct {
 	Bridge   string           // of integration
 	Tunnel   string           // name of the VXLAN port
@@ -41,16 +41,16 @@ type Layout struct {
 	Datapath string           // Kernel, Userspace, or empty: see Ensure
 	Tables   map[uint8]string // names of flow tables
 	Ports    []BridgePort     // more ports of Overlane's own
-	Keep     bool             // leave those that are there beside Ports
+	Keep     bool             // keep existing ports that are not in Ports
 }
 
-// State is what Ensure found or made.
+// State is the configuration after [DB.Ensure].
 type State struct {
 	Datapath     string // Kernel or Userspace
 	TunnelOFPort uint32
-	Ports        map[string]uint32 // OpenFlow numbers of those of the layout that ovs-vswitchd has made, by name
-	PortError    error             // of the first one that it could not make
-	Repaired     []string          // what was not as it must be, one line each; not what is made the first time
+	Ports        map[string]uint32 // OpenFlow numbers of the layout's ports that ovs-vswitchd has made, by name
+	PortError    error             // of the first port that it could not make
+	Repaired     []string          // differences that were repaired, one line each; empty at the first call
 }
 
 // tunnelOFPort is asked for at creation, so that it reads the same on every host.
@@ -64,9 +64,9 @@ var protocols = []vswitch.BridgeProtocols{
 	vswitch.BridgeProtocolsOpenflow10, vswitch.BridgeProtocolsOpenflow13, vswitch.BridgeProtocolsOpenflow14, vswitch.BridgeProtocolsOpenflow15,
 }
 
-// Ensure makes the database say what the layout says, in one transaction, and returns when ovs-vswitchd has done it.
-// Where nothing is to be done it costs a look at the local copy, so it may be called at every change. It fails if a
-// bridge or port of such a name is there that is not ours, and never touches that.
+// Ensure changes the database to match the layout, in one transaction, and returns when ovs-vswitchd has applied it. If
+// nothing differs it only reads the local copy, so it may be called at every change. It fails if a bridge or port of
+// one of the names exists that Overlane has not made, and never changes that one.
 //
 // With no datapath asked for, a bridge keeps the one it has if the machine still can do it; a new one gets the kernel's
 // where the openvswitch module is, and the userspace one elsewhere.
@@ -105,7 +105,7 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 			s.Repaired = append(s.Repaired, c.what)
 		}
 	}
-	apply := len(changes) > 0 || portOf(r.iface(l.Tunnel)).Err != "" // what was in its way may be gone: ovs-vswitchd is to look again
+	apply := len(changes) > 0 || portOf(r.iface(l.Tunnel)).Err != "" // the cause may be gone: ovs-vswitchd must try again
 	if apply {
 		if err := t.apply(ctx); err != nil {
 			return s, err
@@ -117,8 +117,8 @@ func (db *DB) ensure(ctx context.Context, l Layout) (State, error) {
 	return s, err
 }
 
-// tunnel gives the tunnel port's number, once ovs-vswitchd has given it one. If it has had its chance already, it will
-// not.
+// tunnel gives the tunnel port's number, once ovs-vswitchd has assigned one. If ovs-vswitchd has applied the
+// configuration without assigning one, it never will.
 func (db *DB) tunnel(ctx context.Context, l Layout, hadItsChance bool) (uint32, error) {
 	var p Port
 	err := db.await(ctx, "tunnel port "+l.Tunnel, func() bool {
@@ -139,14 +139,14 @@ func (db *DB) tunnel(ctx context.Context, l Layout, hadItsChance bool) (uint32, 
 	return p.OFPort, nil
 }
 
-// foreign refuses names that are taken.
+// foreign refuses names that bridges or ports of others have.
 func (r rows) foreign(l Layout) error {
 	b := r.bridge(l.Bridge)
 	if b != nil && b.ExternalIDs[mark] != markBridge {
-		return fmt.Errorf("a bridge of this name is there that Overlane has not made (no external_ids:%s=%s); remove it, or choose another name", mark, markBridge)
+		return fmt.Errorf("a bridge of this name exists that Overlane has not made (no external_ids:%s=%s); remove it, or choose another name", mark, markBridge)
 	}
 	if b == nil && r.port(l.Bridge) != nil {
-		return errors.New("a port of this name is there that Overlane has not made; remove it, or choose another name")
+		return errors.New("a port of this name exists that Overlane has not made; remove it, or choose another name")
 	}
 	if err := r.foreignPorts(l); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (r rows) foreign(l Layout) error {
 		return nil
 	}
 	if p.ExternalIDs[mark] != markTunnel {
-		return fmt.Errorf("a port %s is there that Overlane has not made (no external_ids:%s=%s); remove it", l.Tunnel, mark, markTunnel)
+		return fmt.Errorf("a port %s exists that Overlane has not made (no external_ids:%s=%s); remove it", l.Tunnel, mark, markTunnel)
 	}
 	if on := r.bridgeOf(l.Tunnel); on != nil && on.Name != l.Bridge {
 		return fmt.Errorf("the tunnel port %s is on bridge %s, which Overlane used before; remove that bridge", l.Tunnel, on.Name)
@@ -192,7 +192,7 @@ type change struct {
 	do   func(*transaction)
 }
 
-// compare gives what is to be done.
+// compare gives the changes that make the database match the layout.
 func (r rows) compare(l Layout) []change {
 	b := r.bridge(l.Bridge)
 	if b == nil {
@@ -261,7 +261,7 @@ func tunnelInterface(l Layout) *vswitch.Interface {
 	return &vswitch.Interface{Name: l.Tunnel, Type: "vxlan", Options: tunnelOptions(l), OfportRequest: &number}
 }
 
-// tunnelOptions is one port for all VNIs and peers: flows set both (ovs-vswitchd.conf.db(5), tunnel options).
+// tunnelOptions makes one port serve all VNIs and peers: flows set both (ovs-vswitchd.conf.db(5), tunnel options).
 func tunnelOptions(l Layout) map[string]string {
 	port := l.UDPPort
 	if port == 0 {
@@ -278,7 +278,7 @@ func optionsText(options map[string]string) string {
 	return strings.Join(parts, ",")
 }
 
-// createBridge makes all of it.
+// createBridge makes the bridge with its tables and ports.
 func (t *transaction) createBridge(l Layout) {
 	b := wantedBridge(l)
 	b.FlowTables = t.createTables(l.Tables)
@@ -312,7 +312,7 @@ func (t *transaction) createTables(names map[uint8]string) map[int]string {
 	return tables
 }
 
-// addPort makes a port on a bridge that is there.
+// addPort makes a port on an existing bridge.
 func (t *transaction) addPort(bridge string, i *vswitch.Interface, role string) {
 	row := &vswitch.Bridge{UUID: bridge}
 	t.insert(row, &row.Ports, []string{t.createPort(i, role)})

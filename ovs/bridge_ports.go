@@ -12,11 +12,11 @@ import (
 // BridgePort is a port of the integration bridge that is neither the tunnels' nor an endpoint's.
 type BridgePort struct {
 	Name    string
-	Type    string            // internal, vxlan (ovs-vswitchd.conf.db(5), Interface table); empty: a network interface that is there
+	Type    string            // internal, vxlan (ovs-vswitchd.conf.db(5), Interface table); empty: an existing network interface
 	Options map[string]string // of the type
 	MAC     string            // of an internal port, like 02:4f:56:00:00:04; empty: OVS's choice
 	MTU     int               // of an internal port, in bytes of IP; 0: OVS's choice
-	BFD     map[string]string // keys to set, like enable: "true"; those that it does not name are left alone
+	BFD     map[string]string // keys to set, like enable: "true"; other keys stay
 }
 
 func (p BridgePort) row() *vswitch.Interface {
@@ -30,17 +30,17 @@ func (p BridgePort) row() *vswitch.Interface {
 	return i
 }
 
-// foreignPorts refuses names that are taken.
+// foreignPorts refuses names that ports of others have.
 func (r rows) foreignPorts(l Layout) error {
 	for _, want := range l.Ports {
 		if p := r.port(want.Name); p != nil && p.ExternalIDs[mark] != markPort {
-			return fmt.Errorf("a port %s is there that Overlane has not made (no external_ids:%s=%s); remove it", want.Name, mark, markPort)
+			return fmt.Errorf("a port %s exists that Overlane has not made (no external_ids:%s=%s); remove it", want.Name, mark, markPort)
 		}
 	}
 	return nil
 }
 
-// comparePorts makes ports that are missing, mends those that differ, and removes those that are not wanted any more.
+// comparePorts adds missing ports, repairs ports that differ, and removes ports that are no longer wanted.
 func (r rows) comparePorts(b *vswitch.Bridge, l Layout) (changes []change) {
 	for _, want := range l.Ports {
 		changes = append(changes, r.comparePort(b, want)...)
@@ -101,7 +101,7 @@ func (t *transaction) addNumberedPort(b *vswitch.Bridge, want BridgePort) {
 	t.addPort(b.UUID, i, markPort)
 }
 
-// release gives the numbers free that the transaction asked for: from now on the database says that they are in use.
+// release ends the reservation of the numbers that the transaction asked for: from now on the database has them.
 func (t *transaction) release() {
 	for _, release := range t.releases {
 		release()
@@ -125,8 +125,8 @@ func (r rows) portNumbers(l Layout) (numbers map[string]uint32, failed error) {
 	return numbers, failed
 }
 
-// BFD gives what a port of the layout was last told of BFD and what it says of it (ovs-vswitchd.conf.db(5), Interface
-// table); nil: there is no such port. They are the copy's, and must not be changed.
+// BFD gives the columns bfd and bfd_status of a port of the layout (ovs-vswitchd.conf.db(5), Interface table); nil if
+// there is no such port. The maps belong to the local copy and must not be changed.
 func (db *DB) BFD(port string) (told, says map[string]string) {
 	i := db.rows().iface(port)
 	if i == nil || i.ExternalIDs[mark] != markPort {

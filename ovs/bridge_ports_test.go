@@ -60,7 +60,7 @@ func TestBridgePortsComeAndGo(t *testing.T) {
 	}
 	o.Vsctl("--no-wait", "add-port", "br-overlane", "ovl-out", "--", "set", "interface", "ovl-out", "type=internal")
 	eventually(t, "their port in the copy", func() bool { return db.rows().port("ovl-out") != nil })
-	if _, err := db.Ensure(t.Context(), l); err == nil || !strings.Contains(err.Error(), "a port ovl-out is there that Overlane has not made") {
+	if _, err := db.Ensure(t.Context(), l); err == nil || !strings.Contains(err.Error(), "a port ovl-out exists that Overlane has not made") {
 		t.Errorf("got %v", err)
 	}
 }

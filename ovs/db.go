@@ -1,6 +1,6 @@
-// Package ovs is the only one that talks to Open vSwitch: it reads what is there and applies a difference, to the
-// database (OVSDB, type [DB]) and to the flows of one bridge (OpenFlow). It decides nothing about packets, runs no OVS
-// tool, and never touches what is not marked as Overlane's.
+// Package ovs is the only one that talks to Open vSwitch: it reads the database (OVSDB, type [DB]) and the flows of one
+// bridge (OpenFlow, type [Switch]), and applies changes to them. It decides nothing about packets, runs no OVS tool,
+// and never changes rows or flows that are not marked as Overlane's.
 package ovs
 
 import (
@@ -39,9 +39,9 @@ type Config struct {
 	Log    *slog.Logger
 }
 
-// DB is Open vSwitch's configuration database: a copy of what we need of it, and transactions. It reconnects by itself;
-// until it has, reads give what was known last, and changes fail at once with [ErrNotConnected]. Its methods may be
-// called from any goroutine.
+// DB is Open vSwitch's configuration database: a local copy of the columns that Overlane uses, and transactions. It
+// reconnects by itself; until then, reads give the last known rows, and changes fail at once with [ErrNotConnected].
+// Its methods may be called from any goroutine.
 type DB struct {
 	config  Config
 	stop    context.CancelFunc
@@ -54,7 +54,7 @@ type DB struct {
 	bridge   atomic.Pointer[string] // of the layout that was ensured last
 	numbers  numbers
 
-	ports   atomic.Pointer[portList] // what Ports gave last
+	ports   atomic.Pointer[portList] // the last result of Ports
 	changes atomic.Uint64            // counts them
 
 	changed chan struct{}
@@ -89,18 +89,18 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	return db, nil
 }
 
-// Close ends the connection. What is in the database stays.
+// Close ends the connection. The database stays as it is.
 func (db *DB) Close() error {
 	db.stop()
 	<-db.stopped
 	return nil
 }
 
-// Changed says that bridges, ports or the connection have changed since it was last received from; what has, is for the
-// caller to find out.
+// Changed receives when bridges, ports or the connection have changed since the last receive; the caller reads them to
+// find out which.
 func (db *DB) Changed() <-chan struct{} { return db.changed }
 
-// Connected tells whether ovsdb-server answers. It notices a server that hangs after at most five seconds.
+// Connected reports whether ovsdb-server answers. It notices a server that hangs after at most five seconds.
 func (db *DB) Connected() bool { return db.up.Load() }
 
 // dial makes a complete session.
@@ -109,7 +109,7 @@ func (db *DB) dial(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := logr.FromSlogHandler(db.config.Log.Handler()) // what libovsdb can only log is worth knowing
+	log := logr.FromSlogHandler(db.config.Log.Handler()) // libovsdb has no other way to report some errors
 	c, err := client.NewOVSDBClient(dbModel, client.WithEndpoint("unix:"+db.config.Socket), client.WithLogger(&log))
 	if err != nil {
 		return nil, fmt.Errorf("connect to ovsdb-server: %w", err)
@@ -149,7 +149,7 @@ func (db *DB) use(s *session) {
 	db.notify()
 }
 
-// notify tells of a change: to whoever receives from Changed, and to those who wait for something.
+// notify announces a change to the receiver of Changed and to the waiters of await.
 func (db *DB) notify() {
 	db.changes.Add(1)
 	select {
@@ -184,8 +184,8 @@ func (db *DB) run(ctx context.Context, s *session) {
 	}
 }
 
-// watch returns when the connection is gone, or when the server does not answer. libovsdb tells of the former only to
-// whoever happens to listen, so an echo has to find out what was missed.
+// watch returns when the connection is gone, or when the server does not answer. libovsdb reports a lost connection
+// only to a receiver that is ready at that moment, so an echo finds a loss that was missed.
 func (s *session) watch(ctx context.Context) error {
 	ticker := time.NewTicker(echoEvery)
 	defer ticker.Stop()

@@ -39,7 +39,7 @@ func (r rows) table(uuid string) *vswitch.FlowTable {
 	return t
 }
 
-// bridges gives all bridges, others' too.
+// bridges gives all bridges, including those of others.
 func (r rows) bridges() []*vswitch.Bridge {
 	var all []*vswitch.Bridge
 	for _, m := range r.Table(vswitch.BridgeTable).RowsShallow() {
@@ -48,8 +48,8 @@ func (r rows) bridges() []*vswitch.Bridge {
 	return all
 }
 
-// portsOf gives the ports of a bridge, each with its first interface (a bond has more). A port whose rows are not all
-// here yet is left out; a change will be told of when they are.
+// portsOf gives the ports of a bridge, each with its first interface (a bond has more). A port whose rows have not all
+// arrived is left out; their arrival is a change.
 func (r rows) portsOf(b *vswitch.Bridge) []portRow {
 	if b == nil {
 		return nil

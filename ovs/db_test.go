@@ -173,9 +173,9 @@ func TestEnsureRefusesWhatIsNotOurs(t *testing.T) {
 		"add-port", "br-theirs", "their-vxlan", "--", "set", "interface", "their-vxlan", "type=vxlan", "options:remote_ip=192.168.5.77")
 	before := o.Vsctl("list", "bridge") + o.Vsctl("list", "port")
 	for _, tt := range []struct{ bridge, tunnel, want string }{
-		{"br-theirs", "ovl-vxlan", "a bridge of this name is there that Overlane has not made"},
-		{"br-overlane", "their-vxlan", "a port their-vxlan is there that Overlane has not made"},
-		{"their-vxlan", "ovl-vxlan", "a port of this name is there that Overlane has not made"},
+		{"br-theirs", "ovl-vxlan", "a bridge of this name exists that Overlane has not made"},
+		{"br-overlane", "their-vxlan", "a port their-vxlan exists that Overlane has not made"},
+		{"their-vxlan", "ovl-vxlan", "a port of this name exists that Overlane has not made"},
 	} {
 		l := testLayout
 		l.Bridge, l.Tunnel = tt.bridge, tt.tunnel

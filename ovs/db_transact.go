@@ -47,12 +47,12 @@ func (t *transaction) name() string {
 // create inserts a row. Its UUID is a name for it within the transaction.
 func (t *transaction) create(row model.Model) { t.add(t.client.Create(row)) }
 
-// update writes columns of a row that is there, given as pointers into row.
+// update writes columns of an existing row, given as pointers into row.
 func (t *transaction) update(row model.Model, columns ...any) {
 	t.add(t.client.Where(row).Update(row, columns...))
 }
 
-// insert and remove change what is in a set or map column, given as a pointer into row, and leave the rest of it.
+// insert and remove change single values of a set or map column, given as a pointer into row.
 func (t *transaction) insert(row model.Model, column, value any) {
 	t.mutate(row, column, ovsdb.MutateOperationInsert, value)
 }

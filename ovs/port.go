@@ -18,9 +18,9 @@ import (
 type Port struct {
 	Name          string            // of the network interface
 	OFPortRequest uint32            // the OpenFlow number wanted, 1 to 65279; 0: any free one
-	OFPort        uint32            // the one that it has; 0 while ovs-vswitchd has given none
+	OFPort        uint32            // the assigned number; 0 while ovs-vswitchd has assigned none
 	Err           string            // why ovs-vswitchd could not add it
-	ExternalIDs   map[string]string // for whoever added it; Overlane's own mark is not among them
+	ExternalIDs   map[string]string // of the caller; without Overlane's own mark
 }
 
 func portOf(i *vswitch.Interface) Port {
@@ -41,20 +41,20 @@ func portOf(i *vswitch.Interface) Port {
 	return p
 }
 
-// portList is what Ports gives at a count of changes.
+// portList is the result of Ports at a count of changes.
 type portList struct {
 	changes uint64
 	ports   []Port
 }
 
-// Ports gives the endpoints' ports, by name. While ovsdb-server is away, they are those known last. The list is shared:
-// it must not be changed.
+// Ports gives the endpoints' ports, by name; the last known ones while ovsdb-server is away. The list is shared and
+// must not be changed.
 func (db *DB) Ports() []Port {
 	bridge := db.bridge.Load()
 	if bridge == nil {
 		return nil
 	}
-	changes := db.changes.Load() // before looking: what changes meanwhile makes the list an old one
+	changes := db.changes.Load() // before reading: a change meanwhile makes the list outdated
 	if last := db.ports.Load(); last != nil && last.changes == changes {
 		return last.ports
 	}
@@ -77,8 +77,8 @@ func (db *DB) readPorts(bridge string) []Port {
 
 var errNotEnsured = errors.New("the bridge has not been made yet")
 
-// AddPort puts a network interface on the bridge, and returns when ovs-vswitchd has given it a number. If that fails,
-// nothing stays behind unless ovsdb-server goes away just then. A port that is there already keeps its number and gets
+// AddPort adds a network interface to the bridge as a port, and returns when ovs-vswitchd has assigned its number. If
+// that fails, the port is removed, unless ovsdb-server goes away meanwhile. An existing port keeps its number and gets
 // the external ids.
 func (db *DB) AddPort(ctx context.Context, p Port) (Port, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -124,18 +124,18 @@ func (db *DB) addPort(ctx context.Context, p Port) (Port, error) {
 	return got, nil
 }
 
-// refused tells an error by which nothing was done from one that leaves it open: when a call's time is up, the server
-// may have done it.
+// refused reports whether an error means that nothing was done. After a timeout, for example, the server may have done
+// it.
 func refused(err error) bool {
 	var e ovsdb.OperationError
 	return errors.As(err, &e) || errors.Is(err, ErrNotConnected)
 }
 
-// keepPort makes a port that is there as it is wanted. If it had an error, its interface was missing perhaps, and is
-// there now: then ovs-vswitchd is to look again.
+// keepPort updates an existing port. If the port has an error, its interface may have been missing and exist now: then
+// ovs-vswitchd must try again.
 func (db *DB) keepPort(ctx context.Context, t *transaction, there *vswitch.Port, p Port) (Port, error) {
 	if there.ExternalIDs[mark] != markEndpoint {
-		return Port{}, fmt.Errorf("a port of this name is there that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
+		return Port{}, fmt.Errorf("a port of this name exists that Overlane has not made (no external_ids:%s=%s)", mark, markEndpoint)
 	}
 	i := db.rows().iface(p.Name)
 	if i == nil {
@@ -155,7 +155,7 @@ func (db *DB) keepPort(ctx context.Context, t *transaction, there *vswitch.Port,
 	return db.awaitPort(ctx, p.Name)
 }
 
-// awaitPort waits until ovs-vswitchd has said what became of a port.
+// awaitPort waits until ovs-vswitchd has made a port, or failed to.
 func (db *DB) awaitPort(ctx context.Context, name string) (Port, error) {
 	var p Port
 	if err := db.await(ctx, "ovs-vswitchd to add it", func() bool {
@@ -173,13 +173,13 @@ func (db *DB) awaitPort(ctx context.Context, name string) (Port, error) {
 	return p, nil
 }
 
-// takeBack removes a port that went wrong, also when the call's time is up.
+// takeBack removes a port that could not be added, even after the call's deadline.
 func (db *DB) takeBack(ctx context.Context, name string) error {
 	return db.RemovePort(context.WithoutCancel(ctx), name)
 }
 
-// RemovePort takes an endpoint's port off the bridge. The network interface stays. A port that is not there is no
-// error. The server is asked for it, since the copy may not have it yet.
+// RemovePort removes an endpoint's port from the bridge. The network interface stays. A port that does not exist is no
+// error. The port is looked up on the server, since the local copy may not have it yet.
 func (db *DB) RemovePort(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -230,7 +230,7 @@ type numbers struct {
 	taken map[int]bool // given to a call under way
 }
 
-// take gives the number asked for, or the next free one if that is 0, and keeps it until release.
+// take reserves the number asked for, or the next free one if that is 0, until release is called.
 func (n *numbers) take(asked uint32, inUse map[int]bool) (number int, release func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -264,7 +264,7 @@ func (n *numbers) next(inUse map[int]bool) int {
 	return n.last
 }
 
-// numbersOf gives the numbers that ports of a bridge have or want.
+// numbersOf gives the OpenFlow numbers that ports of a bridge have or ask for.
 func (r rows) numbersOf(b *vswitch.Bridge) map[int]bool {
 	used := map[int]bool{}
 	for _, p := range r.portsOf(b) {

@@ -13,17 +13,17 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// SwitchConfig says how to reach a bridge and whom to tell what it says.
+// SwitchConfig says how to reach a bridge, and where packets and log lines go.
 type SwitchConfig struct {
 	Socket string // the bridge's management socket: RUNDIR/BRIDGE.mgmt
 	Log    *slog.Logger
 
-	// PacketIn is told of every packet that a flow hands to the controller, one at a time. While it runs, up to 256
-	// more wait; what comes beyond is dropped and counted. May be nil.
+	// PacketIn is called for every packet that a flow sends to the controller, one at a time. While it runs, up to 256
+	// more packets wait; further packets are dropped and counted. It may be nil.
 	PacketIn func(PacketIn)
 
-	// Patience is how long the switch may say nothing before it is asked for a sign of life, and then again before the
-	// connection is given up. Zero means 5 seconds.
+	// Patience is how long the switch may be silent before an echo request is sent, and then again before the
+	// connection is closed. Zero means 5 seconds.
 	Patience time.Duration
 }
 
@@ -47,7 +47,7 @@ type Switch struct {
 	nextXID   uint32
 
 	bundles atomic.Uint32 // bundle IDs given out
-	ours    *keySet       // keys of flows that we have made or found, for telling drift
+	ours    *keySet       // keys of flows that we have made or found, to detect drift
 	drift   chan DriftEvent
 	queue   chan openflow.PacketIn
 	dropped atomic.Uint64
@@ -60,7 +60,8 @@ type Switch struct {
 // ErrClosed is the cause of Err after Close.
 var ErrClosed = errors.New("connection closed")
 
-// Dial connects to a bridge and has it tell about packets, and whatever others do to flows, groups and meters.
+// Dial connects to a bridge and subscribes to packets for the controller, and to changes of flows, groups and meters by
+// others.
 func Dial(ctx context.Context, config SwitchConfig) (*Switch, error) {
 	if config.Patience == 0 {
 		config.Patience = switchPatience
@@ -126,7 +127,7 @@ func (s *Switch) Err() error {
 	}
 }
 
-// Close ends the connection. The switch keeps what it has.
+// Close ends the connection. The switch keeps its flows, groups and meters.
 func (s *Switch) Close() { s.fail(ErrClosed) }
 
 func (s *Switch) fail(err error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// Change is what to do to a switch.
+// Change is a set of changes of a switch's flows, groups and meters.
 type Change struct {
 	AddMeters []flow.Meter
 	ModMeters []flow.Meter
@@ -25,15 +25,15 @@ type Change struct {
 // maxBundle bounds a bundle, because a switch forwards nothing new while it commits one.
 const maxBundle = 5000
 
-// Refusal is a part of a change that the switch did not take.
+// Refusal is a part of a change that the switch refused.
 type Refusal struct {
 	What   string // the flow, group or meter, as ovs-ofctl writes it
 	Owner  string // the object that asked for it, if known
 	Reason error  // mostly an [openflow.Error]
 }
 
-// ChangeError is a change that the switch did not take. It holds every refusal that the switch has told; some it finds
-// only one at a time.
+// ChangeError is the error of a change that the switch refused. It has every refusal that the switch reported; some
+// kinds of refusal it reports one at a time.
 type ChangeError struct {
 	Refused []Refusal
 }
@@ -67,8 +67,8 @@ func (e *ChangeError) Unwrap() []error {
 // Apply makes a change and returns when the switch has made it. Groups and flows go into one atomic bundle: the switch
 // takes all of it or nothing, and no packet sees a part. A change of more than 5,000 entries goes in several bundles,
 // additions before removals. Meters cannot be in a bundle: new ones come before it, and old ones go after it. A refusal
-// is a [*ChangeError]; what was applied before it stays. Changes are applied one after the other, in the order of the
-// calls that got there first.
+// is a [*ChangeError]; parts that were applied before it stay. Changes are applied one after the other, in the order of
+// the calls that got there first.
 func (s *Switch) Apply(ctx context.Context, c Change) error {
 	select {
 	case s.applying <- struct{}{}:
@@ -102,7 +102,7 @@ func (s *Switch) apply(ctx context.Context, c Change) error {
 	return s.meters(ctx, c.metersOut())
 }
 
-// remember notes which flows are about to be ours, and returns their keys.
+// remember records the flows that are about to be ours, and returns their keys.
 func (s *Switch) remember(flows []flow.Flow) map[flow.Key]bool {
 	keys := make(map[flow.Key]bool, len(flows))
 	for _, f := range flows {
@@ -113,7 +113,7 @@ func (s *Switch) remember(flows []flow.Flow) map[flow.Key]bool {
 	return keys
 }
 
-// step is one message of a change, and what it is about.
+// step is one message of a change, and the flow, group or meter that it is about.
 type step struct {
 	message openflow.Message
 	what    func() string
@@ -163,7 +163,7 @@ func (c Change) steps(added map[flow.Key]bool) []step {
 	return steps
 }
 
-// removals leaves out what is being replaced: removing it would take the replacement, if their cookies are the same.
+// removals leaves out flows that are being replaced: a removal would match the replacement if it has the same cookie.
 func (c Change) removals(steps []step, added map[flow.Key]bool) []step {
 	for _, f := range c.Del {
 		if !added[f.Key] {
@@ -211,5 +211,5 @@ func (s *Switch) meters(ctx context.Context, steps []step) error {
 	if err := s.send(ctx, e, 0, append(messages, openflow.BarrierRequest{})...); err != nil {
 		return err
 	}
-	return s.settled(ctx, t)
+	return s.outcome(ctx, t)
 }

@@ -26,7 +26,7 @@ func (s *Switch) bundle(ctx context.Context, steps []step) error {
 	if err := s.write(ctx, b); err != nil {
 		return err
 	}
-	if err := s.settled(ctx, t); err != nil {
+	if err := s.outcome(ctx, t); err != nil {
 		s.discard(e, id, n+2)
 		return err
 	}
@@ -34,7 +34,7 @@ func (s *Switch) bundle(ctx context.Context, steps []step) error {
 	if err := s.send(ctx, e, n+2, control(id, openflow.BundleCommit), openflow.BarrierRequest{}); err != nil {
 		return err
 	}
-	return s.settled(ctx, t)
+	return s.outcome(ctx, t)
 }
 
 func control(id uint32, step openflow.BundleStep) openflow.BundleControl {
@@ -57,20 +57,21 @@ func encodeBundle(id uint32, e *exchange, steps []step) ([]byte, error) {
 	return openflow.Append(b, e.first+uint32(len(steps)+1), control(id, openflow.BundleClose))
 }
 
-// settled waits for the answer to the message that the tally expects, and says what was refused.
-func (s *Switch) settled(ctx context.Context, t *tally) error {
+// outcome waits for the answer to the message that the tally expects; the error has the refusals.
+func (s *Switch) outcome(ctx context.Context, t *tally) error {
 	if err := s.wait(ctx, t.reached); err != nil {
 		return err
 	}
 	return t.err()
 }
 
-// discard throws a bundle away. Nobody waits for the answer; without it, the switch would do so after 10 seconds.
+// discard discards a bundle. It does not wait for the answer: if the message is lost, the switch discards the bundle
+// after 10 seconds.
 func (s *Switch) discard(e *exchange, bundle uint32, i int) {
 	s.sendAside(e.first+uint32(i), control(bundle, openflow.BundleDiscard))
 }
 
-// tally collects what the switch says to the steps of a change, until it has answered the message behind them. Steps
+// tally collects the switch's answers to the steps of a change, until it has answered the message behind them. Steps
 // are numbered from 0, the message behind them is number len(steps).
 type tally struct {
 	mu      sync.Mutex
@@ -112,7 +113,7 @@ func (t *tally) expect(i int) {
 	t.last = i
 }
 
-// err says what was refused. That a bundle failed because of a message says less than what became of the message.
+// err gives the refusals. The refusals of single steps say more than the failure of the bundle, so they come first.
 func (t *tally) err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// Groups and meters have no cookie to say whose they are: ours have IDs of a reserved range.
+// Groups and meters have no cookie: the IDs of ours are in a reserved range.
 const (
 	groupRange     uint32 = 0x4c000000
 	groupRangeMask uint32 = 0xfc000000
@@ -20,12 +20,12 @@ func ourGroup(id uint32) bool    { return id&groupRangeMask == groupRange }
 func ourMeter(id uint32) bool    { return id&meterRangeMask == meterRange }
 func ourFlow(cookie uint64) bool { return cookie&flow.CookieMask == flow.CookieOwner }
 
-// Contents is what a switch holds of ours. What belongs to others is not in it.
+// Contents are Overlane's flows, groups and meters on a switch. Those of others are left out.
 type Contents struct {
-	Flows   []flow.Installed // flows that are what their cookie says
-	Strange []StrangeFlow    // flows with our cookie that are not what it says: somebody has tampered with them, or made them up
-	Groups  []flow.Group     // one that we cannot have made has the type [GroupStrange] and no buckets
-	Meters  []flow.Meter     // one that we cannot have made has the rate 0
+	Flows   []flow.Installed // flows whose content matches their cookie
+	Strange []StrangeFlow    // flows with a cookie of ours that does not match their content: changed or made by others
+	Groups  []flow.Group     // a group that we cannot have made has the type [GroupStrange] and no buckets
+	Meters  []flow.Meter     // a meter that we cannot have made has the rate 0
 }
 
 // GroupStrange is the type of a group in [Contents] that has an ID of ours and a form that is not.
@@ -142,7 +142,7 @@ func (s *Switch) ForeignFlows(ctx context.Context) (int, error) {
 	return int(flows[0]) - int(flows[1]), nil
 }
 
-// FlowCounts gives the number of packets that have taken the flows with a cookie, for each cookie.
+// FlowCounts gives the number of packets that matched the flows with a cookie, for each cookie.
 func (s *Switch) FlowCounts(ctx context.Context, cookies ...uint64) (map[uint64]uint64, error) {
 	requests := make([]openflow.Message, len(cookies))
 	for i, cookie := range cookies {

@@ -9,14 +9,14 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// exchange is a run of consecutive xids whose answers somebody waits for.
+// exchange is a run of consecutive xids whose answers a caller waits for.
 type exchange struct {
 	first uint32
 	n     uint32
 	take  func(i int, m openflow.Message) // an answer to the message number i; runs on the reading goroutine and must not wait
 }
 
-// open reserves xids. They never include 0, which is that of what the switch says unasked.
+// open reserves xids. They never include 0, which messages have that the switch sends unasked.
 func (s *Switch) open(n int, take func(int, openflow.Message)) *exchange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,14 +76,15 @@ func (s *Switch) write(ctx context.Context, b []byte) error {
 	return nil
 }
 
-// sendAside sends a message for the reading goroutine, which must not wait for a writer that waits for the switch.
+// sendAside sends a message without waiting: the reading goroutine must not wait for a writer that waits for the
+// switch.
 func (s *Switch) sendAside(xid uint32, m openflow.Message) {
 	b, err := openflow.Append(nil, xid, m)
 	if err != nil {
 		s.log.Error("answer the switch", "err", err)
 		return
 	}
-	go func() { _ = s.write(context.Background(), b) }() // an error has ended the connection, which tells it
+	go func() { _ = s.write(context.Background(), b) }() // an error ends the connection, which reports it
 }
 
 // wait waits for c.
@@ -98,8 +99,8 @@ func (s *Switch) wait(ctx context.Context, c <-chan struct{}) error {
 	}
 }
 
-// ask sends requests and returns all answers, in the order in which they come. It waits until the switch is through
-// with all of them. The first refusal is the error.
+// ask sends requests and returns all answers, in the order in which they arrive. It waits until the switch has handled
+// every request. The first refusal is the error.
 func (s *Switch) ask(ctx context.Context, requests ...openflow.Message) ([]openflow.Message, error) {
 	a := answers{last: len(requests), done: make(chan struct{})}
 	e := s.open(len(requests)+1, a.take)

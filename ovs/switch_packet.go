@@ -10,7 +10,7 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// PacketIn is a packet that a flow of the switch has handed to the controller.
+// PacketIn is a packet that a flow of the switch sent to the controller.
 type PacketIn struct {
 	Frame    []byte // from the Ethernet header on
 	InPort   uint32
@@ -24,7 +24,7 @@ type PacketIn struct {
 // does not wait for the switch; if the switch refuses it, that is logged.
 func (s *Switch) PacketOut(ctx context.Context, inPort uint32, actions []flow.Action, frame []byte) error {
 	e := s.open(1, nil)
-	s.close(e) // nobody waits for an answer
+	s.close(e) // an answer is not waited for
 	err := s.send(ctx, e, 0, openflow.PacketOut{
 		Metadata: flow.On(flow.Eq(flow.InPort, flow.U32(inPort))), Actions: actions, Frame: frame,
 	})
@@ -43,7 +43,7 @@ func (s *Switch) PacketOutDone(ctx context.Context, inPort uint32, actions []flo
 	return nil
 }
 
-// FlushZone has the switch forget the connections of a zone of connection tracking, and returns when it has.
+// FlushZone deletes the connections of a conntrack zone, and returns when the switch has done so.
 func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 	if _, err := s.ask(ctx, openflow.FlushZone{Zone: zone}); err != nil {
 		return fmt.Errorf("forget connections of zone %d: %w", zone, err)
@@ -51,17 +51,17 @@ func (s *Switch) FlushZone(ctx context.Context, zone uint16) error {
 	return nil
 }
 
-// ErrNoFlush says that Open vSwitch, before 3.1, can forget the connections of a zone only all at once.
+// ErrNoFlush says that this Open vSwitch, before 3.1, can delete the connections of a zone only all at once.
 var ErrNoFlush = errors.New("this Open vSwitch can forget a zone's connections only all at once; those before 3.1 cannot do better")
 
-// FlushTranslated has the switch forget the connections of a zone that it has translated to an address, and returns
-// when it has.
+// FlushTranslated deletes the connections of a zone that are translated to an address, and returns when the switch has
+// done so.
 func (s *Switch) FlushTranslated(ctx context.Context, zone uint16, to netip.Addr) error {
 	return s.flush(ctx, openflow.FlushConnections{Zone: zone, Answers: true, To: true, Address: to})
 }
 
-// FlushEndpoint has the switch forget the connections of a zone that an endpoint has opened, or that were opened to it,
-// by whatever address, and returns when it has.
+// FlushEndpoint deletes the connections of a zone that an endpoint opened, or that were opened to it by any address,
+// and returns when the switch has done so.
 func (s *Switch) FlushEndpoint(ctx context.Context, zone uint16, endpoint netip.Addr) error {
 	err := s.flush(ctx, openflow.FlushConnections{Zone: zone, Address: endpoint})
 	if err == nil {

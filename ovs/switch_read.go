@@ -14,7 +14,7 @@ import (
 
 const readBuffer = 1 << 16
 
-// read takes messages off the connection until it ends. It waits for nobody but the switch.
+// read reads messages from the connection until it ends. It never waits for another goroutine.
 func (s *Switch) read() {
 	r := bufio.NewReaderSize(&patientReader{s: s}, readBuffer)
 	for {
@@ -43,7 +43,7 @@ func readMessage(r *bufio.Reader) (openflow.Message, uint32, error) {
 	return openflow.Decode(b)
 }
 
-// take gives a message to who waits for it.
+// take hands a message to the goroutine that waits for it.
 func (s *Switch) take(xid uint32, m openflow.Message) {
 	switch m := m.(type) {
 	case openflow.Hello:
@@ -76,7 +76,8 @@ func (s *Switch) answer(xid uint32, m openflow.Message) {
 	}
 }
 
-// patientReader reads from the connection. After a silence it asks for a sign of life, and after another it gives up.
+// patientReader reads from the connection. After a silence it sends an echo request, and after another silence it gives
+// up.
 type patientReader struct{ s *Switch }
 
 var errSilent = errors.New("the switch does not answer")

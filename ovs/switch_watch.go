@@ -9,15 +9,14 @@ import (
 	"github.com/overlane/overlane/openflow"
 )
 
-// DriftEvent says that somebody else has changed what is ours, or may have. It asks for a read-back and does not
-// replace it: of several changes in a row, one event may tell.
+// DriftEvent says that another program has changed, or may have changed, a flow, group or meter of ours. The receiver
+// must read the switch back: one event may stand for several changes.
 type DriftEvent struct {
 	What string // for people: "flow removed: table=3,priority=100,arp"
 }
 
-// Drift tells of changes of our flows, groups and meters by others, as they happen. One event is kept for a reader who
-// is busy, and stands for those after it. Our own changes are not told, with one exception: if they come while the
-// switch is behind with telling.
+// Drift receives an event when others change our flows, groups or meters. One event is buffered and stands for the
+// events after it. Our own changes cause no event, with one exception: while the switch is behind with its updates.
 func (s *Switch) Drift() <-chan DriftEvent { return s.drift }
 
 func (s *Switch) noteDrift(what string) {
@@ -49,7 +48,7 @@ func (s *Switch) concernsUs(u openflow.FlowUpdate) (key string, concerned bool) 
 	return k.String(), ourFlow(u.Cookie) || s.ours.has(k)
 }
 
-// keySet remembers keys, as hashes: a collision costs a needless read-back.
+// keySet is a set of keys, kept as hashes: a collision costs a needless read-back.
 type keySet struct {
 	mu     sync.Mutex
 	seed   maphash.Seed
@@ -79,7 +78,7 @@ func (k *keySet) has(key flow.Key) bool {
 	return ok
 }
 
-// noteForward hears of groups and meters that others change.
+// noteForward handles changes of groups and meters by others.
 func (s *Switch) noteForward(m openflow.RequestForward) {
 	if command, id, ok := m.Group(); ok && (ourGroup(id) || id == openflow.AllGroups) {
 		s.noteDrift(fmt.Sprintf("group %#x %s", id, command))

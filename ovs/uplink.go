@@ -16,15 +16,15 @@ import (
 // UplinkBridge carries the host's addresses while its NIC is in Open vSwitch.
 const UplinkBridge = ifname.UplinkBridge
 
-// Uplink is a NIC that is to be in Open vSwitch, because on the userspace datapath a tunnel leaves through a bridge
-// only (ovs-vswitchd does the encapsulation, so the kernel's routing of the host's own NIC is no use to it).
+// Uplink is the NIC to move into Open vSwitch: on the userspace datapath, tunnels leave through a bridge only
+// (ovs-vswitchd encapsulates, so it cannot use a NIC that the kernel routes).
 type Uplink struct {
 	NIC     string
-	Journal string // file that is kept as long as anything is moved; with it all can be put back
+	Journal string // file that exists as long as the NIC is moved; it has all that a rollback needs
 
-	// Reachable tells whether what must stay reachable is. It is asked before, and then until it says yes or Patience
-	// is over: then all is put back. Nil: nobody is asked. Neighbours on the NIC's link are asked as well, since what
-	// must stay reachable may be on this machine.
+	// Reachable checks whether the server is reachable. It is called before the move, and after the move until it
+	// succeeds or Patience is over; then the move is rolled back. It may be nil. Neighbours on the NIC's link are
+	// checked as well, since the server may be on this machine.
 	Reachable func(context.Context) error
 	Patience  time.Duration // 0: 20 s
 
@@ -33,10 +33,10 @@ type Uplink struct {
 
 const defaultPatience = 20 * time.Second
 
-// EnsureUplink moves the NIC into a bridge and its addresses and routes to the bridge's own interface, which takes the
-// NIC's MAC. If that costs the host its connection, or anything else goes wrong, all is put back; a process killed
-// meanwhile leaves the journal to [RestoreUplink]. Where all is so already it changes nothing. What is lost later, in a
-// reboot for example, it makes good.
+// EnsureUplink moves the NIC into a bridge, and its addresses and routes to the bridge's own interface, which takes the
+// NIC's MAC. If the host loses its connection by that, or a step fails, the move is rolled back; if the process is
+// killed meanwhile, [RestoreUplink] rolls it back from the journal. A NIC that is moved already is left alone. A later
+// loss, in a reboot for example, is repaired.
 //
 // Connections survive, since addresses and MAC stay. A DHCP client must run on the bridge from then on.
 func (db *DB) EnsureUplink(ctx context.Context, u Uplink) (moved bool, err error) {
@@ -52,7 +52,7 @@ func (db *DB) EnsureUplink(ctx context.Context, u Uplink) (moved bool, err error
 	if err != nil {
 		return false, wrapUplink(u, err)
 	}
-	u.tell(known)
+	u.logBasis(known)
 	err = db.doMove(ctx, m)
 	if err == nil {
 		err = u.await(ctx, func(ctx context.Context) error {
@@ -78,14 +78,14 @@ func wrapUplink(u Uplink, err error) error {
 	return fmt.Errorf("uplink %s: %w", u.NIC, err)
 }
 
-// RemoveUplink puts all back, and removes the bridge. Where nothing is moved it does nothing.
+// RemoveUplink rolls the move back, and removes the bridge. If no NIC is moved it does nothing.
 func (db *DB) RemoveUplink(ctx context.Context, u Uplink) error {
 	j, err := readJournal(u.Journal)
 	if err != nil || j == nil {
 		return wrapUplink(u, err)
 	}
 	if u.NIC != "" && j.NIC != u.NIC {
-		return wrapUplink(u, fmt.Errorf("the one that was moved is %s", j.NIC))
+		return wrapUplink(u, fmt.Errorf("the interface that was moved is %s", j.NIC))
 	}
 	now, err := takeInventory(j.NIC, UplinkBridge)
 	if err != nil {
@@ -101,8 +101,8 @@ func (db *DB) RemoveUplink(ctx context.Context, u Uplink) error {
 	return wrapUplink(u, db.undoMove(ctx, j, u.Journal))
 }
 
-// RestoreUplink puts a move back that was interrupted, without Open vSwitch. Call it when the process starts. restored
-// tells whether there was one.
+// RestoreUplink rolls back a move that was interrupted, without Open vSwitch. Call it when the process starts. restored
+// reports whether there was one.
 func RestoreUplink(journal string) (restored bool, err error) {
 	j, err := readJournal(journal)
 	if err != nil || j == nil || j.Confirmed {
@@ -132,8 +132,8 @@ func (u Uplink) patience() time.Duration {
 
 const askAgainAfter = 200 * time.Millisecond
 
-// tell says on what the judgement will rest.
-func (u Uplink) tell(known neighbours) {
+// logBasis logs the neighbours by which the move will be judged.
+func (u Uplink) logBasis(known neighbours) {
 	log := u.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -145,7 +145,8 @@ func (u Uplink) tell(known neighbours) {
 	log.Info("move the uplink, and put it back unless one of its neighbours still answers", "nic", u.NIC, "neighbours", known.addresses)
 }
 
-// await asks until all is well. An answer that the end cuts short says nothing of why, so the one before it counts.
+// await calls ask until it succeeds or Patience is over. The deadline interrupts the last call, so the error before it
+// says why.
 func (u Uplink) await(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, u.patience())
 	defer cancel()
@@ -160,20 +161,20 @@ func (u Uplink) await(ctx context.Context, ask func(context.Context) error) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("all is put back, because the connection was lost for %s: %w", u.patience(), why)
+			return fmt.Errorf("the move was rolled back, because the connection was lost for %s: %w", u.patience(), why)
 		case <-time.After(askAgainAfter):
 		}
 	}
 }
 
-// move is what EnsureUplink is to do.
+// move is a planned move.
 type move struct {
 	journal   *journal
 	path      string
-	confirmed bool // it was so before
+	confirmed bool // the move was made and confirmed before
 }
 
-// planUplink gives nil where there is nothing to do.
+// planUplink gives nil if there is nothing to do.
 func (db *DB) planUplink(u Uplink) (*move, error) {
 	if !db.Connected() {
 		return nil, ErrNotConnected
@@ -203,10 +204,11 @@ func (db *DB) planUplink(u Uplink) (*move, error) {
 	return &move{j, u.Journal, old != nil && old.Confirmed}, nil
 }
 
-// uplinkInBridge tells whether the database says already what it must. It refuses what is not ours.
+// uplinkInBridge reports whether the NIC is in the uplink bridge already. It is an error if the bridge, or the bridge
+// that has the NIC, is not ours.
 func (r rows) uplinkInBridge(nic string) (bool, error) {
 	if b := r.bridge(UplinkBridge); b != nil && b.ExternalIDs[mark] != markUplink {
-		return false, fmt.Errorf("a bridge %s is there that Overlane has not made (no external_ids:%s=%s)", UplinkBridge, mark, markUplink)
+		return false, fmt.Errorf("a bridge %s exists that Overlane has not made (no external_ids:%s=%s)", UplinkBridge, mark, markUplink)
 	}
 	on := r.bridgeOf(nic)
 	if on != nil && on.Name != UplinkBridge {
@@ -259,13 +261,13 @@ func (db *DB) makeUplinkBridge(ctx context.Context, j *journal) error {
 	return nil
 }
 
-// undoMove puts the addresses back first: with them there, the host is reachable with or without the bridge.
+// undoMove puts the addresses back on the NIC first: then the host is reachable with or without the bridge.
 func (db *DB) undoMove(ctx context.Context, j *journal, path string) error {
 	if err := j.putBack(); err != nil {
 		return fmt.Errorf("put back: %w", err)
 	}
 	if err := db.removeUplinkBridge(ctx); err != nil {
-		return fmt.Errorf("all is put back, but bridge %s is still there: %w", UplinkBridge, err)
+		return fmt.Errorf("the move was rolled back, but bridge %s still exists: %w", UplinkBridge, err)
 	}
 	return removeJournal(path)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/internal/nlerr"
 )
 
-// journal is what is needed to put a NIC back as it was, and to make a move good that was lost. Confirmed is false
-// while a move is under way: who finds such a journal must put all back.
+// journal has all that it takes to roll a move back, and to repair a move after a loss. Confirmed is false while a move
+// is under way: a process that starts and finds such a journal must roll the move back.
 type journal struct {
 	NIC       string   `json:"nic"`
 	MAC       string   `json:"mac"`
@@ -24,8 +24,8 @@ type journal struct {
 	inventory
 }
 
-// newJournal writes down what is on the NIC. What an earlier move has taken off it comes from where it is now or, if it
-// is nowhere any more, from that move's journal.
+// newJournal records the addresses, routes and settings of the NIC. Addresses that an earlier move took off the NIC
+// come from the bridge or, if they are lost, from that move's journal.
 func newJournal(nic netlink.Link, old *journal) (*journal, error) {
 	now, err := takeInventory(nic.Attrs().Name, UplinkBridge)
 	if err != nil {
@@ -47,7 +47,7 @@ func newJournal(nic netlink.Link, old *journal) (*journal, error) {
 	return j, nil
 }
 
-// settled tells whether everything is on the bridge, and nothing on the NIC.
+// settled reports whether all addresses and routes are on the bridge, and none on the NIC.
 func (j *journal) settled() bool {
 	nic, err := netlink.LinkByName(j.NIC)
 	if err != nil || !silenced(nic) {
@@ -91,7 +91,7 @@ func (j *journal) putBack() error {
 	return j.move(bridge, nic)
 }
 
-// bothLinks gives a nil bridge where there is none.
+// bothLinks gives a nil bridge if it does not exist.
 func bothLinks(name string) (nic, bridge netlink.Link, err error) {
 	if nic, err = netlink.LinkByName(name); err != nil {
 		return nil, nil, fmt.Errorf("find %s: %w", name, err)
@@ -103,7 +103,7 @@ func bothLinks(name string) (nic, bridge netlink.Link, err error) {
 	return nic, bridge, err
 }
 
-// readJournal gives nil where there is none.
+// readJournal gives nil if the file does not exist.
 func readJournal(path string) (*journal, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

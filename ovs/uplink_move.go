@@ -13,14 +13,14 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// inventory is what makes an interface the host's: its addresses and the routes that lead out of it. Link-local
-// addresses and what the kernel adds by itself are not in it.
+// inventory is the addresses of an interface, and the routes through it, without link-local addresses and routes that
+// the kernel adds by itself.
 type inventory struct {
 	Addresses []address `json:"addresses"`
 	Routes    []route   `json:"routes"`
 }
 
-// address is one, with its remaining lifetimes in seconds (0: for ever).
+// address is an address with its remaining lifetimes in seconds (0: for ever).
 type address struct {
 	Prefix    netip.Prefix `json:"prefix"`
 	Scope     int          `json:"scope,omitempty"`
@@ -29,7 +29,7 @@ type address struct {
 	Preferred int          `json:"preferred,omitempty"`
 }
 
-// route has no interface: it is that where it is found, or that where it is put.
+// route has no interface: it is the one where the route is found, or the one where it is put.
 type route struct {
 	To       string     `json:"to"` // CIDR; 0.0.0.0/0 for the default
 	Via      netip.Addr `json:"via,omitzero"`
@@ -44,14 +44,15 @@ type route struct {
 
 func (i inventory) empty() bool { return len(i.Addresses) == 0 }
 
-// contains compares what matters for being reachable; lifetimes run.
+// contains compares addresses and routes, but not lifetimes, which run.
 func (i inventory) contains(other inventory) bool {
 	return !slices.ContainsFunc(other.Addresses, func(a address) bool {
 		return !slices.ContainsFunc(i.Addresses, func(b address) bool { return a.Prefix == b.Prefix })
 	}) && !slices.ContainsFunc(other.Routes, func(r route) bool { return !slices.Contains(i.Routes, r) })
 }
 
-// takeInventory gives what several interfaces have together. One that does not exist has nothing.
+// takeInventory gives the addresses and routes of several interfaces together. An interface that does not exist has
+// none.
 func takeInventory(names ...string) (inventory, error) {
 	var all inventory
 	for _, name := range names {

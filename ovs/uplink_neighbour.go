@@ -54,7 +54,7 @@ func (j *journal) findNeighbours(ctx context.Context) (neighbours, error) {
 	return n, err
 }
 
-// kernelNeighbours gives those that have answered the kernel at some time.
+// kernelNeighbours gives the neighbours that have answered the kernel at some time.
 func kernelNeighbours(nic string) ([]netip.Addr, error) {
 	link, err := netlink.LinkByName(nic)
 	if err != nil {
@@ -86,7 +86,7 @@ func (n neighbours) check(ctx context.Context, iface string) error {
 	return err
 }
 
-// ask gives those that answer ARP through an interface. It returns with the first answers.
+// ask gives the neighbours that answer ARP through an interface. It returns with the first answers.
 func (n neighbours) ask(ctx context.Context, iface string) ([]netip.Addr, error) {
 	if len(n.addresses) == 0 {
 		return nil, nil

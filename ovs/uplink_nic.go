@@ -12,18 +12,18 @@ import (
 	"github.com/overlane/overlane/offload"
 )
 
-// settings are those of a NIC that have to change while the switch has it. The switch takes copies of packets, so the
-// kernel must be kept from answering them as well; and it takes them as they come, so nothing may merge them or leave
-// out checksums.
+// settings are the settings of a NIC that change while the switch has the NIC. The switch takes copies of packets, so
+// the kernel must be kept from answering them as well; and it takes them as they come, so nothing may merge them or
+// leave out checksums.
 type settings struct {
 	ARP      bool              `json:"arp"`
 	Sysctl   map[string]string `json:"sysctl"`   // by path below /proc/sys/net
-	Offloads map[string]bool   `json:"offloads"` // of those that the NIC has
+	Offloads map[string]bool   `json:"offloads"` // of features that the NIC has
 }
 
-// quiet is how the settings are while the switch has the NIC. A broadcast from 0.0.0.0 passes them, and is heard by
-// sockets twice, by the NIC and by the bridge. It is the underlay's own, no tenant's, so there is no filter as on an
-// endpoint's port: that would cut off VLANs on top of the NIC.
+// quiet are the settings while the switch has the NIC. A broadcast from 0.0.0.0 passes them, and is heard by sockets
+// twice, by the NIC and by the bridge. It is the underlay's own, no tenant's, so there is no filter as on an endpoint's
+// port: that would cut off VLANs on top of the NIC.
 func quiet(nic netlink.Link) settings {
 	name := nic.Attrs().Name
 	s := settings{
@@ -33,7 +33,7 @@ func quiet(nic netlink.Link) settings {
 		},
 		Offloads: map[string]bool{"gro": false, "lro": false},
 	}
-	if nic.Type() == "veth" { // what is sent to a veth arrives with no checksum filled in
+	if nic.Type() == "veth" { // packets reach a veth without their checksums filled in
 		s.Offloads["tx"] = false
 	}
 	return s
@@ -41,7 +41,7 @@ func quiet(nic netlink.Link) settings {
 
 var features = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
 
-// readSettings gives those of quiet as they are now.
+// readSettings gives the current values of the settings in quiet.
 func readSettings(nic netlink.Link) (settings, error) {
 	s := settings{ARP: nic.Attrs().RawFlags&flagNoARP == 0, Sysctl: map[string]string{}, Offloads: map[string]bool{}}
 	want := quiet(nic)
@@ -71,10 +71,10 @@ func readSettings(nic netlink.Link) (settings, error) {
 // flagNoARP is IFF_NOARP (linux/if.h).
 const flagNoARP = 0x80
 
-// silenced tells whether the kernel keeps out of the NIC's network.
+// silenced reports whether the kernel keeps out of the NIC's network.
 func silenced(nic netlink.Link) bool { return nic.Attrs().RawFlags&flagNoARP != 0 }
 
-// silence is for a NIC whose addresses are gone.
+// silence applies quiet to a NIC whose addresses have moved.
 func silence(nic netlink.Link) error { return quiet(nic).apply(nic) }
 
 func (s settings) apply(nic netlink.Link) error {
@@ -94,7 +94,7 @@ func (s settings) apply(nic netlink.Link) error {
 	return s.applyOffloads(name)
 }
 
-// applyOffloads lets pass what the NIC cannot change.
+// applyOffloads ignores features that the NIC cannot change, except for tx.
 func (s settings) applyOffloads(name string) error {
 	socket, err := offload.Open()
 	if err != nil {

@@ -325,7 +325,7 @@ func TestUplinkRollsBack(t *testing.T) {
 	t.Parallel()
 	h := newUplinkHost(t, "ovsup-back")
 	got := h.do(uplinkStep{Do: "ensure", Reachable: untilMoved, Uplink: Uplink{Patience: time.Second}})
-	if !strings.Contains(got, "all is put back, because the connection was lost for 1s") {
+	if !strings.Contains(got, "the move was rolled back, because the connection was lost for 1s") {
 		t.Error(got)
 	}
 	h.mustBeAsBefore()
@@ -342,7 +342,7 @@ func TestUplinkRollsBackWhenTheWireIsDead(t *testing.T) {
 	h := newUplinkHost(t, "ovsup-local")
 	h.mustPing()
 	got := h.do(uplinkStep{Do: "ensure", Reachable: cutsWire, Uplink: Uplink{Patience: 5 * time.Second}})
-	if !strings.Contains(got, "all is put back, because the connection was lost for 5s: none of [192.168.5.3] answers ARP any more") {
+	if !strings.Contains(got, "the move was rolled back, because the connection was lost for 5s: none of [192.168.5.3] answers ARP any more") {
 		t.Error(got)
 	}
 	h.mustBeAsBefore()

@@ -10,9 +10,9 @@ import (
 	"github.com/overlane/overlane/netdump"
 )
 
-// CheckVTEP tells whether tunnels can leave from the address of this host, and what to do if not. It asks nothing of
-// the kernel datapath, where any interface will do; on the userspace datapath the address must be on the own interface
-// of a bridge of the same datapath.
+// CheckVTEP checks whether tunnels can leave from an address of this host; the error says what to do if not. On the
+// kernel datapath any interface will do; on the userspace datapath the address must be on the own interface of a bridge
+// of the same datapath.
 func (db *DB) CheckVTEP(vtep netip.Addr, datapath string) error {
 	name, err := interfaceOf(vtep)
 	if err != nil {
@@ -35,10 +35,10 @@ func (db *DB) CheckVTEP(vtep netip.Addr, datapath string) error {
 	}
 	return fmt.Errorf("this kernel has no openvswitch module, and Open vSwitch's userspace datapath sends tunnels through a bridge only, "+
 		"but the address %s of this host's tunnels is on %s; have Overlane move the interface and its addresses into a bridge (--uplink %s; "+
-		"all is put back if the server becomes unreachable), or load the module", vtep, name, name)
+		"the move is rolled back if the server becomes unreachable), or load the module", vtep, name, name)
 }
 
-// interfaceOf gives "" where no interface has the address.
+// interfaceOf gives "" if no interface has the address.
 func interfaceOf(ip netip.Addr) (string, error) {
 	addresses, err := netdump.List(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, unix.AF_UNSPEC) })
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/plan"
 )
 
 // apply changes what it is asked to at once. With dryRun it only says what would become of it.
@@ -87,7 +88,7 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 	answer := applied(caller, done)
 	if flows {
 		after := done.before.With(done.before.Revision(), done.changes)
-		answer.Flows, answer.Disturbs = planFlows(done.before, after, done.changes), disturbances(done.before, after, done.changes)
+		answer.Flows, answer.Disturbs = plan.Flows(done.before, after, done.changes), plan.Disturbed(done.before, after, done.changes)
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }

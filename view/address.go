@@ -32,7 +32,8 @@ func (k AddressKey) Compare(other AddressKey) int {
 	return cmp.Or(cmp.Compare(k.VNI, other.VNI), k.IP.Compare(other.IP))
 }
 
-// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on another host.
+// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on
+// another host.
 func (a Address) Via() string {
 	if a.Attachment == nil {
 		return ""
@@ -68,28 +69,31 @@ func (v *View) addressesOf(segments []model.VNI) (keys []AddressKey) {
 	return keys
 }
 
-func (t *Tracker) tellAllAddresses(host, subnet string, vni model.VNI, d *Delta) {
-	for o := range t.state.EndpointsOf(subnet) {
-		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
-			d.Addresses = append(d.Addresses, address(host, vni, o.Name, spec))
-		}
-	}
-}
-
-func (t *Tracker) tellAddresses(host, subnet string, addresses map[AddressKey]bool, d *Delta) {
-	for key := range addresses {
-		if o := t.state.EndpointAt(subnet, key.IP); o != nil && o.Spec.(*model.EndpointSpec).Host != "" {
-			d.Addresses = append(d.Addresses, address(host, key.VNI, o.Name, o.Spec.(*model.EndpointSpec)))
-		} else {
-			d.GoneAddresses = append(d.GoneAddresses, key)
-		}
-	}
-}
-
 func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec) Address {
 	a := Address{AddressKey: AddressKey{vni, spec.Address}, MAC: spec.MAC, Endpoint: name, Host: spec.Host}
 	if spec.Host == viewer {
 		a.Ephemeral, a.Attachment = spec.Ephemeral, spec.Attachment
 	}
 	return a
+}
+
+// tellAllAddresses tells of a segment's addresses that are plugged in.
+func (t *Tracker) tellAllAddresses(n *news, s Segment) {
+	for o := range t.state.EndpointsOf(s.Subnet) {
+		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
+			n.delta.Addresses = append(n.delta.Addresses, address(n.host, s.VNI, o.Name, spec))
+		}
+	}
+}
+
+// tellAddresses tells of those that a commit has touched.
+func (t *Tracker) tellAddresses(n *news, subnet string, addresses map[AddressKey]bool) {
+	d := n.delta
+	for key := range addresses {
+		if o := t.state.EndpointAt(subnet, key.IP); o != nil && o.Spec.(*model.EndpointSpec).Host != "" {
+			d.Addresses = append(d.Addresses, address(n.host, key.VNI, o.Name, o.Spec.(*model.EndpointSpec)))
+		} else {
+			d.GoneAddresses = append(d.GoneAddresses, key)
+		}
+	}
 }

@@ -2,8 +2,8 @@ package view
 
 import "github.com/overlane/overlane/model"
 
-// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it concerns, however many
-// have subscribed.
+// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it
+// concerns, however many have subscribed.
 type audience struct {
 	vpcs     map[string]hostSet // by VPC: those that know its segments, its gateway or its public addresses
 	nextHops hostSet            // those that know next hops
@@ -16,15 +16,17 @@ func newAudience() audience {
 	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, machines: hostSet{}}
 }
 
-// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that are to know it now.
-func (t *Tracker) concerned(touched touched) hostSet {
+// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that
+// are to know it now.
+func (t *Tracker) concerned(touched *touched) hostSet {
 	hosts := hostSet{}
 	for vpc := range touched.vpcs {
 		hosts.add(t.audience.vpcs[vpc])
 		for host := range t.members[vpc] {
 			t.addSubscribed(hosts, host)
 		}
-		for _, host := range t.gateways[vpc].Passages {
+		g, _ := t.gateway(vpc)
+		for _, host := range g.Passages {
 			t.addSubscribed(hosts, host)
 		}
 	}
@@ -47,57 +49,44 @@ func (h hostSet) add(others hostSet) {
 }
 
 func (t *Tracker) addSubscribed(hosts hostSet, host string) {
-	if t.hosts[host] != nil {
+	if t.subscriptions[host] != nil {
 		hosts[host] = true
 	}
 }
 
-// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC with know all hosts, or next hops.
+// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC
+// with know all hosts, or next hops.
 func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	t.addSubscribed(hosts, host)
 	seen := map[string]bool{}
 	for o := range t.state.EndpointsOn(host) {
-		if vpc := vpcOf(o.Name); !seen[vpc] {
+		if vpc := model.VPCOf(o.Name); !seen[vpc] {
 			seen[vpc] = true
 			hosts.add(t.audience.vpcs[vpc])
 		}
 	}
 }
 
-// follow enters what a host knows of the VPCs that it has been told of, and of the hosts, into the audience.
-func (t *Tracker) follow(host string, vpcs map[string]*touchedVPC) {
-	k := t.hosts[host]
-	for vpc := range vpcs {
-		t.audience.set(host, vpc, k.knows(vpc))
+// follow enters what a host has been told of into the audience.
+func (t *Tracker) follow(n *news) {
+	for vpc, seen := range n.vpcs {
+		t.audience.set(n.host, vpc, seen.now != (visibility{}))
 	}
-	t.audience.nextHops.set(host, len(k.nextHops) > 0)
-	t.audience.machines.set(host, k.leads)
+	t.audience.nextHops.set(n.host, len(n.nextHops) > 0)
+	t.audience.machines.set(n.host, n.leads)
 }
 
 // unfollow takes a host out.
 func (t *Tracker) unfollow(host string) {
-	k := t.hosts[host]
-	if k == nil {
+	s := t.subscriptions[host]
+	if s == nil {
 		return
 	}
-	for vpc := range k.segments {
-		t.audience.set(host, vpc, false)
-	}
-	for vpc := range k.gateways {
-		t.audience.set(host, vpc, false)
-	}
-	for vpc := range k.sights {
+	for vpc := range s.visible {
 		t.audience.set(host, vpc, false)
 	}
 	t.audience.nextHops.set(host, false)
 	t.audience.machines.set(host, false)
-}
-
-func (k *known) knows(vpc string) bool {
-	_, member := k.segments[vpc]
-	_, gateway := k.gateways[vpc]
-	_, sight := k.sights[vpc]
-	return member || gateway || sight
 }
 
 func (a *audience) set(host, vpc string, knows bool) {

@@ -12,8 +12,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// TestCommitsVisitThoseConcerned has ten VPCs on two hosts each, of which one has a gateway with a host of its own, and asks whom a commit visits.
-// That nobody is left out, TestFollowingAgreesWithTheWhole shows.
+// TestCommitsVisitThoseConcerned has ten VPCs on two hosts each, of which one has a gateway with a host of its own, and
+// asks whom a commit visits. That nobody is left out, TestFollowingAgreesWithTheWhole shows.
 func TestCommitsVisitThoseConcerned(t *testing.T) {
 	state := model.NewState()
 	put := func(kind, name string, spec model.Spec) []model.Change {

@@ -80,7 +80,8 @@ func BenchmarkOneCommit(b *testing.B) {
 	}
 }
 
-// TestMemoryOfAView prints what the view of a host takes that sees 5,000 endpoints, decoded as it comes from the server.
+// TestMemoryOfAView prints what the view of a host takes that sees 5,000 endpoints, decoded as it comes from the
+// server.
 func TestMemoryOfAView(t *testing.T) {
 	whole, err := json.Marshal(view.NewTracker(grown(5000).state).Subscribe("h0"))
 	if err != nil {

@@ -3,12 +3,12 @@ package view
 import (
 	"cmp"
 	"net/netip"
-	"strings"
 
 	"github.com/overlane/overlane/model"
 )
 
-// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the central design.
+// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the
+// central design.
 type Block struct {
 	BlockKey
 	Last uint16    `json:"last"` // port; the block is as long as a power of two, and begins at a multiple of that
@@ -26,8 +26,6 @@ type BlockKey struct {
 // Key is the address and the first port.
 func (b Block) Key() BlockKey { return b.BlockKey }
 
-func (b Block) onHost() string { return b.Host }
-
 // Compare orders blocks by address and first port.
 func (k BlockKey) Compare(other BlockKey) int {
 	return cmp.Or(k.Address.Compare(other.Address), cmp.Compare(k.First, other.First))
@@ -39,11 +37,10 @@ var blocks = kind[BlockKey, Block]{
 	compare: BlockKey.Compare,
 	equal:   equals[Block],
 	receive: func(v *View, b *Block) { b.Host = v.hostName(b.Host) },
-}
-
-func (t *Tracker) tellBlocks(host, vpc string, touched *touchedVPC, d *Delta) {
-	tellOutside(t, host, vpc, touched.whole, teller[BlockKey, Block]{touched.blocks, t.hosts[host].blocks, t.block,
-		func(yield func(string) bool) { yield(vpc + "/" + host) }, t.state.PortBlocksOf(vpc), &d.Blocks, &d.GoneBlocks})
+	track: func(_ *Tracker, k *kind[BlockKey, Block]) source {
+		return &shared[BlockKey, Block]{scoped[BlockKey, Block]{kind: k, object: "PortBlock", make: (*Tracker).block,
+			sees: func(v visibility, viewer string, b Block) bool { return v.sees(viewer, b.Host) }}}
+	},
 }
 
 func (t *Tracker) block(name string) (Block, bool) {
@@ -52,5 +49,6 @@ func (t *Tracker) block(name string) (Block, bool) {
 		return Block{}, false
 	}
 	vpc := model.Parent(name)
-	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: t.gateways[vpc].VPC, Host: strings.TrimPrefix(name, vpc+"/")}, true
+	g, _ := t.gateway(vpc)
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: g.VPC, Host: model.HostOf(name)}, true
 }

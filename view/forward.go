@@ -28,8 +28,6 @@ type ForwardKey struct {
 // Key is the port.
 func (f Forward) Key() ForwardKey { return f.ForwardKey }
 
-func (f Forward) onHost() string { return f.Host }
-
 // Compare orders forwarded ports by address, protocol and port.
 func (k ForwardKey) Compare(other ForwardKey) int {
 	return cmp.Or(k.Address.Compare(other.Address), strings.Compare(k.Protocol, other.Protocol), cmp.Compare(k.Port, other.Port))
@@ -41,19 +39,10 @@ var forwards = kind[ForwardKey, Forward]{
 	compare: ForwardKey.Compare,
 	equal:   equals[Forward],
 	receive: func(v *View, f *Forward) { f.Host = v.hostName(f.Host) },
-}
-
-func (t *Tracker) tellForwards(host, vpc string, touched *touchedVPC, d *Delta) {
-	tellOutside(t, host, vpc, touched.whole, teller[ForwardKey, Forward]{touched.forwards, t.hosts[host].forwards, t.forward,
-		func(yield func(string) bool) {
-			for endpoint := range t.state.EndpointsOnOf(host, vpc) {
-				for o := range t.state.ForwardsTo(endpoint.Name) {
-					if !yield(o.Name) {
-						return
-					}
-				}
-			}
-		}, t.state.ForwardsOf(vpc), &d.Forwards, &d.GoneForwards})
+	track: func(_ *Tracker, k *kind[ForwardKey, Forward]) source {
+		return &shared[ForwardKey, Forward]{scoped[ForwardKey, Forward]{kind: k, object: "Forward", make: (*Tracker).forward, needs: forwardNeeds,
+			sees: func(v visibility, viewer string, f Forward) bool { return v.sees(viewer, f.Host) }}}
+	},
 }
 
 // forward is a forwarded port, if its address is there and its endpoint is plugged in.
@@ -66,6 +55,20 @@ func (t *Tracker) forward(name string) (Forward, bool) {
 	if public == nil || at.host == "" {
 		return Forward{}, false
 	}
-	return Forward{ForwardKey: ForwardKey{public.Address, spec.Protocol, uint16(spec.Port)}, Name: name, VPC: t.gateways[model.Parent(name)].VPC,
+	g, _ := t.gateway(model.Parent(name))
+	return Forward{ForwardKey: ForwardKey{public.Address, spec.Protocol, uint16(spec.Port)}, Name: name, VPC: g.VPC,
 		Endpoint: at.key, TargetPort: uint16(spec.TargetPort), Host: at.host}, true
+}
+
+func forwardNeeds(t *Tracker, key model.Key, _ *touched, mark func(string)) {
+	switch key.Kind {
+	case "PublicIP":
+		for o := range t.state.ForwardsAt(key.Name) {
+			mark(o.Name)
+		}
+	case "Endpoint":
+		for o := range t.state.ForwardsTo(key.Name) {
+			mark(o.Name)
+		}
+	}
 }

@@ -28,9 +28,28 @@ var gateways = kind[model.VNI, Gateway]{
 	changes: func(d *Delta) (*[]Gateway, *[]model.VNI) { return &d.Gateways, &d.GoneGateways },
 	compare: cmp.Compare[model.VNI],
 	equal:   func(a, b Gateway) bool { return reflect.DeepEqual(a, b) },
+	track: func(t *Tracker, k *kind[model.VNI, Gateway]) source {
+		t.gateways = &gatewaySource{scoped[model.VNI, Gateway]{kind: k, object: "InternetGateway", make: (*Tracker).makeGateway, needs: gatewayNeeds,
+			sees: func(v visibility, _ string, _ Gateway) bool { return v.outside }}}
+		return t.gateways
+	},
 }
 
-func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
+// gatewaySource also notes that some gateway has changed, on which all next hops depend.
+type gatewaySource struct{ scoped[model.VNI, Gateway] }
+
+func (s *gatewaySource) update(t *Tracker, r *touched) {
+	s.scoped.update(t, r)
+	r.led = len(s.changed) > 0
+}
+
+// gateway is a VPC's; false if it has none.
+func (t *Tracker) gateway(vpc string) (Gateway, bool) {
+	g, ok := t.gateways.rows[vpc][vpc]
+	return g, ok
+}
+
+func (t *Tracker) makeGateway(vpc string) (g Gateway, ok bool) {
 	spec, of := t.state.InternetGateway(vpc), t.state.VPC(vpc)
 	if spec == nil || of == nil {
 		return g, false
@@ -43,23 +62,14 @@ func (t *Tracker) gateway(vpc string) (g Gateway, ok bool) {
 	return g, true
 }
 
-// tellGateway is about the VPC's way outside, of which its passages are told, and the hosts with endpoints of the VPC. It reports whether it was another.
-func (t *Tracker) tellGateway(host, vpc string, d *Delta) bool {
-	known := t.hosts[host].gateways
-	old, had := known[vpc]
-	now, has := t.gateways[vpc]
-	has = has && t.sight(host, vpc) != blind
-	if had && (!has || old.VPC != now.VPC) {
-		delete(known, vpc)
-		d.GoneGateways = append(d.GoneGateways, old.VPC)
+// gatewayNeeds: which hosts public traffic passes depends on all hosts.
+func gatewayNeeds(t *Tracker, key model.Key, _ *touched, mark func(string)) {
+	switch key.Kind {
+	case "VPC":
+		mark(key.Name)
+	case "Host", "PublicPool":
+		for o := range t.state.List("InternetGateway") {
+			mark(o.Name)
+		}
 	}
-	if !has {
-		return had
-	}
-	if had && gateways.equal(old, now) {
-		return false
-	}
-	known[vpc] = now
-	d.Gateways = append(d.Gateways, now)
-	return true
 }

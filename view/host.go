@@ -26,48 +26,110 @@ var hosts = kind[string, Machine]{
 		return a.Host == b.Host && a.VTEP == b.VTEP && slices.Equal(a.Others, b.Others)
 	},
 	receive: func(v *View, m *Machine) { m.Host = v.hostName(m.Host) },
+	track: func(_ *Tracker, k *kind[string, Machine]) source {
+		return &hostSource{kind: k, rows: Table[string, Machine]{}, marked: map[string]bool{}, changed: map[string]change[Machine]{}}
+	},
 }
 
-// tellHosts names all hosts to one from which packets of a VPC leave.
-func (t *Tracker) tellHosts(host string, changed bool, d *Delta) {
-	k := t.hosts[host]
-	leads := false
-	for vpc := range k.gateways {
-		leads = leads || t.members[vpc][host] > 0
+// hostSource has all hosts once, for whoever knows them.
+type hostSource struct {
+	kind    *kind[string, Machine]
+	rows    Table[string, Machine]
+	marked  map[string]bool            // that may have changed
+	changed map[string]change[Machine] // in this commit
+}
+
+func (s *hostSource) load(t *Tracker) {
+	for o := range t.state.List("Host") {
+		s.marked[o.Name] = true
 	}
-	if leads == k.leads && !changed {
+}
+
+// touch: no host is reached by an address of a pool.
+func (s *hostSource) touch(t *Tracker, key model.Key, _ *touched) {
+	switch key.Kind {
+	case "Host":
+		s.marked[key.Name] = true
+	case "PublicPool":
+		s.load(t)
+	}
+}
+
+func (s *hostSource) update(t *Tracker, r *touched) {
+	for host := range r.found {
+		s.marked[host] = true
+	}
+	for host := range s.marked {
+		var c change[Machine]
+		was, had := s.rows[host]
+		if had {
+			c.was = &was
+		}
+		now, has := t.machine(host)
+		if has {
+			c.now = &now
+		}
+		if had == has && (!has || s.kind.equal(was, now)) {
+			continue
+		}
+		if s.changed[host] = c; has {
+			s.rows.Put(now)
+		} else {
+			s.rows.Delete(host)
+		}
+	}
+	clear(s.marked)
+}
+
+func (s *hostSource) tell(_ *Tracker, n *news) {
+	knew := n.leads
+	n.leads = n.leadsOut()
+	d := n.delta
+	for host, c := range s.changed {
+		if knew && c.was != nil && (!n.leads || c.now == nil) {
+			d.GoneHosts = append(d.GoneHosts, host)
+		}
+		if n.leads && c.now != nil {
+			d.Hosts = append(d.Hosts, *c.now)
+		}
+	}
+	if knew == n.leads {
 		return
 	}
-	k.leads = leads
-	now := Table[string, Machine]{}
-	if leads {
-		for o := range t.state.List("Host") {
-			now.Put(t.machine(o.Name, o.Spec.(*model.HostSpec)))
+	for host, m := range s.rows {
+		if _, told := s.changed[host]; told {
+			continue
 		}
-	}
-	d.Hosts, d.GoneHosts = k.hosts.Delta(now, hosts.equal)
-	k.hosts = now
-}
-
-// tellFound is for what has not been told with all hosts.
-func (t *Tracker) tellFound(host string, found map[string]bool, d *Delta) {
-	k := t.hosts[host]
-	for other := range found {
-		was, known := k.hosts[other]
-		if spec := t.state.Host(other); known && spec != nil {
-			if now := t.machine(other, spec); !hosts.equal(was, now) {
-				k.hosts[other], d.Hosts = now, append(d.Hosts, now)
-			}
+		if n.leads {
+			d.Hosts = append(d.Hosts, m)
+		} else {
+			d.GoneHosts = append(d.GoneHosts, host)
 		}
 	}
 }
 
-func (t *Tracker) machine(host string, spec *model.HostSpec) Machine {
-	m := Machine{Host: host, VTEP: spec.Address}
+func (s *hostSource) settle() { clear(s.changed) }
+
+// leadsOut tells that packets of some VPC leave from a host.
+func (s *subscription) leadsOut() bool {
+	for _, sees := range s.visible {
+		if sees.member && sees.outside {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Tracker) machine(host string) (m Machine, ok bool) {
+	spec := t.state.Host(host)
+	if spec == nil {
+		return m, false
+	}
+	m = Machine{Host: host, VTEP: spec.Address}
 	for _, other := range t.others[host] {
 		if !t.state.Outer(other) { // which no host can have
 			m.Others = append(m.Others, other)
 		}
 	}
-	return m
+	return m, true
 }

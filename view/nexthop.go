@@ -15,7 +15,7 @@ type NextHop struct {
 	Host    string       `json:"host"`
 	Address netip.Prefix `json:"address"` // which another passage takes over if the host dies
 	Router  netip.Addr   `json:"router"`
-	Heirs   []string     `json:"heirs,omitempty"` // who holds it: its own host and, while those before are dead, others that lead to all VPCs that it leads to
+	Heirs   []string     `json:"heirs,omitempty"` // who holds it, in order: its own host, then others that lead to the same VPCs
 
 	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
 	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own
@@ -35,33 +35,51 @@ var nextHops = kind[string, NextHop]{
 	changes: func(d *Delta) (*[]NextHop, *[]string) { return &d.NextHops, &d.GoneNextHops },
 	compare: strings.Compare,
 	equal:   func(a, b NextHop) bool { return reflect.DeepEqual(a, b) },
+	track:   func(_ *Tracker, k *kind[string, NextHop]) source { return nextHopSource{kind: k} },
 }
 
-// tellNextHops names the next hops of its upstream network to a host that has an outside.
-func (t *Tracker) tellNextHops(host string, d *Delta) {
-	k := t.hosts[host]
-	now := Table[string, NextHop]{}
-	if spec := t.state.Host(host); spec != nil && spec.Outside != nil {
-		for o := range t.state.HostsUpstream(spec.Outside.Address) {
-			if other := o.Spec.(*model.HostSpec).Outside; other.Address.Masked() == spec.Outside.Address.Masked() {
-				n := NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
-				if o.Name == host {
-					n.Interface, n.Drain = other.Interface, other.Drain
-				}
-				now.Put(n)
-			}
-		}
+// nextHopSource makes the next hops of each host's own upstream network.
+type nextHopSource struct {
+	derived
+	kind *kind[string, NextHop]
+}
+
+func (s nextHopSource) tell(t *Tracker, n *news) {
+	if !n.hosts && !n.led {
+		return
 	}
+	now := t.nextHopsOf(n.host)
 	t.appointHeirs(now)
-	d.NextHops, d.GoneNextHops = k.nextHops.Delta(now, nextHops.equal)
-	k.nextHops = now
+	n.delta.NextHops, n.delta.GoneNextHops = n.nextHops.Delta(now, s.kind.equal)
+	n.nextHops = now
 }
 
-// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads to, so an heir leads to all of them.
+func (t *Tracker) nextHopsOf(host string) Table[string, NextHop] {
+	hops := Table[string, NextHop]{}
+	spec := t.state.Host(host)
+	if spec == nil || spec.Outside == nil {
+		return hops
+	}
+	for o := range t.state.HostsUpstream(spec.Outside.Address) {
+		other := o.Spec.(*model.HostSpec).Outside
+		if other.Address.Masked() != spec.Outside.Address.Masked() {
+			continue
+		}
+		n := NextHop{Host: o.Name, Address: other.Address, Router: other.Router}
+		if o.Name == host {
+			n.Interface, n.Drain = other.Interface, other.Drain
+		}
+		hops.Put(n)
+	}
+	return hops
+}
+
+// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads
+// to, so an heir leads to all of them.
 func (t *Tracker) appointHeirs(hops Table[string, NextHop]) {
 	leads := map[string]map[string]bool{} // host -> VPCs
-	for vpc, g := range t.gateways {
-		for _, host := range g.Passages {
+	for vpc, g := range t.gateways.rows {
+		for _, host := range g[vpc].Passages {
 			if leads[host] == nil {
 				leads[host] = map[string]bool{}
 			}

@@ -108,7 +108,8 @@ func TestAPassageKnows(t *testing.T) {
 	}
 }
 
-// What comes to a next hop may be for any VPC that its own passage leads to, so only those take over that lead to all of them.
+// What comes to a next hop may be for any VPC that its own passage leads to, so only those take over that lead to all
+// of them.
 func TestHeirs(t *testing.T) {
 	n := smallNetwork(t)
 	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].Heirs }

@@ -9,7 +9,7 @@ import (
 type Peer struct {
 	Host    string     `json:"host"`
 	VTEP    netip.Addr `json:"vtep"`
-	Watched bool       `json:"watched,omitempty"` // one of the two passes the other's traffic to the outside, or both share an upstream network
+	Watched bool       `json:"watched,omitempty"` // one is a border host of the other, or both share an upstream network
 }
 
 // Key is the host's name.
@@ -20,33 +20,54 @@ var peers = kind[string, Peer]{
 	changes: func(d *Delta) (*[]Peer, *[]string) { return &d.Peers, &d.GonePeers },
 	compare: strings.Compare,
 	equal:   equals[Peer],
+	track:   func(_ *Tracker, k *kind[string, Peer]) source { return peerSource{kind: k} },
 }
 
-func (t *Tracker) tellPeers(host string, d *Delta) {
-	k := t.hosts[host]
+func (t *Tracker) vtep(host string) (netip.Addr, bool) {
+	spec := t.state.Host(host)
+	if spec == nil {
+		return netip.Addr{}, false
+	}
+	return spec.Address, true
+}
+
+// peerSource makes the peers of each host of the VPCs that it sees.
+type peerSource struct {
+	derived
+	kind *kind[string, Peer]
+}
+
+func (s peerSource) tell(t *Tracker, n *news) {
+	if !n.hosts && !n.meetsOthers(t) {
+		return
+	}
 	now := Table[string, Peer]{}
-	for vpc := range k.segments {
-		passes := t.sight(host, vpc) == all
+	for vpc, sees := range n.visible {
 		for member := range t.members[vpc] {
-			t.meet(now, host, member, passes)
+			t.meet(now, n.host, member, sees.border)
 		}
-		for _, passage := range t.gateways[vpc].Passages {
-			t.meet(now, host, passage, true)
-		}
-	}
-	for vpc, sight := range k.sights {
-		if _, member := k.segments[vpc]; member || sight != all {
-			continue
-		}
-		for member := range t.members[vpc] {
-			t.meet(now, host, member, true)
+		if g, _ := t.gateway(vpc); sees.member {
+			for _, border := range g.Passages {
+				t.meet(now, n.host, border, true)
+			}
 		}
 	}
-	for passage := range k.nextHops {
-		t.meet(now, host, passage, true)
+	for border := range n.nextHops {
+		t.meet(now, n.host, border, true)
 	}
-	d.Peers, d.GonePeers = k.peers.Delta(now, peers.equal)
-	k.peers = now
+	n.delta.Peers, n.delta.GonePeers = n.peers.Delta(now, s.kind.equal)
+	n.peers = now
+}
+
+// meetsOthers tells whether a host may have other peers since a commit: a VPC that it sees has other members or another
+// gateway, or it sees another VPC.
+func (n *news) meetsOthers(t *Tracker) bool {
+	for vpc, seen := range n.vpcs {
+		if seen.was != seen.now || n.members[vpc] || len(t.gateways.changed[vpc]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // meet adds another host that there is to the peers of one.
@@ -58,12 +79,4 @@ func (t *Tracker) meet(met Table[string, Peer], host, other string, watched bool
 	if vtep, ok := t.vtep(other); ok {
 		met.Put(Peer{Host: other, VTEP: vtep, Watched: watched})
 	}
-}
-
-func (t *Tracker) vtep(host string) (netip.Addr, bool) {
-	spec := t.state.Host(host)
-	if spec == nil {
-		return netip.Addr{}, false
-	}
-	return spec.Address, true
 }

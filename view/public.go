@@ -9,7 +9,7 @@ import (
 // Public is a public address of an endpoint that is plugged in.
 type Public struct {
 	Address  netip.Addr `json:"address"`
-	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the public address itself
+	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the address itself
 	Name     string     `json:"name"`           // VPC/PUBLICIP
 	VPC      model.VNI  `json:"vpc"`            // transit VNI
 	Endpoint AddressKey `json:"endpoint"`
@@ -18,8 +18,6 @@ type Public struct {
 
 // Key is the address.
 func (p Public) Key() netip.Addr { return p.Address }
-
-func (p Public) onHost() string { return p.Host }
 
 // Known is the address by which the endpoint's host is reached from outside.
 func (p Public) Known() netip.Addr {
@@ -35,17 +33,10 @@ var publics = kind[netip.Addr, Public]{
 	compare: netip.Addr.Compare,
 	equal:   equals[Public],
 	receive: func(v *View, p *Public) { p.Host = v.hostName(p.Host) },
-}
-
-func (t *Tracker) tellPublics(host, vpc string, touched *touchedVPC, d *Delta) {
-	tellOutside(t, host, vpc, touched.whole, teller[netip.Addr, Public]{touched.publics, t.hosts[host].publics, t.public,
-		func(yield func(string) bool) {
-			for endpoint := range t.state.EndpointsOnOf(host, vpc) {
-				if o := t.state.PublicIPOf(endpoint.Name); o != nil && !yield(o.Name) {
-					return
-				}
-			}
-		}, t.state.PublicIPsOf(vpc), &d.Publics, &d.GonePublics})
+	track: func(_ *Tracker, k *kind[netip.Addr, Public]) source {
+		return &shared[netip.Addr, Public]{scoped[netip.Addr, Public]{kind: k, object: "PublicIP", make: (*Tracker).public, needs: publicNeeds,
+			sees: func(v visibility, viewer string, p Public) bool { return v.sees(viewer, p.Host) }}}
+	},
 }
 
 // public is a public address, if its endpoint is plugged in.
@@ -54,6 +45,15 @@ func (t *Tracker) public(name string) (Public, bool) {
 	if spec == nil {
 		return Public{}, false
 	}
-	at, vpc := t.places[spec.Endpoint], model.Parent(name)
-	return Public{Address: spec.Address, NATIP: spec.NATIP, Name: name, VPC: t.gateways[vpc].VPC, Endpoint: at.key, Host: at.host}, at.host != ""
+	g, _ := t.gateway(model.Parent(name))
+	at := t.places[spec.Endpoint]
+	return Public{Address: spec.Address, NATIP: spec.NATIP, Name: name, VPC: g.VPC, Endpoint: at.key, Host: at.host}, at.host != ""
+}
+
+func publicNeeds(t *Tracker, key model.Key, _ *touched, mark func(string)) {
+	if key.Kind == "Endpoint" {
+		if o := t.state.PublicIPOf(key.Name); o != nil {
+			mark(o.Name)
+		}
+	}
 }

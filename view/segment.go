@@ -39,64 +39,16 @@ var segments = kind[model.VNI, Segment]{
 			s.Members[i] = v.hostName(host)
 		}
 	},
+	track: func(_ *Tracker, k *kind[model.VNI, Segment]) source {
+		return &segmentSource{scoped[model.VNI, Segment]{kind: k, object: "Subnet", make: (*Tracker).segment, needs: segmentNeeds,
+			sees: func(v visibility, _ string, _ Segment) bool { return v.member }}}
+	},
 }
 
-// tellSegments reports whether hosts have come to the VPC or gone from it for this host. One that has just come is told of all subnets.
-func (t *Tracker) tellSegments(host, vpc string, touched map[string]map[AddressKey]bool, d *Delta) bool {
-	k := t.hosts[host]
-	known, had := k.segments[vpc]
-	if t.members[vpc][host] == 0 {
-		for _, s := range known {
-			d.GoneSegments = append(d.GoneSegments, s.VNI)
-		}
-		delete(k.segments, vpc)
-		return had
-	}
-	if !had {
-		k.segments[vpc] = map[string]Segment{}
-		touched = map[string]map[AddressKey]bool{}
-		for o := range t.state.SubnetsOf(vpc) {
-			touched[o.Name] = nil
-		}
-		d.Addresses = slices.Grow(d.Addresses, t.state.CountUnder("Endpoint", vpc))
-	}
-	changed := !had
-	for subnet, addresses := range touched {
-		changed = t.tellSegment(host, subnet, addresses, d) || changed
-	}
-	return changed
-}
+// segmentSource also tells of the addresses of segments, which it does not keep.
+type segmentSource struct{ scoped[model.VNI, Segment] }
 
-// tellSegment reports whether the segment's members have changed for this host.
-func (t *Tracker) tellSegment(host, subnet string, addresses map[AddressKey]bool, d *Delta) bool {
-	known := t.hosts[host].segments[model.Parent(subnet)]
-	old, had := known[subnet]
-	now, exists := t.segment(subnet)
-	if had && old.VNI != now.VNI {
-		delete(known, subnet)
-		d.GoneSegments = append(d.GoneSegments, old.VNI)
-	}
-	if !exists {
-		return had
-	}
-	known[subnet] = now
-	changed := !had || !segments.equal(old, now)
-	if changed {
-		d.Segments = append(d.Segments, now)
-	}
-	if !had || old.VNI != now.VNI {
-		t.tellAllAddresses(host, subnet, now.VNI, d)
-	} else {
-		t.tellAddresses(host, subnet, addresses, d)
-	}
-	return changed
-}
-
-// segment is a subnet as it is now: made once, and the same for all hosts.
 func (t *Tracker) segment(name string) (Segment, bool) {
-	if s, ok := t.segments[name]; ok {
-		return s, true
-	}
 	spec := t.state.Subnet(name)
 	if spec == nil {
 		return Segment{}, false
@@ -106,6 +58,54 @@ func (t *Tracker) segment(name string) (Segment, bool) {
 	if vpc := t.state.VPC(model.Parent(name)); vpc != nil {
 		s.VPC, s.MTU = vpc.TransitVNI, vpc.MTU
 	}
-	t.segments[name] = s
 	return s, true
+}
+
+func segmentNeeds(t *Tracker, key model.Key, r *touched, mark func(string)) {
+	switch key.Kind {
+	case "VPC":
+		for o := range t.state.SubnetsOf(key.Name) {
+			mark(o.Name)
+		}
+	case "Endpoint":
+		if subnet := model.Parent(key.Name); r.members[subnet] {
+			mark(subnet)
+		}
+	}
+}
+
+func (s *segmentSource) tell(t *Tracker, n *news) {
+	s.scoped.tell(t, n)
+	for vpc, seen := range n.vpcs {
+		switch {
+		case !seen.now.member: // the segments take their addresses with them
+		case !seen.was.member:
+			n.delta.Addresses = slices.Grow(n.delta.Addresses, t.state.CountUnder("Endpoint", vpc))
+			for _, segment := range s.rows[vpc] {
+				t.tellAllAddresses(n, segment)
+			}
+		default:
+			s.tellAddresses(t, n, vpc)
+		}
+	}
+}
+
+// tellAddresses tells a host of the addresses that have changed, and of those of segments that are new to it.
+func (s *segmentSource) tellAddresses(t *Tracker, n *news, vpc string) {
+	for subnet, addresses := range n.touched.vpcs[vpc] {
+		if !s.renumbered(vpc, subnet) {
+			t.tellAddresses(n, subnet, addresses)
+		}
+	}
+	for subnet, c := range s.changed[vpc] {
+		if c.now != nil && s.renumbered(vpc, subnet) {
+			t.tellAllAddresses(n, *c.now)
+		}
+	}
+}
+
+// renumbered tells that a segment is new, gone, or has another VNI.
+func (s *segmentSource) renumbered(vpc, subnet string) bool {
+	c, changed := s.changed[vpc][subnet]
+	return changed && (c.was == nil || c.now == nil || c.was.VNI != c.now.VNI)
 }

@@ -9,7 +9,8 @@ import (
 // Row is an element of a table. It holds its own key.
 type Row[K comparable] interface{ Key() K }
 
-// Table holds the rows of one kind by key. Its zero value is empty and can be read; a view's tables can be written once a delta is applied.
+// Table holds the rows of one kind by key. Its zero value is empty and can be read; a view's tables can be written once
+// a delta is applied.
 type Table[K comparable, V Row[K]] map[K]V
 
 // Put adds a row, or replaces the one with its key.
@@ -37,7 +38,8 @@ func (t Table[K, V]) Ordered(compare func(a, b K) int) iter.Seq2[K, V] {
 	}
 }
 
-// Delta lists, in no order, what turns the table into another one: the rows that are new or different, and the keys of those that are gone.
+// Delta lists, in no order, what turns the table into another one: the rows that are new or different, and the keys of
+// those that are gone.
 func (t Table[K, V]) Delta(next Table[K, V], equal func(a, b V) bool) (rows []V, gone []K) {
 	for key, row := range next {
 		if old, had := t[key]; !had || !equal(old, row) {
@@ -58,7 +60,8 @@ type kind[K comparable, V Row[K]] struct {
 	changes func(*Delta) (rows *[]V, gone *[]K)
 	compare func(a, b K) int
 	equal   func(a, b V) bool
-	receive func(v *View, row *V) // prepares a row for the view; nil: as it is
+	receive func(v *View, row *V)                  // prepares a row for the view; nil: as it is
+	track   func(t *Tracker, k *kind[K, V]) source // follows the rows in the server; nil: that of another kind does
 }
 
 // element is a kind without its types.
@@ -69,6 +72,7 @@ type element interface {
 	collect(v *View, d *Delta)
 	sort(d *Delta)
 	count(d *Delta) int
+	follow(t *Tracker) source
 }
 
 // apply changes the rows of a view, and adds to undo what changes them back.
@@ -169,6 +173,14 @@ func (k *kind[K, V]) sort(d *Delta) {
 func (k *kind[K, V]) count(d *Delta) int {
 	rows, gone := k.changes(d)
 	return len(*rows) + len(*gone)
+}
+
+// follow gives the source of the rows; nil if another kind's source tells of them.
+func (k *kind[K, V]) follow(t *Tracker) source {
+	if k.track == nil {
+		return nil
+	}
+	return k.track(t, k)
 }
 
 // equals compares rows that == can compare.

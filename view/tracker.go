@@ -14,18 +14,19 @@ func New(state *model.State, host string) View {
 	return v
 }
 
-// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs the hosts that it concerns times
-// the subnets, public addresses and port blocks that it touched, whatever the size of the network and however many have subscribed. It is not safe for concurrent use.
+// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs
+// the hosts that it concerns times the subnets, public addresses and port blocks that it touched, whatever the size of
+// the network and however many have subscribed. It is not safe for concurrent use.
 type Tracker struct {
-	state    *model.State
-	members  map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
-	places   map[string]place          // endpoint -> where it was when last looked at
-	gateways map[string]Gateway        // by VPC
-	others   map[string][]netip.Addr   // by host: what it has found besides its VTEP
-	found    map[string]bool           // of which hosts that is news since the last commit
-	hosts    map[string]*known         // the subscribed
-	audience audience                  // of the subscribed
-	segments map[string]Segment        // by subnet: those that somebody was told of since they changed
+	state         *model.State
+	members       map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
+	places        map[string]place          // endpoint -> where it was when last looked at
+	others        map[string][]netip.Addr   // by host: what it has found besides its VTEP
+	found         map[string]bool           // of which hosts that is news since the last commit
+	sources       []source                  // of all kinds of rows
+	gateways      *gatewaySource            // one of them
+	subscriptions map[string]*subscription  // by host
+	audience      audience                  // of the subscribed
 }
 
 // place is where an endpoint is plugged in.
@@ -34,50 +35,54 @@ type place struct {
 	key  AddressKey
 }
 
-// known is what a subscribed host has been told.
-type known struct {
+// subscription is what a host has been told, as far as that does not follow from the sources.
+type subscription struct {
+	host     string
 	vtep     netip.Addr
-	segments map[string]map[string]Segment // by VPC and subnet
-	gateways map[string]Gateway            // by VPC
-	sights   map[string]sight              // by VPC; blind if absent
-	publics  map[string]map[string]Public  // by VPC and PublicIP
-	forwards map[string]map[string]Forward // by VPC and Forward
-	blocks   map[string]map[string]Block   // by VPC and PortBlock
+	visible  map[string]visibility // of the VPCs that it sees
 	peers    Table[string, Peer]
 	nextHops Table[string, NextHop]
-	hosts    Table[string, Machine]
-	leads    bool // a gateway translates there, so it knows the hosts
+	leads    bool // packets of some VPC leave from it, so it knows all hosts
 }
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, gateways: map[string]Gateway{}, others: map[string][]netip.Addr{}, found: map[string]bool{}, hosts: map[string]*known{}, audience: newAudience(), segments: map[string]Segment{}}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, others: map[string][]netip.Addr{},
+		found: map[string]bool{}, subscriptions: map[string]*subscription{}, audience: newAudience()}
+	for _, e := range elements {
+		if s := e.follow(t); s != nil {
+			t.sources = append(t.sources, s)
+		}
+	}
+	r := newTouched()
 	for o := range state.List("Endpoint") {
-		t.move(o.Name)
+		t.move(o.Name, r)
 	}
-	for o := range state.List("InternetGateway") {
-		t.lead(o.Name)
+	for _, s := range t.sources {
+		s.load(t)
 	}
+	t.update(r)
+	t.settle()
 	return t
 }
 
 // Subscribe gives the host's whole view and follows it from here on.
 func (t *Tracker) Subscribe(host string) Delta {
 	t.unfollow(host)
-	t.hosts[host] = &known{segments: map[string]map[string]Segment{}, gateways: map[string]Gateway{}, sights: map[string]sight{},
-		publics: map[string]map[string]Public{}, forwards: map[string]map[string]Forward{}, blocks: map[string]map[string]Block{}}
+	t.subscriptions[host] = &subscription{host: host, visible: map[string]visibility{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
-	touched := newTouched()
-	touched.hosts = true
+	r := newTouched()
+	r.hosts, r.found = true, t.found
+	t.update(r)
 	for o := range t.state.EndpointsOn(host) {
-		touched.subnet(model.Parent(o.Name))
+		r.vpc(model.VPCOf(o.Name))
 	}
-	for vpc := range t.gateways {
-		if t.sight(host, vpc) == all {
-			touched.vpc(vpc)
+	for vpc, g := range t.gateways.rows {
+		if slices.Contains(g[vpc].Passages, host) {
+			r.vpc(vpc)
 		}
 	}
-	t.tell(host, touched, &d)
+	t.tell(host, r, &d)
 	d.sort()
 	return d
 }
@@ -85,38 +90,28 @@ func (t *Tracker) Subscribe(host string) Delta {
 // Unsubscribe ends that.
 func (t *Tracker) Unsubscribe(host string) {
 	t.unfollow(host)
-	delete(t.hosts, host)
+	delete(t.subscriptions, host)
 }
 
-// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that it does not
-// concern are not in the map. Of the changes only the keys matter.
+// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that
+// it does not concern are not in the map. Of the changes only the keys matter.
 func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
 	t.state = next
-	touched := t.touch(changes)
-	t.forget(touched)
-	touched.found, t.found = t.found, map[string]bool{}
+	r := t.touch(changes)
 	deltas := map[string]Delta{}
-	for host := range t.concerned(touched) {
+	for host := range t.concerned(r) {
 		d := Delta{Revision: next.Revision()}
-		if t.tell(host, touched, &d) {
+		if t.tell(host, r, &d) {
 			d.sort()
 			deltas[host] = d
 		}
 	}
+	t.settle()
 	return deltas
 }
 
-// forget drops the segments that may have changed.
-func (t *Tracker) forget(touched touched) {
-	for _, vpc := range touched.vpcs {
-		for subnet := range vpc.subnets {
-			delete(t.segments, subnet)
-		}
-	}
-}
-
-// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports whether they were others; the
-// next Apply tells of them.
+// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports
+// whether they were others; the next Apply tells of them.
 func (t *Tracker) Found(host string, others []netip.Addr) bool {
 	if slices.Equal(t.others[host], others) {
 		return false
@@ -130,105 +125,64 @@ func (t *Tracker) Found(host string, others []netip.Addr) bool {
 
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts   bool            // a host or a pool came, went or changed
-	changed hostSet         // those hosts
-	led     bool            // which hosts a VPC's public traffic passes has changed
-	found   map[string]bool // hosts that have found other addresses of theirs
-	vpcs    map[string]*touchedVPC
+	hosts   bool                      // a host or a pool came, went or changed
+	changed hostSet                   // those hosts
+	led     bool                      // a gateway came, went or changed
+	found   map[string]bool           // hosts that have found other addresses of theirs
+	vpcs    map[string]addressesOfVPC // of which something has changed
+	members map[string]bool           // VPCs and subnets of which a host got its first endpoint, or lost its last
 }
 
-type touchedVPC struct {
-	subnets  map[string]map[AddressKey]bool // -> addresses in it that came, went or changed
-	publics  map[string]bool                // PublicIPs, by name
-	forwards map[string]bool                // Forwards, by name
-	blocks   map[string]bool                // PortBlocks, by name
-	whole    bool                           // the VPC itself
-	members  bool                           // a host got its first endpoint, or lost its last
+// addressesOfVPC are the addresses that came, went or changed, by subnet.
+type addressesOfVPC map[string]map[AddressKey]bool
+
+func newTouched() *touched {
+	return &touched{vpcs: map[string]addressesOfVPC{}, members: map[string]bool{}}
 }
 
-func newTouched() touched { return touched{vpcs: map[string]*touchedVPC{}} }
+func (r *touched) vpc(name string) addressesOfVPC {
+	if r.vpcs[name] == nil {
+		r.vpcs[name] = addressesOfVPC{}
+	}
+	return r.vpcs[name]
+}
 
-func (t *Tracker) touch(changes []model.Change) touched {
+// touch finds what a commit has changed, and brings the sources up to date.
+func (t *Tracker) touch(changes []model.Change) *touched {
 	r := newTouched()
 	r.changed = changedHosts(changes)
+	r.found, t.found = t.found, map[string]bool{}
 	for _, c := range changes {
-		name := c.Key().Name
-		switch c.Key().Kind {
+		key := c.Key()
+		switch key.Kind {
 		case "Host", "PublicPool":
 			r.hosts = true
-		case "VPC":
-			r.vpc(name).whole = true
-			for o := range t.state.SubnetsOf(name) {
-				r.subnet(o.Name)
-			}
-			r.led = t.lead(name) || r.led
-		case "InternetGateway":
-			r.vpc(name)
-			r.led = t.lead(name) || r.led
-		case "Subnet":
-			r.subnet(name)
 		case "Endpoint":
-			t.touchEndpoint(name, &r)
-		case "PublicIP":
-			r.public(name)
-			for o := range t.state.ForwardsAt(name) {
-				r.forward(o.Name)
-			}
-		case "Forward":
-			r.forward(name)
-		case "PortBlock":
-			r.block(name)
+			t.move(key.Name, r)
+		}
+		for _, s := range t.sources {
+			s.touch(t, key, r)
 		}
 	}
-	if r.hosts {
-		t.touchPassages(&r)
-	}
+	t.update(r)
 	return r
 }
 
-func (t *Tracker) touchEndpoint(endpoint string, r *touched) {
-	addresses := r.subnet(model.Parent(endpoint))
-	places, members := t.move(endpoint)
-	for _, p := range places {
-		if p.host != "" {
-			addresses[p.key] = true
-		}
-	}
-	if members {
-		r.vpc(vpcOf(endpoint)).members = true
-	}
-	if o := t.state.PublicIPOf(endpoint); o != nil {
-		r.public(o.Name)
-	}
-	for o := range t.state.ForwardsTo(endpoint) {
-		r.forward(o.Name)
+func (t *Tracker) update(r *touched) {
+	for _, s := range t.sources {
+		s.update(t, r)
 	}
 }
 
-// touchPassages finds the VPCs whose passages are others since a host has changed.
-func (t *Tracker) touchPassages(r *touched) {
-	for o := range t.state.List("InternetGateway") {
-		if t.lead(o.Name) {
-			r.led = true
-			r.vpc(o.Name)
-		}
+func (t *Tracker) settle() {
+	for _, s := range t.sources {
+		s.settle()
 	}
 }
 
-// lead looks what a VPC's way outside is now, and reports whether it was another.
-func (t *Tracker) lead(vpc string) bool {
-	was, had := t.gateways[vpc]
-	now, has := t.gateway(vpc)
-	if has {
-		t.gateways[vpc] = now
-	} else {
-		delete(t.gateways, vpc)
-	}
-	return had != has || !gateways.equal(was, now)
-}
-
-// move looks where an endpoint is now, and returns where it was and where it is, and whether a host has come to its VPC or gone from it.
-func (t *Tracker) move(endpoint string) (places [2]place, members bool) {
+// move looks where an endpoint is now, and takes down where it was and where it is, and whether a host has come to its
+// subnet or VPC, or gone from it.
+func (t *Tracker) move(endpoint string, r *touched) {
 	was := t.places[endpoint]
 	var now place
 	subnet := model.Parent(endpoint)
@@ -236,47 +190,31 @@ func (t *Tracker) move(endpoint string) (places [2]place, members bool) {
 		now = place{spec.Host, AddressKey{in.VNI, spec.Address}}
 	}
 	if was.host != now.host {
-		t.count(subnet, was.host, -1)
-		t.count(subnet, now.host, 1)
-		gone, come := t.count(model.Parent(subnet), was.host, -1), t.count(model.Parent(subnet), now.host, 1)
-		members = gone || come
+		for _, in := range []string{subnet, model.Parent(subnet)} {
+			gone, come := t.count(in, was.host, -1), t.count(in, now.host, 1)
+			r.members[in] = r.members[in] || gone || come
+		}
 	}
 	if now.host == "" {
 		delete(t.places, endpoint)
 	} else {
 		t.places[endpoint] = now
 	}
-	return [2]place{was, now}, members
+	r.address(subnet, was)
+	r.address(subnet, now)
 }
 
-func (r *touched) vpc(name string) *touchedVPC {
-	if r.vpcs[name] == nil {
-		r.vpcs[name] = &touchedVPC{subnets: map[string]map[AddressKey]bool{}}
+// address takes down that something has changed where an endpoint was, or is; a place without a host is none.
+func (r *touched) address(subnet string, at place) {
+	if at.host == "" {
+		return
 	}
-	return r.vpcs[name]
-}
-
-func (r *touched) subnet(name string) map[AddressKey]bool {
-	vpc := r.vpc(model.Parent(name))
-	if vpc.subnets[name] == nil {
-		vpc.subnets[name] = map[AddressKey]bool{}
+	addresses := r.vpc(model.Parent(subnet))
+	if addresses[subnet] == nil {
+		addresses[subnet] = map[AddressKey]bool{}
 	}
-	return vpc.subnets[name]
+	addresses[subnet][at.key] = true
 }
-
-func (r *touched) public(name string)  { mark(&r.vpc(model.Parent(name)).publics, name) }
-func (r *touched) forward(name string) { mark(&r.vpc(model.Parent(name)).forwards, name) }
-func (r *touched) block(name string)   { mark(&r.vpc(model.Parent(name)).blocks, name) }
-
-func mark(names *map[string]bool, name string) {
-	if *names == nil {
-		*names = map[string]bool{}
-	}
-	(*names)[name] = true
-}
-
-// vpcOf is the VPC of an endpoint.
-func vpcOf(endpoint string) string { return model.Parent(model.Parent(endpoint)) }
 
 // count reports whether the host has got its first endpoint there, or lost its last.
 func (t *Tracker) count(in, host string, n int) bool {
@@ -295,35 +233,28 @@ func (t *Tracker) count(in, host string, n int) bool {
 }
 
 // tell adds to d what the host has to learn, and remembers that it was told. It reports whether there is anything.
-func (t *Tracker) tell(host string, touched touched, d *Delta) bool {
-	k := t.hosts[host]
-	if vtep, ok := t.vtep(host); ok && vtep != k.vtep {
-		d.VTEP, k.vtep = vtep, vtep
+func (t *Tracker) tell(host string, r *touched, d *Delta) bool {
+	n := &news{touched: r, subscription: t.subscriptions[host], delta: d, vpcs: map[string]seen{}}
+	if vtep, ok := t.vtep(host); ok && vtep != n.vtep {
+		d.VTEP, n.vtep = vtep, vtep
 	}
-	membership := touched.hosts
-	for vpc, touched := range touched.vpcs {
-		membership = t.tellVPC(host, vpc, touched, d) || membership
+	for vpc := range r.vpcs {
+		if seen := (seen{n.visible[vpc], t.visible(host, vpc)}); seen.was != (visibility{}) || seen.now != (visibility{}) {
+			n.vpcs[vpc] = seen
+			n.see(vpc, seen.now)
+		}
 	}
-	if touched.hosts || touched.led {
-		t.tellNextHops(host, d)
+	for _, s := range t.sources {
+		s.tell(t, n)
 	}
-	if membership {
-		t.tellPeers(host, d)
-		t.tellHosts(host, touched.hosts, d)
-	}
-	t.tellFound(host, touched.found, d)
-	t.follow(host, touched.vpcs)
-	d.keepHandedOn()
+	t.follow(n)
 	return !d.empty()
 }
 
-// tellVPC reports whether the host may have other peers for this VPC.
-func (t *Tracker) tellVPC(host, vpc string, touched *touchedVPC, d *Delta) bool {
-	gateway := t.tellGateway(host, vpc, d)
-	members := t.tellSegments(host, vpc, touched.subnets, d)
-	t.tellPublics(host, vpc, touched, d)
-	t.tellForwards(host, vpc, touched, d)
-	t.tellBlocks(host, vpc, touched, d)
-	t.look(host, vpc)
-	return gateway || members || touched.members && t.sight(host, vpc) == all
+func (s *subscription) see(vpc string, now visibility) {
+	if now == (visibility{}) {
+		delete(s.visible, vpc)
+	} else {
+		s.visible[vpc] = now
+	}
 }

@@ -1,5 +1,6 @@
-// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between them, the addresses of
-// those segments, the hosts behind them, and what of the outside passes by this host. It is pure, runs in the server, and its values travel to the agents.
+// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between
+// them, the addresses of those segments, the hosts behind them, and what of the outside passes by this host. It is
+// pure, runs in the server, and its values travel to the agents.
 package view
 
 import (
@@ -9,24 +10,26 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a host without endpoints.
+// View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a
+// host without endpoints.
 type View struct {
 	Host      string                     // whose view this is
 	VTEP      netip.Addr                 // its own tunnel address
-	Segments  Table[model.VNI, Segment]  // those of the VPCs of which the host has an endpoint
-	Peers     Table[string, Peer]        // the other hosts that share a VPC, by name
-	Addresses Table[AddressKey, Address] // every endpoint of those segments, its own included
-	Gateways  Table[model.VNI, Gateway]  // ways outside of those VPCs that have one, by the VPC's transit VNI
-	Publics   Table[netip.Addr, Public]  // those whose endpoint is here, or whose traffic passes here
-	Forwards  Table[ForwardKey, Forward] // those whose endpoint is here, or whose traffic passes here
-	Blocks    Table[BlockKey, Block]     // those of this host, and those whose traffic passes here
-	NextHops  Table[string, NextHop]     // of the passages on this host's upstream network, its own included, by host; none if it is no passage
-	Hosts     Table[string, Machine]     // every host, if packets of one of those VPCs leave from here: what they must not get to
+	Segments  Table[model.VNI, Segment]  // of the VPCs that the host has endpoints of
+	Peers     Table[string, Peer]        // the other hosts of those VPCs, by name
+	Addresses Table[AddressKey, Address] // of every endpoint of those segments, its own included
+	Gateways  Table[model.VNI, Gateway]  // ways outside, by the VPC's transit VNI
+	Publics   Table[netip.Addr, Public]  // of endpoints of this host, and those whose traffic passes here
+	Forwards  Table[ForwardKey, Forward] // of endpoints of this host, and those whose traffic passes here
+	Blocks    Table[BlockKey, Block]     // of this host, and those whose traffic passes here
+	NextHops  Table[string, NextHop]     // of this border host's upstream network, its own included, by host
+	Hosts     Table[string, Machine]     // every host, if packets of a VPC leave from here: they must not reach hosts
 }
 
 // Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
-// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds and
-// never deletes. Applying a delta twice changes nothing. Its JSON is what servers and agents of different versions agree on.
+// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds
+// and never deletes. Applying a delta twice changes nothing. Its JSON is what servers and agents of different versions
+// agree on.
 type Delta struct {
 	Revision int64 `json:"revision"`           // of the store, after this delta
 	Complete bool  `json:"complete,omitempty"` // the rest is the whole view, not a change of it
@@ -53,12 +56,13 @@ type Delta struct {
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }
 
-// elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their tables, they do by this list.
-// Peers come first, since other rows share the names of hosts with them.
-var elements = []element{&peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &nextHops, &hosts}
+// elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their
+// tables, they do by this list. Peers follow from next hops, and come before other rows, which share the names of hosts
+// with them. Gateways come before what they lead to.
+var elements = []element{&nextHops, &peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &hosts}
 
-// Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but what has changed: a row that d
-// tells anew, but as it was, is not in it.
+// Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but
+// what has changed: a row that d tells anew, but as it was, is not in it.
 func (v *View) Apply(d Delta) (undo Delta) {
 	if vtep := d.VTEP; d.Complete || vtep.IsValid() {
 		if v.VTEP != vtep {

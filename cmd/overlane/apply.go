@@ -57,7 +57,7 @@ func (e *env) apply(ctx context.Context, files []string, a api.Apply) (api.Appli
 	return c.Apply(ctx, a)
 }
 
-// done says what became of an object, and would what would become of it.
+// done has the words for changes that were made, and would the words for changes of a plan.
 var (
 	done  = map[model.Action]string{model.Create: "created", model.Update: "updated", model.Delete: "deleted", model.None: "unchanged"}
 	would = map[model.Action]string{model.Create: "would create", model.Update: "would update", model.Delete: "would delete", model.None: "unchanged"}
@@ -75,7 +75,7 @@ func (e *env) printChanges(changes []api.Change, dryRun bool) {
 	}
 }
 
-// chosen is what Overlane chose for a new endpoint, subnet or public IP, which the user may want to know.
+// chosen are the values that Overlane chose for a new endpoint, subnet or public IP.
 func chosen(c api.Change) string {
 	if c.Action != model.Create || c.After == nil {
 		return ""

@@ -150,7 +150,7 @@ func newDetach(e *env) *cobra.Command {
 	return c
 }
 
-// toDetach completes a request by the argument, and says what it is about. No container's name has a slash.
+// toDetach completes a request by the argument, and names the endpoint or container. No container's name has a slash.
 func toDetach(r *agent.DetachRequest, args []string) (what string, err error) {
 	for _, arg := range args {
 		if strings.Contains(arg, "/") && r.Endpoint == "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// captureFlags is what the command line of capture says.
+// captureFlags is the command line of overlane capture.
 type captureFlags struct {
 	local      agent.Local
 	want       capture.Want
@@ -104,8 +104,8 @@ func (e *env) capture(ctx context.Context, f captureFlags) error {
 	return nil
 }
 
-// captureNames asks the agent what things are called. Without an agent there are only numbers, which is said, unless a
-// name was asked for. A file has the names that it was written with.
+// captureNames asks the agent for names. Without an agent, packets are printed with numbers only, and a note says so;
+// it is an error if the user asked for a name. A file has the names that it was written with.
 func (e *env) captureNames(ctx context.Context, f captureFlags) (v view.View, n capture.Names, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -128,7 +128,7 @@ func (e *env) captureNames(ctx context.Context, f captureFlags) (v view.View, n 
 	return v, capture.NewNames(v), nil
 }
 
-// captureSource opens the file or the interfaces. To stop is to close them, and gives the statistics.
+// captureSource opens the file or the interfaces. stop closes them and gives the statistics.
 func (e *env) captureSource(f captureFlags, v view.View, filter capture.Filter) (source packetSource, stop func() capture.Stats, err error) {
 	if f.read != "" {
 		in, err := e.openOr(f.read)
@@ -167,8 +167,9 @@ func (e *env) openOr(path string) (io.ReadCloser, error) {
 	return os.Open(path)
 }
 
-// tunnelInterface is where tunnel packets can be seen. On the userspace datapath the tunnel address is on a bridge's
-// tap that they bypass, and the NIC below has no address; so all interfaces are listened to.
+// tunnelInterface is the interface on which tunnel packets are captured. On the userspace datapath, tunnel packets
+// bypass the tap that has the tunnel address, and the NIC below has no address; so the capture listens on all
+// interfaces.
 func tunnelInterface(v view.View) string {
 	i, err := agent.Underlay(v.VTEP)
 	if err != nil {
@@ -180,8 +181,7 @@ func tunnelInterface(v view.View) string {
 	return i.Name
 }
 
-// pump passes on the packets that are wanted, and counts them. A deadline and an interrupt are the end, like the end of
-// a file.
+// pump passes on the wanted packets, and counts them. A deadline and an interrupt end it like the end of a file.
 func (f captureFlags) pump(ctx context.Context, source packetSource, filter capture.Filter, take takePacket) (shown int, err error) {
 	for f.count == 0 || shown < f.count {
 		p, err := source.Next(ctx)
@@ -203,7 +203,7 @@ func (f captureFlags) pump(ctx context.Context, source packetSource, filter capt
 	return shown, nil
 }
 
-// captureSink is where packets go.
+// captureSink receives packets.
 type captureSink struct {
 	take  takePacket
 	close func(capture.Stats) error
@@ -228,7 +228,7 @@ func (e *env) captureSink(f captureFlags, names capture.Names, filter capture.Fi
 			if err := w.Write(p, frame); err != nil {
 				return err
 			}
-			return w.Flush() // who watches the file or the pipe wants to see it now
+			return w.Flush() // so that a reader of the file or the pipe sees it at once
 		},
 		close: func(s capture.Stats) error { return errors.Join(w.Close(s), out.Close()) },
 	}, nil

@@ -80,7 +80,7 @@ func drillKinds() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// drill does a drill in one design after the other, all of them whatever becomes of one.
+// drill does a drill in one design after the other. A failure in one does not end the others.
 func (e *env) drill(ctx context.Context, in drillLab, o drill.Options, designs []string, asJSON bool) (err error) {
 	l, down, err := e.drillLab(ctx, in, asJSON)
 	if err != nil {
@@ -133,13 +133,13 @@ func (e *env) judgeDrills(results []drill.Result) (err error) {
 	return err
 }
 
-// drillName is that of the lab that a drill brings up itself.
+// drillName is the name of the lab that a drill brings up itself.
 const drillName = "drill"
 
 // drillLab is the lab of a drill.
 type drillLab struct {
 	name string        // empty: the drill's own
-	bfd  time.Duration // of its agents; 0: as they have it
+	bfd  time.Duration // BFD interval of its agents; 0: their default
 }
 
 // drillLab is a lab that is up, or one that dies with this process.
@@ -178,10 +178,10 @@ func (e *env) drillLab(ctx context.Context, in drillLab, quiet bool) (l *lab.Lab
 	}, nil
 }
 
-// barWidth is that of a transfer at its full rate.
+// barWidth is the width of a transfer's bar at its full rate.
 const barWidth = 16
 
-// drillLine prints a moment, and before it what was done in it.
+// drillLine prints a moment, after the actions of that moment.
 func (e *env) drillLine(m drill.Moment) {
 	for _, mark := range m.Marks {
 		paint := e.palette.green
@@ -204,7 +204,7 @@ func (e *env) drillLine(m drill.Moment) {
 	fmt.Fprintln(e.out, strings.TrimRight(line, " "))
 }
 
-// lostCell is as wide whatever was lost.
+// lostCell has the same width for every number.
 func (e *env) lostCell(lost int) string {
 	if lost == 0 {
 		return strings.Repeat(" ", 8)
@@ -265,7 +265,7 @@ func lostOf(f *drill.Figures) string {
 	return text
 }
 
-// newDrillPeer is what a drill starts on the machines of its lab.
+// newDrillPeer is the hidden command that a drill runs on the machines of its lab.
 func newDrillPeer(e *env) *cobra.Command {
 	var (
 		from        uint16

@@ -11,11 +11,11 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// intentFiles are what the -f flags name: files, folders of *.yaml, *.yml and *.json files, or "-" for the standard
+// intentFiles are the values of -f flags: files, folders of *.yaml, *.yml and *.json files, or "-" for the standard
 // input.
 type intentFiles []string
 
-// read decodes all objects, and gives all that is wrong with them at once.
+// read decodes all objects, and gives all of their problems at once.
 func (fs intentFiles) read(e *env) ([]model.Object, error) {
 	if len(fs) == 0 {
 		return nil, usagef("-f is missing: a file or a folder of objects, or - for the standard input")

@@ -39,19 +39,19 @@ func newGet(e *env) *cobra.Command {
 	return c
 }
 
-// shelf is objects of one kind.
-type shelf struct {
+// kindObjects are objects of one kind.
+type kindObjects struct {
 	kind    model.Kind
 	objects []model.Object
 }
 
 func (e *env) get(ctx context.Context, args []string, output string) error {
-	shelves, err := e.fetch(ctx, args)
+	sections, err := e.fetch(ctx, args)
 	if err != nil {
 		return err
 	}
 	var all []model.Object
-	for _, s := range shelves {
+	for _, s := range sections {
 		all = append(all, s.objects...)
 	}
 	switch output {
@@ -71,17 +71,17 @@ func (e *env) get(ctx context.Context, args []string, output string) error {
 		}
 		return nil
 	}
-	e.printTables(shelves)
+	e.printTables(sections)
 	return nil
 }
 
-// derived tells whether an object follows from others, and cannot be applied.
+// derived reports whether Overlane made an object as a consequence of others; such an object cannot be applied.
 func derived(o model.Object) bool {
 	kind, _ := model.KindByName(o.Kind)
 	return kind.Derived
 }
 
-func (e *env) fetch(ctx context.Context, args []string) ([]shelf, error) {
+func (e *env) fetch(ctx context.Context, args []string) ([]kindObjects, error) {
 	c, err := e.client()
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (e *env) fetch(ctx context.Context, args []string) ([]shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := shelf{kind: kind}
+	s := kindObjects{kind: kind}
 	if len(args) == 1 {
 		args = append(args, "")
 	}
@@ -104,22 +104,23 @@ func (e *env) fetch(ctx context.Context, args []string) ([]shelf, error) {
 		}
 		s.objects = append(s.objects, found...)
 	}
-	return []shelf{s}, nil
+	return []kindObjects{s}, nil
 }
 
-func fetchAll(ctx context.Context, c *client.Client) ([]shelf, error) {
-	var shelves []shelf
+func fetchAll(ctx context.Context, c *client.Client) ([]kindObjects, error) {
+	var sections []kindObjects
 	for _, kind := range model.Kinds {
 		list, err := c.List(ctx, kind.Name, "")
 		if err != nil {
 			return nil, err
 		}
-		shelves = append(shelves, shelf{kind, list.Items})
+		sections = append(sections, kindObjects{kind, list.Items})
 	}
-	return shelves, nil
+	return sections, nil
 }
 
-// fetchNamed is one object if the name is as long as the kind's names are, and what is under it if it is shorter.
+// fetchNamed is one object if the name has as many parts as the kind's names, and the objects below the name if it has
+// fewer.
 func fetchNamed(ctx context.Context, c *client.Client, kind model.Kind, name string) ([]model.Object, error) {
 	if name == "" || strings.Count(name, "/")+1 < len(kind.Path) {
 		list, err := c.List(ctx, kind.Name, name)
@@ -145,13 +146,13 @@ func kindNames() string {
 	return strings.Join(names, ", ")
 }
 
-// printTables prints a table for each kind that there are objects of.
-func (e *env) printTables(shelves []shelf) {
-	shelves = slices.DeleteFunc(shelves, func(s shelf) bool { return len(s.objects) == 0 })
-	if len(shelves) == 0 {
+// printTables prints a table for each kind that has objects.
+func (e *env) printTables(sections []kindObjects) {
+	sections = slices.DeleteFunc(sections, func(s kindObjects) bool { return len(s.objects) == 0 })
+	if len(sections) == 0 {
 		fmt.Fprintln(e.err, "overlane: nothing there")
 	}
-	for i, s := range shelves {
+	for i, s := range sections {
 		if i > 0 {
 			fmt.Fprintln(e.out)
 		}

@@ -67,8 +67,7 @@ func newLabUp(e *env) *cobra.Command {
 	return c
 }
 
-// labFile reads the file of a lab. Without one it is the demonstration's, from the binary. Remove is to be called when
-// the lab is up.
+// labFile reads the file of a lab; by default the demonstration's, from the binary. Call remove when the lab is up.
 func labFile(path string) (f lab.File, remove func(), err error) {
 	if path != "" {
 		f, err = lab.ReadFile(path)
@@ -86,7 +85,7 @@ func labFile(path string) (f lab.File, remove func(), err error) {
 	return f, remove, err
 }
 
-// exitStatus ends this program as another one ended, which has said why itself.
+// exitStatus ends this program with the exit status of another one, which has printed its own error.
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
@@ -101,7 +100,7 @@ func (e *env) steps() func(lab.Step) {
 	}
 }
 
-// openLabs opens the lab of a name, or all that there are.
+// openLabs opens the lab with a name, or all labs.
 func openLabs(name string) (labs []*lab.Lab, err error) {
 	names := []string{name}
 	if name == "" {
@@ -121,7 +120,7 @@ func openLabs(name string) (labs []*lab.Lab, err error) {
 	return labs, nil
 }
 
-// labMachine finds a host, or another machine, by its name, if one lab only has such a one.
+// labMachine finds a host, or another machine, by its name, if exactly one lab has it.
 func labMachine(labs []*lab.Lab, name string) (*lab.Machine, error) {
 	var found *lab.Machine
 	var all, having []string
@@ -248,8 +247,8 @@ func (e *env) execOn(ctx context.Context, m *lab.Machine, argv []string) error {
 	if wd, err := os.Getwd(); err == nil {
 		cmd.Dir = wd
 	}
-	// On a terminal it gets a process group of its own: a shell there does not see ours, and could not control its
-	// jobs.
+	// On a terminal the command gets a process group of its own: a shell in the lab cannot see this program's group,
+	// and could not control its jobs.
 	if tty, ok := e.in.(*os.File); ok && terminal(tty) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
 	}
@@ -307,7 +306,7 @@ func (e *env) labDown(ctx context.Context, name string, all bool) error {
 	return nil
 }
 
-// downOne ends a lab; one that is not up is down already.
+// downOne ends a lab. A lab that is not up is no error.
 func downOne(ctx context.Context, name string) error {
 	l, err := lab.Open(name, lab.Options{})
 	if errors.Is(err, lab.ErrNotUp) {

@@ -19,7 +19,7 @@ func (p palette) green(text string) string  { return p.paint("32", text) }
 func (p palette) yellow(text string) string { return p.paint("33", text) }
 func (p palette) cyan(text string) string   { return p.paint("36", text) }
 
-// state colours the words that say how something is, and no others.
+// state colours the words for states, and no others.
 func (p palette) state(word string) string {
 	switch word {
 	case "Ready", "Up", "yes", "valid":

@@ -60,10 +60,10 @@ func (e *env) printPlan(a api.Applied, flows bool) {
 		counts[model.Create], counts[model.Update], counts[model.Delete], counts[model.None])
 }
 
-// signs stand in front of what is added, changed and removed.
+// signs stand in front of added, changed and removed objects.
 var signs = map[model.Action]string{model.Create: "+", model.Update: "~", model.Delete: "-"}
 
-// printDiff prints an object that changes, and the fields that do.
+// printDiff prints an object that changes, and its fields that change.
 func (e *env) printDiff(c api.Change) {
 	fmt.Fprintln(e.out, e.palette.action(c.Action, fmt.Sprintf("%s %s %s", signs[c.Action], c.Kind, c.Name)))
 	before, after := fields(c.Before), fields(c.After)

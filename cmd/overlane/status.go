@@ -53,10 +53,10 @@ func newStatus(e *env) *cobra.Command {
 
 // networkStatus is all hosts and endpoints, or those of one host.
 type networkStatus struct {
-	Away      string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
-	Unheard   string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
-	Overview  api.Overview   `json:"overview"`
-	Endpoints []model.Object `json:"endpoints"`
+	ServerError   string         `json:"serverUnreachable,omitempty"` // why the host's agent does not reach the server
+	RefusedReason string         `json:"reportsRefused,omitempty"`    // why the server does not take its reports
+	Overview      api.Overview   `json:"overview"`
+	Endpoints     []model.Object `json:"endpoints"`
 }
 
 // status asks the server where there is one that lets us, and else the agent of this machine.
@@ -90,7 +90,7 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 	if err != nil {
 		return networkStatus{}, err
 	}
-	n := networkStatus{Away: s.Away, Unheard: s.Unheard, Overview: api.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
+	n := networkStatus{ServerError: s.Away, RefusedReason: s.Unheard, Overview: api.Overview{Revision: s.Host.Revision, Hosts: []model.Object{{Kind: "Host", Name: s.Name, Status: &s.Host}}}}
 	for _, name := range slices.Sorted(maps.Keys(s.Endpoints)) {
 		measured := s.Endpoints[name]
 		n.Endpoints = append(n.Endpoints, model.Object{Kind: "Endpoint", Name: name, Status: &measured})
@@ -99,11 +99,11 @@ func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
 }
 
 func (e *env) printStatus(n networkStatus) {
-	if n.Away != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("server unreachable"), printable.Escape(n.Away))
+	if n.ServerError != "" {
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("server unreachable"), printable.Escape(n.ServerError))
 	}
-	if n.Unheard != "" {
-		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("the server does not take this host's reports"), printable.Escape(n.Unheard))
+	if n.RefusedReason != "" {
+		fmt.Fprintf(e.out, "%s: %s\n\n", e.palette.yellow("the server does not take this host's reports"), printable.Escape(n.RefusedReason))
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW", "WATCHED"}}

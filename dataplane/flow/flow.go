@@ -28,7 +28,7 @@ type Term struct {
 // Value is a field's content, right-aligned, up to 128 bits.
 type Value struct{ Hi, Lo uint64 }
 
-// Group is an entry of the group table. Ours are all of type "all" (replicate) so far.
+// Group is an entry of the group table (OpenFlow 1.5.1 section 5.6).
 type Group struct {
 	ID      uint32
 	Type    GroupType
@@ -130,7 +130,7 @@ type NAT struct {
 	FirstPort, LastPort uint16     // the range of the new port. 0: the packet's own if it is free, else any from 1024 on
 }
 
-// NATKind is what a [NAT] translates.
+// NATKind is the address that a [NAT] translates.
 type NATKind uint8
 
 const (

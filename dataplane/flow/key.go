@@ -87,11 +87,11 @@ func decodeOXM(s string) Match {
 // Our flows carry CookieOwner in the top 16 bits of their cookie, and [Flow.Hash] below.
 const (
 	CookieOwner uint64 = 0x0f1a << 48
-	CookieMask  uint64 = 0xffff << 48 // the bits that say whose the flow is
+	CookieMask  uint64 = 0xffff << 48 // the bits that mark a flow as Overlane's
 )
 
-// Cookie is what the flow is installed with: with the table, priority and match it tells whether an installed flow is
-// this one.
+// Cookie is the flow's OpenFlow cookie: with the table, priority and match it reports whether an installed flow is this
+// one.
 func (f Flow) Cookie() uint64 { return CookieOwner | f.Hash() }
 
 // Hash is 48 bits over the table, priority, match and actions, not the owner. It is the same in every process and on

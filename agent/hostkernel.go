@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/overlane/overlane/hostnet"
+)
+
+// hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to
+// be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
+// runs beside it.
+type hostKernel struct {
+	kernel *hostnet.Kernel
+	server string // URL
+
+	asked hostnet.Config // what the last call was for, without facts of the machine
+	state hostnet.State  // after it
+	due   time.Time      // of the next call, even if nothing has changed
+	busy  bool           // a call is under way
+	known bool           // one has ended since the start, so that the state is true
+
+	path   string   // of what outlasts a restart:
+	Opened []string `json:"opened"` // interfaces that forward because of SNAT, or public traffic
+}
+
+const inHostFile = "which interfaces forward because of Overlane"
+
+func newHostKernel(c Config) hostKernel {
+	return hostKernel{server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
+}
+
+func (h *hostKernel) load() error {
+	_, err := readState(h.path, inHostFile, h)
+	h.kernel = hostnet.New(h.Opened)
+	return err
+}
+
+func (h *hostKernel) save() error { return writeState(h.path, inHostFile, h) }
+
+// begin tells whether a call is due, and if so that it is under way.
+func (h *hostKernel) begin(now time.Time, c hostnet.Config) bool {
+	if h.busy || now.Before(h.due) && reflect.DeepEqual(c, h.asked) {
+		return false
+	}
+	h.busy, h.due, h.asked = true, now.Add(countEvery), c
+	return true
+}
+
+// hostOutcome is what a call has found and done.
+type hostOutcome struct {
+	servers []netip.Addr
+	unknown error // why not all servers are known
+	unseen  error // why not all facts of the machine are known
+	state   hostnet.State
+	refused error // by the kernel as a whole
+}
+
+// set has the kernel be as asked. It runs beside the loop, between begin and end.
+func (h *hostKernel) set(ctx context.Context, c hostnet.Config) (o hostOutcome) {
+	o.servers, o.unknown = addressesOf(ctx, h.server)
+	facts, err := hostnet.Look(c)
+	o.unseen = err
+	o.state, o.refused = h.kernel.Set(ctx, completed(c, facts, o.servers))
+	return o
+}
+
+// end takes the outcome. saved tells whether something had to be kept on the disk.
+func (h *hostKernel) end(o hostOutcome, now time.Time) (saved bool, err error) {
+	h.busy, h.known, h.state = false, true, o.state
+	if errors.Join(o.guard(), o.exit(), o.direct()) != nil {
+		h.due = now.Add(retryAfter)
+	}
+	if slices.Equal(h.Opened, o.state.Opened) {
+		return false, nil
+	}
+	h.Opened = o.state.Opened
+	return true, h.save()
+}
+
+// What is wrong, by what it affects.
+func (o hostOutcome) guard() error  { return errors.Join(o.refused, o.state.Err(hostnet.TunnelGuard)) }
+func (o hostOutcome) exit() error   { return errors.Join(o.state.Err(hostnet.Exit), o.unseen, o.unknown) }
+func (o hostOutcome) direct() error { return o.state.Err(hostnet.Direct) }
+
+// dropForged is the name of tunnel packets that the kernel's table drops, beside the reasons of the switch.
+const dropForged = "forged-tunnel"
+
+// dropped are the packets that the kernel's table has dropped since the start, by reason.
+func (h *hostKernel) dropped() map[string]uint64 {
+	all := maps.Clone(h.state.Dropped)
+	if n, ok := all[hostnet.Forged]; ok {
+		delete(all, hostnet.Forged)
+		all[dropForged] = n
+	}
+	return all
+}
+
+// resolveTimeout is how long flows and table may have to wait for a name.
+const resolveTimeout = 2 * time.Second
+
+// addressesOf are the server's.
+func addressesOf(ctx context.Context, server string) ([]netip.Addr, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Hostname() == "" { // on this host
+		return nil, nil
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", u.Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("find the server, which endpoints must not reach: %w", err)
+	}
+	for i := range addresses {
+		addresses[i] = addresses[i].Unmap()
+	}
+	return addresses, nil
+}

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlane/overlane/hostnet"
+)
+
+// The kernel is looked at every ten seconds, at once if something has changed, and after a second if something is
+// wrong; by one at a time.
+func TestWhenTheKernelIsLookedAt(t *testing.T) {
+	h := newHostKernel(Config{State: t.TempDir()})
+	now := time.Now()
+	as, other := hostnet.Config{TunnelPort: 4789}, hostnet.Config{TunnelPort: 4790}
+	wrong := hostnet.State{Conditions: []hostnet.Condition{{Affects: hostnet.Direct, Err: errors.New("no interface")}}}
+	for _, step := range []struct {
+		what  string
+		after time.Duration
+		c     hostnet.Config
+		begin bool
+		end   *hostOutcome
+	}{
+		{"at the start", 0, as, true, nil},
+		{"while a call is under way", time.Minute, other, false, &hostOutcome{}},
+		{"something has changed meanwhile", 0, other, true, &hostOutcome{}},
+		{"nothing has", 9 * time.Second, other, false, nil},
+		{"ten seconds later", time.Second, other, true, &hostOutcome{state: wrong}},
+		{"at once after trouble", 0, other, false, nil},
+		{"a second after trouble", time.Second, other, true, &hostOutcome{unknown: errors.New("no such name")}},
+		{"a second after a name that leads nowhere", time.Second, other, true, &hostOutcome{refused: errors.New("no network")}},
+		{"a second after a refusal", time.Second, other, true, &hostOutcome{}},
+	} {
+		now = now.Add(step.after)
+		if got := h.begin(now, step.c); got != step.begin {
+			t.Errorf("%s: looked at: %t", step.what, got)
+		}
+		if step.end != nil {
+			if saved, err := h.end(*step.end, now); saved || err != nil {
+				t.Errorf("%s: saved: %t, %v", step.what, saved, err)
+			}
+		}
+	}
+}
+
+// 0.1.0 has the same file.
+func TestOpenedInterfacesOutlastARestart(t *testing.T) {
+	c := Config{State: t.TempDir()}
+	h := newHostKernel(c)
+	if saved, err := h.end(hostOutcome{state: hostnet.State{Opened: []string{"eth0", "eth1"}}}, time.Now()); !saved || err != nil {
+		t.Fatal(saved, err)
+	}
+	got, err := os.ReadFile(filepath.Join(c.State, "forwarding.json"))
+	if err != nil || string(got) != `{"opened":["eth0","eth1"]}` {
+		t.Errorf("on the disk is %s, %v", got, err)
+	}
+	next := newHostKernel(c)
+	if err := next.load(); err != nil || !slices.Equal(next.Opened, h.Opened) {
+		t.Errorf("there are %v, %v", next.Opened, err)
+	}
+	s, err := next.kernel.Set(t.Context(), hostnet.Config{Peers: make([]netip.Addr, 1)}) // which is refused
+	if err == nil || !slices.Equal(s.Opened, h.Opened) {
+		t.Errorf("the kernel knows of %v, %v", s.Opened, err)
+	}
+}
+
+func TestDropsAreNamedAsTheSwitchNamesThem(t *testing.T) {
+	h := hostKernel{state: hostnet.State{Dropped: map[string]uint64{hostnet.Forged: 3, hostnet.NoExit: 4}}}
+	if got := h.dropped(); len(got) != 2 || got[dropForged] != 3 || got["no-exit"] != 4 {
+		t.Errorf("got %v", got)
+	}
+	if h.state.Dropped[hostnet.Forged] != 3 {
+		t.Error("what is counted on has changed")
+	}
+}
+func TestAddressesOfTheServer(t *testing.T) {
+	for server, want := range map[string]string{"https://192.168.5.2:7443": "192.168.5.2", "https://localhost:7443": "127.0.0.1", "unix:///run/overlane/server.sock": ""} {
+		got, err := addressesOf(t.Context(), server)
+		if err != nil || len(got) > 0 != (want != "") || want != "" && !slices.Contains(got, addr(want)) {
+			t.Errorf("%s: %v, %v", server, got, err)
+		}
+	}
+	if _, err := addressesOf(t.Context(), "https://nobody.invalid:7443"); err == nil || !strings.Contains(err.Error(), "find the server") {
+		t.Error(err)
+	}
+}
+
+// A look that waits for a name holds up the table, and after a start the switch's flows as well.
+func TestNobodyWaitsLongForTheServersName(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	was := net.DefaultResolver
+	defer func() { net.DefaultResolver = was }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp4", silent.LocalAddr().String())
+	}}
+	began := time.Now()
+	if _, err := addressesOf(t.Context(), "https://overlane.example:7443"); err == nil {
+		t.Error("nobody has told it")
+	}
+	if took := time.Since(began); took > resolveTimeout+time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
