@@ -2,9 +2,8 @@ package server
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
 
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
@@ -100,14 +99,7 @@ func clean(texts ...*string) {
 }
 
 // visible is a text with a space for each character that does not show itself, cut at [maxText].
-func visible(text string) string {
-	return cut(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text), maxText)
-}
+func visible(text string) string { return cut(printable.Blank(text), maxText) }
 
 func cut(text string, most int) string {
 	if len(text) <= most {
