@@ -112,13 +112,29 @@ func TestTablesAreThere(t *testing.T) {
 	if !found {
 		t.Fatal("architecture.md has no walk of a packet")
 	}
-	known := map[string]bool{"a": true, "b": true, "this type": true, "snat": true}
+	known := map[string]bool{"a": true, "b": true, "this type": true}
 	for _, table := range dataplane.Tables {
 		known[table.Name] = true
 	}
 	for _, word := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
 		if !known[word[1]] {
 			t.Errorf("architecture.md: %s is no table", word[1])
+		}
+	}
+}
+
+// TestDropsAreThere: a drop that a document names is one of the pipeline's, or a counter that the agent adds.
+func TestDropsAreThere(t *testing.T) {
+	known := map[string]bool{"forged-tunnel": true, "agent-busy": true, "conntrack-full": true}
+	for _, d := range dataplane.Drops {
+		known[d.Name] = true
+	}
+	named := regexp.MustCompile("(?:drop|counted\\s+as|datapath\\s+as|counts?) `([a-z-]+)`")
+	for _, path := range []string{"README.md", "docs/operations.md", "docs/public-addresses.md", "docs/security.md"} {
+		for _, found := range named.FindAllStringSubmatch(readDocument(t, path), -1) {
+			if !known[found[1]] {
+				t.Errorf("%s: there is no drop %s", path, found[1])
+			}
 		}
 	}
 }

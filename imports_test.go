@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"internal/ifname":         {},
 	"internal/nlerr":          {},
 	"internal/printable":      {},
+	"internal/unixsocket":     {},
 	"internal/yamljson":       {},
 	"offload":                 {},
 	"store":                   {},

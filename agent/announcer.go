@@ -80,7 +80,8 @@ func startAnnouncer(ctx context.Context, c announcerConfig, u upstream, tell fun
 func (h *announcer) announce(ctx context.Context) {
 	every(ctx, h.interval, func() {
 		for _, n := range h.hops {
-			_ = h.frames.PacketOut(ctx, flow.PortLocal, dataplane.Announce(n), announcement(n)) // the loop hears of a switch that is gone
+			// The loop hears of a switch that is gone.
+			_ = h.frames.PacketOut(ctx, flow.PortLocal, dataplane.Announce(n), announcement(n))
 		}
 	})
 }
@@ -175,8 +176,8 @@ func (b *borderHost) announce(ctx context.Context, f borderFacts, frames frameSe
 	b.silence()
 	b.announcer = startAnnouncer(ctx, c, upstream{frames, b.answers, b.hasLink}, func(ctx context.Context, from *announcer, found upstreamEvent) {
 		b.loop.do(ctx, func() {
-			if b.announcer == from && b.take(found, time.Now()) {
-				b.loop.routerMoved()
+			if b.announcer == from {
+				b.take(found, time.Now())
 			}
 		})
 	})

@@ -7,54 +7,111 @@ import (
 
 	"github.com/overlane/overlane/answer"
 	"github.com/overlane/overlane/dataplane"
-	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
-// tellSender answers a packet that cannot be routed, to the port that it came in by. The switch has judged the sender already.
-func (a *Agent) tellSender(p ovs.PacketIn) {
+// responder takes the packets that the switch hands to the agent: reflections of probes, answers to ARP, and packets
+// that it answers itself, as the sender's gateway or as the host that public traffic passes.
+type responder struct {
+	intent    *intent
+	flows     *switchSync
+	endpoints endpointLiveness
+	tunnels   tunnelLiveness
+	leases    *leases
+}
+
+// packetIn takes what the switch hands to the agent; it runs on the loop.
+func (r *responder) packetIn(ctx context.Context, p ovs.PacketIn) {
+	if len(p.Userdata) == 0 {
+		return
+	}
+	switch p.Userdata[0] {
+	case dataplane.ForAgentARP:
+		r.endpointAnswered(p)
+	case dataplane.ForAgentProbe:
+		r.probeReturned(p)
+	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
+		r.tellSender(p)
+	case dataplane.ForAgentPassing:
+		r.tellPassing(p, answer.Expired)
+	case dataplane.ForAgentTooLong:
+		r.tellTooLong(p)
+	case dataplane.ForAgentArrived:
+		r.tellArrived(p)
+	case dataplane.ForAgentDHCP:
+		r.leases.answer(ctx, p)
+	case dataplane.ForAgentUnknown:
+		r.leases.welcome(ctx, p)
+	case dataplane.ForAgentQuoted:
+		r.leadQuoted(p)
+	}
+}
+
+// endpointAnswered believes an answer only from the port of the endpoint that was asked.
+func (r *responder) endpointAnswered(p ovs.PacketIn) {
+	_, ip, ok := arpSender(p.Frame)
+	if !ok {
+		return
+	}
+	address, ok := endpointAt(&r.intent.view, r.flows.wiring.Ports, p.InPort, withIP(ip))
+	if !ok {
+		return
+	}
+	r.endpoints.answered(address.Endpoint, time.Now())
+}
+
+func (r *responder) probeReturned(p ovs.PacketIn) {
+	if nonce, number, ok := readProbe(p.Frame); ok {
+		r.tunnels.returned(nonce, number, time.Now())
+	}
+}
+
+// tellSender answers a packet that cannot be routed, to the port that it came in by. The switch has judged the sender
+// already.
+func (r *responder) tellSender(p ovs.PacketIn) {
 	from, to, ok := answer.Addresses(p.Frame)
 	if !ok {
 		return
 	}
-	sender, ok := a.addressAt(p.InPort, from)
+	sender, ok := endpointAt(&r.intent.view, r.flows.wiring.Ports, p.InPort, withIP(from))
 	if !ok {
 		return
 	}
-	why, ok := a.whyNot(p.Userdata[0], sender, to)
+	why, ok := r.whyNot(p.Userdata[0], sender, to)
 	if !ok {
 		return
 	}
-	reply, ok := answer.ICMP(p.Frame, a.view.Segments[sender.VNI].Gateway, why)
+	reply, ok := answer.ICMP(p.Frame, r.intent.view.Segments[sender.VNI].Gateway, why)
 	if !ok {
 		return
 	}
-	a.sendBack(p, reply)
+	r.flows.sendBack(p, reply)
 }
 
-// tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction it was going.
-func (a *Agent) tellPassing(p ovs.PacketIn, why answer.Trouble) {
-	own, ok := ownHop(&a.view)
+// tellPassing answers public traffic that goes no further than here, from this host's next hop: in whichever direction
+// it was going.
+func (r *responder) tellPassing(p ovs.PacketIn, why answer.Trouble) {
+	own, ok := ownHop(&r.intent.view)
 	if !ok {
 		return
 	}
 	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), why); ok {
-		a.sendOut(dataplane.Pass(), reply)
+		r.flows.sendOut(dataplane.Pass(), reply)
 	}
 }
 
 // tellTooLong answers what has passed here, or comes from an endpoint of this host that leaves in its name.
-func (a *Agent) tellTooLong(p ovs.PacketIn) {
+func (r *responder) tellTooLong(p ovs.PacketIn) {
 	from, to, ok := answer.Addresses(p.Frame)
 	if !ok {
 		return
 	}
-	mtu, nearby := mtuTowards(&a.view, to), false
-	for vpc, t := range a.wiring.Translations {
+	mtu, nearby := mtuTowards(&r.intent.view, to), false
+	for vpc, t := range r.flows.wiring.Translations {
 		if t.Address == to {
-			mtu, nearby = a.view.Gateways[vpc].MTU, true
+			mtu, nearby = r.intent.view.Gateways[vpc].MTU, true
 		}
 		nearby = nearby || t.Address == from
 	}
@@ -62,14 +119,15 @@ func (a *Agent) tellTooLong(p ovs.PacketIn) {
 	case mtu == 0:
 	case nearby:
 		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
-			a.sendOut(dataplane.Hairpin(), reply)
+			r.flows.sendOut(dataplane.Hairpin(), reply)
 		}
 	default:
-		a.tellPassing(p, answer.TooLong(mtu))
+		r.tellPassing(p, answer.TooLong(mtu))
 	}
 }
 
-// mtuTowards is the least of the VPCs that a public address leads to, 0 if it leads to none: senders keep one MTU for an address, not for a port.
+// mtuTowards is the least of the VPCs that a public address leads to, 0 if it leads to none: senders keep one MTU for
+// an address, not for a port.
 func mtuTowards(v *view.View, address netip.Addr) (least int) {
 	meet := func(vpc model.VNI) {
 		if mtu := v.Gateways[vpc].MTU; mtu != 0 && (least == 0 || mtu < least) {
@@ -92,92 +150,38 @@ func mtuTowards(v *view.View, address netip.Addr) (least int) {
 	return least
 }
 
-// tellArrived answers what has come from outside with its TTL used up, from the public address that it is for, which is all that the outside knows of
-// this host. What answers a connection by SNAT dies in silence.
-func (a *Agent) tellArrived(p ovs.PacketIn) {
+// tellArrived answers what has come from outside with its TTL used up, from the public address that it is for, which is
+// all that the outside knows of this host. What answers a connection by SNAT dies in silence.
+func (r *responder) tellArrived(p ovs.PacketIn) {
 	_, to, ok := answer.Addresses(p.Frame)
 	if !ok {
 		return
 	}
-	address, way, ok := dataplane.InTheNameOf(&a.view, to)
+	address, way, ok := dataplane.InTheNameOf(&r.intent.view, to)
 	if !ok {
 		return
 	}
 	if reply, ok := answer.ICMP(answer.Readdressed(p.Frame, address), address, answer.Expired); ok {
-		a.sendOut(way, reply)
-	}
-}
-
-// answerDHCP leases an endpoint its address. The switch has seen to it that the message is from the MAC of one that the port leads to.
-func (a *Agent) answerDHCP(ctx context.Context, p ovs.PacketIn) {
-	q, ok := answer.ReadDHCP(p.Frame)
-	if !ok {
-		return
-	}
-	if address, ok := a.macAt(p.InPort, q.MAC()); ok {
-		a.answerLease(ctx, p, q, address)
-	}
-}
-
-// answerLease also keeps the time of a dynamic endpoint's lease, and lets go of one whose client does; any other has its address for as long as intent says.
-func (a *Agent) answerLease(ctx context.Context, p ovs.PacketIn, q answer.Question, address view.Address) {
-	s := a.view.Segments[address.VNI]
-	lease := answer.Lease{MAC: address.MAC, Address: netip.PrefixFrom(address.IP, s.CIDR.Bits()), Gateway: s.Gateway, MTU: s.MTU, Options: s.DHCP}
-	dynamic := address.Via() != "" && address.Ephemeral
-	if dynamic && a.attaching[address.Endpoint] { // it is being released
-		return
-	}
-	if dynamic && q.GivesUp(lease) {
-		a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", q.Asked(), "released", true)
-		a.release(ctx, address)
-		return
-	}
-	reply, leased := q.Answer(lease)
-	a.log.Debug("DHCP", "endpoint", address.Endpoint, "asked", q.Asked(), "answered", reply != nil)
-	if reply != nil {
-		a.sendBack(p, reply)
-	}
-	if dynamic && leased {
-		a.leased(address, time.Now())
+		r.flows.sendOut(way, reply)
 	}
 }
 
 // leadQuoted sends an ICMP error on to the host whose packet it quotes, where conntrack translates that.
-func (a *Agent) leadQuoted(p ovs.PacketIn) {
+func (r *responder) leadQuoted(p ovs.PacketIn) {
 	protocol, sender, ok := answer.Quoted(p.Frame)
 	if !ok {
 		return
 	}
-	if way, ok := dataplane.ToOwner(&a.view, a.wiring, protocol, sender); ok {
-		a.sendOut(way, p.Frame)
+	if way, ok := dataplane.ToOwner(&r.intent.view, r.flows.wiring, protocol, sender); ok {
+		r.flows.sendOut(way, p.Frame)
 	}
 }
-
-// sendBack sends a frame out of the port that another came in by.
-func (a *Agent) sendBack(p ovs.PacketIn, frame []byte) {
-	a.sendOut([]flow.Action{flow.Output{Port: p.InPort}}, frame)
-}
-
-// sendOut has the switch do something with a frame.
-func (a *Agent) sendOut(actions []flow.Action, frame []byte) {
-	if a.sw == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
-	defer cancel()
-	if err := a.sw.PacketOut(ctx, flow.PortLocal, actions, frame); err != nil {
-		a.log.Debug("send a frame", "err", err)
-	}
-}
-
-// sendTimeout is how long the loop waits for a switch that takes nothing.
-const sendTimeout = time.Second
 
 // whyNot is what to tell. Nothing is said of a packet to a subnet's broadcast address (RFC 1122 section 3.2.2).
-func (a *Agent) whyNot(forAgent byte, sender view.Address, to netip.Addr) (why answer.Trouble, ok bool) {
+func (r *responder) whyNot(forAgent byte, sender view.Address, to netip.Addr) (why answer.Trouble, ok bool) {
 	why = answer.NetUnreachable
-	vpc := a.view.Segments[sender.VNI].VPC
-	for _, s := range a.view.Segments {
+	vpc := r.intent.view.Segments[sender.VNI].VPC
+	for _, s := range r.intent.view.Segments {
 		if s.VPC == vpc && s.CIDR.Contains(to) {
 			why = answer.HostUnreachable
 			if to == model.Broadcast(s.CIDR) {

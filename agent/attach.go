@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is set.
+// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is
+// set.
 type AttachRequest struct {
 	Container string     `json:"container,omitempty"` // Docker name or ID
 	Netns     string     `json:"netns,omitempty"`     // path, name or PID
@@ -42,10 +43,10 @@ type AttachReply struct {
 
 const attachTimeout = 20 * time.Second
 
-// Attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once the switch has
-// confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is attached
-// changes nothing, unless something is missing there.
-func (a *Agent) Attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
+// attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once
+// the switch has confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is
+// attached changes nothing, unless something is missing there.
+func (a *attachments) attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	target, err := a.resolve(ctx, &r)
@@ -57,7 +58,7 @@ func (a *Agent) Attach(ctx context.Context, r AttachRequest) (AttachReply, error
 		return AttachReply{}, err
 	}
 	defer a.end(name)
-	p := &plugging{agent: a, name: name, request: r, target: target}
+	p := &plugging{attachments: a, name: name, request: r, target: target}
 	defer p.unlessDone()
 	reply, err := p.run(ctx)
 	if err != nil {
@@ -75,7 +76,7 @@ type target struct {
 }
 
 // resolve finds the namespace and fills the request's defaults.
-func (a *Agent) resolve(ctx context.Context, r *AttachRequest) (target, error) {
+func (a *attachments) resolve(ctx context.Context, r *AttachRequest) (target, error) {
 	if (r.Container == "") == (r.Netns == "") {
 		return target{}, invalid("name one of container and netns")
 	}
@@ -102,45 +103,12 @@ func (a *Agent) resolve(ctx context.Context, r *AttachRequest) (target, error) {
 	return target{"container " + r.Container, c.NetnsPath, model.Attachment{Container: c.ID, Interface: r.Interface}}, nil
 }
 
-// busyPatience is how long a call waits for another one, or for the loop, to be done with its endpoint.
-const busyPatience = 5 * time.Second
-
-// begin keeps others off an endpoint: a second call for it, and the loop's tidying.
-func (a *Agent) begin(ctx context.Context, name string) error {
-	waiting, cancel := context.WithTimeout(ctx, busyPatience)
-	defer cancel()
-	var begun bool
-	err := a.await(waiting, "its turn", func() bool {
-		if begun = !a.attaching[name]; begun {
-			a.attaching[name] = true
-		}
-		return begun
-	})
-	if err == nil {
-		return nil
-	}
-	a.do(context.Background(), func() {
-		if begun { // just when the time was up
-			delete(a.attaching, name)
-		}
-	})
-	return conflict("endpoint %s is being attached or detached right now; try again", name)
-}
-
-func (a *Agent) end(name string) {
-	a.do(context.Background(), func() {
-		delete(a.attaching, name)
-		a.reports.forget(name)
-		a.hurry = true
-	})
-}
-
 // plugging is one attach under way, and what it has made so far.
 type plugging struct {
-	agent   *Agent
-	name    string
-	request AttachRequest
-	target  target
+	attachments *attachments
+	name        string
+	request     AttachRequest
+	target      target
 
 	db      *ovs.DB
 	layout  ovs.State
@@ -158,7 +126,7 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	if done || err != nil {
 		return reply, err
 	}
-	if p.db, p.layout, err = p.agent.database(ctx); err != nil {
+	if p.db, p.layout, err = p.attachments.database(ctx); err != nil {
 		return AttachReply{}, err
 	}
 	if err := p.bind(ctx); err != nil {
@@ -172,20 +140,20 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	if err := p.plumb(ctx, reply); err != nil {
 		return AttachReply{}, err
 	}
-	return reply, p.agent.awaitFlows(ctx, p.address.AddressKey, p.number)
+	return reply, p.attachments.awaitFlows(ctx, p.address.AddressKey, p.number)
 }
 
-// already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended there; into
-// another, then that comes first.
+// already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended
+// there; into another, then that comes first.
 func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, err error) {
-	a := p.agent
+	a := p.attachments
 	var known, wired bool
 	var segment view.Segment
-	if err := a.ask(ctx, func() {
-		p.address, known = a.own()[p.name]
-		_, wired = a.wiring.Ports[p.address.AddressKey]
-		segment = a.view.Segments[p.address.VNI]
-		p.layout = a.layout
+	if err := a.queue.ask(ctx, func() {
+		p.address, known = a.intent.own()[p.name]
+		_, wired = a.flows.wiring.Ports[p.address.AddressKey]
+		segment = a.intent.view.Segments[p.address.VNI]
+		p.layout = a.bridge.state
 	}); err != nil || !known || p.address.Attachment == nil {
 		return reply, false, err
 	}
@@ -220,8 +188,8 @@ func describe(at model.Attachment) string {
 
 // bind has the server give the endpoint to this host.
 func (p *plugging) bind(ctx context.Context) error {
-	bound, err := p.agent.server.Put(ctx, model.Object{Kind: "Endpoint", Name: p.name, Spec: &model.EndpointSpec{
-		Host: p.agent.config.Host, Address: p.request.Address, MAC: p.request.MAC,
+	bound, err := p.attachments.server.Put(ctx, model.Object{Kind: "Endpoint", Name: p.name, Spec: &model.EndpointSpec{
+		Host: p.attachments.config.Host, Address: p.request.Address, MAC: p.request.MAC,
 		Attachment: &p.target.attachment, Ephemeral: true,
 	}})
 	if err != nil {
@@ -278,11 +246,12 @@ func (p *plugging) unlessDone() {
 	}
 }
 
-// rollBack takes back what this call has made, and no more, in the opposite order. It has time of its own: the call's may be up.
+// rollBack takes back what this call has made, and no more, in the opposite order. It has time of its own: the call's
+// may be up.
 func (p *plugging) rollBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
 	defer cancel()
-	log := p.agent.log.With("endpoint", p.name)
+	log := p.attachments.log.With("endpoint", p.name)
 	if p.port {
 		if err := p.db.RemovePort(ctx, attach.HostIf(p.name)); err != nil {
 			log.Error("take the port back", "err", err)
@@ -297,24 +266,24 @@ func (p *plugging) rollBack() {
 		return
 	}
 	spec := p.bound.Spec.(*model.EndpointSpec)
-	if err := p.agent.releaseNow(ctx, p.name, spec.Ephemeral); err != nil {
+	if err := p.attachments.releaseNow(ctx, p.name, spec.Ephemeral); err != nil {
 		log.Error("give the endpoint back", "err", err)
 	}
 }
 
-// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the time is up the loop may
-// be looking still, so that nothing of what it finds is touched then.
+// awaitAddress waits until the server has told this host of its new endpoint, and of the segment around it. When the
+// time is up the loop may be looking still, so that nothing of what it finds is touched then.
 func (p *plugging) awaitAddress(ctx context.Context) (view.Segment, error) {
-	a := p.agent
+	a := p.attachments
 	spec := p.bound.Spec.(*model.EndpointSpec)
 	var segment view.Segment
-	if err := a.await(ctx, "the server to tell this host of its endpoint", func() bool {
-		for vni, s := range a.view.Segments {
+	if err := a.queue.await(ctx, "the server to tell this host of its endpoint", func() bool {
+		for vni, s := range a.intent.view.Segments {
 			if s.Subnet != p.request.Subnet {
 				continue
 			}
 			segment = s
-			p.address = a.view.Addresses[view.AddressKey{VNI: vni, IP: spec.Address}]
+			p.address = a.intent.view.Addresses[view.AddressKey{VNI: vni, IP: spec.Address}]
 		}
 		return p.address.Endpoint == p.name && p.address.Host == a.config.Host
 	}); err != nil {

@@ -26,7 +26,7 @@ func TestAttachWithoutASwitch(t *testing.T) {
 	}
 	s.place("blue/web/old", model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, "/nonexistent", t.TempDir())
-	a.eventually(t, "the agent to have tried", func() bool { return a.troubles[inSwitch] != "" && a.complete })
+	a.eventually(t, "the agent to have tried", func() bool { return a.conditions.causes[condSwitch] != "" && a.intent.complete })
 	local := Local{filepath.Join(a.config.State, "a.sock")}
 	_, err = local.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	wantError(t, err, "attach netns "+ns, "Open vSwitch is not connected", "/nonexistent")
@@ -55,8 +55,8 @@ func wantError(t *testing.T, err error, words ...string) {
 // plugged attaches a namespace and returns what it got.
 func (a *Agent) plugged(t *testing.T, ns string) AttachReply {
 	t.Helper()
-	a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
-	r, err := a.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+	a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
+	r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,9 @@ func TestVanishedWhileAway(t *testing.T) {
 	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
 	a, _ = start(t, s, o.Dir, state)
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
-	a.eventually(t, "the port to be gone", func() bool { return a.db != nil && len(a.db.Ports()) == 0 && len(a.wiring.Ports) == 0 })
+	a.eventually(t, "the port to be gone", func() bool {
+		return a.bridge.db != nil && len(a.bridge.db.Ports()) == 0 && len(a.flows.wiring.Ports) == 0
+	})
 }
 
 // The loop misses that an interface goes while a call is busy with its endpoint, and finds out later.
@@ -83,13 +85,13 @@ func TestVanishedWhileBusy(t *testing.T) {
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "busy")
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
-	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+	if err := a.attachments.begin(t.Context(), r.Endpoint); err != nil {
 		t.Fatal(err)
 	}
 	ip(t, "netns", "del", ns)
 	poll(t, "the interface is gone", func() bool { return !attach.Exists(r.Port) })
 	a.eventually(t, "the loop to have taken a tick", func() bool { return true })
-	a.end(r.Endpoint)
+	a.attachments.end(r.Endpoint)
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == r.Endpoint })
 }
 
@@ -100,7 +102,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	request := AttachRequest{Netns: ns, Subnet: "blue/web"}
 	first := a.plugged(t, ns)
-	if again, err := a.Attach(t.Context(), request); err != nil || !again.Unchanged {
+	if again, err := a.attachments.attach(t.Context(), request); err != nil || !again.Unchanged {
 		t.Errorf("attaching again: %+v, %v", again, err)
 	}
 	inside := exec.Command("ip", "netns", "exec", ns, "sleep", "1000")
@@ -112,7 +114,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	poll(t, "somebody is inside", func() bool { return strings.Contains(ip(t, "netns", "pids", ns), fmt.Sprint(inside.Process.Pid)) })
 	ip(t, "netns", "del", ns)
 	ip(t, "netns", "add", ns)
-	_, err := a.Attach(t.Context(), request)
+	_, err := a.attachments.attach(t.Context(), request)
 	wantError(t, err, "leads elsewhere", "detach it first")
 	if got := s.did(&s.deletes); got != "" {
 		t.Errorf("the failure has deleted %s", got)
@@ -121,13 +123,14 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	end()
 	poll(t, "the server has been told", func() bool { return s.did(&s.deletes) == first.Endpoint })
 	poll(t, "attach goes through", func() bool {
-		_, err := a.Attach(t.Context(), request)
+		_, err := a.attachments.attach(t.Context(), request)
 		return err == nil
 	})
 	ip(t, "-n", ns, "link", "show", "eth0")
 }
 
-// An agent that was killed may have left an interface that does not work: attaching again makes it work, and says that it did something.
+// An agent that was killed may have left an interface that does not work: attaching again makes it work, and says that
+// it did something.
 func TestAttachMendsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "mended")
@@ -136,7 +139,7 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 	ip(t, "-n", ns, "addr", "flush", "dev", "eth0")
 	ip(t, "-n", ns, "link", "set", "eth0", "down")
 	for _, unchanged := range []bool{false, true} {
-		r, err := a.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+		r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
 		if err != nil || r.Unchanged != unchanged {
 			t.Errorf("%+v, %v; want unchanged %t", r, err, unchanged)
 		}
@@ -149,7 +152,8 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// An attach that was killed has made the interface and no more: it gets its port only once the host's own stack is kept out of it.
+// An attach that was killed has made the interface and no more: it gets its port only once the host's own stack is kept
+// out of it.
 func TestReplugKeepsTheHostOut(t *testing.T) {
 	t.Parallel()
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "replug")
@@ -162,7 +166,7 @@ func TestReplugKeepsTheHostOut(t *testing.T) {
 	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
 	s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, o.Dir, t.TempDir())
-	a.eventually(t, "the port to be there", func() bool { return len(a.wiring.Ports) == 1 })
+	a.eventually(t, "the port to be there", func() bool { return len(a.flows.wiring.Ports) == 1 })
 	if link := ip(t, "-o", "link", "show", port); !strings.Contains(link, "NOARP") || !strings.Contains(link, ",UP") {
 		t.Errorf("end on the host: %s", link)
 	}
@@ -178,16 +182,10 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
 	o.StopSwitchd()
-	a.eventually(t, "the switch to be away", func() bool {
-		clear(a.wiring.Ports) // as if the port's number were not known yet
-		return a.sw == nil
-	})
-	const last = "the switch to take the endpoint's flows"
-	var err error
-	for timeout := time.Second; timeout < patience && (err == nil || !strings.Contains(err.Error(), last)); timeout *= 2 { // the machine may be slow
-		err = a.attachWithin(t, timeout, ns)
-	}
-	wantError(t, err, last)
+	a.eventually(t, "the switch to be away", func() bool { return a.flows.sw == nil })
+	o.Vsctl("--no-wait", "clear", "interface", r.Port, "ofport", "ofport_request")
+	a.eventually(t, "the port's number to be unknown", func() bool { return len(a.flows.wiring.Ports) == 0 })
+	wantError(t, a.attachWithin(t, time.Second, ns), "attach netns "+ns, "wait for ovs-vswitchd")
 	if got := s.did(&s.deletes); got != "" {
 		t.Errorf("the server was told to delete %s", got)
 	}
@@ -202,7 +200,7 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 func (a *Agent) attachWithin(t *testing.T, timeout time.Duration, ns string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	_, err := a.Attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
+	_, err := a.attachments.attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
 	return err
 }
 
@@ -227,16 +225,16 @@ func TestCallsTakeTurns(t *testing.T) {
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "turns")
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	r := a.plugged(t, ns)
-	if err := a.begin(t.Context(), r.Endpoint); err != nil {
+	if err := a.attachments.begin(t.Context(), r.Endpoint); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	wantError(t, a.begin(ctx, r.Endpoint), "being attached or detached right now")
+	wantError(t, a.attachments.begin(ctx, r.Endpoint), "being attached or detached right now")
 	next := make(chan error)
-	go func() { next <- a.begin(t.Context(), r.Endpoint) }()
-	a.eventually(t, "the next call to wait", func() bool { return len(a.waiters) == 2 }) // and this one
-	a.end(r.Endpoint)
+	go func() { next <- a.attachments.begin(t.Context(), r.Endpoint) }()
+	a.eventually(t, "the next call to wait", func() bool { return len(a.queue.waiters) == 2 }) // and this one
+	a.attachments.end(r.Endpoint)
 	if err := <-next; err != nil {
 		t.Error(err)
 	}

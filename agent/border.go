@@ -41,9 +41,8 @@ type borderHost struct {
 
 // borderLoop is what a border host needs of the loop that it belongs to.
 type borderLoop struct {
-	do          func(context.Context, func())     // runs a function on the loop
-	note        func(condition string, err error) // keeps what is wrong
-	routerMoved func()                            // the upstream router has another MAC
+	do           func(context.Context, func())     // runs a function on the loop
+	setCondition func(condition string, err error) // keeps what is wrong, or that nothing is
 }
 
 // borderKept must outlast an agent: the router, so that packets leave while the next agent has yet to ask, and how
@@ -73,14 +72,14 @@ func newBorderHost(c Config, loop borderLoop, log *slog.Logger) borderHost {
 	}
 }
 
-const inBorderFile = "what is known of the upstream network"
+const borderContent = "what is known of the upstream network"
 
 func (b *borderHost) load() error {
-	_, err := readState(b.path, inBorderFile, &b.kept)
+	_, err := readState(b.path, borderContent, &b.kept)
 	return err
 }
 
-func (b *borderHost) save() error { return writeState(b.path, inBorderFile, b.kept) }
+func (b *borderHost) save() error { return writeState(b.path, borderContent, b.kept) }
 
 // ownHop is this host's next hop; ok is false if it is no border host.
 func ownHop(v *view.View) (own view.NextHop, ok bool) {
@@ -167,7 +166,7 @@ func (b *borderHost) decide(f borderFacts, now time.Time) (changed bool) {
 	switch {
 	case !ok:
 		if f.complete {
-			b.loop.note(inPassage, nil)
+			b.loop.setCondition(condBorder, nil)
 		}
 		return false
 	case before.Open && !b.state.Open:
@@ -175,13 +174,13 @@ func (b *borderHost) decide(f borderFacts, now time.Time) (changed bool) {
 	case !before.Open && b.state.Open:
 		b.log.Info("public traffic passes here", "router", b.kept.Router, "mac", b.kept.RouterMAC)
 	}
-	b.loop.note(inPassage, b.warning(own))
+	b.loop.setCondition(condBorder, b.warning(own))
 	return before.Open != b.state.Open
 }
 
-// carryOut has the switch and the peers follow the state. Once the peers hear that the border host is open, none of them answers for
-// its next hop any more; so its switch begins before they hear, and ends after: for a moment two answer, and traffic that comes by
-// either passes.
+// carryOut has the switch and the peers follow the state. Once the peers hear that the border host is open, none of
+// them answers for its next hop any more; so its switch begins before they hear, and ends after: for a moment two
+// answer, and traffic that comes by either passes.
 func (b *borderHost) carryOut(loadSwitch, tellPeers func()) {
 	if b.state.Open {
 		loadSwitch()
@@ -229,22 +228,22 @@ func (b *borderHost) disconnected() {
 	b.silence()
 }
 
-// take takes down what the announcer has found, and tells whether the router's MAC is another one now.
-func (b *borderHost) take(found upstreamEvent, now time.Time) (moved bool) {
+// take takes down what the announcer has found.
+func (b *borderHost) take(found upstreamEvent, now time.Time) {
 	if found.link != border.LinkUnknown {
 		b.link = found.link
 	}
 	if found.arp == border.ARPUnasked {
-		return false
+		return
 	}
 	b.arp, b.arpSince = found.arp, now
 	router := b.announcer.own.Router
 	if found.arp != border.ARPAnswers || b.kept.Router == router && b.kept.RouterMAC == found.mac {
-		return false
+		return
 	}
 	b.kept.Router, b.kept.RouterMAC = router, found.mac
-	b.loop.note(inDisk, b.save())
-	return true
+	b.log.Info("found the upstream router", "router", router, "mac", found.mac)
+	b.loop.setCondition(condDisk, b.save())
 }
 
 // status is nil on a host that is no border host.

@@ -32,7 +32,7 @@ func (b *borderHost) assignNIC(v *view.View, datapath, uplink string, now time.T
 			b.nic = ""
 		}
 	}
-	b.loop.note(inNIC, b.nicErr)
+	b.loop.setCondition(condNIC, b.nicErr)
 }
 
 // claimNIC keeps the host out of a NIC. One that the switch has already stays there, whatever is found on it.
@@ -70,13 +70,5 @@ func (b *borderHost) releaseNIC(viewComplete bool) {
 	}
 	b.log.Info("interface given back", "interface", b.kept.NIC)
 	b.kept.NIC, b.kept.Was = "", nil
-	b.loop.note(inDisk, b.save())
-}
-
-// externalPorts are the NIC on the upstream network, once the host is out of it.
-func (b *borderHost) externalPorts() []ovs.BridgePort {
-	if b.nic == "" {
-		return nil
-	}
-	return []ovs.BridgePort{{Name: b.nic}}
+	b.loop.setCondition(condDisk, b.save())
 }

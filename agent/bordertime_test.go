@@ -51,7 +51,6 @@ type upstreamLab struct {
 	state    string        // the folder on disk
 	history  []string      // when the border host opened and shut
 	warnings []string      // conditions that were set
-	moved    int           // times that the router's MAC changed
 	nic      string        // that the machine has
 	link     bool          // of the NIC
 	router   model.MAC     // zero: it does not answer
@@ -150,12 +149,11 @@ func (l *upstreamLab) boot(open bool) {
 			case <-ctx.Done():
 			}
 		},
-		note: func(condition string, err error) {
+		setCondition: func(condition string, err error) {
 			if err != nil {
 				l.warnings = append(l.warnings, condition+": "+err.Error())
 			}
 		},
-		routerMoved: func() { l.moved++ },
 	}, slog.New(slog.NewTextHandler(&l.log, nil)))
 	l.host.hasLink = func(nic string) (bool, error) {
 		l.mu.Lock()
@@ -260,6 +258,9 @@ func (l *upstreamLab) stays(open bool) {
 	}
 }
 
+// moves counts how often the router was found with another MAC.
+func (l *upstreamLab) moves() int { return strings.Count(l.log.String(), "found the upstream router") }
+
 // pass lets time pass, and waits until what follows is done.
 func pass(d time.Duration) {
 	time.Sleep(d)
@@ -288,8 +289,8 @@ func opened(t *testing.T, f func(l *upstreamLab)) {
 
 func TestBorderOpensOnceItIsWell(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		if l.host.kept.RouterMAC != routerMAC || l.moved != 1 {
-			t.Errorf("the router is %s, and has moved %d times", l.host.kept.RouterMAC, l.moved)
+		if l.host.kept.RouterMAC != routerMAC || l.moves() != 1 {
+			t.Errorf("the router is %s, and has moved %d times", l.host.kept.RouterMAC, l.moves())
 		}
 	})
 }
@@ -341,8 +342,8 @@ func TestBorderRouterFallsSilent(t *testing.T) {
 		l.outside(func() { l.router = routerMAC })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+routerAnswersIn+tick)
-		if l.moved != 1 {
-			t.Errorf("the router has moved %d times", l.moved)
+		if l.moves() != 1 {
+			t.Errorf("the router has moved %d times", l.moves())
 		}
 	})
 }
@@ -376,8 +377,8 @@ func TestBorderRouterIsReplaced(t *testing.T) {
 		l.outside(func() { l.router = otherMAC })
 		pass(askRouterAgain)
 		l.stays(true)
-		if l.moved != 2 || l.host.kept.RouterMAC != otherMAC {
-			t.Errorf("moved %d times, %s", l.moved, l.host.kept.RouterMAC)
+		if l.moves() != 2 || l.host.kept.RouterMAC != otherMAC {
+			t.Errorf("moved %d times, %s", l.moves(), l.host.kept.RouterMAC)
 		}
 	})
 }
@@ -422,7 +423,7 @@ func TestBorderIsCutOff(t *testing.T) {
 		l.now(func() { l.dead["g2"] = true })
 		pass(time.Minute)
 		l.within("shut", 0, 0)
-		if want := inPassage + ": the tunnels to all hosts are dead"; !slices.Contains(l.warnings, want) {
+		if want := condBorder + ": the tunnels to all hosts are dead"; !slices.Contains(l.warnings, want) {
 			t.Errorf("warnings are %q", l.warnings)
 		}
 		l.now(func() { l.dead["g2"], l.tells["g2"] = false, "false" }) // alone, it does not wait
@@ -675,8 +676,8 @@ func TestBorderStatus(t *testing.T) {
 	})
 }
 
-// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not heard that g1
-// is open.
+// At no time does nobody answer for the next hop: g1 does while its switch is loaded for that, and g2 while it has not
+// heard that g1 is open.
 func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
 		answers, heardOpen := l.host.state.Open, l.host.state.Open

@@ -11,7 +11,6 @@ import (
 	"github.com/overlane/overlane/border"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
-	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -45,58 +44,45 @@ func bfdPorts(v *view.View, c Config, shut bool) (ports []ovs.BridgePort) {
 	return ports
 }
 
-// borderPorts are those that a border host, and its peers for it, have on the bridge.
-func (a *Agent) borderPorts() []ovs.BridgePort {
-	return append(bfdPorts(&a.view, a.config, a.border.isShut(&a.view)), a.border.externalPorts()...)
-}
-
-func (a *Agent) assignNIC(now time.Time) {
-	a.border.assignNIC(&a.view, a.layout.Datapath, a.config.Uplink, now)
-}
-
 func (a *Agent) borderFacts() borderFacts {
-	return borderFacts{view: &a.view, complete: a.complete, wiring: &a.wiring, upToDate: a.upToDate(), bfd: a.bfd, underlay: a.underlayLink}
+	return borderFacts{view: &a.intent.view, complete: a.intent.complete, wiring: &a.flows.wiring, upToDate: a.flows.upToDate(), bfd: a.bridge.bfd, underlay: a.underlayLink}
 }
 
-// bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).
-func (a *Agent) bfd(host string) map[string]string {
-	if a.db == nil {
-		return nil
-	}
-	_, says := a.db.BFD(bfdPort(host))
-	return says
-}
-
-// underlayLink is unknown if the host's address is gone, perhaps; what of it matters is said elsewhere.
+// underlayLink is that of the interface that tunnel packets leave by. It is unknown if the host's address is gone,
+// perhaps; what of it matters is said elsewhere.
 func (a *Agent) underlayLink() (nic string, link border.Link) {
-	nic, err := a.underlayNIC()
-	if err != nil {
-		return nic, border.LinkUnknown
+	if a.config.Uplink != "" && a.bridge.state.Datapath == ovs.Userspace {
+		return a.config.Uplink, linkOf(a.config.Uplink)
 	}
-	return nic, linkOf(nic)
+	i, err := Underlay(a.intent.view.VTEP)
+	if err != nil {
+		return i.Name, border.LinkUnknown
+	}
+	return i.Name, linkOf(i.Name)
 }
 
 // inheritBorder finds out whether the agent before has left the border host open.
 func (a *Agent) inheritBorder() {
-	for host := range a.view.Peers {
-		told, _ := a.db.BFD(bfdPort(host))
+	for host := range a.intent.view.Peers {
+		told, _ := a.bridge.db.BFD(bfdPort(host))
 		a.border.inherit(told["cpath_down"] == "false")
 	}
 }
 
-// keepBorder opens and shuts the border host. In all BFD tunnels at once the peers are told of it.
+// keepBorder has the border host speak on the upstream network, opens and shuts it. In all BFD tunnels at once the
+// peers are told of it.
 func (a *Agent) keepBorder(ctx context.Context, now time.Time) {
 	facts := a.borderFacts()
-	a.border.announce(ctx, facts, a.sw)
+	a.border.announce(ctx, facts, a.flows.sw)
 	if !a.border.decide(facts, now) {
 		return
 	}
 	a.border.carryOut(func() {
-		a.wireBorder()
+		a.rewire()
 		a.flush(ctx)
 	}, func() {
-		if a.db != nil {
-			a.databaseChanged(ctx)
+		if a.bridge.reachable() {
+			a.conditions.set(condBridge, a.setBridge(ctx, now))
 		}
 	})
 }
@@ -107,12 +93,13 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 	if a.border.flows == border.FlowsConfirmed {
 		return nil
 	}
-	a.border.flowsRead(hasExit(&a.view, a.wiring, have))
-	if !a.border.decide(a.borderFacts(), time.Now()) {
+	a.border.flowsRead(hasExit(&a.intent.view, a.flows.wiring, have))
+	now := time.Now()
+	if !a.border.decide(a.borderFacts(), now) {
 		return nil
 	}
-	err := a.ensure(ctx)
-	a.wireBorder()
+	err := a.setBridge(ctx, now)
+	a.rewire()
 	return err
 }
 
@@ -128,24 +115,4 @@ func hasExit(v *view.View, w dataplane.Wiring, have ovs.Contents) bool {
 func (a *Agent) borderDisconnected() {
 	a.border.disconnected()
 	a.border.decide(a.borderFacts(), time.Now())
-}
-
-// wireBorder takes the ports that the database has now into the wiring.
-func (a *Agent) wireBorder() {
-	next := a.wiring
-	next.Watched = map[string]uint32{}
-	for host, peer := range a.view.Peers {
-		if port := a.layout.Ports[bfdPort(host)]; peer.Watched && port != 0 {
-			next.Watched[host] = port
-		}
-	}
-	next.External, next.Router = 0, model.MAC{}
-	if a.border.nic != "" {
-		next.External = a.layout.Ports[a.border.nic]
-	}
-	if own, ok := ownHop(&a.view); ok {
-		next.Router = a.border.routerMAC(own)
-	}
-	next.Shut = a.border.isShut(&a.view)
-	a.rewire(next)
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a default.
+// Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a
+// default.
 type Config struct {
 	Host    string     `json:"host"`    // name of this host in intent
 	Server  string     `json:"server"`  // https://ADDRESS:PORT, or unix:///PATH on the server's own machine
@@ -26,16 +27,19 @@ type Config struct {
 	Uplink   string `json:"uplink,omitempty"`   // NIC to put into OVS on the netdev datapath; never moved unasked
 	UDPPort  uint16 `json:"udpPort,omitempty"`  // of VXLAN; 4789 (RFC 7348 section 5)
 
-	// NATRange has the addresses by which VPCs are known to this host's kernel. They are never seen outside, so every host may have the same.
+	// NATRange has the addresses by which VPCs are known to this host's kernel. They are never seen outside, so every
+	// host may have the same.
 	NATRange netip.Prefix `json:"natRange,omitzero"` // 100.64.0.0/10 (RFC 6598)
 
 	// Connections is how many to the outside this host remembers for each VPC.
 	Connections int `json:"connections,omitempty"` // 16384
 
-	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after seven that did not come, it takes others.
+	// BFDInterval is between the packets by which tunnels are watched that public traffic takes: after seven that did
+	// not come, it takes others.
 	BFDInterval api.Duration `json:"bfdInterval,omitzero"` // 32ms
 
-	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's name.
+	// NoFirewall leaves the host's nftables alone. Then any process of the host can send tunnel packets in the host's
+	// name.
 	NoFirewall bool `json:"noFirewall,omitempty"`
 
 	Version string `json:"-"` // of this binary, for status

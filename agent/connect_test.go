@@ -31,7 +31,7 @@ func TestSwitchIsAwayAndBack(t *testing.T) {
 	s, o := newPretendServer(), dummySwitch(t)
 	log := &logged{}
 	a, _ := startLogging(t, s, o.Dir, t.TempDir(), log)
-	ready := func() bool { return a.complete && a.reason() == "" }
+	ready := func() bool { return a.intent.complete && a.reason() == "" }
 	away := func(words string) func() bool { return func() bool { return strings.Contains(a.reason(), words) } }
 	a.eventually(t, "the host to be ready", ready)
 

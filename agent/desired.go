@@ -18,7 +18,8 @@ type desired struct {
 	groups   map[uint32]flow.Group
 }
 
-// owned is a flow, and who asks for it: several may ask for the same one, and a port, for one, may pass from one endpoint to another.
+// owned is a flow, and who asks for it: several may ask for the same one, and a port, for one, may pass from one
+// endpoint to another.
 type owned struct {
 	flow   flow.Flow
 	owners []dataplane.Subject // the last is the one whose form of the flow counts
@@ -126,7 +127,8 @@ func (d *desired) against(have ovs.Contents) *changes {
 	return c
 }
 
-// anotherVersion tells whether a switch holds flows of ours, and among them not those of this version that are the same on every host.
+// anotherVersion tells whether a switch holds flows of ours, and among them not those of this version that are the same
+// on every host.
 func (d *desired) anotherVersion(have ovs.Contents) bool {
 	if len(have.Flows)+len(have.Strange) == 0 {
 		return false
@@ -175,7 +177,8 @@ func metersAgainst(have []flow.Meter, c *changes) {
 	}
 }
 
-// changes collects what several subjects ask for, so that a key that passes from one to another is replaced and not removed.
+// changes collects what several subjects ask for, so that a key that passes from one to another is replaced and not
+// removed.
 type changes struct {
 	puts      map[flow.Key]flow.Flow
 	drops     map[flow.Key]flow.Installed

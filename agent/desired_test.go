@@ -71,8 +71,8 @@ func (p *pretend) text() []string {
 	return lines
 }
 
-// Subjects come, change, go and take keys over from each other, several in one step. However it went, the switch holds what the
-// subjects ask for, and a read-back finds nothing to do.
+// Subjects come, change, go and take keys over from each other, several in one step. However it went, the switch holds
+// what the subjects ask for, and a read-back finds nothing to do.
 func TestDesiredKeepsTheSwitch(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d, sw := newDesired(), newPretend()
@@ -104,8 +104,8 @@ func TestDesiredKeepsTheSwitch(t *testing.T) {
 	})
 }
 
-// newStep gives some subjects new entries. A port has one owner at a time, as in the pipeline, but may pass to another in a step; a shared flow is asked for
-// by any number.
+// newStep gives some subjects new entries. A port has one owner at a time, as in the pipeline, but may pass to another
+// in a step; a shared flow is asked for by any number.
 func newStep(t *rapid.T, asked map[dataplane.Subject]dataplane.Entries) map[dataplane.Subject]dataplane.Entries {
 	owner := map[int]string{} // of each port
 	step := map[dataplane.Subject]dataplane.Entries{}

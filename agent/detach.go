@@ -20,9 +20,9 @@ type DetachRequest struct {
 	Subnet    string `json:"subnet,omitempty"` // only those of this subnet
 }
 
-// Detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
+// detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
 // their names; none is no error, for what is not attached is detached.
-func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
+func (a *attachments) detach(ctx context.Context, r DetachRequest) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	found, err := a.find(ctx, r)
@@ -35,7 +35,7 @@ func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
 	}
 	var names []string
 	for _, address := range found {
-		if err := a.detach(ctx, db, address); err != nil {
+		if err := a.detachOne(ctx, db, address); err != nil {
 			return names, fmt.Errorf("detach %s: %w", address.Endpoint, err)
 		}
 		names = append(names, address.Endpoint)
@@ -43,7 +43,7 @@ func (a *Agent) Detach(ctx context.Context, r DetachRequest) ([]string, error) {
 	return names, nil
 }
 
-func (a *Agent) detach(ctx context.Context, db *ovs.DB, address view.Address) error {
+func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Address) error {
 	if err := a.begin(ctx, address.Endpoint); err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (a *Agent) detach(ctx context.Context, db *ovs.DB, address view.Address) er
 	return nil
 }
 
-func (a *Agent) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
+func (a *attachments) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
 	if r.Endpoint == "" && r.Container == "" && r.Netns == "" {
 		return nil, invalid("name an endpoint, a container or a netns")
 	}
@@ -85,8 +85,8 @@ func (a *Agent) find(ctx context.Context, r DetachRequest) ([]view.Address, erro
 		match = func(at model.Attachment, _ string) bool { return at.Netns == path }
 	}
 	var found []view.Address
-	err := a.ask(ctx, func() {
-		for name, address := range a.own() {
+	err := a.queue.ask(ctx, func() {
+		for name, address := range a.intent.own() {
 			if address.Attachment != nil && match(*address.Attachment, name) && (r.Subnet == "" || model.Parent(name) == r.Subnet) {
 				found = append(found, address)
 			}

@@ -28,8 +28,8 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// writeError keeps the kind of an error of the server's; whatever else goes wrong here is the request's fault or the machine's,
-// and its text says which.
+// writeError keeps the kind of an error of the server's; whatever else goes wrong here is the request's fault or the
+// machine's, and its text says which.
 func writeError(w http.ResponseWriter, err error) {
 	told := &api.Error{Kind: api.Unavailable}
 	if e := new(api.Error); errors.As(err, &e) {

@@ -9,105 +9,70 @@ import (
 	"testing"
 	"time"
 
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
-	"github.com/overlane/overlane/view"
+	"github.com/overlane/overlane/model"
 )
 
-// guarding is an agent of host1, whose switch has the port for SNAT.
-func guarding(t *testing.T) *Agent {
-	t.Helper()
-	a := New(Config{Host: "host1", State: t.TempDir(), UDPPort: 4789}, nil, slog.New(slog.DiscardHandler))
-	a.view = *hostView("host1")
-	a.complete = true
-	f := factsOf(hostnet.SNATPort)
-	a.wiring.Translations, a.layout.Ports, a.layout.Datapath = f.Translations, f.Ports, f.Datapath
-	return a
-}
-
-func TestTheSwitchSendsOnlyToAGuardedHost(t *testing.T) {
-	a := guarding(t)
-	for _, step := range []struct {
-		what    string
-		state   hostnet.State
-		port    uint32
-		changes bool
-	}{
-		{"nothing is set", hostnet.State{}, 0, false},
-		{"the table is", hostnet.State{SNATPort: true}, 5, true},
-		{"still", hostnet.State{SNATPort: true}, 5, false},
-		{"no VPC wants it any more", hostnet.State{}, 0, true},
-	} {
-		a.resync = ""
-		a.noteHost(hostOutcome{state: step.state})
-		if a.wiring.Outside != step.port || (a.resync != "") != step.changes {
-			t.Errorf("%s: the port is %d, read back: %q", step.what, a.wiring.Outside, a.resync)
-		}
-	}
+func testHostKernel(c Config) *hostKernel {
+	log := slog.New(slog.DiscardHandler)
+	return newHostKernel(c, log, newQueue(), newConditions(log), &model.Drift{})
 }
 
 func TestNoWayWithoutAFirewall(t *testing.T) {
-	a := guarding(t)
-	if err := a.unguarded(); err == nil || !strings.Contains(err.Error(), "noFirewall") {
+	f := factsOf()
+	if err := unguarded(hostView("host1"), f.zones); err == nil || !strings.Contains(err.Error(), "noFirewall") {
 		t.Error(err)
 	}
-	a.wiring.Translations = nil
-	if err := a.unguarded(); err != nil {
+	if err := unguarded(hostView("host1"), nil); err != nil {
 		t.Errorf("nobody wants one: %v", err)
 	}
-	a.view = *hostView("edge1")
-	if err := a.unguarded(); err == nil {
+	if err := unguarded(hostView("edge1"), nil); err == nil {
 		t.Error("an edge needs one")
 	}
 }
 
-// The switch guards servers and this host as well, whether the host is a way outside or not.
-func TestTheSwitchGuards(t *testing.T) {
-	a := guarding(t)
-	a.addresses = []netip.Addr{addr("172.17.0.1")}
+// What is wrong with the kernel is kept by what it affects, and a server's name that leads nowhere makes nobody forget
+// the server.
+func TestOutcomeOfTheKernelIsTaken(t *testing.T) {
+	h := testHostKernel(Config{State: t.TempDir()})
 	conflict := hostnet.Condition{Affects: hostnet.Exit, Err: errors.New("Tailscale")}
-	a.noteHost(hostOutcome{servers: []netip.Addr{addr("192.0.2.9")}, state: hostnet.State{Conditions: []hostnet.Condition{conflict}}})
-	want := []netip.Addr{addr("10.1.1.3"), addr("168.63.129.16"), addr("172.17.0.1"), addr("192.0.2.9"), addr("192.168.5.2"), addr("192.168.5.3")}
-	if !slices.Equal(a.wiring.Reserved, want) || !a.touched[dataplane.Subject{}] {
-		t.Errorf("reserved are %v, want %v; touched: %v", a.wiring.Reserved, want, a.touched)
+	h.take(hostOutcome{servers: []netip.Addr{addr("192.0.2.9")}, state: hostnet.State{Conditions: []hostnet.Condition{conflict}}}, time.Now())
+	if c := h.conditions.causes; c[condExit] != "Tailscale" || c[condDirect] != "" || c[condFirewall] != "" {
+		t.Errorf("wrong is %v", c)
 	}
-	if a.troubles[inOutside] != "Tailscale" || a.troubles[inNative] != "" || a.troubles[inFirewall] != "" {
-		t.Errorf("wrong is %v", a.troubles)
-	}
-	a.noteHost(hostOutcome{unknown: errors.New("no such name")})
-	if len(a.wiring.Reserved) != len(want) {
-		t.Errorf("without its name the server is forgotten: %v", a.wiring.Reserved)
+	h.take(hostOutcome{unknown: errors.New("no such name")}, time.Now())
+	if want := []netip.Addr{addr("192.0.2.9")}; !slices.Equal(h.servers, want) || h.conditions.causes[condExit] != "no such name" {
+		t.Errorf("servers are %v, wrong is %v", h.servers, h.conditions.causes)
 	}
 }
 
-// Without a table, too.
+// A host without a table looks for servers all the same, for its switch guards them.
 func TestTheSwitchGuardsAlone(t *testing.T) {
-	a := guarding(t)
-	a.config.NoFirewall, a.host.server = true, "https://192.0.2.9:7443"
-	a.keepHost(t.Context(), time.Now())
-	if a.host.known {
+	h := testHostKernel(Config{State: t.TempDir(), NoFirewall: true, Server: "https://192.0.2.9:7443"})
+	h.keep(t.Context(), hostView("host1"), factsOf(), time.Now())
+	if h.known {
 		t.Error("flows may go in before the server is known")
 	}
 	select {
-	case f := <-a.calls:
-		f()
+	case call := <-h.queue.calls:
+		h.queue.run(call)
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody looks for the server")
 	}
-	if !a.host.known || !slices.Contains(a.wiring.Reserved, addr("192.0.2.9")) {
-		t.Errorf("known: %v; reserved are %v", a.host.known, a.wiring.Reserved)
+	if !h.known || !slices.Contains(h.servers, addr("192.0.2.9")) {
+		t.Errorf("known: %v; servers are %v", h.known, h.servers)
 	}
 }
 
-func TestThePortStaysWhileTheServerIsAway(t *testing.T) {
-	a := guarding(t)
-	a.view.Apply(view.Delta{Complete: true})
-	a.zones.Number[1000] = 1
-	if ports := a.ownPorts(); ports != nil {
-		t.Errorf("without a gateway they are %+v", ports)
-	}
-	a.complete = false
-	if ports := a.ownPorts(); len(ports) != 1 || ports[0].Name != hostnet.SNATPort {
-		t.Errorf("while the server is away they are %+v", ports)
+// While nothing is known, or there is no switch, the kernel stays as another run has left it.
+func TestTheKernelStaysWhileNothingIsKnown(t *testing.T) {
+	h := testHostKernel(Config{State: t.TempDir()})
+	for _, change := range []func(*facts){func(f *facts) { f.connected = false }, func(f *facts) { f.known = false }} {
+		f := factsOf(hostnet.SNATPort)
+		change(&f)
+		h.keep(t.Context(), hostView("host1"), f, time.Now())
+		if h.busy {
+			t.Errorf("it is set by %+v", f)
+		}
 	}
 }

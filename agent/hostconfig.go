@@ -14,26 +14,15 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// hostFacts are what the host's kernel must be according to, beside the view, as far as the loop knows it.
-type hostFacts struct {
-	UDPPort  uint16
-	NATRange netip.Prefix
-	Uplink   string // NIC that the switch takes packets from on the userspace datapath
-	Datapath string // of the switch
-
-	Ports        map[string]uint32                   // of the bridge, by name
-	Translations map[model.VNI]dataplane.Translation // of the VPCs that are translated here
-}
-
 // hostConfig is what the host's kernel must be. [completed] adds what is found out beside the loop.
 //
 // In the distributed design, public traffic goes over the underlay without a tunnel, from kernel to kernel. The kernel
 // is this host's on both sides of the switch: a port of its own leads to each edge's kernel, so that the switch decides
 // which edge, and whether that is alive.
-func hostConfig(v *view.View, f hostFacts) hostnet.Config {
+func hostConfig(v *view.View, f facts) hostnet.Config {
 	c := hostnet.Config{
-		TunnelPort: f.UDPPort, Inbound: f.Datapath == ovs.Kernel, Range: f.NATRange, MAC: model.GatewayMAC,
-		SNAT: snatOf(v, f), Direct: directPathOf(v, f.Ports),
+		TunnelPort: f.config.UDPPort, Inbound: f.bridge.Datapath == ovs.Kernel, Range: f.config.NATRange, MAC: model.GatewayMAC,
+		SNAT: snatOf(v, f), Direct: directPathOf(v, f.bridge.Ports),
 	}
 	for _, peer := range v.Peers {
 		c.Peers = append(c.Peers, peer.VTEP)
@@ -43,15 +32,15 @@ func hostConfig(v *view.View, f hostFacts) hostnet.Config {
 }
 
 // snatOf is nil if nothing is translated on this host, or there is no port for it yet.
-func snatOf(v *view.View, f hostFacts) *hostnet.SNAT {
-	if len(f.Translations) == 0 || f.Ports[hostnet.SNATPort] == 0 {
+func snatOf(v *view.View, f facts) *hostnet.SNAT {
+	if len(f.zones) == 0 || f.bridge.Ports[hostnet.SNATPort] == 0 {
 		return nil
 	}
-	n := &hostnet.SNAT{Masquerade: masquerades(v, f.Translations), Reserved: hostAddresses(v)}
-	if f.Datapath == ovs.Userspace {
-		n.Copied = f.Uplink
+	n := &hostnet.SNAT{Masquerade: masquerades(v, f.zones), Reserved: f.hosts}
+	if f.bridge.Datapath == ovs.Userspace {
+		n.Copied = f.config.Uplink
 	}
-	for vpc, t := range f.Translations {
+	for vpc, t := range f.zones {
 		for _, to := range v.Gateways[vpc].Allow {
 			n.Allow = append(n.Allow, hostnet.Allowance{Source: t.Address, To: to})
 		}

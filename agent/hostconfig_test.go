@@ -43,13 +43,16 @@ func hostView(host string) *view.View {
 	return v
 }
 
-func factsOf(ports ...string) hostFacts {
-	f := hostFacts{
-		UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0", Datapath: ovs.Userspace, Ports: map[string]uint32{},
-		Translations: map[model.VNI]dataplane.Translation{1000: {Zone: 7, Address: addr("100.64.0.16")}, 2000: {Zone: 8, Address: addr("100.64.0.17")}},
+// factsOf are facts of a host of [hostView], whose bridge has these ports with the OpenFlow numbers 5, 6, 7...
+func factsOf(ports ...string) facts {
+	f := facts{
+		config: Config{UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0"}, known: true, complete: true, connected: true,
+		bridge: ovs.State{Datapath: ovs.Userspace, Ports: map[string]uint32{}},
+		hosts:  hostAddresses(hostView("host1")),
+		zones:  map[model.VNI]dataplane.Translation{1000: {Zone: 7, Address: addr("100.64.0.16")}, 2000: {Zone: 8, Address: addr("100.64.0.17")}},
 	}
 	for i, name := range ports {
-		f.Ports[name] = uint32(i + 5)
+		f.bridge.Ports[name] = uint32(i + 5)
 	}
 	return f
 }
@@ -79,25 +82,25 @@ func TestHostConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		host  string
-		facts func() hostFacts
+		facts func() facts
 		want  hostnet.Config
 	}{
-		{"no port yet", "host1", func() hostFacts { return factsOf() }, guard},
-		{"nothing is translated", "host9", func() hostFacts {
+		{"no port yet", "host1", func() facts { return factsOf() }, guard},
+		{"nothing is translated", "host9", func() facts {
 			f := factsOf(hostnet.SNATPort)
-			f.Translations = nil
+			f.zones = nil
 			return f
 		}, guard},
-		{"SNAT and public addresses, one edge's port is missing", "host1", func() hostFacts { return factsOf(hostnet.SNATPort, edgePort("edge1")) },
+		{"SNAT and public addresses, one edge's port is missing", "host1", func() facts { return factsOf(hostnet.SNATPort, edgePort("edge1")) },
 			with(func(c *hostnet.Config) { c.SNAT, c.Direct = snat, hosted })},
-		{"kernel datapath", "host9", func() hostFacts {
+		{"kernel datapath", "host9", func() facts {
 			f := factsOf(hostnet.SNATPort)
-			f.Datapath = ovs.Kernel
+			f.bridge.Datapath = ovs.Kernel
 			return f
 		}, with(func(c *hostnet.Config) { c.Inbound, c.SNAT = true, &onKernel })},
-		{"an edge", "edge1", func() hostFacts { return factsOf(hostnet.UnderlayPort) }, with(func(c *hostnet.Config) { c.Direct = edge })},
-		{"an edge without its port", "edge1", func() hostFacts { return factsOf() }, guard},
-		{"an edge's port on a host that is none", "host9", func() hostFacts { return factsOf(hostnet.UnderlayPort) }, guard},
+		{"an edge", "edge1", func() facts { return factsOf(hostnet.UnderlayPort) }, with(func(c *hostnet.Config) { c.Direct = edge })},
+		{"an edge without its port", "edge1", func() facts { return factsOf() }, guard},
+		{"an edge's port on a host that is none", "host9", func() facts { return factsOf(hostnet.UnderlayPort) }, guard},
 	} {
 		if got := hostConfig(hostView(tt.host), tt.facts()); !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: got\n%+v\n%+v\n%+v, want\n%+v\n%+v\n%+v", tt.name, got, got.SNAT, got.Direct, tt.want, tt.want.SNAT, tt.want.Direct)
@@ -108,7 +111,7 @@ func TestHostConfig(t *testing.T) {
 // Public addresses come by the SNAT port without any VPC that leaves in the host's name.
 func TestPublicAddressesAloneDoNotMasquerade(t *testing.T) {
 	f := factsOf(hostnet.SNATPort)
-	delete(f.Translations, 1000)
+	delete(f.zones, 1000)
 	if c := hostConfig(hostView("host1"), f); c.SNAT == nil || c.SNAT.Masquerade {
 		t.Errorf("got %+v", c.SNAT)
 	}

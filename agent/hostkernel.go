@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -14,12 +15,19 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/hostnet"
+	"github.com/overlane/overlane/model"
 )
 
 // hostKernel is the host's kernel as the loop knows it: what it was asked to be, what works of that, and when it is to
 // be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
 // runs beside it.
 type hostKernel struct {
+	config     Config
+	log        *slog.Logger
+	queue      *queue
+	conditions *conditions
+	drift      *model.Drift
+
 	kernel *hostnet.Kernel
 	server string // URL
 
@@ -29,23 +37,26 @@ type hostKernel struct {
 	busy  bool           // a call is under way
 	known bool           // one has ended since the start, so that the state is true
 
+	servers []netip.Addr // as last found
+
 	path   string   // of what outlasts a restart:
 	Opened []string `json:"opened"` // interfaces that forward because of SNAT, or public traffic
 }
 
-const inHostFile = "which interfaces forward because of Overlane"
+const hostContent = "which interfaces forward because of Overlane"
 
-func newHostKernel(c Config) hostKernel {
-	return hostKernel{server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
+func newHostKernel(c Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
+	return &hostKernel{config: c, log: log, queue: q, conditions: problems, drift: drift,
+		server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
 }
 
 func (h *hostKernel) load() error {
-	_, err := readState(h.path, inHostFile, h)
+	_, err := readState(h.path, hostContent, h)
 	h.kernel = hostnet.New(h.Opened)
 	return err
 }
 
-func (h *hostKernel) save() error { return writeState(h.path, inHostFile, h) }
+func (h *hostKernel) save() error { return writeState(h.path, hostContent, h) }
 
 // begin tells whether a call is due, and if so that it is under way.
 func (h *hostKernel) begin(now time.Time, c hostnet.Config) bool {

@@ -9,14 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/view"
 )
 
-// The view is on the host's disk, so that an agent that starts while the server is away can put back what is missing in the switch.
-// The file is a header, a complete delta, and the deltas since, a line each: what a change costs does not grow with what there is.
+// The view is on the host's disk, so that an agent that starts while the server is away can put back what is missing in
+// the switch. The file is a header, a complete delta, and the deltas since, a line each: what a change costs does not
+// grow with what there is.
 
 type journal struct {
 	path    string
@@ -30,12 +30,10 @@ type journalHeader struct {
 	Host string `json:"host"`
 }
 
-func (a *Agent) journalPath() string { return filepath.Join(a.config.State, "view.ndjson") }
-
 // loadView leaves the view empty where there is no journal, or one of another host. A last line that a crash has cut is
 // left out; the server will tell it again.
-func (a *Agent) loadView() error {
-	f, err := os.Open(a.journal.path)
+func (i *intent) loadView() error {
+	f, err := os.Open(i.journal.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -43,26 +41,26 @@ func (a *Agent) loadView() error {
 		return fmt.Errorf("read the last view: %w", err)
 	}
 	defer f.Close()
-	a.journal.whole = true
+	i.journal.whole = true
 	lines := json.NewDecoder(bufio.NewReader(f))
 	var header journalHeader
-	if err := lines.Decode(&header); err != nil || header.Host != a.config.Host {
-		return a.unlessCut(err)
+	if err := lines.Decode(&header); err != nil || header.Host != i.view.Host {
+		return i.unlessCut(err)
 	}
 	for {
 		var d view.Delta
 		if err := lines.Decode(&d); err != nil {
-			return a.unlessCut(err)
+			return i.unlessCut(err)
 		}
-		a.take(d)
+		i.take(d)
 	}
 }
 
-func (a *Agent) unlessCut(err error) error {
+func (i *intent) unlessCut(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
 	}
-	return fmt.Errorf("read the last view %s: %w", a.journal.path, err)
+	return fmt.Errorf("read the last view %s: %w", i.journal.path, err)
 }
 
 // note keeps a delta that has been applied for the next save.
@@ -75,15 +73,15 @@ func (j *journal) note(d view.Delta) error {
 }
 
 // save brings the file up to date.
-func (a *Agent) saveView() error {
-	j := &a.journal
+func (i *intent) saveView() error {
+	j := &i.journal
 	if j.size+int64(j.pending.Len()) > 2*j.base+1<<20 {
 		j.whole = true
 	}
 	var err error
 	switch {
 	case j.whole:
-		err = j.rewrite(a.config.Host, a.view.Delta(a.revision))
+		err = j.rewrite(i.view.Host, i.view.Delta(i.revision))
 	case j.pending.Len() > 0:
 		err = j.append()
 	}

@@ -33,33 +33,33 @@ func TestViewSurvivesARestart(t *testing.T) {
 	a := testAgent(t, dir, "h1")
 	first := view.Delta{Revision: 1, Complete: true, Segments: []view.Segment{{VNI: 100, Subnet: "blue/web", CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")}}}
 	for _, d := range []view.Delta{first, addressDelta(2, 2), addressDelta(3, 3)} {
-		a.apply(t.Context(), d)
-		if err := a.saveView(); err != nil {
+		a.apply(d)
+		if err := a.intent.saveView(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	again := testAgent(t, dir, "h1")
-	if err := again.loadView(); err != nil {
+	if err := again.intent.loadView(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(a.view, again.view, plain); diff != "" || again.revision != 3 || len(again.mine) != 2 || again.complete {
-		t.Errorf("revision %d, %d own addresses, complete %v (-was +is):\n%s", again.revision, len(again.mine), again.complete, diff)
+	if diff := cmp.Diff(a.intent.view, again.intent.view, plain); diff != "" || again.intent.revision != 3 || len(again.intent.mine) != 2 || again.intent.complete {
+		t.Errorf("revision %d, %d own addresses, complete %v (-was +is):\n%s", again.intent.revision, len(again.intent.mine), again.intent.complete, diff)
 	}
 
-	whole, err := os.ReadFile(a.journal.path)
+	whole, err := os.ReadFile(a.intent.journal.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for cut := range len(whole) {
-		if err := os.WriteFile(a.journal.path, whole[:cut], 0o600); err != nil {
+		if err := os.WriteFile(a.intent.journal.path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		torn := testAgent(t, dir, "h1")
-		if err := torn.loadView(); err != nil {
+		if err := torn.intent.loadView(); err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
-		if lines := bytes.Count(whole[:cut], []byte{'\n'}); torn.revision > int64(lines) {
-			t.Fatalf("cut at %d: revision %d of %d lines", cut, torn.revision, lines)
+		if lines := bytes.Count(whole[:cut], []byte{'\n'}); torn.intent.revision > int64(lines) {
+			t.Fatalf("cut at %d: revision %d of %d lines", cut, torn.intent.revision, lines)
 		}
 	}
 }
@@ -67,13 +67,13 @@ func TestViewSurvivesARestart(t *testing.T) {
 func TestViewOfAnotherHostIsNotTaken(t *testing.T) {
 	dir := t.TempDir()
 	a := testAgent(t, dir, "h1")
-	a.apply(t.Context(), view.Delta{Revision: 7, Complete: true})
-	if err := a.saveView(); err != nil {
+	a.apply(view.Delta{Revision: 7, Complete: true})
+	if err := a.intent.saveView(); err != nil {
 		t.Fatal(err)
 	}
 	other := testAgent(t, dir, "h2")
-	if err := other.loadView(); err != nil || other.revision != 0 {
-		t.Errorf("revision %d, %v", other.revision, err)
+	if err := other.intent.loadView(); err != nil || other.intent.revision != 0 {
+		t.Errorf("revision %d, %v", other.intent.revision, err)
 	}
 }
 
@@ -84,16 +84,16 @@ func TestJournalGrowsByWhatChanges(t *testing.T) {
 	for i := range 250 {
 		whole.Addresses = append(whole.Addresses, addressDelta(1, byte(i+1)).Addresses...)
 	}
-	a.apply(t.Context(), whole)
-	if err := a.saveView(); err != nil {
+	a.apply(whole)
+	if err := a.intent.saveView(); err != nil {
 		t.Fatal(err)
 	}
-	before := a.journal.size
-	a.apply(t.Context(), addressDelta(2, 252))
-	if err := a.saveView(); err != nil {
+	before := a.intent.journal.size
+	a.apply(addressDelta(2, 252))
+	if err := a.intent.saveView(); err != nil {
 		t.Fatal(err)
 	}
-	if grown := a.journal.size - before; grown <= 0 || grown > 400 || a.journal.base != before {
+	if grown := a.intent.journal.size - before; grown <= 0 || grown > 400 || a.intent.journal.base != before {
 		t.Errorf("one address more cost %d bytes beside %d", grown, before)
 	}
 }

@@ -30,8 +30,10 @@ func TestLeavers(t *testing.T) {
 	} {
 		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
 		a.zones.Number[900] = 1
-		a.take(first)
-		a.take(tt.then)
+		for _, d := range []view.Delta{first, tt.then} {
+			_, left := a.intent.take(d)
+			a.zones.leave(left)
+		}
 		var got []string
 		for _, l := range a.zones.Leavers {
 			if l.VPC != 900 {

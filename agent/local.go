@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/overlane/overlane/internal/unixsocket"
 	"github.com/overlane/overlane/view"
 )
 
@@ -21,12 +20,14 @@ import (
 //	GET  /v1/status  -> Status
 //	GET  /v1/view    -> view.Delta, complete
 
-// stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they have made.
+// stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they
+// have made.
 const stopPatience = 3 * time.Second
 
-// serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run until then.
+// serveLocal listens until stop is called, which returns when all calls have ended. The loop, which they need, must run
+// until then.
 func (a *Agent) serveLocal(ctx context.Context) (stop func(), err error) {
-	listener, err := listenUnix(ctx, a.config.Socket)
+	listener, err := unixsocket.Listen(ctx, a.config.Socket, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("local API: %w", err)
 	}
@@ -58,39 +59,19 @@ func shutDown(server *http.Server) error {
 	return server.Shutdown(ctx)
 }
 
-// listenUnix takes the socket over from an agent that was killed, but not from one that lives.
-func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	dialer := net.Dialer{Timeout: time.Second}
-	if c, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("another agent listens on %s", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return listener, os.Chmod(path, 0o600)
-}
-
 func (a *Agent) localAPI() http.Handler {
 	mux := http.NewServeMux()
-	route(mux, "POST /v1/attach", a.Attach)
-	route(mux, "POST /v1/detach", a.Detach)
+	route(mux, "POST /v1/attach", a.attachments.attach)
+	route(mux, "POST /v1/detach", a.attachments.detach)
 	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
-		err = a.ask(ctx, func() {
-			a.countDrops(ctx)
+		err = a.queue.ask(ctx, func() {
+			a.count(ctx)
 			s = a.status(time.Now())
 		})
 		return s, err
 	})
 	route(mux, "GET /v1/view", func(ctx context.Context, _ struct{}) (d view.Delta, err error) {
-		err = a.ask(ctx, func() { d = a.view.Delta(a.revision) })
+		err = a.queue.ask(ctx, func() { d = a.intent.view.Delta(a.intent.revision) })
 		return d, err
 	})
 	return mux

@@ -11,7 +11,7 @@ import (
 // attachAside has the local API attach a namespace, and returns when the server has been asked for a place.
 func (a *Agent) attachAside(t *testing.T, s *pretendServer, ns string) (ended <-chan error) {
 	t.Helper()
-	a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
+	a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
 	attached := make(chan error, 1)
 	go func() {
 		_, err := Local{filepath.Join(a.config.State, "a.sock")}.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})

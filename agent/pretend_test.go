@@ -153,7 +153,7 @@ func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.W
 	t.Helper()
 	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
 		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789, NoFirewall: true}, s, slog.New(slog.NewTextHandler(log, nil)))
-	a.tick = cmp.Or(s.tick, a.tick)
+	a.measured.every = cmp.Or(s.tick, a.measured.every)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
@@ -172,7 +172,7 @@ func (a *Agent) eventually(t *testing.T, what string, ready func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := a.await(ctx, what, ready); err != nil {
+	if err := a.queue.await(ctx, what, ready); err != nil {
 		t.Fatal(err)
 	}
 }

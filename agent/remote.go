@@ -15,13 +15,16 @@ import (
 // Local calls the agent of this machine through its socket.
 type Local struct{ Socket string }
 
-// Attach is [Agent.Attach].
+// Attach plugs an endpoint in. It returns once the switch has confirmed the endpoint's flows. Whatever goes wrong,
+// everything that was made is taken back. Attaching what is attached changes nothing, unless something is missing
+// there.
 func (l Local) Attach(ctx context.Context, r AttachRequest) (reply AttachReply, err error) {
 	err = l.call(ctx, http.MethodPost, "/v1/attach", r, &reply)
 	return reply, err
 }
 
-// Detach is [Agent.Detach].
+// Detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
+// their names; none is no error, for what is not attached is detached.
 func (l Local) Detach(ctx context.Context, r DetachRequest) (names []string, err error) {
 	err = l.call(ctx, http.MethodPost, "/v1/detach", r, &names)
 	return names, err

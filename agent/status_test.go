@@ -14,9 +14,9 @@ import (
 
 // told reports what is new, as the loop does, and gives what it was: "h" for the host, and the endpoints.
 func (a *Agent) told(now time.Time, ignored []model.Key, err error) string {
-	updates := a.news(a.status(now), now)
-	a.reports.note(updates, now)
-	a.reported(updates, ignored, err)
+	updates := a.reports.news(a.status(now), now)
+	a.reports.begin(updates, now)
+	a.reports.end(updates, ignored, err)
 	var names []string
 	for _, u := range updates {
 		names = append(names, u.Key.Name)
@@ -24,8 +24,8 @@ func (a *Agent) told(now time.Time, ignored []model.Key, err error) string {
 	return strings.Join(names, " ")
 }
 
-// The server forgets a status with its object. Whatever happened to an endpoint, the host reports it anew, although nothing that it
-// measures has changed.
+// The server forgets a status with its object. Whatever happened to an endpoint, the host reports it anew, although
+// nothing that it measures has changed.
 func TestReportsAreRepeated(t *testing.T) {
 	const x = "blue/web/x"
 	gone := view.Delta{Revision: 3, GoneAddresses: []view.AddressKey{addressDelta(1, 2).Addresses[0].AddressKey}}
@@ -52,12 +52,12 @@ func TestReportsAreRepeated(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
-			a.apply(t.Context(), addressDelta(1, 2))
+			a.apply(addressDelta(1, 2))
 			if got := a.told(now, tt.ignored, tt.err); got != "h1 "+x {
 				t.Fatalf("first %q", got)
 			}
 			for _, d := range tt.deltas {
-				a.apply(t.Context(), d)
+				a.apply(d)
 			}
 			if got := a.told(now, nil, nil); got != tt.want {
 				t.Errorf("then %q, want %q", got, tt.want)
@@ -72,11 +72,11 @@ func TestReportsAreRepeated(t *testing.T) {
 // An answer that comes when there is reason to forget already does not make it remembered again.
 func TestLateAnswerIsNotRemembered(t *testing.T) {
 	a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
-	a.apply(t.Context(), addressDelta(1, 2))
-	updates := a.news(a.status(now), now)
-	a.reports.note(updates, now)
-	a.apply(t.Context(), addressDelta(2, 2))
-	a.reported(updates, nil, nil)
+	a.apply(addressDelta(1, 2))
+	updates := a.reports.news(a.status(now), now)
+	a.reports.begin(updates, now)
+	a.apply(addressDelta(2, 2))
+	a.reports.end(updates, nil, nil)
 	if got := a.told(now, nil, nil); got != "blue/web/x" {
 		t.Errorf("told %q", got)
 	}
@@ -85,10 +85,10 @@ func TestLateAnswerIsNotRemembered(t *testing.T) {
 // The host's numbers are told in time, however often endpoints change.
 func TestHostIsReportedUnderChurn(t *testing.T) {
 	a, now := testAgent(t, t.TempDir(), "h1"), time.Now()
-	a.apply(t.Context(), addressDelta(1, 2))
+	a.apply(addressDelta(1, 2))
 	times := 0
 	for i := range 61 {
-		a.apply(t.Context(), addressDelta(int64(i+2), 2))
+		a.apply(addressDelta(int64(i+2), 2))
 		if strings.Contains(a.told(now.Add(time.Duration(i)*time.Second), nil, nil), "h1") {
 			times++
 		}
@@ -98,15 +98,16 @@ func TestHostIsReportedUnderChurn(t *testing.T) {
 	}
 }
 
-// Packets that the agent was too busy for are drops like others, and stay counted when the connection they came by is gone.
+// Packets that the agent was too busy for are drops like others, and stay counted when the connection they came by is
+// gone.
 func TestMissedPacketsAreDrops(t *testing.T) {
 	t.Parallel()
 	a := testAgent(t, t.TempDir(), "h1")
 	if got := a.drops()[dropBusy]; got != 0 {
 		t.Errorf("%d at the start", got)
 	}
-	for range cap(a.calls) + 3 {
-		a.offer(func() {})
+	for range cap(a.queue.calls) + 3 {
+		a.queue.offer(func() {})
 	}
 	if got := a.drops()[dropBusy]; got != 3 {
 		t.Errorf("%d dropped, want 3", got)
@@ -114,12 +115,12 @@ func TestMissedPacketsAreDrops(t *testing.T) {
 	o, hang := dummySwitch(t), make(chan struct{})
 	defer close(hang)
 	var err error
-	if a.sw, err = ovs.Dial(t.Context(), ovs.SwitchConfig{Socket: o.AddBridge("br0"), PacketIn: func(ovs.PacketIn) { <-hang }}); err != nil {
+	if a.flows.sw, err = ovs.Dial(t.Context(), ovs.SwitchConfig{Socket: o.AddBridge("br0"), PacketIn: func(ovs.PacketIn) { <-hang }}); err != nil {
 		t.Fatal(err)
 	}
 	poll(t, "the switch's queue is full", func() bool {
 		for range 100 {
-			if err := a.sw.PacketOut(t.Context(), flow.PortLocal, []flow.Action{flow.Controller{Userdata: []byte{1}}}, make([]byte, 60)); err != nil {
+			if err := a.flows.sw.PacketOut(t.Context(), flow.PortLocal, []flow.Action{flow.Controller{Userdata: []byte{1}}}, make([]byte, 60)); err != nil {
 				t.Fatal(err)
 			}
 		}

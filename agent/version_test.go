@@ -35,8 +35,8 @@ func contents(o *ovstest.OVS) string {
 	return strings.Join(lines, "\n")
 }
 
-// An agent of a new version that starts while the server is away does not mix its pipeline with the old one, and replaces it when it
-// has the whole view. One of the same version puts back what is missing.
+// An agent of a new version that starts while the server is away does not mix its pipeline with the old one, and
+// replaces it when it has the whole view. One of the same version puts back what is missing.
 func TestStartAfterAnUpgradeWithoutServer(t *testing.T) {
 	t.Parallel()
 	s, o, state, ns := newPretendServer(), dummySwitch(t), t.TempDir(), netns(t, "upgraded")
@@ -67,14 +67,16 @@ func TestStartAfterAnUpgradeWithoutServer(t *testing.T) {
 			away := newPretendServer()
 			away.silent = true
 			headless, stop := start(t, away, o.Dir, state)
-			headless.eventually(t, "the agent to have looked", func() bool { return headless.stranger || headless.sw != nil && headless.resync == "" })
-			headless.eventually(t, "another look", func() bool { return headless.sw != nil })
+			headless.eventually(t, "the agent to have looked", func() bool {
+				return headless.flows.foreignPipeline || headless.flows.sw != nil && headless.flows.resync == ""
+			})
+			headless.eventually(t, "another look", func() bool { return headless.flows.sw != nil })
 			if diff := cmp.Diff(old, contents(o)); diff != "" {
 				t.Errorf("the switch has changed (-before +after):\n%s", diff)
 			}
 			stop()
 			a, stop := start(t, s, o.Dir, state)
-			a.eventually(t, "the agent to be ready", func() bool { return a.sw != nil && a.complete && a.resync == "" })
+			a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
 			stop()
 			if diff := cmp.Diff(want, contents(o)); diff != "" {
 				t.Errorf("not replaced (-want +has):\n%s", diff)
@@ -86,7 +88,7 @@ func TestStartAfterAnUpgradeWithoutServer(t *testing.T) {
 		away := newPretendServer()
 		away.silent = true
 		headless, _ := start(t, away, o.Dir, state)
-		headless.eventually(t, "the agent to be done", func() bool { return headless.sw != nil && headless.resync == "" })
+		headless.eventually(t, "the agent to be done", func() bool { return headless.flows.sw != nil && headless.flows.resync == "" })
 		if diff := cmp.Diff(want, contents(o)); diff != "" {
 			t.Errorf("not put back (-want +has):\n%s", diff)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -21,14 +22,19 @@ func vpcs(all ...model.VNI) map[model.VNI]bool {
 	return m
 }
 
+func testZones(state string) *zones {
+	log := slog.New(slog.DiscardHandler)
+	return newZones(Config{State: state}, log, newQueue(), newConditions(log))
+}
+
 // give gives numbers, writes them down and reads them as another run does.
-func give(t *testing.T, z zones, wanted map[model.VNI]bool, take bool) zones {
+func give(t *testing.T, z *zones, wanted map[model.VNI]bool, take bool) *zones {
 	t.Helper()
 	_, err := z.give(wanted, take)
 	if err == nil {
 		err = z.save()
 	}
-	next := newZones(Config{State: filepath.Dir(z.path)})
+	next := testZones(filepath.Dir(z.path))
 	if err == nil {
 		err = next.load()
 	}
@@ -39,7 +45,7 @@ func give(t *testing.T, z zones, wanted map[model.VNI]bool, take bool) zones {
 }
 
 func TestZonesKeepTheirNumbers(t *testing.T) {
-	z := give(t, newZones(Config{State: t.TempDir()}), vpcs(1000, 1001), true)
+	z := give(t, testZones(t.TempDir()), vpcs(1000, 1001), true)
 	before := z.Number
 	if len(before) != 2 || before[1000] == before[1001] {
 		t.Fatalf("the numbers are %v", before)
@@ -54,7 +60,7 @@ func TestZonesKeepTheirNumbers(t *testing.T) {
 }
 
 func TestZonesAreNotGivenAgainBeforeTheyAreFlushed(t *testing.T) {
-	z := give(t, newZones(Config{State: t.TempDir()}), vpcs(1000), true)
+	z := give(t, testZones(t.TempDir()), vpcs(1000), true)
 	old := z.Number[1000]
 	z = give(t, z, nil, true)
 	if !z.Gone[old] || len(z.Number) != 0 {
@@ -78,7 +84,7 @@ func TestZonesAreNotGivenAgainBeforeTheyAreFlushed(t *testing.T) {
 }
 
 func TestZonesGoRound(t *testing.T) {
-	z := newZones(Config{State: t.TempDir()})
+	z := testZones(t.TempDir())
 	z.Last = maxZones - 1
 	if _, err := z.give(vpcs(1), true); err != nil || z.Number[1] != maxZones {
 		t.Errorf("the last is %d, %v", z.Number[1], err)
@@ -93,9 +99,10 @@ func TestZonesGoRound(t *testing.T) {
 }
 
 func TestTranslationsAreOfTheRange(t *testing.T) {
-	z := newZones(Config{State: t.TempDir()})
+	z := testZones(t.TempDir())
+	z.config.NATRange = netip.MustParsePrefix("10.96.0.0/19")
 	z.Number = map[model.VNI]int{1: 1, 2: maxZones}
-	got := z.translations(netip.MustParsePrefix("10.96.0.0/19"))
+	got := z.translations()
 	if got[1].Address != netip.MustParseAddr("10.96.0.16") || got[1].Zone != firstZone+1 {
 		t.Errorf("the first is %v", got[1])
 	}
@@ -105,7 +112,7 @@ func TestTranslationsAreOfTheRange(t *testing.T) {
 }
 
 func TestZonesThatCannotBeRead(t *testing.T) {
-	z := newZones(Config{State: t.TempDir()})
+	z := testZones(t.TempDir())
 	if err := os.WriteFile(z.path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +121,8 @@ func TestZonesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A gateway that leads nowhere, since SNAT was turned off and nothing else was on, keeps no zone: its connections are to be forgotten.
+// A gateway that leads nowhere, since SNAT was turned off and nothing else was on, keeps no zone: its connections are
+// to be forgotten.
 func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 	const vpc = 1000
 	for _, c := range []struct {
@@ -128,22 +136,24 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h1"}}, true},
 		{view.Gateway{VPC: vpc}, nil, false},
 	} {
-		a := New(Config{Host: "h1", State: t.TempDir(), NATRange: netip.MustParsePrefix("100.64.0.0/10")}, nil, nil)
-		a.complete = true
-		a.view.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, VPC: vpc}}, Gateways: []view.Gateway{{VPC: vpc, SNAT: true}}})
-		a.rezone()
-		a.view.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}, Publics: c.publics})
-		a.rezone()
-		if _, has := a.zones.Number[vpc]; has != c.has || len(a.zones.Gone) > 0 == c.has {
-			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, a.zones.Gone)
+		z := testZones(t.TempDir())
+		z.config.NATRange = netip.MustParsePrefix("100.64.0.0/10")
+		v := view.View{Host: "h1"}
+		v.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, VPC: vpc}}, Gateways: []view.Gateway{{VPC: vpc, SNAT: true}}})
+		z.follow(&v, true)
+		v.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}, Publics: c.publics})
+		z.follow(&v, true)
+		if _, has := z.Number[vpc]; has != c.has || len(z.Gone) > 0 == c.has {
+			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, z.Gone)
 		}
 	}
 }
 
-// What a VPC has been known by is on disk until the connections of then are forgotten, even if it was for a moment only.
+// What a VPC has been known by is on disk until the connections of then are forgotten, even if it was for a moment
+// only.
 func TestZonesRememberSources(t *testing.T) {
 	kernel, block := source{Address: netip.MustParseAddr("100.64.0.16")}, source{netip.MustParseAddr("1.22.3.0"), 1024, 2047}
-	z := newZones(Config{State: t.TempDir()})
+	z := testZones(t.TempDir())
 	for _, s := range []source{kernel, block, kernel} {
 		z.noteSources(map[model.VNI]source{1000: s})
 	}

@@ -13,11 +13,13 @@ if [ -z "${1:-}" ] && git tag --points-at HEAD | grep -qx "v$released"; then ver
 mkdir -p dist
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/source"
+git archive HEAD | tar -x -C "$work/source" # so that what is edited meanwhile is not in it
 for arch in amd64 arm64; do
 	name=overlane-$version-linux-$arch
 	mkdir "$work/$name"
-	CGO_ENABLED=0 GOOS=linux GOARCH=$arch scripts/go build -trimpath -ldflags "-s -w -X github.com/overlane/overlane/cmd/internal/program.version=$version" -o "$work/$name/" ./cmd/...
-	cp -r LICENSE README.md CHANGELOG.md SECURITY.md docs examples "$work/$name/"
+	CGO_ENABLED=0 GOOS=linux GOARCH=$arch scripts/go build -C "$work/source" -trimpath -buildvcs=false -ldflags "-s -w -X github.com/overlane/overlane/cmd/internal/program.version=$version" -o "$work/$name/" ./cmd/...
+	(cd "$work/source" && cp -r LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples "$work/$name/")
 	tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -cf - "$name" | gzip -9n >"dist/$name.tar.gz"
 	echo "dist/$name.tar.gz: $(ls "$work/$name" | tr '\n' ' ')"
 done

@@ -63,6 +63,7 @@ func completeFields(_ *cobra.Command, args []string, typed string) ([]string, co
 		for _, k := range model.Kinds {
 			found = append(found, cobra.CompletionWithDesc(strings.ToLower(k.Name), k.Doc))
 		}
+		found = append(found, cobra.CompletionWithDesc("drops", "Why the switch drops packets."))
 		return found, stay
 	}
 	kind, ok := model.KindByName(name)

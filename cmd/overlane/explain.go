@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 	"github.com/spf13/cobra"
 )
@@ -11,11 +12,13 @@ import (
 func newExplain(e *env) *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "explain [KIND[.FIELD[.FIELD]...]]",
+		Use:   "explain [KIND[.FIELD[.FIELD]...]|drops]",
 		Short: "Show what a kind or a field of it means, and which values it takes",
-		Long:  "Show what a kind of object or a field of it means: type, unit, default, allowed values and an example.\nNo server is asked. docs/reference.md is the same for all kinds.",
+		Long: "Show what a kind of object or a field of it means: type, unit, default, allowed values and an example; with\n" +
+			"\"drops\", why the switch drops packets, by the names that overlane status shows.\n" +
+			"No server is asked. docs/reference.md and docs/pipeline.md have the same.",
 		Example: "  overlane explain subnet\n  overlane explain subnet.dhcp.lease\n" +
-			"  overlane explain host.status.drops",
+			"  overlane explain drops",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeFields,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -31,6 +34,9 @@ func newExplain(e *env) *cobra.Command {
 			case len(args) == 0:
 				e.explainKinds()
 				return nil
+			case args[0] == "drops":
+				e.explainDrops()
+				return nil
 			}
 			return e.explain(args[0])
 		},
@@ -43,6 +49,15 @@ func (e *env) explainKinds() {
 	t := table{{"KIND", "SHORT", "NAME", "MEANING"}}
 	for _, k := range model.Kinds {
 		t.row(k.Name, k.Plural+", "+k.Short, strings.Join(k.Path, "/"), k.Doc)
+	}
+	t.print(e.out, e.palette)
+}
+
+// explainDrops lists the drops of the switch, and what the agent counts besides.
+func (e *env) explainDrops() {
+	t := table{{"DROP", "THE PACKET"}}
+	for _, d := range dataplane.Drops {
+		t.row(d.Name, d.Because)
 	}
 	t.print(e.out, e.palette)
 }

@@ -24,6 +24,7 @@ func TestExplain(t *testing.T) {
 		"endpoint.attachment":    {"Written by: the agent\n", "  netns  string; "},
 		"forward.spec.PUBLICIP":  {"Forward.spec.publicIP\n", "Default:    required\n"},
 		"portblock.status":       {"PortBlock.status\n", "endpoints  integer"},
+		"drops":                  {"spoofed  ", "an endpoint sent from a MAC or address that is not its own"},
 		"host.outside.interface": {"Host.spec.outside.interface\n"},
 	} {
 		args := []string{"explain", what}

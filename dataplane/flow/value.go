@@ -37,11 +37,16 @@ func (v Value) appendTo(b []byte, n int) []byte {
 // IsZero says that no bit is set.
 func (v Value) IsZero() bool { return v.Hi|v.Lo == 0 }
 
-// And, Or, AndNot, Shl and Shr are the operators of the same names on 128 bits.
-func (v Value) And(w Value) Value    { return Value{v.Hi & w.Hi, v.Lo & w.Lo} }
-func (v Value) Or(w Value) Value     { return Value{v.Hi | w.Hi, v.Lo | w.Lo} }
+// And is the operator & on 128 bits.
+func (v Value) And(w Value) Value { return Value{v.Hi & w.Hi, v.Lo & w.Lo} }
+
+// Or is the operator | on 128 bits.
+func (v Value) Or(w Value) Value { return Value{v.Hi | w.Hi, v.Lo | w.Lo} }
+
+// AndNot is the operator &^ on 128 bits.
 func (v Value) AndNot(w Value) Value { return Value{v.Hi &^ w.Hi, v.Lo &^ w.Lo} }
 
+// Shl is the operator << on 128 bits.
 func (v Value) Shl(n int) Value {
 	if n >= 64 {
 		return Value{v.Lo << (n - 64), 0}
@@ -49,6 +54,7 @@ func (v Value) Shl(n int) Value {
 	return Value{v.Hi<<n | v.Lo>>(64-n), v.Lo << n}
 }
 
+// Shr is the operator >> on 128 bits.
 func (v Value) Shr(n int) Value {
 	if n >= 64 {
 		return Value{0, v.Hi >> (n - 64)}

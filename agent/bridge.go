@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/ovs"
+)
+
+// portEndpoint is the external ID of a port that says which endpoint it is for, so that an agent that starts finds its
+// ports again.
+const portEndpoint = "overlane-endpoint"
+
+const (
+	tunnelPort     = "ovl-vxlan"
+	uplinkPatience = 8 * time.Second // less than connectTimeout
+)
+
+// bridge is the switch's database: the bridge, and which ports it has.
+type bridge struct {
+	config     Config
+	server     Server
+	log        *slog.Logger
+	conditions *conditions
+	drift      *model.Drift // shared with switchSync
+
+	db      *ovs.DB    // nil: not opened yet
+	state   ovs.State  // as last found
+	ensured ovs.Layout // what the database was last made to say
+	dirty   bool       // something in the database has changed since
+	retryAt time.Time  // of what has gone wrong
+}
+
+// open connects to the database.
+func (b *bridge) open(ctx context.Context) (err error) {
+	b.db, err = ovs.Open(ctx, ovs.Config{Socket: filepath.Join(b.config.OVS, "db.sock"), Log: b.log})
+	return err
+}
+
+// close ends the connection, if there is one.
+func (b *bridge) close() {
+	if b.db != nil {
+		b.db.Close()
+	}
+}
+
+// set has the database say what it must, unless it does: the bridge, the tunnel port, the names of the tables. What of
+// the same layout has changed since it was last set, somebody else has changed.
+func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
+	was := b.ensured
+	if !b.dirty && reflect.DeepEqual(want, was) {
+		return nil
+	}
+	state, err := b.db.Ensure(ctx, want)
+	if err != nil {
+		b.retryAt = time.Now().Add(retryAfter)
+		return err
+	}
+	b.state = state
+	b.conditions.set(condPorts, state.PortError)
+	deliberate := !reflect.DeepEqual(want, was) // or a new version's
+	b.ensured, b.dirty = want, false
+	if n := len(state.Repaired); n > 0 && !deliberate {
+		b.drift.PortsRepaired += uint64(n)
+		b.drift.Last = time.Now()
+		b.log.Warn("somebody has changed the bridge; repaired", "what", state.Repaired)
+	}
+	if was.VTEP.IsValid() && was.VTEP != want.VTEP {
+		b.ensureUnderlay(ctx, want.VTEP)
+	}
+	return nil
+}
+
+// changed is nil while there is no connection: nothing ever comes out of a nil channel.
+func (b *bridge) changed() <-chan struct{} {
+	if b.db == nil {
+		return nil
+	}
+	return b.db.Changed()
+}
+
+// reachable tells that the database can be read and changed.
+func (b *bridge) reachable() bool { return b.db != nil && b.db.Connected() }
+
+// unavailable says why the database cannot be changed; empty: it can.
+func (b *bridge) unavailable() string {
+	switch {
+	case b.db != nil && !b.db.Connected():
+		return "ovsdb-server does not answer"
+	case b.db == nil || b.state.Datapath == "":
+		return cmp.Or(b.conditions.causes[condSwitch], "the agent has just started")
+	}
+	return ""
+}
+
+// endpoints are the OpenFlow ports of the bridge that are endpoints', by endpoint. While ovs-vswitchd is making a port,
+// its number is the one that it will have: flows may come first, and need not wait then.
+func (b *bridge) endpoints() map[string]uint32 {
+	if b.db == nil {
+		return nil
+	}
+	ports := map[string]uint32{}
+	for _, p := range b.db.Ports() {
+		number := p.OFPort
+		if number == 0 && p.Err == "" {
+			number = p.OFPortRequest
+		}
+		if name := p.ExternalIDs[portEndpoint]; name != "" && number != 0 {
+			ports[name] = number
+		}
+	}
+	return ports
+}
+
+// bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).
+func (b *bridge) bfd(host string) map[string]string {
+	if b.db == nil {
+		return nil
+	}
+	_, says := b.db.BFD(bfdPort(host))
+	return says
+}
+
+// ensureUnderlay sees to it that tunnels can leave: on the userspace datapath they do so through a bridge, into which
+// the NIC is moved if, and only if, the configuration names it. What is wrong is for status; containers of this host
+// reach each other all the same.
+func (b *bridge) ensureUnderlay(ctx context.Context, vtep netip.Addr) {
+	err := b.moveUplink(ctx)
+	if err == nil {
+		err = b.db.CheckVTEP(vtep, b.state.Datapath)
+	}
+	b.conditions.set(condUnderlay, err)
+}
+
+// keepUnderlay looks at what nobody tells of.
+func (b *bridge) keepUnderlay(ctx context.Context, vtep netip.Addr) {
+	if b.underlayBroken(vtep) {
+		b.ensureUnderlay(ctx, vtep)
+	}
+}
+
+// underlayBroken tells that tunnels cannot leave now, or could not when that was last tried.
+func (b *bridge) underlayBroken(vtep netip.Addr) bool {
+	return b.conditions.causes[condUnderlay] != "" || b.db.CheckVTEP(vtep, b.state.Datapath) != nil
+}
+
+func (b *bridge) moveUplink(ctx context.Context) error {
+	if b.config.Uplink == "" || b.state.Datapath != ovs.Userspace {
+		return nil
+	}
+	moved, err := b.db.EnsureUplink(ctx, ovs.Uplink{
+		NIC: b.config.Uplink, Journal: uplinkJournal(b.config), Patience: uplinkPatience, Log: b.log,
+		Reachable: func(ctx context.Context) error {
+			_, err := b.server.Version(ctx)
+			return err
+		},
+	})
+	if moved {
+		b.log.Info("uplink is in Open vSwitch", "nic", b.config.Uplink, "bridge", ovs.UplinkBridge)
+	}
+	return err
+}
+
+// restoreUplink puts back what a move that was cut short has moved.
+func (b *bridge) restoreUplink() {
+	if restored, err := ovs.RestoreUplink(uplinkJournal(b.config)); err != nil {
+		b.log.Error("a move of the uplink was interrupted and cannot be put back", "err", err)
+	} else if restored {
+		b.log.Warn("a move of the uplink was interrupted; put back")
+	}
+}
+
+func uplinkJournal(c Config) string { return filepath.Join(c.State, "uplink.json") }

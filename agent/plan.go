@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
+)
+
+// layout is what the switch's database must say. Ports that an incomplete view does not name may still be wanted: the
+// one for SNAT stays if VPCs were translated before.
+func layout(v *view.View, f facts) ovs.Layout {
+	return ovs.Layout{
+		Bridge: f.config.Bridge, Tunnel: tunnelPort, VTEP: v.VTEP, UDPPort: f.config.UDPPort,
+		Datapath: f.config.Datapath, Tables: dataplane.Names(), Keep: !f.complete,
+		Ports: slices.Concat(
+			hostPorts(v, !f.complete && len(f.zones) > 0),
+			bfdPorts(v, f.config, f.shut),
+			externalPorts(f.nic)),
+	}
+}
+
+// externalPorts are the NIC on the upstream network, once the host is out of it.
+func externalPorts(nic string) []ovs.BridgePort {
+	if nic == "" {
+		return nil
+	}
+	return []ovs.BridgePort{{Name: nic}}
+}
+
+// wiring is where things are plugged in. Flows lead to the host's kernel once that routes and guards what they bring,
+// and away from there when no VPC wants it any more.
+func wiring(v *view.View, f facts) dataplane.Wiring {
+	w := dataplane.Wiring{
+		Tunnel: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: endpointPorts(f.mine, f.endpoints),
+		Translations: f.zones, Reserved: reserved(f),
+		Watched: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
+	}
+	if f.nic != "" {
+		w.External = f.bridge.Ports[f.nic]
+	}
+	w.Outside, w.Underlay, w.Edges = kernelPorts(f.kernel, f.bridge.Ports)
+	return w
+}
+
+// reserved are the addresses that the switch guards: of all hosts, this one included, and of servers, whether the
+// host's table guards them or not.
+func reserved(f facts) []netip.Addr {
+	return distinct(append(slices.Concat(f.hosts, f.addresses, f.servers), azureMetadata))
+}
+
+// endpointPorts are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its
+// port.
+func endpointPorts(mine map[view.AddressKey]view.Address, ports map[string]uint32) map[view.AddressKey]uint32 {
+	own := make(map[string]view.Address, len(mine))
+	for _, address := range mine {
+		own[address.Endpoint] = address
+	}
+	all := map[view.AddressKey]uint32{}
+	for name, address := range own {
+		if port := ports[name]; port != 0 {
+			all[address.AddressKey] = port
+		}
+	}
+	for _, address := range own {
+		if f, ok := front(own, address); ok && all[f.AddressKey] != 0 {
+			all[address.AddressKey] = all[f.AddressKey]
+		}
+	}
+	return all
+}
+
+// bfdTunnels are the OpenFlow ports of tunnels with BFD, by peer.
+func bfdTunnels(v *view.View, ports map[string]uint32) map[string]uint32 {
+	all := map[string]uint32{}
+	for host, peer := range v.Peers {
+		if !peer.Watched {
+			continue
+		}
+		if port := ports[bfdPort(host)]; port != 0 {
+			all[host] = port
+		}
+	}
+	return all
+}

@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/ovs"
+	"github.com/overlane/overlane/view"
+)
+
+// keep tidies if there is reason to: the database has changed, or a second has passed.
+func (a *attachments) keep(ctx context.Context) {
+	if a.dirty && a.bridge.reachable() {
+		a.dirty = false
+		a.tidy(ctx)
+	}
+}
+
+// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed,
+// removes those of endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the
+// agent was away or busy with them, and those behind them. Before the first complete view it removes nothing.
+func (a *attachments) tidy(ctx context.Context) {
+	if a.bridge.db == nil || !a.bridge.db.Connected() || !a.intent.complete {
+		return
+	}
+	own := a.intent.own()
+	interfaces, err := attach.Interfaces()
+	if err != nil {
+		a.log.Error("list interfaces", "err", err)
+		return
+	}
+	plugged := map[string]bool{}
+	for _, p := range a.bridge.db.Ports() {
+		name := p.ExternalIDs[portEndpoint]
+		if name == "" || a.busy[name] {
+			continue
+		}
+		plugged[name] = true
+		address, ok := own[name]
+		switch {
+		case !ok:
+			a.log.Info("unplugging an endpoint that is not on this host any more", "endpoint", name, "port", p.Name)
+			a.unplug(ctx, p)
+		case !interfaces[p.Name]:
+			a.vanished(ctx, address, p.Name)
+		}
+	}
+	for name, address := range own {
+		if plugged[name] || a.busy[name] || address.Attachment == nil {
+			continue
+		}
+		if address.Via() == "" {
+			a.replug(ctx, address)
+		} else if _, ok := front(own, address); !ok {
+			a.release(ctx, address)
+		}
+	}
+}
+
+func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
+	if err := a.bridge.db.RemovePort(ctx, p.Name); err != nil {
+		a.log.Error("remove port", "port", p.Name, "err", err)
+		return
+	}
+	if err := attach.Unplumb(ctx, p.Name); err != nil {
+		a.log.Error("remove interface", "interface", p.Name, "err", err)
+	}
+}
+
+// replug puts a port back whose interface is still there. If that is gone too, the container is, and so is the
+// endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
+// what is missing inside, the next attach finds.
+func (a *attachments) replug(ctx context.Context, address view.Address) {
+	name := attach.HostIf(address.Endpoint)
+	if !attach.Exists(name) {
+		a.release(ctx, address)
+		return
+	}
+	if a.bridge.state.Datapath == "" { // how depends on it
+		return
+	}
+	if err := attach.MendHost(name, a.bridge.state.Datapath != ovs.Userspace); err != nil {
+		a.log.Error("keep the host out of an endpoint's network", "endpoint", address.Endpoint, "err", err)
+		return
+	}
+	if _, err := a.bridge.db.AddPort(ctx, endpointPort(address)); err != nil {
+		a.log.Error("put the port back", "endpoint", address.Endpoint, "err", err)
+		return
+	}
+	a.flows.drift.PortsRepaired++
+	a.flows.drift.Last = time.Now()
+	a.log.Warn("port was missing in the switch; put back", "endpoint", address.Endpoint, "port", name)
+}
+
+func endpointPort(address view.Address) ovs.Port {
+	return ovs.Port{
+		Name: attach.HostIf(address.Endpoint),
+		ExternalIDs: map[string]string{
+			portEndpoint:   address.Endpoint,
+			"attached-mac": address.MAC.String(),
+		},
+	}
+}
+
+// unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have
+// been made anew.
+func (a *attachments) unplugged(ctx context.Context, link attach.LinkGone) {
+	for _, address := range a.intent.own() {
+		if attach.HostIf(address.Endpoint) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {
+			a.vanished(ctx, address, link.Name)
+		}
+	}
+}
+
+func (a *attachments) vanished(ctx context.Context, address view.Address, port string) {
+	a.log.Info("endpoint has vanished from its namespace", "endpoint", address.Endpoint)
+	if a.bridge.db != nil {
+		if err := a.bridge.db.RemovePort(ctx, port); err != nil {
+			a.log.Error("remove port", "port", port, "err", err)
+		}
+	}
+	a.release(ctx, address)
+}
+
+// front is the endpoint that another one is behind, if that is attached to this host.
+func front(own map[string]view.Address, address view.Address) (view.Address, bool) {
+	f, ok := own[address.Via()]
+	return f, ok && f.Attachment != nil && f.Via() == "" && f.VNI == address.VNI
+}
