@@ -53,17 +53,17 @@ func legibleHost(s *model.HostStatus) error {
 		default:
 			return fmt.Errorf("tunnel state %.40q is not Up, Down or Unknown", t.State)
 		}
-		if t.Watched != "" && t.Watched != model.TunnelUp && t.Watched != model.TunnelDown {
-			return fmt.Errorf("watched tunnel state %.40q is not Up or Down", t.Watched)
+		if t.BFD != "" && t.BFD != model.TunnelUp && t.BFD != model.TunnelDown {
+			return fmt.Errorf("watched tunnel state %.40q is not Up or Down", t.BFD)
 		}
 	}
-	if p := s.Passage; p != nil {
+	if p := s.Border; p != nil {
 		clean(&p.Reason, &p.Router, &p.RouterMAC)
-		if len(p.Holds) > maxHolds {
-			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.Holds), maxHolds)
+		if len(p.ActiveNextHops) > maxHolds {
+			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.ActiveNextHops), maxHolds)
 		}
-		for i := range p.Holds {
-			clean(&p.Holds[i])
+		for i := range p.ActiveNextHops {
+			clean(&p.ActiveNextHops[i])
 		}
 	}
 	if len(s.Addresses) > model.MaxAddresses {
