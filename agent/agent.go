@@ -104,6 +104,9 @@ func (a *Agent) Run(stop context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.config.Ready != nil {
+		a.config.Ready()
+	}
 	go func() {
 		<-stop.Done()
 		stopLocal()

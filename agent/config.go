@@ -44,6 +44,7 @@ type Config struct {
 	NoFirewall bool `json:"noFirewall,omitempty"`
 
 	Version string `json:"-"` // of this binary, for status
+	Ready   func() `json:"-"` // called when the agent takes calls; nil: nobody waits
 }
 
 // ReadConfig reads a configuration file. Unknown fields are refused.

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/overlane/overlane/internal/unixsocket"
 )
 
 // Listener is a place where requests come in, and how it finds out who they are from.
@@ -23,57 +23,14 @@ type Listener struct {
 // ListenUnix listens on a unix socket that its owner and group may use: all of them are admins. A socket that a dead server
 // left behind is replaced; one on which somebody answers is an error.
 func ListenUnix(path string) (Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
-		_ = c.Close()
+	l, err := unixsocket.Listen(context.Background(), path, 0o660)
+	if errors.Is(err, unixsocket.ErrInUse) {
 		return Listener{}, fmt.Errorf("listen on %s: another server is there", path)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return Listener{}, fmt.Errorf("listen on %s: %w", path, err)
-	}
-	l, err := listenPrivately(path)
 	if err != nil {
-		return Listener{}, fmt.Errorf("listen on %s: %w", path, err)
+		return Listener{}, err
 	}
 	return Listener{Listener: l, Identify: Admins}, nil
-}
-
-// listenPrivately makes the socket in a folder that only we can enter, and moves it into place when its mode is right.
-func listenPrivately(path string) (net.Listener, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".socket")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	hidden := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false) // it would look for the old name
-	if err = os.Chmod(hidden, 0o660); err == nil {
-		err = os.Rename(hidden, path)
-	}
-	if err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	return unixListener{l, path}, nil
-}
-
-type unixListener struct {
-	net.Listener
-	path string
-}
-
-func (l unixListener) Close() error {
-	return errors.Join(l.Listener.Close(), ignoreMissing(os.Remove(l.path)))
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // stopTime is how long requests under way have to end when the server stops. Streams end at once.

@@ -80,6 +80,7 @@ func (s *segmentSource) tell(t *Tracker, n *news) {
 		switch {
 		case !seen.now.member: // the segments take their addresses with them
 		case !seen.was.member:
+			n.delta.Addresses = slices.Grow(n.delta.Addresses, t.state.CountUnder("Endpoint", vpc))
 			for _, segment := range s.rows[vpc] {
 				t.tellAllAddresses(n, segment)
 			}

@@ -33,6 +33,7 @@ func (e *env) runAgent(ctx context.Context, path string, verbose bool) error {
 	}
 	config.Version = program.Version()
 	log := program.Logger(e.err, program.Level(verbose))
+	config.Ready = func() { program.NotifyReady(log) }
 	credentials := client.CredentialsIn(filepath.Dir(path))
 	tls, err := credentials.TLS()
 	if err != nil {

@@ -22,6 +22,7 @@ After=network-online.target openvswitch-switch.service
 Wants=network-online.target openvswitch-switch.service
 
 [Service]
+Type=notify
 ExecStart=%s agent --config %s
 Restart=always
 RestartSec=1

@@ -55,7 +55,8 @@ func (o options) serve(ctx context.Context) error {
 		return err
 	}
 	defer kept.Close()
-	s, err := server.New(ctx, server.Config{Store: kept, Log: program.Logger(o.err, program.Level(o.Verbose)), Version: program.Version()})
+	log := program.Logger(o.err, program.Level(o.Verbose))
+	s, err := server.New(ctx, server.Config{Store: kept, Log: log, Version: program.Version()})
 	if err != nil {
 		return err
 	}
@@ -74,6 +75,7 @@ func (o options) serve(ctx context.Context) error {
 	if err := o.announce(ctx, s, tokens, listeners); err != nil {
 		return err
 	}
+	program.NotifyReady(log) // who connects from here on is answered
 	return s.Serve(ctx, listeners...)
 }
 
