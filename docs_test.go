@@ -104,6 +104,18 @@ func TestSourcesAreThere(t *testing.T) {
 	}
 }
 
+// TestFoldersAreDescribed: the table of folders in architecture.md has every folder with a package.
+func TestFoldersAreDescribed(t *testing.T) {
+	_, text, _ := strings.Cut(readDocument(t, "docs/architecture.md"), "## Folders")
+	text, _, _ = strings.Cut(text, "## ")
+	for _, p := range packages(t) {
+		folder, _, _ := strings.Cut(strings.TrimPrefix(p.ImportPath, module+"/"), "/")
+		if !strings.Contains(text, "`"+folder) {
+			t.Errorf("docs/architecture.md does not say what %s is for", folder)
+		}
+	}
+}
+
 // TestTablesAreThere: the walks of packets in architecture.md name tables of the pipeline.
 func TestTablesAreThere(t *testing.T) {
 	text := readDocument(t, "docs/architecture.md")

@@ -95,7 +95,8 @@ func misplaced(all []pkg) (problems []string) {
 			if own, ok := strings.CutPrefix(i, module+"/"); ok && !slices.Contains(allowed, own) && !helper {
 				problems = append(problems, fmt.Sprintf("%s imports %s; it may import %v", name, own, allowed))
 			}
-			if slices.Contains(pure, name) && slices.Contains(effects, i) && !(i == "time" && slices.Contains(tellsTime, name)) {
+			valuesOfTime := i == "time" && slices.Contains(tellsTime, name)
+			if slices.Contains(pure, name) && slices.Contains(effects, i) && !valuesOfTime {
 				problems = append(problems, name+" is pure and imports "+i)
 			}
 		}
