@@ -2,10 +2,10 @@
 GO := scripts/go
 export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 
-.PHONY: help build demo check test test-kernel test-debian13 lint fmt docs generate bench fuzz release clean deps-%
+.PHONY: help build demo check test test-kernel test-debian13 lint vulncheck fmt docs generate bench fuzz release clean deps-%
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 build: ## the programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -28,6 +28,9 @@ test-debian13: ## demo and tests on Debian 13, which debootstrap makes in .cache
 
 lint: ## formatting, vet, staticcheck, golangci-lint
 	scripts/lint.sh
+
+vulncheck: ## known vulnerabilities that the code reaches, where their database can be had
+	scripts/vulncheck.sh
 
 fmt: ## format all Go files
 	@scripts/format.sh -w

@@ -125,7 +125,7 @@ func TestTablesAreThere(t *testing.T) {
 
 // TestDropsAreThere: a drop that a document names is one of the pipeline's, or a counter that the agent adds.
 func TestDropsAreThere(t *testing.T) {
-	known := map[string]bool{"forged-tunnel": true, "agent-busy": true, "untracked": true}
+	known := map[string]bool{"forged-tunnel": true, "agent-busy": true, "conntrack-full": true}
 	for _, d := range dataplane.Drops {
 		known[d.Name] = true
 	}

@@ -72,9 +72,9 @@ func (q Question) forAnother(server netip.Addr) bool {
 	return named != nil && !named.Equal(server.AsSlice())
 }
 
-// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or goes on having it. There is
-// no reply to a message of another MAC, for another server, or that wants none. Whatever the client asks for, it gets
-// the endpoint's address or a refusal.
+// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or keeps it. There is no reply
+// to a message of another MAC, for another server, or of a type without a reply. The client gets the endpoint's address
+// or a refusal, never another address.
 func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 	kind := l.judge(q)
 	if kind == dhcpv4.MessageTypeNone || q.MAC() != l.MAC {

@@ -35,9 +35,9 @@ func TooLong(mtu int) Trouble {
 // 4.3.2.3).
 const mostQuoted = 576 - 20 - 8
 
-// ICMP is the error that tells the sender of an Ethernet frame with IPv4 what became of it, from the gateway's address.
-// ok is false where there is to be none: for an error itself, for what is too long and may be cut into fragments, for
-// what was sent to many or by nobody in particular, and for fragments but the first (RFC 1812 section 4.3.2.7).
+// ICMP is the error for the sender of an Ethernet frame with IPv4, from the gateway's address. ok is false if none may
+// be sent (RFC 1812 section 4.3.2.7): for an ICMP error, a packet that is too long but may be fragmented, a packet to
+// or from an address that is not one machine's, and a fragment other than the first.
 func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool) {
 	var (
 		eth     layers.Ethernet

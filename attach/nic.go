@@ -29,10 +29,6 @@ func nicSysctl(name string) []string {
 		"ipv4/conf/" + name + "/drop_unicast_in_l2_multicast"}
 }
 
-// nicOffloads are the features that break a switch which reads copies of packets: they merge packets, or leave
-// checksums out.
-var nicOffloads = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
-
 // FreeNIC checks that the host does not use an interface, so that a switch may have it. The error is [ErrConflict] if
 // it does, and [ErrNotFound] if there is no such interface.
 func FreeNIC(name string) error {
@@ -83,7 +79,7 @@ func ReadNIC(name string) (NIC, error) {
 	if err != nil {
 		return NIC{}, err
 	}
-	was := NIC{ARP: l.Attrs().RawFlags&unix.IFF_NOARP == 0, Sysctl: map[string]string{}, Offloads: map[string]bool{}}
+	was := NIC{ARP: l.Attrs().RawFlags&unix.IFF_NOARP == 0, Sysctl: map[string]string{}}
 	for _, path := range nicSysctl(name) {
 		value, err := os.ReadFile("/proc/sys/net/" + path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -94,15 +90,8 @@ func ReadNIC(name string) (NIC, error) {
 		}
 		was.Sysctl[path] = strings.TrimSpace(string(value))
 	}
-	s, err := offload.Open()
-	if err != nil {
+	if was.Offloads, err = offload.Read(name, "gro", "lro", "tx"); err != nil {
 		return NIC{}, err
-	}
-	defer s.Close()
-	for feature, f := range nicOffloads {
-		if on, err := s.Get(name, f); err == nil {
-			was.Offloads[feature] = on
-		}
 	}
 	return was, nil
 }
@@ -122,12 +111,12 @@ func ClaimNIC(name string, kernelDatapath bool) error {
 	if err := p.isolateHostEnd(); err != nil {
 		return fmt.Errorf("keep the host out of %s: %w", name, err)
 	}
-	if !kernelDatapath {
+	if !kernelDatapath { // the switch reads copies of packets, so nothing may merge them or leave checksums out
 		without := map[string]bool{"gro": false, "lro": false}
 		if p.outer.Type() == "veth" { // packets reach a veth without their checksums filled in
 			without["tx"] = false
 		}
-		if err := setOffloads(name, without); err != nil {
+		if err := offload.Apply(name, without); err != nil {
 			return err
 		}
 	}
@@ -155,27 +144,8 @@ func ReleaseNIC(name string, was NIC) error {
 	for path, value := range was.Sysctl {
 		err = errors.Join(err, os.WriteFile("/proc/sys/net/"+path, []byte(value), 0))
 	}
-	if err = errors.Join(err, setOffloads(name, was.Offloads)); err != nil {
+	if err = errors.Join(err, offload.Apply(name, was.Offloads)); err != nil {
 		return fmt.Errorf("give interface %s back to the host: %w", name, err)
-	}
-	return nil
-}
-
-// setOffloads ignores features that the interface cannot change, except for checksums.
-func setOffloads(name string, want map[string]bool) error {
-	s, err := offload.Open()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for feature, on := range want {
-		has, err := s.Get(name, nicOffloads[feature])
-		if err != nil || has == on {
-			continue
-		}
-		if err := s.Set(name, nicOffloads[feature], on); err != nil && feature == "tx" {
-			return err
-		}
 	}
 	return nil
 }

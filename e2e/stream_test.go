@@ -24,7 +24,7 @@ type stream struct {
 	name string
 
 	mu    sync.Mutex
-	epoch uint32 // of the datagrams that count
+	epoch uint32 // of the datagrams that count; 0 is for those that do not
 	ended bool   // no more are sent of it
 	flows [streamFlows][]labtest.Packet
 }
@@ -47,7 +47,7 @@ func (n *network) manyServers() (addresses []string) {
 // streaming sends for the rest of the test; places are paths of network namespaces, and flows go to the addresses in turn.
 func (n *network) streaming(name, from, to string, port int, addresses ...string) *stream {
 	n.t.Helper()
-	s := &stream{n: n, name: name}
+	s := &stream{n: n, name: name, epoch: 1}
 	var receiver net.PacketConn
 	inNetns(n.t, to, func() (err error) {
 		receiver, err = net.ListenPacket("udp4", fmt.Sprint(":", port))
@@ -123,7 +123,7 @@ func (s *stream) receive(c net.PacketConn) {
 func (s *stream) came(flow int, epoch uint32, number int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if epoch == s.epoch && epoch > 0 && flow < streamFlows && number < len(s.flows[flow]) {
+	if epoch == s.epoch && flow < streamFlows && number < len(s.flows[flow]) {
 		s.flows[flow][number].Came = time.Now()
 	}
 }

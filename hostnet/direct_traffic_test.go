@@ -243,7 +243,7 @@ func TestPublicTrafficOverTheUnderlay(t *testing.T) {
 	s.ip("-n net-switch route replace default via 100.64.0.9 dev e1 onlink\n-n net-world route replace default via 100.64.0.9 dev u2 onlink\n")
 	both("the other way about")
 	for _, ns := range []string{"net-host", "net-edge1", "net-edge2"} {
-		if got := s.dropped(ns); got[GuardedHost]+got[Unsolicited]+got[NoExit] != 0 {
+		if got := s.dropped(ns); got[GuardedAddress]+got[Unsolicited]+got[NoExit] != 0 {
 			t.Errorf("%s has dropped %v", ns, got)
 		}
 		s.run(ns, "iptables", "-P", "FORWARD", "DROP")
@@ -264,16 +264,16 @@ func TestPublicEndpointsReachNoHost(t *testing.T) {
 	s.carry()
 	s.ip("-n net-switch addr add 192.168.5.99/32 dev lo\n")
 	for _, c := range []struct{ ns, from, to, dropper, counter string }{
-		{"net-switch", "1.22.4.9", "9.9.9.9", "net-host", GuardedHost}, // which it has not
-		{"net-switch", "192.168.5.99", "9.9.9.9", "net-host", GuardedHost},
-		{"net-switch", "1.22.4.5", "192.168.5.11", "net-host", GuardedHost},
-		{"net-switch", "1.22.4.5", "172.17.0.1", "net-host", GuardedHost},
-		{"net-switch", "1.22.4.5", "169.254.169.254", "net-host", GuardedHost},
-		{"net-switch", "1.22.4.5", "192.168.5.21", "net-host", GuardedHost}, // reserved
-		{"net-switch", "1.22.4.5", "10.9.9.1", "net-edge1", GuardedHost},    // which the edge has
-		{"net-world", "9.9.9.9", "192.168.5.11", "net-edge1", GuardedHost},  // not public
-		{"net-world", "9.9.9.9", "10.9.9.1", "net-edge1", GuardedHost},
-		{"net-box", "1.22.4.5", "192.168.5.9", "net-host", GuardedHost}, // in an endpoint's name
+		{"net-switch", "1.22.4.9", "9.9.9.9", "net-host", GuardedAddress}, // which it has not
+		{"net-switch", "192.168.5.99", "9.9.9.9", "net-host", GuardedAddress},
+		{"net-switch", "1.22.4.5", "192.168.5.11", "net-host", GuardedAddress},
+		{"net-switch", "1.22.4.5", "172.17.0.1", "net-host", GuardedAddress},
+		{"net-switch", "1.22.4.5", "169.254.169.254", "net-host", GuardedAddress},
+		{"net-switch", "1.22.4.5", "192.168.5.21", "net-host", GuardedAddress}, // reserved
+		{"net-switch", "1.22.4.5", "10.9.9.1", "net-edge1", GuardedAddress},    // which the edge has
+		{"net-world", "9.9.9.9", "192.168.5.11", "net-edge1", GuardedAddress},  // not public
+		{"net-world", "9.9.9.9", "10.9.9.1", "net-edge1", GuardedAddress},
+		{"net-box", "1.22.4.5", "192.168.5.9", "net-host", GuardedAddress}, // in an endpoint's name
 		{"net-box", "172.17.0.2", "1.22.4.5", "net-host", Unsolicited},
 	} {
 		if c.ns == "net-box" {

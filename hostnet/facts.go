@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/netdump"
 )
@@ -130,7 +130,7 @@ func rangeConflict(of netip.Prefix) error {
 		return wrapSNAT(fmt.Errorf("list addresses: %w", err))
 	}
 	for _, a := range addresses {
-		if p := prefix(a.IPNet); !isOurs(names[a.LinkIndex]) && p.Overlaps(of) {
+		if p := prefix(a.IPNet); !ifname.IsOwnPort(names[a.LinkIndex]) && p.Overlaps(of) {
 			return wrapSNAT(inUse(of, names[a.LinkIndex], "has the address "+p.String()))
 		}
 	}
@@ -138,7 +138,7 @@ func rangeConflict(of netip.Prefix) error {
 	err = netlink.RouteListFilteredIter(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
 		p := prefix(r.Dst)
 		inside := p.IsValid() && p.Bits() >= of.Bits() && p.Overlaps(of)
-		if inside && !slices.ContainsFunc(interfacesOf(r), func(index int) bool { return isOurs(names[index]) }) {
+		if inside && !slices.ContainsFunc(interfacesOf(r), func(index int) bool { return ifname.IsOwnPort(names[index]) }) {
 			via := ""
 			for _, index := range interfacesOf(r) {
 				via = cmp.Or(via, names[index])
@@ -165,16 +165,13 @@ func Addresses() (found []netip.Addr, err error) {
 		return nil, fmt.Errorf("list this host's addresses: %w", err)
 	}
 	for _, a := range all {
-		if ip := prefix(a.IPNet).Addr(); ip.IsGlobalUnicast() && !isOurs(a.Label) { // of any scope: the kernel answers for it
+		if ip := prefix(a.IPNet).Addr(); ip.IsGlobalUnicast() && !ifname.IsOwnPort(a.Label) { // of any scope: the kernel answers for it
 			found = append(found, ip)
 		}
 	}
 	slices.SortFunc(found, netip.Addr.Compare)
 	return slices.Compact(found), nil
 }
-
-// isOurs tells whether an interface is one of the switch's for the kernel.
-func isOurs(name string) bool { return strings.HasPrefix(name, "ovl-") }
 
 // interfacesOf gives the interfaces of a route, which may have several next hops.
 func interfacesOf(r netlink.Route) (indexes []int) {

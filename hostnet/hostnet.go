@@ -13,13 +13,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/overlane/overlane/internal/ifname"
 )
 
 // Ports of the integration bridge that lead to the host's kernel. The switch makes them.
 const (
-	SNATPort     = "ovl-outside"  // for what the switch has translated, and for public addresses of this host
-	UnderlayPort = "ovl-underlay" // on an edge, for the addresses of other hosts' endpoints
-	EdgePorts    = "ovl-e-"       // prefix of the names of the ports to edges, one for each edge
+	SNATPort     = ifname.Outside    // for what the switch has translated, and for public addresses of this host
+	UnderlayPort = ifname.Underlay   // on an edge, for the addresses of other hosts' endpoints
+	EdgePorts    = ifname.EdgePrefix // prefix of the names of the ports to edges, one for each edge
 )
 
 // Part is a part of what the kernel does for Overlane.

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/netdump"
 )
 
@@ -195,7 +196,7 @@ func (i *inspection) sysctls(context.Context) (lines []string, err error) {
 	}
 	for _, name := range distinct(names) {
 		files := []string{forwardingOf(name), sourceFilterOf(name)}
-		if isOurs(name) {
+		if ifname.IsOwnPort(name) {
 			files = files[:0]
 			for _, s := range (&port{name: name}).sysctls() {
 				files = append(files, s.file)

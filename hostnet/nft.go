@@ -24,11 +24,11 @@ const tableName = "overlane"
 
 // Counters of the packets that the nftables table drops.
 const (
-	Forged      = "forged"          // tunnel packets that are not the switch's
-	GuardedHost = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
-	NoExit      = "no-exit"         // to an interface that does not lead outside
-	Untracked   = "not-translated"  // of no connection that the kernel could translate
-	Unsolicited = "no-connection"   // nobody inside has asked for
+	Forged         = "forged"          // tunnel packets that are not the switch's
+	GuardedAddress = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
+	NoExit         = "no-exit"         // to an interface that does not lead outside
+	Untracked      = "not-translated"  // of no connection that the kernel could translate
+	Unsolicited    = "no-connection"   // nobody inside has asked for
 )
 
 // table is the nftables table as a value.
@@ -265,13 +265,13 @@ func addressSet(name string, of []netip.Addr) set {
 func interfaceSet(name string, of []string) set {
 	s := set{Set: &nftables.Set{Table: ourTable(), Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}}
 	for _, i := range of {
-		s.elements = append(s.elements, nftables.SetElement{Key: ifname(i)})
+		s.elements = append(s.elements, nftables.SetElement{Key: interfaceName(i)})
 	}
 	return s
 }
 
-// ifname is a name as the kernel compares it.
-func ifname(name string) []byte {
+// interfaceName is a name as the kernel compares it.
+func interfaceName(name string) []byte {
 	padded := make([]byte, unix.IFNAMSIZ)
 	copy(padded, name)
 	return padded

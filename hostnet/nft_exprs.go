@@ -83,9 +83,9 @@ func outOf(p netip.Prefix, offset uint32) exprs {
 	return slices.Concat(network(p.Bits(), offset), isNot(p.Addr().AsSlice()))
 }
 
-func from(name string) exprs  { return slices.Concat(cameBy, is(ifname(name))) }
-func to(name string) exprs    { return slices.Concat(goesBy, is(ifname(name))) }
-func notTo(name string) exprs { return slices.Concat(goesBy, isNot(ifname(name))) }
+func from(name string) exprs  { return slices.Concat(cameBy, is(interfaceName(name))) }
+func to(name string) exprs    { return slices.Concat(goesBy, is(interfaceName(name))) }
+func notTo(name string) exprs { return slices.Concat(goesBy, isNot(interfaceName(name))) }
 
 // fromEdgePorts matches what comes in by any port that leads to an edge.
 var fromEdgePorts = slices.Concat(cameBy, is([]byte(EdgePorts)))

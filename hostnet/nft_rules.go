@@ -93,7 +93,7 @@ func (c Config) counters() []string {
 	if c.SNAT == nil && c.Direct == nil {
 		return []string{Forged}
 	}
-	return []string{Forged, GuardedHost, NoExit, Untracked, Unsolicited}
+	return []string{Forged, GuardedAddress, NoExit, Untracked, Unsolicited}
 }
 
 // filter is a chain that sees packets before those of others do.
@@ -148,12 +148,12 @@ func guarded(sources netip.Prefix) chain {
 		&expr.Payload{DestRegister: secondRegister, Base: expr.PayloadBaseNetworkHeader, Offset: ipDestination, Len: 4},
 	})
 	return regular(guardedChain,
-		drop(GuardedHost, outOf(sources, ipSource)),
-		drop(GuardedHost, within(sources, ipDestination)),
+		drop(GuardedAddress, outOf(sources, ipSource)),
+		drop(GuardedAddress, within(sources, ipDestination)),
 		slices.Concat(isIn(allowedSet, allowed), accept),
-		drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
-		drop(GuardedHost, within(linkLocal, ipDestination)),
-		drop(GuardedHost, notUnicast),
+		drop(GuardedAddress, isIn(reservedSet, address(ipDestination))),
+		drop(GuardedAddress, within(linkLocal, ipDestination)),
+		drop(GuardedAddress, notUnicast),
 	)
 }
 
@@ -205,17 +205,17 @@ func leaves(sources netip.Prefix) exprs {
 func (d DirectPath) jumpedTo(hosting bool) (chains []chain) {
 	if hosting {
 		chains = append(chains, regular(endpointsChain,
-			drop(GuardedHost, isNotIn(hostedSet, address(ipSource))),
-			drop(GuardedHost, isIn(reservedSet, address(ipDestination))),
-			drop(GuardedHost, within(linkLocal, ipDestination)),
-			drop(GuardedHost, notUnicast),
+			drop(GuardedAddress, isNotIn(hostedSet, address(ipSource))),
+			drop(GuardedAddress, isIn(reservedSet, address(ipDestination))),
+			drop(GuardedAddress, within(linkLocal, ipDestination)),
+			drop(GuardedAddress, notUnicast),
 			acceptUntracked,
 		))
 	}
 	if d.IsEdge {
 		chains = append(chains,
-			regular(arrivingChain, drop(GuardedHost, notUnicast), slices.Concat(setMark, acceptUntracked)),
-			regular(passedChain, drop(GuardedHost, isNotIn(passedSet, address(ipDestination))), acceptUntracked),
+			regular(arrivingChain, drop(GuardedAddress, notUnicast), slices.Concat(setMark, acceptUntracked)),
+			regular(passedChain, drop(GuardedAddress, isNotIn(passedSet, address(ipDestination))), acceptUntracked),
 		)
 	}
 	return chains
@@ -256,7 +256,7 @@ func (d DirectPath) forward(hosting bool) (rules []exprs) {
 		)
 	}
 	if hosting {
-		return append(rules, drop(GuardedHost, to(d.Underlay), isIn(hostedSet, address(ipSource))))
+		return append(rules, drop(GuardedAddress, to(d.Underlay), isIn(hostedSet, address(ipSource))))
 	}
 	return append(rules, drop(Unsolicited, isIn(closedSet, cameBy)))
 }

@@ -228,19 +228,19 @@ func TestOnlyTheOutsideIsReached(t *testing.T) {
 		{"100.64.0.6:0", "192.168.5.9:5000", reached},
 		{"100.64.0.6:0", "192.168.5.2:5000", "100.64.0.6"},
 		{"100.64.0.6:0", "192.168.5.8:5000", reached},
-		{"9.9.9.9:0", "203.0.113.1:5000", GuardedHost},
-		{"100.64.0.5:0", "192.168.5.2:5000", GuardedHost},
-		{"100.64.0.5:0", "172.17.0.1:5000", GuardedHost},
-		{"100.64.0.6:0", "172.17.0.1:5000", GuardedHost},
-		{"100.64.0.5:0", "100.64.0.0:5000", GuardedHost},
-		{"100.64.0.5:0", "100.64.0.7:5000", GuardedHost},
-		{"100.64.0.5:0", "192.168.5.9:5000", GuardedHost},
-		{"100.64.0.5:0", "169.254.169.254:5000", GuardedHost},
-		{"100.64.0.5:0", "192.168.5.2:8080", GuardedHost}, // published by others
-		{"100.64.0.5:0", "203.0.113.7:5000", GuardedHost}, // which others lead to a reserved address,
-		{"100.64.0.5:0", "203.0.113.8:5000", GuardedHost}, // and to the host
-		{"100.64.0.5:0", "192.168.5.255:5000", GuardedHost},
-		{"100.64.0.5:0", "224.0.0.1:5000", GuardedHost},
+		{"9.9.9.9:0", "203.0.113.1:5000", GuardedAddress},
+		{"100.64.0.5:0", "192.168.5.2:5000", GuardedAddress},
+		{"100.64.0.5:0", "172.17.0.1:5000", GuardedAddress},
+		{"100.64.0.6:0", "172.17.0.1:5000", GuardedAddress},
+		{"100.64.0.5:0", "100.64.0.0:5000", GuardedAddress},
+		{"100.64.0.5:0", "100.64.0.7:5000", GuardedAddress},
+		{"100.64.0.5:0", "192.168.5.9:5000", GuardedAddress},
+		{"100.64.0.5:0", "169.254.169.254:5000", GuardedAddress},
+		{"100.64.0.5:0", "192.168.5.2:8080", GuardedAddress}, // published by others
+		{"100.64.0.5:0", "203.0.113.7:5000", GuardedAddress}, // which others lead to a reserved address,
+		{"100.64.0.5:0", "203.0.113.8:5000", GuardedAddress}, // and to the host
+		{"100.64.0.5:0", "192.168.5.255:5000", GuardedAddress},
+		{"100.64.0.5:0", "224.0.0.1:5000", GuardedAddress},
 		{"100.64.0.5:0", "172.17.0.2:5000", NoExit},
 	} {
 		before := s.dropped()

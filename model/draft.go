@@ -25,7 +25,7 @@ func (d *draft) put(o *Object) {
 	o.Spec.index(d, o, before)
 }
 
-// remove takes an object out, if it is there.
+// remove removes an object, if it exists.
 func (d *draft) remove(key Key) {
 	i := kindIndex(key.Kind)
 	if i < 0 {

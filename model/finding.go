@@ -42,7 +42,7 @@ func clip(text string) string {
 	return string([]rune(text)[:most]) + "…"
 }
 
-// closest is the candidate that somebody who typed word most likely meant; empty if none is close.
+// closest is the candidate that a user who typed word most likely meant; empty if none is close.
 func closest(word string, candidates []string) string {
 	best, least := "", len(word)/3+2
 	for _, c := range candidates {

@@ -124,7 +124,7 @@ func (s *State) Forward(name string) *ForwardSpec {
 // ForwardsOf goes over the forwarded ports of a VPC, by name.
 func (s *State) ForwardsOf(vpc string) iter.Seq[*Object] { return s.Under("Forward", vpc) }
 
-// ForwardsTo goes over the forwarded ports that lead to an endpoint, whether that is there or not, by name.
+// ForwardsTo goes over the forwarded ports that lead to an endpoint, by name. The endpoint need not exist.
 func (s *State) ForwardsTo(endpoint string) iter.Seq[*Object] {
 	return secondsOf(s.forwardsTo, endpoint)
 }

@@ -38,7 +38,7 @@ type Column struct {
 	Value  func(Object) string
 }
 
-// Kinds are all kinds, each after those that it refers to.
+// Kinds are all kinds, each after the kinds that it refers to.
 var Kinds = []Kind{hostKind, vpcKind, subnetKind, endpointKind, publicPoolKind, internetGatewayKind, portBlockKind, publicIPKind, forwardKind}
 
 // kindOrder has the index of each kind in Kinds. It is filled by init, because the kinds' own functions use it.

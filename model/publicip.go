@@ -255,7 +255,7 @@ func (s *State) PublicIP(name string) *PublicIPSpec {
 // PublicIPsOf goes over the public addresses of a VPC, by name.
 func (s *State) PublicIPsOf(vpc string) iter.Seq[*Object] { return s.Under("PublicIP", vpc) }
 
-// PublicIPOf finds the public address that names an endpoint, whether that is there or not; nil if there is none.
+// PublicIPOf finds the public address that names an endpoint; nil if there is none. The endpoint need not exist.
 func (s *State) PublicIPOf(endpoint string) *Object {
 	name, _ := s.publicIPOf.get(endpoint)
 	return s.Get(Key{"PublicIP", name})

@@ -135,8 +135,8 @@ func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host strin
 
 // closedReason says why a border host passes no public traffic to another host; empty if it does: the upstream router
 // answers the border host, and BFD finds the tunnel between the two hosts up.
-func closedReason(host, passage string, m Measured) string {
-	status := m.Host(passage)
+func closedReason(host, border string, m Measured) string {
+	status := m.Host(border)
 	switch {
 	case status == nil:
 		return "has not reported yet"
@@ -146,12 +146,12 @@ func closedReason(host, passage string, m Measured) string {
 		return "has not reported on its upstream network yet"
 	case !status.Passage.Open:
 		return "is shut: " + status.Passage.Reason
-	case host == passage:
+	case host == border:
 		return ""
 	}
 	if from := m.Host(host); from != nil {
 		for _, t := range from.Tunnels {
-			if t.Peer == passage && t.Watched == TunnelUp {
+			if t.Peer == border && t.Watched == TunnelUp {
 				return ""
 			}
 		}

@@ -123,7 +123,7 @@ func (t *tree[K, V]) insert(e *edit, n *node[K, V], key K, value V) *node[K, V] 
 	return n.balance(e)
 }
 
-// remove takes key out, if it is there.
+// remove removes key, if the tree has it.
 func (t *tree[K, V]) remove(e *edit, key K) {
 	if _, ok := t.get(key); ok {
 		t.root = t.delete(e, t.root, key)

@@ -13,8 +13,8 @@ const (
 	ctNoTable = 0xff
 )
 
-// Of NXAST_NAT (struct nx_action_nat): what it translates, and what of the range follows, in this order. Open vSwitch
-// leaves the end of a range out if it is its beginning.
+// Of NXAST_NAT (struct nx_action_nat): the address that it translates, and the parts of the range that follow, in this
+// order. Open vSwitch leaves the end of a range out if it equals its beginning.
 const (
 	natSrc = 1
 	natDst = 2

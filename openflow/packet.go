@@ -131,8 +131,8 @@ func (m FlushZone) encode(w *buffer) {
 	w.u16(m.Zone)
 }
 
-// FlushConnections has the switch forget the connections of a zone that have an address in one of their four places
-// (NXT_CT_FLUSH, Open vSwitch 3.1).
+// FlushConnections deletes the connections of a zone that have an address in one of their four places (NXT_CT_FLUSH,
+// Open vSwitch 3.1).
 type FlushConnections struct {
 	Zone    uint16
 	Answers bool // as answers have it, and not as the first packet has it, before any translation

@@ -53,7 +53,7 @@ type State struct {
 	Repaired     []string          // differences that were repaired, one line each; empty at the first call
 }
 
-// tunnelOFPort is asked for at creation, so that it reads the same on every host.
+// tunnelOFPort is requested at creation, so that the number is the same on every host.
 const tunnelOFPort = 1
 
 // vxlanPort is IANA's (RFC 7348 section 5).

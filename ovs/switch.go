@@ -39,7 +39,7 @@ type Switch struct {
 	log    *slog.Logger
 	conn   net.Conn
 
-	turn     chan struct{} // holds a token while somebody writes
+	turn     chan struct{} // holds a token while a goroutine writes
 	applying chan struct{} // holds a token while a change is being applied
 
 	mu        sync.Mutex

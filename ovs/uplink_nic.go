@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -39,11 +41,9 @@ func quiet(nic netlink.Link) settings {
 	return s
 }
 
-var features = map[string]offload.Feature{"gro": offload.GRO, "lro": offload.LRO, "tx": offload.TxChecksum}
-
 // readSettings gives the current values of the settings in quiet.
-func readSettings(nic netlink.Link) (settings, error) {
-	s := settings{ARP: nic.Attrs().RawFlags&flagNoARP == 0, Sysctl: map[string]string{}, Offloads: map[string]bool{}}
+func readSettings(nic netlink.Link) (s settings, err error) {
+	s = settings{ARP: nic.Attrs().RawFlags&flagNoARP == 0, Sysctl: map[string]string{}}
 	want := quiet(nic)
 	for path := range want.Sysctl {
 		value, err := os.ReadFile("/proc/sys/net/" + path)
@@ -55,17 +55,8 @@ func readSettings(nic netlink.Link) (settings, error) {
 		}
 		s.Sysctl[path] = strings.TrimSpace(string(value))
 	}
-	socket, err := offload.Open()
-	if err != nil {
-		return s, err
-	}
-	defer socket.Close()
-	for name := range want.Offloads {
-		if on, err := socket.Get(nic.Attrs().Name, features[name]); err == nil {
-			s.Offloads[name] = on
-		}
-	}
-	return s, nil
+	s.Offloads, err = offload.Read(nic.Attrs().Name, slices.Collect(maps.Keys(want.Offloads))...)
+	return s, err
 }
 
 // flagNoARP is IFF_NOARP (linux/if.h).
@@ -91,24 +82,5 @@ func (s settings) apply(nic netlink.Link) error {
 			return err
 		}
 	}
-	return s.applyOffloads(name)
-}
-
-// applyOffloads ignores features that the NIC cannot change, except for tx.
-func (s settings) applyOffloads(name string) error {
-	socket, err := offload.Open()
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	for feature, on := range s.Offloads {
-		has, err := socket.Get(name, features[feature])
-		if err != nil || has == on {
-			continue
-		}
-		if err := socket.Set(name, features[feature], on); err != nil && feature == "tx" {
-			return err
-		}
-	}
-	return nil
+	return offload.Apply(name, s.Offloads)
 }

@@ -34,7 +34,7 @@ func TestRevokedHostFinishesNothing(t *testing.T) {
 		<-judged
 	}
 	server.must(t, "PUT", "/v1/hosts/host1", `{"spec": {"address": "192.168.5.2", "identity": "none"}}`)
-	before := server.replica.seen()
+	before := server.replica.Revision()
 	for request, body := range requests {
 		if _, err := io.WriteString(bodies[request], body); err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestRevokedHostFinishesNothing(t *testing.T) {
 		expect(t, told(<-answers), "403 denied: the certificate of host host1 was revoked, or another machine has taken the name; "+
 			"join again with a token for this host's name")
 	}
-	if after := server.replica.seen(); after != before {
+	if after := server.replica.Revision(); after != before {
 		t.Errorf("the store went from revision %d to %d", before, after)
 	}
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -55,7 +54,7 @@ func (s *Server) changeBy(ctx context.Context, caller Caller, decide func(*model
 			return done, err
 		}
 		s.metrics.conflicts.Inc()
-		if err := s.replica.await(ctx, revision); err != nil {
+		if err := s.replica.Await(ctx, revision); err != nil {
 			return outcome{}, err
 		}
 		time.Sleep(rand.N(time.Duration(attempt+1) * time.Millisecond))
@@ -69,7 +68,7 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	b, err := s.batch(done.changes)
+	b, err := s.replica.Writes(done.changes)
 	if err != nil || b.Len() == 0 {
 		return done, 0, err
 	}
@@ -78,7 +77,7 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 		return outcome{}, revision, err
 	}
 	s.metrics.commits.Inc()
-	if err := s.replica.await(ctx, revision); err != nil {
+	if err := s.replica.Await(ctx, revision); err != nil {
 		return outcome{}, 0, err
 	}
 	done.revision = revision
@@ -96,7 +95,7 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 // is committed on: its host may have been revoked while its body was on the way, or its turn.
 func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, error)) (outcome, error) {
 	state := s.State()
-	if err := s.replica.whole(); err != nil { // asked later, so that whatever the state lacks is known
+	if err := s.replica.Complete(); err != nil { // asked later, so that whatever the state lacks is known
 		return outcome{}, err
 	}
 	if err := caller.stands(state); err != nil {
@@ -132,27 +131,4 @@ func exist(s *model.State, keys []model.Key) error {
 		}
 	}
 	return nil
-}
-
-// batch is what to write for changes. The status of an object goes with it, and what is left of a namesake before it.
-func (s *Server) batch(changes []model.Change) (store.Batch, error) {
-	s.replica.mu.RLock()
-	defer s.replica.mu.RUnlock()
-	var b store.Batch
-	for _, c := range changes {
-		if _, ok := s.replica.statuses[c.Key()]; ok && (c.Action == model.Create || c.Action == model.Delete) {
-			b.Delete = append(b.Delete, statusKey(c.Key()))
-		}
-		switch c.Action {
-		case model.Create, model.Update:
-			item, err := encodeObject(c.After)
-			if err != nil {
-				return b, fmt.Errorf("write the change: %w", err)
-			}
-			b.Put = append(b.Put, item)
-		case model.Delete:
-			b.Delete = append(b.Delete, objectKey(c.Key()))
-		}
-	}
-	return b, nil
 }

@@ -95,7 +95,7 @@ func await(t *testing.T, s testServer, revision int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := s.replica.await(ctx, revision); err != nil {
+	if err := s.replica.Await(ctx, revision); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -145,7 +145,7 @@ func TestRestart(t *testing.T) {
 	srv := newAPI(t, first)
 	srv.must(t, "POST", "/v1/apply", network)
 	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
-	revision := srv.replica.seen()
+	revision := srv.replica.Revision()
 	before := told(srv.must(t, "GET", "/v1/endpoints", ""))
 	srv.Close()
 	if err := first.Close(); err != nil {

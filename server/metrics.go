@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/replica"
 )
 
 // metrics are the server's, in a registry of its own: etcd's, some 200, stay out.
@@ -21,7 +22,7 @@ type metrics struct {
 	streams   *prometheus.GaugeVec
 }
 
-func newMetrics(r *replica) *metrics {
+func newMetrics(r *replica.Replica) *metrics {
 	m := &metrics{
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "overlane_http_request_seconds", Help: "Requests by route and status; of a stream, how long it lasted.",
@@ -55,7 +56,7 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) error {
 }
 
 // objectCounts counts objects when asked.
-type objectCounts struct{ replica *replica }
+type objectCounts struct{ replica *replica.Replica }
 
 var (
 	objectsDesc  = prometheus.NewDesc("overlane_objects", "Objects of a kind.", []string{"kind"}, nil)
@@ -68,9 +69,7 @@ func (c objectCounts) Describe(d chan<- *prometheus.Desc) {
 }
 
 func (c objectCounts) Collect(m chan<- prometheus.Metric) {
-	c.replica.mu.RLock()
-	state, revision := c.replica.state, c.replica.revision
-	c.replica.mu.RUnlock()
+	state, revision := c.replica.State(), c.replica.Revision()
 	for _, k := range model.Kinds {
 		m <- prometheus.MustNewConstMetric(objectsDesc, prometheus.GaugeValue, float64(state.Len(k.Name)), k.Name)
 	}

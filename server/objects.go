@@ -33,7 +33,8 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, k model.Kind) erro
 	if query.Has("after") {
 		return invalid(`query parameter "after": only with watch=true`)
 	}
-	return writeJSON(w, http.StatusOK, s.replica.list(chosen, CallerOf(r.Context())))
+	items, revision := s.replica.Objects(chosen.visible(CallerOf(r.Context())))
+	return writeJSON(w, http.StatusOK, api.List{Revision: revision, Items: append([]model.Object{}, items...)})
 }
 
 func boolean(text string) (bool, error) {
@@ -97,40 +98,42 @@ func (c selection) covers(key model.Key) bool {
 	return (c.kind == "" || c.kind == key.Kind) && (c.parent == "" || strings.HasPrefix(key.Name, c.parent+"/"))
 }
 
-func (r *replica) list(chosen selection, caller Caller) api.List {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	list := api.List{Revision: r.revision, Items: []model.Object{}}
-	seen := sightOf(r.state, caller)
-	for o := range chosen.among(r.state) {
-		if seen(o) {
-			list.Items = append(list.Items, r.with(o))
+// visible are the objects of a selection that a caller may read.
+func (c selection) visible(caller Caller) func(*model.State) iter.Seq[*model.Object] {
+	return func(state *model.State) iter.Seq[*model.Object] {
+		return func(yield func(*model.Object) bool) {
+			seen := sightOf(state, caller)
+			for o := range c.among(state) {
+				if seen(o) && !yield(o) {
+					return
+				}
+			}
 		}
 	}
-	return list
 }
 
 func (s *Server) get(w http.ResponseWriter, r *http.Request, k model.Kind) error {
 	key, caller := model.Key{Kind: k.Name, Name: nameIn(r, k)}, CallerOf(r.Context())
-	o, revision, ok := s.replica.get(key, caller)
+	found, revision := s.replica.Objects(only(key, caller))
 	switch {
-	case ok:
+	case len(found) > 0:
 		w.Header().Set(revisionHeader, strconv.FormatInt(revision, 10))
-		return writeJSON(w, http.StatusOK, o)
+		return writeJSON(w, http.StatusOK, found[0])
 	case caller.Kind == LocalAdmin:
 		return notFound("%s: does not exist", key)
 	}
 	return denied("%s may not read %s", caller, key) // whether it exists is not told either
 }
 
-func (r *replica) get(key model.Key, caller Caller) (o model.Object, revision int64, ok bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	found := r.state.Get(key)
-	if found == nil || !sightOf(r.state, caller)(found) {
-		return o, 0, false
+// only is one object, if it is there and a caller may read it.
+func only(key model.Key, caller Caller) func(*model.State) iter.Seq[*model.Object] {
+	return func(state *model.State) iter.Seq[*model.Object] {
+		return func(yield func(*model.Object) bool) {
+			if o := state.Get(key); o != nil && sightOf(state, caller)(o) {
+				yield(o)
+			}
+		}
 	}
-	return r.with(found), r.revision, true
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, k model.Kind) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/store"
 )
 
@@ -33,7 +34,7 @@ type Config struct {
 type Server struct {
 	config  Config
 	log     *slog.Logger
-	replica *replica
+	replica *replica.Replica
 	turn    chan struct{} // holds one token; who has it may judge and commit
 	metrics *metrics
 	routes  []Route
@@ -56,7 +57,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.now == nil {
 		c.now = time.Now
 	}
-	r, err := newReplica(ctx, c)
+	r, err := replica.New(ctx, replica.Config{Store: c.Store, Log: c.Log, Now: c.now})
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
@@ -64,8 +65,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.metrics = newMetrics(r)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.routes = s.ownRoutes()
-	s.work.Go(func() { r.follow(s.ctx) })
-	s.work.Go(func() { r.listen(s.ctx) })
+	s.work.Go(func() { r.Run(s.ctx) })
 	return s, nil
 }
 
@@ -79,8 +79,4 @@ func (s *Server) Close() {
 }
 
 // State is all objects as the server knows them now.
-func (s *Server) State() *model.State {
-	s.replica.mu.RLock()
-	defer s.replica.mu.RUnlock()
-	return s.replica.state
-}
+func (s *Server) State() *model.State { return s.replica.State() }

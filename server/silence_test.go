@@ -10,6 +10,7 @@ import (
 
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/store"
 )
 
@@ -28,7 +29,7 @@ func TestSilentHost(t *testing.T) {
 	expect(t, ready, "yes  Ready: ")
 	expect(t, counted, `{"total":1,"pending":0,"attached":0,"ready":1,"unknown":0}`)
 
-	passed.Store(int64(silence) + 1)
+	passed.Store(int64(replica.Silence) + 1)
 	silent, counted := shown(t, srv)
 	expect(t, silent, "no silent since 2026-01-02T12:00:00Z: its agent does not report Unknown: Host host1 is silent since 2026-01-02T12:00:00Z; before that: Ready")
 	expect(t, counted, `{"total":1,"pending":0,"attached":0,"ready":0,"unknown":1}`)
@@ -91,7 +92,7 @@ func TestSilenceIsTold(t *testing.T) {
 
 	watch := srv.open(t, "admin", "/v1/watch?after=3")
 	expect(t, watch.until(3), "sync @3")
-	passed.Store(int64(silence) + 1)
+	passed.Store(int64(replica.Silence) + 1)
 	expect(t, watch.until(3), fmt.Sprintf(both, 3)) // within a tick
 	for _, after := range []int{2, 3} {
 		late := srv.open(t, "admin", fmt.Sprintf("/v1/watch?kind=ep&after=%d", after))
@@ -122,7 +123,7 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 		blind := newBlindStore()
 		srv := newAPIOf(t, Config{Store: blind, now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
 		srv.must(t, "POST", "/v1/apply", network)
-		passed.Store(int64(silence) + 1)
+		passed.Store(int64(replica.Silence) + 1)
 		write := func(values map[string]any) {
 			t.Helper()
 			var b store.Batch
@@ -145,7 +146,7 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 		ready, _ := shown(t, srv)
 		expect(t, ready, "yes  Ready: ")
 
-		passed.Add(int64(silence) + 1)
+		passed.Add(int64(replica.Silence) + 1)
 		silent := "no silent since "
 		if states, _ := shown(t, srv); !strings.HasPrefix(states, silent) {
 			t.Errorf("by a clock %v off, a host that has said nothing is %s", off, states)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/store"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer := api.Reported{Ignored: judged.ignored}
-	if answer.Revision, err = s.keep(r.Context(), store.Batch{Put: s.replica.unlike(judged.items)}); err != nil {
+	if answer.Revision, err = s.keep(r.Context(), store.Batch{Put: s.replica.Unlike(judged.items)}); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, answer)
@@ -53,7 +54,7 @@ func (s *Server) readReports(r *http.Request) (reports []api.Report, err error) 
 // keep writes a batch of statuses, and waits until everybody has been told.
 func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
 	if b.Len() == 0 {
-		return s.replica.seen(), nil
+		return s.replica.Revision(), nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
 	defer cancel()
@@ -61,7 +62,7 @@ func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return revision, s.replica.await(ctx, revision)
+	return revision, s.replica.Await(ctx, revision)
 }
 
 // judged are reports as they would be stored, and those that nobody keeps.
@@ -119,19 +120,7 @@ func (s *Server) statusItem(key model.Key, status any, host string) (item store.
 	if most := maxStatus(key); len(value) > most {
 		return item, invalid("body: the status of %s is longer than %d bytes", key, most)
 	}
-	return store.Item{Key: statusKey(key), Value: value}, nil
-}
-
-// unlike are the statuses that are not stored just so already. Nothing is encoded here: everybody waits for this lock.
-func (r *replica) unlike(items []store.Item) (unlike []store.Item) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, item := range items {
-		if key, _ := keyOf(statusPrefix, item.Key); !bytes.Equal(r.statuses[key].text, item.Value) {
-			unlike = append(unlike, item)
-		}
-	}
-	return unlike
+	return replica.StatusItem(key, value), nil
 }
 
 // readStatus is lenient about fields: an agent may be newer than the server.
@@ -139,7 +128,7 @@ func readStatus(key model.Key, raw json.RawMessage) (any, error) {
 	if key.Kind != "Host" && key.Kind != "Endpoint" {
 		return nil, denied("the status of %s is not reported, but counted", key)
 	}
-	status, err := decodeStatus(key, raw)
+	status, err := replica.DecodeStatus(key, raw)
 	if err != nil {
 		return nil, invalid("body: %v", err)
 	}
@@ -164,23 +153,7 @@ func measuredBy(state *model.State, caller Caller, key model.Key) (string, error
 }
 
 func (s *Server) overview(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, http.StatusOK, s.replica.overview())
-}
-
-func (r *replica) overview() api.Overview {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	o := api.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
-	for _, k := range model.Kinds {
-		o.Objects[k.Name] = r.state.Len(k.Name)
-	}
-	for host := range r.state.List("Host") {
-		o.Hosts = append(o.Hosts, r.with(host))
-	}
-	for endpoint := range r.state.List("Endpoint") {
-		o.Endpoints.Add(r.endpointStatus(endpoint.Key()))
-	}
-	return o
+	return writeJSON(w, http.StatusOK, s.replica.Overview())
 }
 
 func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
@@ -200,10 +173,10 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	if err := s.tryWrite(ctx); err != nil {
 		return err
 	}
-	if err := s.replica.whole(); err != nil {
+	if err := s.replica.Complete(); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, api.Health{Status: "ok", Revision: s.replica.seen()})
+	return writeJSON(w, http.StatusOK, api.Health{Status: "ok", Revision: s.replica.Revision()})
 }
 
 // tryWrite writes a key that nobody reads, unless that went well a moment ago.
@@ -218,7 +191,7 @@ func (s *Server) tryWrite(ctx context.Context) error {
 		return err
 	}
 	s.healthy.at = time.Now()
-	return s.replica.await(ctx, revision)
+	return s.replica.Await(ctx, revision)
 }
 
 // health is when a write went well last.

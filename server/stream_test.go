@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
@@ -363,7 +364,7 @@ func TestFoundTooOften(t *testing.T) {
 	for _, address := range []string{"10.9.9.2", "10.9.9.1", "10.9.9.3"} {
 		found(address)
 	}
-	passed.Store(int64(findEvery))
+	passed.Store(int64(replica.AddressesEvery))
 	expect(t, others().String(), "10.9.9.3") // within a tick
 }
 

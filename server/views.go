@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/overlane/overlane/server/replica"
 	"github.com/overlane/overlane/view"
 )
 
@@ -17,40 +18,40 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request) error {
 	if s.State().Host(host) == nil {
 		return notFound("Host %s: does not exist", host)
 	}
-	v, whole := s.replica.subscribe(host, s.config.Backlog)
-	defer s.replica.unsubscribe(host, v)
+	v, all := s.replica.Subscribe(host, s.config.Backlog)
+	defer s.replica.Unsubscribe(host, v)
 	defer s.metrics.stream("view")()
 	out := newLines(w)
-	if err := out.send(encode(whole)); err != nil {
+	if err := out.line(all); err != nil {
 		return err
 	}
 	return s.passView(r, out, host, v)
 }
 
 // passView passes on what the viewer is told. Before every line it makes sure that the host may still read it.
-func (s *Server) passView(r *http.Request, out *lines, host string, v *viewer) error {
+func (s *Server) passView(r *http.Request, out *lines, host string, v *replica.Viewer) error {
 	beat := time.NewTicker(s.config.Heartbeat)
 	defer beat.Stop()
 	for {
 		var (
-			d  view.Delta
+			d  *view.Delta
 			ok bool
 		)
 		select {
-		case d = <-v.news:
+		case d = <-v.News():
 			ok = true
 		case <-beat.C:
-			d, ok = s.replica.idle(v)
+			d, ok = s.replica.Idle(v)
 		case <-s.ctx.Done():
 			return unavailable("the server is stopping")
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
-		for ; ok; d, ok = s.replica.recover(host, v) {
+		for ; ok; d, ok = s.replica.Recover(host, v) {
 			if err := stillCaller(r); err != nil {
 				return err
 			}
-			if err := out.send(encode(d)); err != nil {
+			if err := out.line(d); err != nil {
 				return err
 			}
 		}

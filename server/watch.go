@@ -1,16 +1,16 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"errors"
+	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
-	"github.com/overlane/overlane/store"
+	"github.com/overlane/overlane/server/replica"
 )
 
 // Streams are JSON values, one a line. Each waits only for its own client: one that takes nothing for bodyTime, or lags
@@ -40,26 +40,23 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, chosen selection
 	if err != nil {
 		return err
 	}
-	watcher, first, err := s.start(r.Context(), after)
+	watcher, first, err := s.replica.Watch(r.Context(), s.config.Backlog, after)
 	if err != nil {
 		return err
 	}
-	defer s.replica.unwatch(watcher)
+	defer s.replica.Unwatch(watcher)
 	defer s.metrics.stream("watch")()
 	out := newLines(w)
 	if err := out.batch(first, chosen); err != nil {
 		return err
 	}
-	return s.pass(r.Context(), out, watcher, chosen, first.revision)
+	return s.pass(r.Context(), out, watcher, chosen, first.Revision)
 }
-
-// noRevision says that a stream begins with all objects.
-const noRevision = -1
 
 func afterOf(r *http.Request) (int64, error) {
 	text := r.URL.Query().Get("after")
 	if text == "" {
-		return noRevision, nil
+		return replica.FromTheStart, nil
 	}
 	after, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || after < 0 {
@@ -68,90 +65,17 @@ func afterOf(r *http.Request) (int64, error) {
 	return after, nil
 }
 
-// start enters a watcher, and gives it first what it has missed: all objects, or those that have changed since.
-func (s *Server) start(ctx context.Context, after int64) (*watcher, batch, error) {
-	w, now, first := s.replica.begin(s.config.Backlog, after)
-	if after == noRevision || after == now {
-		return w, batch{now, first}, nil
-	}
-	missed, err := s.missed(ctx, after, now)
-	if err != nil {
-		s.replica.unwatch(w)
-		return nil, batch{}, err
-	}
-	return w, missed, nil
-}
-
-// begin enters a watcher at the present revision, with all objects if it wants them. Even one that knows that revision may not know
-// who has fallen silent since.
-func (r *replica) begin(backlog int, after int64) (w *watcher, now int64, first []event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch after {
-	case noRevision:
-		for o := range (selection{}).among(r.state) {
-			first = append(first, r.event(r.revision, o.Key()))
-		}
-	case r.revision:
-		first = r.events(update{revision: r.revision, turned: r.turnedSince(after)})
-	}
-	return r.watch(backlog), r.revision, first
-}
-
-// missed asks the store's history what has changed after a revision and until now, and tells of each such object as it is now.
-func (s *Server) missed(ctx context.Context, after, now int64) (batch, error) {
-	if after > now {
-		return batch{}, gone("revision %d is yet to come: the store is at %d; list, then watch from there", after, now)
-	}
-	u := update{revision: now, statuses: map[model.Key]measured{}}
-	for c, err := range s.config.Store.Watch(ctx, after) {
-		if errors.Is(err, store.ErrCompacted) {
-			return batch{}, gone("revision %d is no longer in the store's history; list, then watch from there", after)
-		}
-		if err != nil {
-			return batch{}, err
-		}
-		if c.Revision <= now {
-			u.note(c)
-		}
-		if c.Revision >= now {
-			break
-		}
-	}
-	s.replica.mu.RLock()
-	defer s.replica.mu.RUnlock()
-	u.turned = s.replica.turnedSince(after)
-	return batch{now, s.replica.events(u)}, nil
-}
-
-// note adds the objects that a commit touched.
-func (u *update) note(c store.Commit) {
-	touch := func(stored string) {
-		if key, ok := keyOf(objectPrefix, stored); ok {
-			u.changes = append(u.changes, model.ChangeTo(key, nil))
-		} else if key, ok := keyOf(statusPrefix, stored); ok {
-			u.statuses[key] = measured{}
-		}
-	}
-	for _, item := range c.Put {
-		touch(item.Key)
-	}
-	for _, key := range c.Delete {
-		touch(key)
-	}
-}
-
 // pass passes on what the watcher is told, until the client, the server or the watcher ends. Then it says why.
-func (s *Server) pass(ctx context.Context, out *lines, w *watcher, chosen selection, revision int64) error {
+func (s *Server) pass(ctx context.Context, out *lines, w *replica.Watcher, chosen selection, revision int64) error {
 	beat := time.NewTicker(s.config.Heartbeat)
 	defer beat.Stop()
 	for {
 		select {
-		case b, ok := <-w.news:
+		case b, ok := <-w.News():
 			if !ok {
 				return out.fail(revision, unavailable("too slow: more than %d commits behind; watch again after revision %d", s.config.Backlog, revision))
 			}
-			revision = b.revision
+			revision = b.Revision
 			if err := out.batch(b, chosen); err != nil {
 				return err
 			}
@@ -178,11 +102,11 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w, http.NewResponseController(w)}
 }
 
-// send writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
+// write writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
 // written. A connection that has no deadlines cannot be helped.
-func (l *lines) send(text []byte) error {
+func (l *lines) write(lines func(io.Writer) error) error {
 	_ = l.control.SetWriteDeadline(time.Now().Add(bodyTime))
-	if _, err := l.w.Write(text); err != nil {
+	if err := lines(l.w); err != nil {
 		return err
 	}
 	if err := l.control.Flush(); err != nil {
@@ -192,23 +116,45 @@ func (l *lines) send(text []byte) error {
 	return nil
 }
 
-func (l *lines) batch(b batch, chosen selection) error {
-	var text bytes.Buffer
-	for _, e := range b.events {
-		if chosen.covers(e.key) {
-			text.Write(e.line)
+// line writes one value.
+func (l *lines) line(value any) error {
+	text := encodeInTurn(value)
+	return l.write(func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// encoding is how many streams encode at once: after a large commit all have a long line to encode, and more of them at once than there are CPUs
+// would be no faster, and need the memory of all lines at once.
+var encoding = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+func encodeInTurn(value any) []byte {
+	encoding <- struct{}{}
+	defer func() { <-encoding }()
+	return api.Line(value)
+}
+
+func (l *lines) batch(b replica.News, chosen selection) error {
+	return l.write(func(w io.Writer) error {
+		for _, e := range b.Events {
+			if chosen.covers(e.Key) {
+				if _, err := w.Write(e.Line); err != nil {
+					return err
+				}
+			}
 		}
-	}
-	text.Write(encode(api.Event{Type: api.Sync, Revision: b.revision}))
-	return l.send(text.Bytes())
+		_, err := w.Write(api.Line(api.Event{Type: api.Sync, Revision: b.Revision}))
+		return err
+	})
 }
 
 func (l *lines) sync(revision int64) error {
-	return l.send(encode(api.Event{Type: api.Sync, Revision: revision}))
+	return l.line(api.Event{Type: api.Sync, Revision: revision})
 }
 
 func (l *lines) fail(revision int64, why error) error {
 	_, sent := translate(why)
-	_ = l.send(encode(api.Event{Type: api.Failed, Revision: revision, Error: sent})) // it ends either way
+	_ = l.line(api.Event{Type: api.Failed, Revision: revision, Error: sent}) // it ends either way
 	return why
 }

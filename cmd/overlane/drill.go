@@ -62,7 +62,7 @@ func newDrill(e *env) *cobra.Command {
 	labFlag(c, &name)
 	c.Flags().Lookup("lab").Usage = "`NAME` of a lab that is up ($OVERLANE_LAB); without, the drill has its own"
 	c.Flags().StringSliceVar(&designs, "design", nil, "`DESIGN`s of internet gateways to do it in, one after another: "+strings.Join(drill.Designs, ", ")+"; default: all that it is for")
-	c.Flags().StringVar(&o.How, "how", "", "`HOW` a gateway or edge dies: process (its Open vSwitch and agent), link (its cables) or power; default process")
+	c.Flags().StringVar(&o.Mode, "how", "", "`HOW` a gateway or edge dies: process (its Open vSwitch and agent), link (its cables) or power; default process")
 	c.Flags().DurationVar(&o.Phase, "for", 8*time.Second, "`TIME` to measure after the failure, and again after its end")
 	c.Flags().DurationVar(&bfd, "bfd-interval", 0, "`TIME` between the packets by which hosts watch each other, in the drill's own lab; default: the agents'")
 	c.Flags().BoolVar(&asJSON, "json", false, "print figures as JSON, and no picture")
@@ -142,7 +142,7 @@ type drillLab struct {
 	bfd  time.Duration // BFD interval of its agents; 0: their default
 }
 
-// drillLab is a lab that is up, or one that dies with this process.
+// drillLab is a lab that is up already, or a new one that ends with this process.
 func (e *env) drillLab(ctx context.Context, in drillLab, quiet bool) (l *lab.Lab, down func() error, err error) {
 	if in.name != "" {
 		l, err = lab.Open(in.name, lab.Options{})

@@ -59,7 +59,7 @@ type networkStatus struct {
 	Endpoints     []model.Object `json:"endpoints"`
 }
 
-// status asks the server where there is one that lets us, and else the agent of this machine.
+// status asks the server if it permits the caller, and else the agent of this machine.
 func (e *env) status(ctx context.Context, local agent.Local, here bool) (networkStatus, error) {
 	if here || strings.HasPrefix(e.server, "unix://") && !exists(strings.TrimPrefix(e.server, "unix://")) {
 		return hostStatus(ctx, local)

@@ -329,8 +329,7 @@ func checkPort(p uint32) error {
 }
 
 // Check says what OVS would refuse or read as something else in the group. OVS runs a bucket as an action *set*
-// (OpenFlow 1.5.1 section 5.6): dec_ttl first, then the fields, then one output, whatever the order written. So that
-// order is demanded here.
+// (OpenFlow 1.5.1 section 5.6): dec_ttl first, then the fields, then one output. Check requires actions in that order.
 func (g Group) Check() error {
 	if g.ID > MaxGroup {
 		return fmt.Errorf("group %d: groups are 0 to %d", g.ID, MaxGroup)

@@ -53,7 +53,7 @@ type Bucket struct {
 	WatchPort uint32 // fast-failover and select groups; 0 means none
 }
 
-// Meter limits packets to Rate per second, with Burst packets of credit; what is over is dropped.
+// Meter limits packets to Rate per second, with Burst packets of credit; packets beyond are dropped.
 type Meter struct {
 	ID    uint32
 	Rate  uint32 // packets per second
@@ -109,8 +109,8 @@ type (
 		Dst *Field
 		Bit int
 	}
-	// CT sends the packet through connection tracking (ovs-actions(7), ct). Whatever follows it in the list has the
-	// packet untracked again.
+	// CT sends the packet through connection tracking (ovs-actions(7), ct). For actions after it in the list, the
+	// packet is untracked again.
 	CT struct {
 		Commit bool // remember a new connection
 		Zone   uint16

@@ -76,7 +76,7 @@ func On(parts ...Part) Match {
 	return slices.Compact(joinRegisters(joinVLAN(m)))
 }
 
-// joinRegisters makes one term of those that look at different bits of a register.
+// joinRegisters joins terms on different bits of one register into one term.
 func joinRegisters(m Match) Match {
 	joined := m[:0]
 	for _, t := range m {

@@ -12,13 +12,13 @@ import (
 // counters are packets of an interface since it is there.
 type counters struct{ in, out uint64 }
 
-// read reads what the kernel has counted on the passage's NIC, whoever forwards.
-func (p passage) read() (c counters, err error) {
-	data, err := os.ReadFile(p.Root() + "/proc/1/net/dev")
+// read reads what the kernel has counted on the border host's NIC, whoever forwards.
+func (b borderHost) read() (c counters, err error) {
+	data, err := os.ReadFile(b.Root() + "/proc/1/net/dev")
 	if err != nil {
 		return c, err
 	}
-	return parseCounters(string(data), p.nic)
+	return parseCounters(string(data), b.nic)
 }
 
 // parseCounters reads a line of /proc/net/dev: name, then bytes, packets and six more that came in, and as many that went out.
@@ -38,12 +38,12 @@ func parseCounters(text, nic string) (c counters, err error) {
 // watchTime is how long counters are watched, in which a probe sends tens of packets.
 const watchTime = 300 * time.Millisecond
 
-// carriers are the passages by which the requests of the one probe that runs come in and go out. Its answers may take others.
-func (p path) carriers(ctx context.Context) (in, out passage, err error) {
-	before := make([]counters, len(p.passages))
-	for i, passage := range p.passages {
-		if before[i], err = passage.read(); err != nil {
-			return in, out, fmt.Errorf("%s: %w", passage.Name, err)
+// carriers are the border hosts by which the requests of the one probe that runs come in and go out. Its answers may take others.
+func (p path) carriers(ctx context.Context) (in, out borderHost, err error) {
+	before := make([]counters, len(p.borders))
+	for i, border := range p.borders {
+		if before[i], err = border.read(); err != nil {
+			return in, out, fmt.Errorf("%s: %w", border.Name, err)
 		}
 	}
 	select {
@@ -52,16 +52,16 @@ func (p path) carriers(ctx context.Context) (in, out passage, err error) {
 	case <-time.After(watchTime):
 	}
 	var most counters
-	for i, passage := range p.passages {
-		now, err := passage.read()
+	for i, border := range p.borders {
+		now, err := border.read()
 		if err != nil {
-			return in, out, fmt.Errorf("%s: %w", passage.Name, err)
+			return in, out, fmt.Errorf("%s: %w", border.Name, err)
 		}
 		if n := now.in - before[i].in; n > most.in {
-			most.in, in = n, passage
+			most.in, in = n, border
 		}
 		if n := now.out - before[i].out; n > most.out {
-			most.out, out = n, passage
+			most.out, out = n, border
 		}
 	}
 	if least := uint64(watchTime/probeEvery) / 2; most.in < least || most.out < least {
@@ -70,15 +70,15 @@ func (p path) carriers(ctx context.Context) (in, out passage, err error) {
 	return in, out, nil
 }
 
-// portTries bounds the search for a port: with two passages, each try is as good as a coin.
+// portTries bounds the search for a port: with two border hosts, each try is as good as a coin.
 const portTries = 16
 
-// steadyTime is how long a probe must have kept its passage. One that has just come back takes probes over somewhat later.
+// steadyTime is how long a probe must have kept its border host. One that has just come back takes probes over somewhat later.
 const steadyTime = time.Second
 
 // steadyAim aims until the same comes out twice.
-func (p path) steadyAim(ctx context.Context, in, out *direction) (struck passage, err error) {
-	if struck, err = p.aim(ctx, in, out); err != nil || len(p.passages) == 0 {
+func (p path) steadyAim(ctx context.Context, in, out *direction) (struck borderHost, err error) {
+	if struck, err = p.aim(ctx, in, out); err != nil || len(p.borders) == 0 {
 		return struck, err
 	}
 	for deadline := time.Now().Add(patience); ; {
@@ -95,15 +95,15 @@ func (p path) steadyAim(ctx context.Context, in, out *direction) (struck passage
 	}
 }
 
-// aim proves that both directions work, and finds the passage of the outbound probe, and a port by which the inbound one takes it, too. Open
+// aim proves that both directions work, and finds the border host of the outbound probe, and a port by which the inbound one takes it, too. Open
 // vSwitch chooses by UDP's addresses alone, so only the router can be made to choose otherwise.
-func (p path) aim(ctx context.Context, in, out *direction) (struck passage, err error) {
-	if err := p.try(ctx, out, func(_, carrier passage) { struck = carrier }); err != nil || in == nil {
+func (p path) aim(ctx context.Context, in, out *direction) (struck borderHost, err error) {
+	if err := p.try(ctx, out, func(_, carrier borderHost) { struck = carrier }); err != nil || in == nil {
 		return struck, err
 	}
 	for range portTries {
-		var came passage
-		if err := p.try(ctx, in, func(carrier, _ passage) { came = carrier }); err != nil || came == struck {
+		var came borderHost
+		if err := p.try(ctx, in, func(carrier, _ borderHost) { came = carrier }); err != nil || came == struck {
 			return struck, err
 		}
 		in.port++
@@ -111,18 +111,18 @@ func (p path) aim(ctx context.Context, in, out *direction) (struck passage, err 
 	return struck, fmt.Errorf("of %d inbound probes none takes %s, by which outbound ones go", portTries, struck.Name)
 }
 
-// try runs the probe of a direction for a moment, and tells of its carriers if the path has passages.
-func (p path) try(ctx context.Context, d *direction, carriers func(in, out passage)) error {
+// try runs the probe of a direction for a moment, and tells of its carriers if the path has border hosts.
+func (p path) try(ctx context.Context, d *direction, carriers func(in, out borderHost)) error {
 	trial := *d
 	trial.record = newRecord(0)
 	if err := trial.startProbe(ctx); err != nil {
 		return err
 	}
 	err := trial.works(ctx)
-	if err == nil && len(p.passages) == 0 {
-		carriers(passage{}, passage{})
+	if err == nil && len(p.borders) == 0 {
+		carriers(borderHost{}, borderHost{})
 	} else if err == nil {
-		var in, out passage
+		var in, out borderHost
 		if in, out, err = p.carriers(ctx); err == nil {
 			carriers(in, out)
 		}

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	Kind   Kind
 	Design string
-	How    string        // by which a host fails; empty: the kind's first
+	Mode   string        // by which a host fails; empty: the kind's first
 	Phase  time.Duration // that is measured after the failure, and after its end
 
 	// Watch hears of every slice of time, when what was sent in it has had time to come back.
@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Check refuses what the kind is not for.
-func (o Options) Check() error { return o.Kind.check(o.Design, o.How) }
+func (o Options) Check() error { return o.Kind.check(o.Design, o.Mode) }
 
 // Slice is the length of a moment.
 const Slice = 250 * time.Millisecond
@@ -154,11 +154,11 @@ func (r *run) do(ctx context.Context) (err error) {
 	if err != nil {
 		return &notWorking{errors.Join(err, intent.saidOf(p))}
 	}
-	return r.measure(ctx, r.Kind.plan(target{r.lab, p.host, struck, r.How, r.directions()}))
+	return r.measure(ctx, r.Kind.plan(target{r.lab, p.host, struck, r.Mode, r.directions()}))
 }
 
-func (p path) answerers() []place {
-	all := []place{{machine: p.server}}
+func (p path) answerers() []location {
+	all := []location{{machine: p.server}}
 	if p.public.IsValid() {
 		all = append(all, p.endpoint())
 	}
@@ -173,8 +173,8 @@ func (r *run) directions() (all []*direction) {
 	return append(all, r.out)
 }
 
-// measure loads the path, does the deed and undoes it.
-func (r *run) measure(ctx context.Context, d deed) (err error) {
+// measure loads the path, has it fail, and mends it.
+func (r *run) measure(ctx context.Context, f failure) (err error) {
 	defer func() { err = errors.Join(err, r.stop()) }()
 	if err := r.load(ctx); err != nil {
 		return err
@@ -184,9 +184,9 @@ func (r *run) measure(ctx context.Context, d deed) (err error) {
 	shown := make(chan struct{})
 	go func() { defer close(shown); r.show(showing) }()
 	if r.Kind.alarms {
-		r.result.Alarms, err = r.alarms(ctx, func() error { return r.play(ctx, d) })
+		r.result.Alarms, err = r.alarms(ctx, func() error { return r.play(ctx, f) })
 	} else {
-		err = r.play(ctx, d)
+		err = r.play(ctx, f)
 	}
 	end := time.Now().Add(-lastTime)
 	stopShowing()
@@ -221,27 +221,27 @@ func (r *run) stop() (err error) {
 }
 
 // play is the drill itself. What was broken is mended even if ctx ends.
-func (r *run) play(ctx context.Context, d deed) (err error) {
+func (r *run) play(ctx context.Context, f failure) (err error) {
 	if err := pause(ctx, settleTime); err != nil {
 		return err
 	}
-	broken := d.undo != nil
+	broken := f.undo != nil
 	defer func() {
 		if broken {
-			err = errors.Join(err, d.undo(context.WithoutCancel(ctx)))
+			err = errors.Join(err, f.undo(context.WithoutCancel(ctx)))
 		}
 	}()
-	r.begin(d.what, true)
-	if err := errors.Join(d.do(ctx), pause(ctx, r.Phase)); err != nil {
+	r.begin(f.what, true)
+	if err := errors.Join(f.do(ctx), pause(ctx, r.Phase)); err != nil {
 		return err
 	}
-	if d.undo != nil {
-		r.begin(d.undone, false)
+	if f.undo != nil {
+		r.begin(f.undone, false)
 		after := r.Phase
 		if r.Kind.alarms { // nothing has failed that could come back
 			after = min(after, settleTime)
 		}
-		if err := errors.Join(d.undo(ctx), pause(ctx, after)); err != nil {
+		if err := errors.Join(f.undo(ctx), pause(ctx, after)); err != nil {
 			return err
 		}
 		broken = false

@@ -18,9 +18,9 @@ type Alarms struct {
 const floods = 4
 
 // fullLoad is no failure: all that the machine can carry is sent.
-func fullLoad(t target) deed {
+func fullLoad(t target) failure {
 	var running []*peer
-	return deed{
+	return failure{
 		what: fmt.Sprintf("%d connections more send all that they can", floods*len(t.directions)),
 		do: func(ctx context.Context) error {
 			for _, d := range t.directions {

@@ -19,13 +19,13 @@ import (
 // answerPort is where peers answer.
 const answerPort = 7800
 
-// place is where a peer runs.
-type place struct {
+// location is where a peer runs.
+type location struct {
 	machine *lab.Machine
 	netns   string // empty: none of its own
 }
 
-func (p path) endpoint() place { return place{p.host.Machine, p.netns} }
+func (p path) endpoint() location { return location{p.host.Machine, p.netns} }
 
 // peer is a process that loads a path, or answers. It ends with its input, and so with this process.
 type peer struct {
@@ -36,7 +36,7 @@ type peer struct {
 }
 
 // startPeer hands every event of the peer to a function.
-func (at place) startPeer(ctx context.Context, event func(Event), args ...string) (*peer, error) {
+func (at location) startPeer(ctx context.Context, event func(Event), args ...string) (*peer, error) {
 	argv := append([]string{"overlane", "drill", "peer"}, args...)
 	if at.netns != "" {
 		argv = append([]string{"ip", "netns", "exec", at.netns}, argv...)
@@ -78,7 +78,7 @@ func (p *peer) stop() error {
 }
 
 // startAnswer returns when the peer takes what comes.
-func (at place) startAnswer(ctx context.Context) (*peer, error) {
+func (at location) startAnswer(ctx context.Context) (*peer, error) {
 	listening := make(chan struct{}, 1)
 	p, err := at.startPeer(ctx, func(Event) { listening <- struct{}{} }, "answer", strconv.Itoa(answerPort))
 	if err != nil {
@@ -95,9 +95,9 @@ func (at place) startAnswer(ctx context.Context) (*peer, error) {
 // direction is one of a path.
 type direction struct {
 	*record
-	from  place
+	from  location
 	to    netip.AddrPort
-	port  uint16 // of the probe; the passage that it takes depends on it
+	port  uint16 // of the probe; the border host that it takes depends on it
 	peers []*peer
 }
 
@@ -105,7 +105,7 @@ func (p path) inbound(connections int) *direction {
 	if !p.public.IsValid() {
 		return nil
 	}
-	return &direction{record: newRecord(connections), from: place{machine: p.client}, to: netip.AddrPortFrom(p.public, answerPort), port: firstPort}
+	return &direction{record: newRecord(connections), from: location{machine: p.client}, to: netip.AddrPortFrom(p.public, answerPort), port: firstPort}
 }
 
 func (p path) outbound(connections int) *direction {

@@ -158,7 +158,7 @@ func TestKindsAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		if err := (Options{Kind: kind, Design: test.design, How: test.how}).Check(); err != nil {
+		if err := (Options{Kind: kind, Design: test.design, Mode: test.how}).Check(); err != nil {
 			got = err.Error()
 		}
 		if got != test.want {

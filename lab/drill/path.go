@@ -21,18 +21,18 @@ var Designs = []string{SNAT, model.Central, model.Distributed}
 
 // path is how an endpoint reaches the outside, and how it is reached.
 type path struct {
-	design   string
-	vpc      string
-	host     *lab.Host // the endpoint's
-	netns    string
-	public   netip.Addr // the zero value: nobody reaches the endpoint unasked
-	client   *lab.Machine
-	server   *lab.Machine
-	passages []passage // by which it leads; none: straight from the host
+	design  string
+	vpc     string
+	host    *lab.Host // the endpoint's
+	netns   string
+	public  netip.Addr // the zero value: nobody reaches the endpoint unasked
+	client  *lab.Machine
+	server  *lab.Machine
+	borders []borderHost // by which it leads; none: straight from the host
 }
 
-// passage is a host that public traffic passes.
-type passage struct {
+// borderHost is a host that public traffic passes.
+type borderHost struct {
 	*lab.Host
 	nic string // on the upstream network
 }
@@ -72,7 +72,7 @@ func pathOf(l *lab.Lab, i intent, design string) (p path, err error) {
 			continue
 		}
 		p.host, p.netns = l.Host(e.Host), e.Netns
-		p.passages = i.passages(l, p)
+		p.borders = i.borders(l, p)
 		return p, nil
 	}
 	return p, fmt.Errorf("lab %s has no network namespace that design %s is for", l.File.Name, design)
@@ -110,13 +110,13 @@ func (i intent) gateway(vpc string) *model.InternetGatewaySpec {
 	return nil
 }
 
-func (i intent) passages(l *lab.Lab, p path) (all []passage) {
+func (i intent) borders(l *lab.Lab, p path) (all []borderHost) {
 	gateway := i.gateway(p.vpc)
 	for _, o := range i.hosts {
 		spec, h := o.Spec.(*model.HostSpec), l.Host(o.Name)
 		named := len(gateway.Hosts) == 0 || slices.Contains(gateway.Hosts, o.Name)
 		if p.design != SNAT && h != nil && spec.Outside != nil && slices.Contains(spec.Roles, gateway.Role()) && named {
-			all = append(all, passage{h, spec.Outside.Interface})
+			all = append(all, borderHost{h, spec.Outside.Interface})
 		}
 	}
 	return all

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How peers load a path.
+// Mode peers load a path.
 const (
 	probeEvery   = 10 * time.Millisecond
 	messageEvery = 50 * time.Millisecond

@@ -110,3 +110,12 @@ type Reported struct {
 	Revision int64       `json:"revision" doc:"Store revision at which it is kept."`
 	Ignored  []model.Key `json:"ignored,omitempty" doc:"Objects that do not exist, or are not plugged in anywhere (any more)."`
 }
+
+// Line is a value as a line of a stream.
+func Line(value any) []byte {
+	line, err := json.Marshal(value)
+	if err != nil { // none of our types can fail
+		panic("encode a line of a stream: " + err.Error())
+	}
+	return append(line, '\n')
+}

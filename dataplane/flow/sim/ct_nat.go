@@ -40,19 +40,19 @@ func (t *Connections) pick(c *conn) bool {
 	return t.tryPorts(&c.reply, &c.reply.dst.port, firstEphemeral, 65535)
 }
 
-// tryPorts tries the port that key has in the place, if it is in the range or there is no range to speak of, and then the range.
-func (t *Connections) tryPorts(key *connKey, place *uint16, first, last uint16) bool {
-	own := *place
+// tryPorts tries the port that key has, if it is in the range or there is no range to speak of, and then the range.
+func (t *Connections) tryPorts(key *connKey, port *uint16, first, last uint16) bool {
+	own := *port
 	if (own >= first && own <= last || first == firstEphemeral && last == 65535) && t.known[*key] == nil {
 		return true
 	}
-	for port := int(first); port <= int(last); port++ {
-		*place = uint16(port)
+	for next := int(first); next <= int(last); next++ {
+		*port = uint16(next)
 		if t.known[*key] == nil {
 			return true
 		}
 	}
-	*place = own
+	*port = own
 	return false
 }
 

@@ -80,7 +80,7 @@ func (s *state) has(f *flow.Field) bool {
 	case flow.IPProto, flow.IPFrag:
 		return s.at.ip4 >= 0 || s.at.ip6 >= 0
 	}
-	_, ok := s.place(f)
+	_, ok := s.location(f)
 	return ok
 }
 
@@ -107,7 +107,7 @@ func (s *state) get(f *flow.Field) flow.Value {
 		}
 		return v
 	}
-	if p, ok := s.place(f); ok {
+	if p, ok := s.location(f); ok {
 		return flow.ValueOf(s.frame[p.at : p.at+p.bytes]).Shr(p.shift).And(f.Exact())
 	}
 	return s.kept[f]
@@ -132,7 +132,7 @@ func (s *state) set(f *flow.Field, v flow.Value) bool {
 		}
 		return true
 	}
-	if p, ok := s.place(f); ok {
+	if p, ok := s.location(f); ok {
 		if identifies(f) {
 			s.ct.found = nil
 		}

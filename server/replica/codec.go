@@ -1,4 +1,4 @@
-package server
+package replica
 
 import (
 	"encoding/json"
@@ -27,6 +27,11 @@ func keyOf(prefix, key string) (k model.Key, ok bool) {
 	}
 	k.Kind, k.Name, ok = strings.Cut(rest, "/")
 	return k, ok
+}
+
+// StatusItem is a status, encoded, as it is stored.
+func StatusItem(k model.Key, value []byte) store.Item {
+	return store.Item{Key: statusKey(k), Value: value}
 }
 
 // stored is an object's value in the store. What the key and the revision say is not repeated.
@@ -60,7 +65,8 @@ func decodeObject(k model.Key, item store.Item) (*model.Object, error) {
 	return o, nil
 }
 
-func decodeStatus(k model.Key, value []byte) (any, error) {
+// DecodeStatus reads what was measured of an object, leniently as well. The error names the object.
+func DecodeStatus(k model.Key, value []byte) (any, error) {
 	kind, ok := model.KindByName(k.Kind)
 	if !ok {
 		return nil, fmt.Errorf("decode status of %s: not a kind", k)

@@ -1,4 +1,6 @@
-package server
+// Package replica is the store's contents in memory, decoded, and whoever is told of each change of them: watchers of objects, and the agents that
+// follow their host's view. It knows the store and nothing of HTTP.
+package replica
 
 import (
 	"context"
@@ -13,13 +15,21 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
 	"github.com/overlane/overlane/view"
 )
 
-// replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
+// Config is what a replica works with.
+type Config struct {
+	Store store.Store
+	Log   *slog.Logger
+	Now   func() time.Time
+}
+
+// Replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
 // are told in the same breath, so whoever has seen a revision here finds it in the streams too.
-type replica struct {
+type Replica struct {
 	store store.Store
 	log   *slog.Logger
 	now   func() time.Time
@@ -27,10 +37,10 @@ type replica struct {
 	mu       sync.RWMutex
 	state    *model.State // its revision is the store's head
 	statuses map[model.Key]measured
-	heard    map[string]hearing   // by host
+	lastSeen map[string]contact   // by host
 	found    map[string]time.Time // by host: when its addresses were others last
 	unfound  map[string]bool      // hosts that have changed them too soon after that
-	unread   map[model.Key]error  // objects in the store that state lacks, or has an older form of
+	pending  map[model.Key]error  // objects in the store that state lacks, or has an older form of, and why
 	revision int64                // of the store
 	moved    chan struct{}        // closed, and replaced, when revision grows
 	tracker  *view.Tracker
@@ -43,23 +53,24 @@ type measured struct {
 	text   []byte
 }
 
-// newReplica reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
+// New reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
 // address to another.
-func newReplica(ctx context.Context, c Config) (*replica, error) {
+func New(ctx context.Context, c Config) (*Replica, error) {
 	snapshot, err := c.Store.Load(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{store: c.Store, log: c.Log, now: c.now, heard: map[string]hearing{}, found: map[string]time.Time{}, unfound: map[string]bool{}, moved: make(chan struct{}), streams: newStreams()}
+	r := &Replica{store: c.Store, log: c.Log, now: c.Now, streams: newStreams(), moved: make(chan struct{}),
+		lastSeen: map[string]contact{}, found: map[string]time.Time{}, unfound: map[string]bool{}}
 	loaded := r.read(snapshot)
-	for _, err := range loaded.unread {
+	for _, err := range loaded.pending {
 		return nil, err // one of them is enough: all are in the log
 	}
 	r.state = model.NewState().With(snapshot.Head, loaded.changes)
-	r.statuses, r.unread = loaded.statuses, loaded.unread
+	r.statuses, r.pending = loaded.statuses, loaded.pending
 	for key := range r.statuses {
 		if key.Kind == "Host" {
-			r.heard[key.Name] = hearing{at: r.now()}
+			r.lastSeen[key.Name] = contact{at: r.now()}
 		}
 	}
 	r.revision = snapshot.Revision
@@ -74,15 +85,15 @@ func newReplica(ctx context.Context, c Config) (*replica, error) {
 type contents struct {
 	changes  []model.Change
 	statuses map[model.Key]measured
-	unread   map[model.Key]error
+	pending  map[model.Key]error
 }
 
-func (r *replica) read(snapshot store.Snapshot) contents {
-	c := contents{statuses: map[model.Key]measured{}, unread: map[model.Key]error{}}
+func (r *Replica) read(snapshot store.Snapshot) contents {
+	c := contents{statuses: map[model.Key]measured{}, pending: map[model.Key]error{}}
 	for _, item := range snapshot.Items {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
 			if o, err := r.object(key, item); err != nil {
-				c.unread[key] = err
+				c.pending[key] = err
 			} else {
 				c.changes = append(c.changes, model.ChangeTo(key, o))
 			}
@@ -93,7 +104,7 @@ func (r *replica) read(snapshot store.Snapshot) contents {
 	return c
 }
 
-func (r *replica) object(key model.Key, item store.Item) (*model.Object, error) {
+func (r *Replica) object(key model.Key, item store.Item) (*model.Object, error) {
 	o, err := decodeObject(key, item)
 	if err != nil {
 		r.log.Error("the store holds an object that this server cannot read, so this server changes nothing; is another one newer? upgrade this one", "error", err)
@@ -102,8 +113,8 @@ func (r *replica) object(key model.Key, item store.Item) (*model.Object, error) 
 }
 
 // measured decodes a status. One that cannot be read is none, and no reason to stop: it is measured again anyway.
-func (r *replica) measured(key model.Key, value []byte) measured {
-	status, err := decodeStatus(key, value)
+func (r *Replica) measured(key model.Key, value []byte) measured {
+	status, err := DecodeStatus(key, value)
 	if err != nil {
 		r.log.Warn("the store holds a status that this server cannot read; the object goes without until it is measured again", "error", err)
 		return measured{}
@@ -111,11 +122,18 @@ func (r *replica) measured(key model.Key, value []byte) measured {
 	return measured{status, value}
 }
 
-// follow keeps the replica up to date until ctx ends, whatever happens to the store meanwhile.
-func (r *replica) follow(ctx context.Context) {
+// Run keeps the replica up to date until ctx ends, whatever happens to the store meanwhile, and tells watchers of hosts that fall silent.
+func (r *Replica) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Go(func() { r.follow(ctx) })
+	work.Go(func() { r.watchSilence(ctx) })
+	work.Wait()
+}
+
+func (r *Replica) follow(ctx context.Context) {
 	pause := 50 * time.Millisecond
 	for ctx.Err() == nil {
-		for c, err := range r.store.Watch(ctx, r.seen()) {
+		for c, err := range r.store.Watch(ctx, r.Revision()) {
 			if err == nil {
 				pause = 50 * time.Millisecond
 				r.commit(c)
@@ -137,22 +155,23 @@ func (r *replica) follow(ctx context.Context) {
 	}
 }
 
-func (r *replica) seen() int64 {
+// Revision is that of the store which the replica has seen.
+func (r *Replica) Revision() int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.revision
 }
 
 // commit takes over one write.
-func (r *replica) commit(c store.Commit) {
-	u := update{revision: c.Revision, statuses: map[model.Key]measured{}, unread: map[model.Key]error{}}
+func (r *Replica) commit(c store.Commit) {
+	u := update{revision: c.Revision, statuses: map[model.Key]measured{}, pending: map[model.Key]error{}}
 	if c.Head {
 		u.head = c.Revision
 	}
 	for _, item := range c.Put {
 		if key, ok := keyOf(objectPrefix, item.Key); ok {
 			if o, err := r.object(key, item); err != nil {
-				u.unread[key] = err
+				u.pending[key] = err
 			} else {
 				u.changes = append(u.changes, model.ChangeTo(key, o))
 			}
@@ -167,23 +186,23 @@ func (r *replica) commit(c store.Commit) {
 			u.statuses[key] = measured{}
 		}
 	}
-	r.enter(u)
+	r.apply(u)
 }
 
 // reload catches up where the store's history does not reach back: the differences are one big update.
-func (r *replica) reload(ctx context.Context) {
+func (r *Replica) reload(ctx context.Context) {
 	snapshot, err := r.store.Load(ctx, "")
 	if err != nil {
 		r.log.Warn("the store cannot be read; will try again", "error", err)
 		return
 	}
-	r.enter(r.difference(snapshot, r.read(snapshot)))
+	r.apply(r.difference(snapshot, r.read(snapshot)))
 }
 
-func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
+func (r *Replica) difference(snapshot store.Snapshot, loaded contents) update {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	u := update{revision: snapshot.Revision, statuses: maps.Clone(loaded.statuses), unread: loaded.unread}
+	u := update{revision: snapshot.Revision, statuses: maps.Clone(loaded.statuses), pending: loaded.pending}
 	if snapshot.Head != r.state.Revision() {
 		u.head = snapshot.Head
 	}
@@ -196,13 +215,13 @@ func (r *replica) difference(snapshot store.Snapshot, loaded contents) update {
 	}
 	for _, kind := range model.Kinds {
 		for o := range r.state.List(kind.Name) {
-			if !there[o.Key()] && loaded.unread[o.Key()] == nil {
+			if !there[o.Key()] && loaded.pending[o.Key()] == nil {
 				u.changes = append(u.changes, model.ChangeTo(o.Key(), nil))
 			}
 		}
 	}
-	for key := range r.unread {
-		u.unread[key] = loaded.unread[key]
+	for key := range r.pending {
+		u.pending[key] = loaded.pending[key]
 	}
 	for key := range r.statuses {
 		if _, ok := loaded.statuses[key]; !ok {
@@ -219,16 +238,16 @@ type update struct {
 	changes  []model.Change
 	statuses map[model.Key]measured // without a status: gone
 	turned   []string               // hosts that are silent now, or not any more
-	unread   map[model.Key]error    // objects that changed to what cannot be read; nil: not any more
+	pending  map[model.Key]error    // objects that changed to what cannot be read; nil: not any more
 }
 
-func (r *replica) enter(u update) {
+func (r *Replica) apply(u update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if u.revision <= r.revision {
 		return
 	}
-	u.turned = r.hear(u)
+	u.turned = r.noteContact(u)
 	r.revision = u.revision
 	for key, m := range u.statuses {
 		if m.status == nil {
@@ -237,7 +256,7 @@ func (r *replica) enter(u update) {
 			r.statuses[key] = m
 		}
 	}
-	r.miss(u)
+	r.notePending(u)
 	found := false
 	for key := range u.statuses {
 		found = r.find(key) || found
@@ -246,16 +265,23 @@ func (r *replica) enter(u update) {
 		r.state = r.state.With(u.head, u.changes)
 	}
 	if u.head != 0 || found {
-		r.tellViews(r.tracker.Apply(r.state, u.changes))
+		r.notifyViewers(r.tracker.Apply(r.state, u.changes))
 	}
-	r.tellWatchers(u)
+	r.notifyWatchers(u)
 	close(r.moved)
 	r.moved = make(chan struct{})
 }
 
+// State is all objects as the replica knows them now. It never changes.
+func (r *Replica) State() *model.State {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.state
+}
+
 // find has the tracker know by which addresses a host has found that it may be reached. It reports whether they were others. What a silent host has said
 // counts until it is gone. No host can have others' public addresses, or change its own all the time, which all others would be told.
-func (r *replica) find(key model.Key) bool {
+func (r *Replica) find(key model.Key) bool {
 	if key.Kind != "Host" {
 		return false
 	}
@@ -265,7 +291,7 @@ func (r *replica) find(key model.Key) bool {
 		delete(r.unfound, key.Name)
 		return r.tracker.Found(key.Name, nil)
 	}
-	if r.now().Sub(r.found[key.Name]) < findEvery {
+	if r.now().Sub(r.found[key.Name]) < AddressesEvery {
 		r.unfound[key.Name] = true
 		return false
 	}
@@ -280,7 +306,7 @@ func (r *replica) find(key model.Key) bool {
 }
 
 // findLater is for those that were too soon.
-func (r *replica) findLater() {
+func (r *Replica) findLater() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	found := false
@@ -288,36 +314,36 @@ func (r *replica) findLater() {
 		found = r.find(model.Key{Kind: "Host", Name: host}) || found
 	}
 	if found {
-		r.tellViews(r.tracker.Apply(r.state, nil))
+		r.notifyViewers(r.tracker.Apply(r.state, nil))
 	}
 }
 
-// findEvery is how often a host's addresses may change for others. Agents look as often.
-const findEvery = 10 * time.Second
+// AddressesEvery is how often a host's addresses may change for others. Agents look as often.
+const AddressesEvery = 10 * time.Second
 
-// miss takes down which objects of the store are not in the state as they are. Those that were changed once more, or deleted,
-// are not missed any more.
-func (r *replica) miss(u update) {
-	maps.Copy(r.unread, u.unread)
+// notePending takes down which objects of the store are not in the state as they are. An object that was changed once more, or deleted, is
+// not pending any more.
+func (r *Replica) notePending(u update) {
+	maps.Copy(r.pending, u.pending)
 	for _, c := range u.changes {
-		delete(r.unread, c.Key())
+		delete(r.pending, c.Key())
 	}
-	maps.DeleteFunc(r.unread, func(_ model.Key, err error) bool { return err == nil })
+	maps.DeleteFunc(r.pending, func(_ model.Key, err error) bool { return err == nil })
 }
 
-// whole is an error if the state lacks what is in the store. To judge a request by such a state would be to give the missing
+// Complete is an error if the state lacks what is in the store. To judge a request by such a state would be to give the missing
 // object's address to another. Which object that is, not everybody may know who is told this.
-func (r *replica) whole() error {
+func (r *Replica) Complete() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if len(r.unread) == 0 {
+	if len(r.pending) == 0 {
 		return nil
 	}
-	return unavailable("the store holds %d objects that this server cannot read, so it changes nothing: another server is newer; upgrade this one, whose log names them", len(r.unread))
+	return api.Unavailable.Errorf("the store holds %d objects that this server cannot read, so it changes nothing: another server is newer; upgrade this one, whose log names them", len(r.pending))
 }
 
-// await returns once the replica has seen a revision.
-func (r *replica) await(ctx context.Context, revision int64) error {
+// Await returns once the replica has seen a revision.
+func (r *Replica) Await(ctx context.Context, revision int64) error {
 	for {
 		r.mu.RLock()
 		seen, moved := r.revision, r.moved
@@ -331,27 +357,4 @@ func (r *replica) await(ctx context.Context, revision int64) error {
 			return fmt.Errorf("wait for revision %d: %w", revision, ctx.Err())
 		}
 	}
-}
-
-// with is an object with its status. The caller holds mu.
-func (r *replica) with(o *model.Object) model.Object {
-	full := *o
-	full.Status = r.statusOf(o)
-	return full
-}
-
-func (r *replica) statusOf(o *model.Object) any {
-	switch o.Kind {
-	case "Host":
-		if status := r.hostStatus(o.Name); status != nil {
-			return status
-		}
-		return nil
-	case "Endpoint":
-		if status := r.endpointStatus(o.Key()); status != nil {
-			return status
-		}
-		return nil
-	}
-	return model.Summarise(r.state, o.Key(), model.Measured{Endpoint: r.endpointStatus, Host: r.hostStatus})
 }

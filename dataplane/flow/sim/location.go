@@ -2,8 +2,8 @@ package sim
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// place is where a field's bits are in a frame: in some whole bytes, with shift bits below them.
-type place struct{ at, bytes, shift int }
+// location is where a field's bits are in a frame: in some whole bytes, with shift bits below them.
+type location struct{ at, bytes, shift int }
 
 // offsets is where fields that fill whole bytes are, from the start of their header.
 var (
@@ -17,22 +17,22 @@ var (
 	icmpv6Fields   = map[*flow.Field]int{flow.ICMPv6Type: 0, flow.ICMPv6Code: 1}
 )
 
-// place finds a field in the packet; ok is false if the packet has no such header.
-func (s *state) place(f *flow.Field) (p place, ok bool) {
+// location finds a field in the packet; ok is false if the packet has no such header.
+func (s *state) location(f *flow.Field) (l location, ok bool) {
 	h := s.at
 	if offset, ok := ethernetFields[f]; ok {
-		return place{offset, 6, 0}, true
+		return location{offset, 6, 0}, true
 	}
 	for _, header := range []struct {
 		at     int
 		fields map[*flow.Field]int
 	}{{h.arp, arpFields}, {h.ip4, ipv4Fields}, {h.ip6, ipv6Fields}, {h.l4, h.transportFields()}} {
 		if offset, ok := header.fields[f]; ok && header.at >= 0 {
-			return place{header.at + offset, f.Bytes(), 0}, true
+			return location{header.at + offset, f.Bytes(), 0}, true
 		}
 	}
-	p, ok = h.oddPlace(f)
-	return p, ok && p.at >= 0
+	l, ok = h.oddLocation(f)
+	return l, ok && l.at >= 0
 }
 
 func (h headers) transportFields() map[*flow.Field]int {
@@ -49,27 +49,27 @@ func (h headers) transportFields() map[*flow.Field]int {
 	return nil
 }
 
-// oddPlace is for fields that share bytes with others, and for options. IPv6 begins with version, traffic class and label in 32 bits.
-func (h headers) oddPlace(f *flow.Field) (p place, ok bool) {
+// oddLocation is for fields that share bytes with others, and for options. IPv6 begins with version, traffic class and label in 32 bits.
+func (h headers) oddLocation(f *flow.Field) (l location, ok bool) {
 	switch {
 	case f == flow.NDTarget:
-		return place{h.ndTarget, 16, 0}, true
+		return location{h.ndTarget, 16, 0}, true
 	case f == flow.NDSLL:
-		return place{h.ndSLL, 6, 0}, true
+		return location{h.ndSLL, 6, 0}, true
 	case f == flow.NDTLL:
-		return place{h.ndTLL, 6, 0}, true
+		return location{h.ndTLL, 6, 0}, true
 	case f == flow.TCPFlags && h.proto == protoTCP && h.l4 >= 0:
-		return place{h.l4 + 12, 2, 0}, true
+		return location{h.l4 + 12, 2, 0}, true
 	case f == flow.IPDSCP && h.ip4 >= 0:
-		return place{h.ip4 + 1, 1, 2}, true
+		return location{h.ip4 + 1, 1, 2}, true
 	case f == flow.IPECN && h.ip4 >= 0:
-		return place{h.ip4 + 1, 1, 0}, true
+		return location{h.ip4 + 1, 1, 0}, true
 	case f == flow.IPDSCP:
-		return place{h.ip6, 4, 22}, true
+		return location{h.ip6, 4, 22}, true
 	case f == flow.IPECN:
-		return place{h.ip6, 4, 20}, true
+		return location{h.ip6, 4, 20}, true
 	case f == flow.IPv6Label:
-		return place{h.ip6, 4, 0}, true
+		return location{h.ip6, 4, 0}, true
 	}
-	return place{}, false
+	return location{}, false
 }

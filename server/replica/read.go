@@ -1,0 +1,96 @@
+package replica
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+
+	"github.com/overlane/overlane/model"
+	"github.com/overlane/overlane/server/api"
+	"github.com/overlane/overlane/store"
+)
+
+// Objects are those that pick goes over, with their status, as they are at a revision of the store.
+func (r *Replica) Objects(pick func(*model.State) iter.Seq[*model.Object]) (objects []model.Object, revision int64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for o := range pick(r.state) {
+		objects = append(objects, r.with(o))
+	}
+	return objects, r.revision
+}
+
+// Overview is how the whole network is.
+func (r *Replica) Overview() api.Overview {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	o := api.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
+	for _, k := range model.Kinds {
+		o.Objects[k.Name] = r.state.Len(k.Name)
+	}
+	for host := range r.state.List("Host") {
+		o.Hosts = append(o.Hosts, r.with(host))
+	}
+	for endpoint := range r.state.List("Endpoint") {
+		o.Endpoints.Add(r.endpointStatus(endpoint.Key()))
+	}
+	return o
+}
+
+// Unlike are the statuses that are not stored just so already. Nothing is encoded here: everybody waits for this lock.
+func (r *Replica) Unlike(items []store.Item) (unlike []store.Item) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, item := range items {
+		if key, _ := keyOf(statusPrefix, item.Key); !bytes.Equal(r.statuses[key].text, item.Value) {
+			unlike = append(unlike, item)
+		}
+	}
+	return unlike
+}
+
+// Writes is what to write for changes. The status of an object goes with it, and what is left of a namesake before it.
+func (r *Replica) Writes(changes []model.Change) (store.Batch, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var b store.Batch
+	for _, c := range changes {
+		if _, ok := r.statuses[c.Key()]; ok && (c.Action == model.Create || c.Action == model.Delete) {
+			b.Delete = append(b.Delete, statusKey(c.Key()))
+		}
+		switch c.Action {
+		case model.Create, model.Update:
+			item, err := encodeObject(c.After)
+			if err != nil {
+				return b, fmt.Errorf("write the change: %w", err)
+			}
+			b.Put = append(b.Put, item)
+		case model.Delete:
+			b.Delete = append(b.Delete, objectKey(c.Key()))
+		}
+	}
+	return b, nil
+}
+
+// with is an object with its status. The caller holds mu.
+func (r *Replica) with(o *model.Object) model.Object {
+	full := *o
+	full.Status = r.statusOf(o)
+	return full
+}
+
+func (r *Replica) statusOf(o *model.Object) any {
+	switch o.Kind {
+	case "Host":
+		if status := r.hostStatus(o.Name); status != nil {
+			return status
+		}
+		return nil
+	case "Endpoint":
+		if status := r.endpointStatus(o.Key()); status != nil {
+			return status
+		}
+		return nil
+	}
+	return model.Summarise(r.state, o.Key(), model.Measured{Endpoint: r.endpointStatus, Host: r.hostStatus})
+}
