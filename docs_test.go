@@ -142,8 +142,8 @@ func TestDropsAreThere(t *testing.T) {
 // printed are documents that the code prints.
 var printed = []string{"docs/reference.md", "docs/pipeline.md"}
 
-// TestDocumentsAreShort: what a stranger reads first fits into ten minutes, and lines fit into a window. Tables, code and printed documents
-// may be wider; decisions are as they were written.
+// TestDocumentsAreShort: what a stranger reads first fits into ten minutes, and lines fit into a window. Tables, code
+// and printed documents may be wider; decisions are as they were written.
 func TestDocumentsAreShort(t *testing.T) {
 	for path, most := range map[string]int{"README.md": 100, "docs/architecture.md": 120} {
 		if lines := strings.Count(readDocument(t, path), "\n"); lines > most {

@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// The README's commands, on two bare machines with Open vSwitch and Docker, and the table that it shows. Only what depends on the machine is
-// added: the NIC, which a kernel without the module needs, and the second machine's token.
+// The README's commands, on two bare machines with Open vSwitch and Docker, and the table that it shows. Only what
+// depends on the machine is added: the NIC, which a kernel without the module needs, and the second machine's token.
 func TestReadme(t *testing.T) {
 	l := labtest.Up(t, `
 hosts:

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Formatting, vet and every test that needs no root. Tests that need root say so (internal/roottest): they are left out, and counted. Root
-# runs this without its capabilities (capabilities(7)), so a test that needs root and does not say so fails.
+# Formatting, vet and every test that needs no root. Tests that need root say so (internal/roottest): they are left out,
+# and counted. Root runs this without its capabilities (capabilities(7)), so a test that needs root and does not say so
+# fails.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 scripts/format.sh || exit 1

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what is missing of what Overlane's demonstration (no argument), its tests ("test"), the tests in a small VM
-# ("kernel"), the tests on Debian 13 ("debian13") or the comparison with others ("bench") need. It says what before it does. What is installed is left as it is. No daemon is started, now or at the next boot.
+# ("kernel"), the tests on Debian 13 ("debian13") or the comparison with others ("bench") need. It says what before it
+# does. What is installed is left as it is. No daemon is started, now or at the next boot.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -35,7 +36,8 @@ has_static_busybox() {
 
 demo() {
 	need openvswitch-switch ovs-vswitchd ovsdb-server ovs-vsctl ovs-ofctl
-	# Since Debian 13 docker.io only recommends the package of the command; before, and on Ubuntu, it has the command in it.
+	# Since Debian 13 docker.io only recommends the package of the command; before, and on Ubuntu, it has the command in
+	# it.
 	if ! command -v docker >/dev/null && offered docker-cli; then
 		need docker.io dockerd
 		missing+=(docker-cli)
@@ -84,8 +86,8 @@ bench() {
 	need ovn-host ovn-controller
 }
 
-# hold_daemons keeps packages from starting what they bring (see /usr/share/doc/init-system-helpers). The machine's own policy, if it
-# has one, is moved aside as it is, and moved back whatever happens.
+# hold_daemons keeps packages from starting what they bring (see /usr/share/doc/init-system-helpers). The machine's own
+# policy, if it has one, is moved aside as it is, and moved back whatever happens.
 hold_daemons() {
 	restore_policy # of a run that was killed
 	trap restore_policy EXIT

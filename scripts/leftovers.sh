@@ -1,6 +1,7 @@
 #!/bin/bash
-# Prints what tests could leave behind: network namespaces, interfaces, mounts, packet filter tables, cgroups, labs, and processes of the
-# programs that tests start. Two printouts, before and after, must be equal: leftovers.sh >a; ...; leftovers.sh | diff a -
+# Prints what tests could leave behind: network namespaces, interfaces, mounts, packet filter tables, cgroups, labs, and
+# processes of the programs that tests start. Two printouts, before and after, must be equal: leftovers.sh >a; ...;
+# leftovers.sh | diff a -
 set -u
 echo "namespaces:"; ls /run/netns 2>/dev/null
 echo "interfaces:"; ls /sys/class/net

@@ -1,7 +1,7 @@
 #!/bin/bash
-# release.sh [VERSION]: an archive for each architecture with all programs, the licence and the documents, and their checksums, into
-# dist/. The version is that of the newest entry in CHANGELOG.md; of a commit that has no tag of that version it says so. The same commit
-# gives the same bytes.
+# release.sh [VERSION]: an archive for each architecture with all programs, the licence and the documents, and their
+# checksums, into dist/. The version is that of the newest entry in CHANGELOG.md; of a commit that has no tag of that
+# version it says so. The same commit gives the same bytes.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 released=$(awk '/^## [0-9]/ { print $2; exit }' CHANGELOG.md)

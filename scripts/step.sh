@@ -1,5 +1,6 @@
 #!/bin/bash
-# step.sh TEXT COMMAND...: runs a command and prints one line, "TEXT ... 12 s". What the command prints is shown only if it fails.
+# step.sh TEXT COMMAND...: runs a command and prints one line, "TEXT ... 12 s". What the command prints is shown only if
+# it fails.
 set -u
 text=$1
 shift

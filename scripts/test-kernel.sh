@@ -1,6 +1,6 @@
 #!/bin/bash
-# The kernel datapath, in small VMs whose kernel has openvswitch.ko: the demonstration, check by check, with two hosts in one; and two
-# machines with a wire between them and nothing else.
+# The kernel datapath, in small VMs whose kernel has openvswitch.ko: the demonstration, check by check, with two hosts
+# in one; and two machines with a wire between them and nothing else.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 out=$(mktemp)

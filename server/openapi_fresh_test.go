@@ -10,7 +10,8 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// TestOpenAPIIsFresh: docs/openapi.json is the document that the server serves, so that a change of the API shows in a diff.
+// TestOpenAPIIsFresh: docs/openapi.json is the document that the server serves, so that a change of the API shows in a
+// diff.
 func TestOpenAPIIsFresh(t *testing.T) {
 	const path = "../docs/openapi.json"
 	served, err := json.MarshalIndent(openAPIOf(t, newAPI(t, store.NewMemory(0))), "", "  ")

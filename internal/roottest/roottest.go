@@ -1,4 +1,5 @@
-// Package roottest marks tests that need root. "make check" leaves these out and says how many there are; "make test" runs them all.
+// Package roottest marks tests that need root. "make check" leaves these out and says how many there are; "make test"
+// runs them all.
 package roottest
 
 import (
@@ -11,7 +12,8 @@ import (
 // Env is set by "make check".
 const Env = "OVERLANE_CHECK"
 
-// Need ends a test that cannot make network namespaces and mounts. Where [Env] is set the test is skipped, else it fails.
+// Need ends a test that cannot make network namespaces and mounts. Where [Env] is set the test is skipped, else it
+// fails.
 func Need(t testing.TB) {
 	t.Helper()
 	switch {
