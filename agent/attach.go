@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -205,7 +206,7 @@ func (p *plugging) reply(s view.Segment) AttachReply {
 	}
 	return AttachReply{
 		Endpoint: p.name, Address: netip.PrefixFrom(p.address.IP, s.CIDR.Bits()), Gateway: s.Gateway,
-		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: attach.HostIf(p.name),
+		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: ifname.Endpoint(p.name),
 	}
 }
 
@@ -253,7 +254,7 @@ func (p *plugging) rollBack() {
 	defer cancel()
 	log := p.attachments.log.With("endpoint", p.name)
 	if p.port {
-		if err := p.db.RemovePort(ctx, attach.HostIf(p.name)); err != nil {
+		if err := p.db.RemovePort(ctx, ifname.Endpoint(p.name)); err != nil {
 			log.Error("take the port back", "err", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 )
 
@@ -162,7 +163,7 @@ func TestReplugKeepsTheHostOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("blue/web/replug%d", os.Getpid())
-	port := attach.HostIf(name)
+	port := ifname.Endpoint(name)
 	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
 	s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, o.Dir, t.TempDir())

@@ -247,12 +247,12 @@ func (b *borderHost) take(found upstreamEvent, now time.Time) {
 }
 
 // status is nil on a host that is no border host.
-func (b *borderHost) status(f borderFacts) *model.PassageStatus {
+func (b *borderHost) status(f borderFacts) *model.BorderStatus {
 	own, ok := ownHop(f.view)
 	if !ok {
 		return nil
 	}
-	s := &model.PassageStatus{Open: b.state.Open, Router: own.Router.String(), Answers: b.arp == border.ARPAnswers, Since: b.arpSince}
+	s := &model.BorderStatus{Open: b.state.Open, Router: own.Router.String(), Answers: b.arp == border.ARPAnswers, Since: b.arpSince}
 	if b.kept.Router == own.Router {
 		s.RouterMAC = b.kept.RouterMAC.String()
 	}
@@ -262,9 +262,9 @@ func (b *borderHost) status(f borderFacts) *model.PassageStatus {
 	alive := func(host string) bool { return bfdForwards(f.bfd(host)) }
 	for host, n := range f.view.NextHops {
 		if dataplane.Holds(f.view, *f.wiring, n, alive) {
-			s.Holds = append(s.Holds, host)
+			s.ActiveNextHops = append(s.ActiveNextHops, host)
 		}
 	}
-	slices.Sort(s.Holds)
+	slices.Sort(s.ActiveNextHops)
 	return s
 }

@@ -56,7 +56,7 @@ func (b *borderHost) claimNIC(name, datapath, uplink string) error {
 			return err
 		}
 	}
-	return attach.SeizeNIC(name, datapath == ovs.Kernel)
+	return attach.ClaimNIC(name, datapath == ovs.Kernel)
 }
 
 // releaseNIC gives back a NIC that the switch has no more. What an incomplete view does not name may still be wanted.

@@ -642,24 +642,24 @@ func TestBorderInherits(t *testing.T) {
 // The status says what the border host is, and why.
 func TestBorderStatus(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		status := func() (s model.PassageStatus) {
+		status := func() (s model.BorderStatus) {
 			l.now(func() { s = *l.host.status(l.facts()) })
 			s.Since = time.Time{}
 			return s
 		}
-		want := model.PassageStatus{Open: true, Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01", Answers: true, Holds: []string{"g1"}}
+		want := model.BorderStatus{Open: true, Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01", Answers: true, ActiveNextHops: []string{"g1"}}
 		if got := status(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 		l.now(func() { l.dead["g2"] = true })
-		want.Holds = []string{"g1", "g2"}
+		want.ActiveNextHops = []string{"g1", "g2"}
 		if got := status(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 		l.outside(func() { clear(l.dead); l.router = model.MAC{} })
 		pass(time.Minute)
 		l.now(func() { l.wires.Shut = true })
-		want = model.PassageStatus{Reason: "the router 203.0.113.1 does not answer ARP", Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01"}
+		want = model.BorderStatus{Reason: "the router 203.0.113.1 does not answer ARP", Router: "203.0.113.1", RouterMAC: "02:00:00:00:00:01"}
 		if got := status(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}

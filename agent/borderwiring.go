@@ -6,10 +6,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/border"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -17,7 +17,7 @@ import (
 // How the loop keeps its border host: it gathers what that needs to know, and carries out what that decides.
 
 // bfdPort names the tunnel of its own that a peer has. It is shorter than an endpoint's.
-func bfdPort(peer string) string { return attach.HashedIf("ovl-", peer, 14) }
+func bfdPort(peer string) string { return ifname.Peer(peer) }
 
 // bfdMultiplier is how many packets in a row must be lost for a tunnel to be taken for dead (RFC 5880 section
 // 6.8.4). A switch that is busy loses single ones: with 3 of 75 ms there were ten false alarms a minute on a tunnel
@@ -106,11 +106,10 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 	return err
 }
 
-// hasExit tells whether a switch has the flow to the upstream router.
+// hasExit tells whether a switch has the flow to the upstream router, be it that of an earlier version.
 func hasExit(v *view.View, w dataplane.Wiring, have ovs.Contents) bool {
-	f, ok := dataplane.Exit(v, w)
-	key := f.Key()
-	return ok && slices.ContainsFunc(have.Flows, func(installed flow.Installed) bool { return installed.Key == key })
+	exits := dataplane.ExitKeys(v, w)
+	return slices.ContainsFunc(have.Flows, func(f flow.Installed) bool { return slices.Contains(exits, f.Key) })
 }
 
 // borderDisconnected has the border host shut with the connection to the switch, so that it is found shut at the

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 )
@@ -18,7 +19,7 @@ import (
 const portEndpoint = "overlane-endpoint"
 
 const (
-	tunnelPort     = "ovl-vxlan"
+	tunnelPort     = ifname.Tunnel
 	uplinkPatience = 8 * time.Second // less than connectTimeout
 )
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/internal/yamljson"
 	"github.com/overlane/overlane/server/api"
 )
@@ -68,7 +69,7 @@ func (c *Config) fill() {
 		{&c.Socket, "/run/overlane/agent.sock"},
 		{&c.OVS, "/var/run/openvswitch"},
 		{&c.Docker, "/var/run/docker.sock"},
-		{&c.Bridge, "br-overlane"},
+		{&c.Bridge, ifname.Bridge},
 	} {
 		if *d.field == "" {
 			*d.field = d.value

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -48,7 +49,7 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 		return err
 	}
 	defer a.end(address.Endpoint)
-	port := attach.HostIf(address.Endpoint)
+	port := ifname.Endpoint(address.Endpoint)
 	if err := db.RemovePort(ctx, port); err != nil {
 		return err
 	}

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -120,7 +120,7 @@ func kernelPort(name string, mtu int) ovs.BridgePort {
 	return ovs.BridgePort{Name: name, Type: "internal", MAC: model.KernelMAC.String(), MTU: mtu}
 }
 
-func edgePort(edge string) string { return attach.HashedIf(hostnet.EdgePorts, edge, 15) }
+func edgePort(edge string) string { return ifname.Edge(edge) }
 
 // kernelPorts are the OpenFlow ports by which flows may lead to the host's kernel, which routes and guards what they
 // bring. 0: none may.

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -43,7 +43,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 		Datapath:     a.bridge.state.Datapath,
 		AgentVersion: a.config.Version,
 		UnderlayMTU:  a.measured.mtu,
-		Passage:      a.border.status(a.borderFacts()),
+		Border:       a.border.status(a.borderFacts()),
 		Addresses:    a.measured.addresses,
 		Flows:        len(a.flows.desired.flows),
 		Groups:       len(a.flows.desired.groups),
@@ -57,9 +57,9 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	for i := range s.Tunnels {
 		t := &s.Tunnels[i]
 		if _, ok := a.flows.wiring.Watched[t.Peer]; ok {
-			t.Watched = model.TunnelDown
+			t.BFD = model.TunnelDown
 			if bfdForwards(a.bridge.bfd(t.Peer)) {
-				t.Watched = model.TunnelUp
+				t.BFD = model.TunnelUp
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (a *Agent) reason() string {
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found
 // free. With nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
-	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: attach.HostIf(cmp.Or(address.Via(), address.Endpoint))}
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: ifname.Endpoint(cmp.Or(address.Via(), address.Endpoint))}
 	_, wired := a.flows.wiring.Ports[address.AddressKey]
 	switch {
 	case !wired:

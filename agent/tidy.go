@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -72,7 +73,7 @@ func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 // endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
 // what is missing inside, the next attach finds.
 func (a *attachments) replug(ctx context.Context, address view.Address) {
-	name := attach.HostIf(address.Endpoint)
+	name := ifname.Endpoint(address.Endpoint)
 	if !attach.Exists(name) {
 		a.release(ctx, address)
 		return
@@ -95,7 +96,7 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 
 func endpointPort(address view.Address) ovs.Port {
 	return ovs.Port{
-		Name: attach.HostIf(address.Endpoint),
+		Name: ifname.Endpoint(address.Endpoint),
 		ExternalIDs: map[string]string{
 			portEndpoint:   address.Endpoint,
 			"attached-mac": address.MAC.String(),
@@ -107,7 +108,7 @@ func endpointPort(address view.Address) ovs.Port {
 // been made anew.
 func (a *attachments) unplugged(ctx context.Context, link attach.LinkGone) {
 	for _, address := range a.intent.own() {
-		if attach.HostIf(address.Endpoint) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {
+		if ifname.Endpoint(address.Endpoint) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {
 			a.vanished(ctx, address, link.Name)
 		}
 	}

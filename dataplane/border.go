@@ -53,6 +53,17 @@ func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	}}, true
 }
 
+// ExitKeys are the keys that [Exit] has in this version's pipeline and had in earlier ones. A switch with one of them is
+// the work of an agent that had this border host open. It has none if the router is not known.
+func ExitKeys(v *view.View, w Wiring) []flow.Key {
+	exit, ok := Exit(v, w)
+	if !ok {
+		return nil
+	}
+	first := flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, flow.Eq(flow.Reg13, flow.U32(1)))} // 0.1.0
+	return []flow.Key{exit.Key(), first.Key()}
+}
+
 // ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each
 // of them belongs to the next hop of one of the VPC's passages: of the only host that the address may lead to, if that
 // is one.

@@ -60,7 +60,7 @@ func (n *network) awaitOpen(gateways ...string) {
 			if err != nil {
 				return err
 			}
-			if p := s.Host.Passage; p == nil || !p.Open || !slices.Equal(p.Holds, []string{g}) {
+			if p := s.Host.Border; p == nil || !p.Open || !slices.Equal(p.ActiveNextHops, []string{g}) {
 				return fmt.Errorf("it is %+v", p)
 			}
 			return nil
@@ -319,7 +319,7 @@ func TestCentralFailsOver(t *testing.T) {
 	})
 	bothAtG2 := func() {
 		n.eventually("g2 holds both next hops", func() error {
-			if got := n.measured("g2").Host.Passage.Holds; len(got) != 2 {
+			if got := n.measured("g2").Host.Border.ActiveNextHops; len(got) != 2 {
 				return fmt.Errorf("it holds %v", got)
 			}
 			return nil

@@ -119,7 +119,7 @@ func TestHostsThatAreEdges(t *testing.T) {
 	n.awaitOpen("host1", "host2")
 	holds := func(host string, want int) {
 		n.eventually(fmt.Sprintf("%s holds %d next hops", host, want), func() error {
-			if p := n.measured(host).Host.Passage; len(p.Holds) != want || p.Open != (want > 0) {
+			if p := n.measured(host).Host.Border; len(p.ActiveNextHops) != want || p.Open != (want > 0) {
 				return fmt.Errorf("it is %+v", p)
 			}
 			return nil

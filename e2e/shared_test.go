@@ -319,7 +319,7 @@ func TestSharedFailsOver(t *testing.T) {
 	})
 	w.lossless(labtest.Event{What: "g1 is drained", Do: func() {
 		n.on("host1", argv("overlane host drain g1")...)
-		n.eventually("g2 holds both next hops", func() error { return errIf(len(n.measured("g2").Host.Passage.Holds) != 2) })
+		n.eventually("g2 holds both next hops", func() error { return errIf(len(n.measured("g2").Host.Border.ActiveNextHops) != 2) })
 	}}, labtest.Event{What: "it is drained no more", Do: func() {
 		n.on("host1", argv("overlane host drain --undo g1")...)
 		n.awaitOpen("g1", "g2")

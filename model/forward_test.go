@@ -21,9 +21,9 @@ func forwarding(r Request) Request {
 func TestForwardStatus(t *testing.T) {
 	const plugged = "{kind: Endpoint, name: v/s/e, spec: {host: h1}}"
 	open := func(tunnels ...TunnelStatus) *HostStatus {
-		return &HostStatus{Ready: true, Passage: &PassageStatus{Open: true}, Tunnels: tunnels}
+		return &HostStatus{Ready: true, Border: &BorderStatus{Open: true}, Tunnels: tunnels}
 	}
-	ready := open(TunnelStatus{Peer: "g1", Watched: TunnelUp}) // stands for both hosts
+	ready := open(TunnelStatus{Peer: "g1", BFD: TunnelUp}) // stands for both hosts
 	for _, c := range []struct {
 		put      []string
 		endpoint *EndpointStatus
@@ -35,9 +35,9 @@ func TestForwardStatus(t *testing.T) {
 		{put: []string{plugged, "{kind: Host, name: g1, spec: {address: 192.0.2.2}}"},
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "gateway g1 has no outside"}},
 		{put: []string{plugged}, want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 has not reported yet"}},
-		{put: []string{plugged}, gateway: &HostStatus{Ready: true, Passage: &PassageStatus{Reason: "203.0.113.1 does not answer"}},
+		{put: []string{plugged}, gateway: &HostStatus{Ready: true, Border: &BorderStatus{Reason: "203.0.113.1 does not answer"}},
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 is shut: 203.0.113.1 does not answer"}},
-		{put: []string{plugged}, gateway: open(TunnelStatus{Peer: "g1", Watched: TunnelDown}),
+		{put: []string{plugged}, gateway: open(TunnelStatus{Peer: "g1", BFD: TunnelDown}),
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "no gateway leads to it; Host g1 is not reached by Host h1"}},
 		{put: []string{plugged}, gateway: ready,
 			want: ForwardStatus{State: PublicPending, Host: "h1", Reason: "its host has not reported Endpoint v/s/e yet"}},

@@ -207,8 +207,8 @@ func (s *State) GatewayHosts(vpc string) iter.Seq[*Object] {
 	}
 }
 
-// Passages goes over the border hosts of a VPC: hosts of [State.GatewayHosts] that have an outside.
-func (s *State) Passages(vpc string) iter.Seq[*Object] {
+// BorderHosts goes over the border hosts of a VPC: hosts of [State.GatewayHosts] that have an outside.
+func (s *State) BorderHosts(vpc string) iter.Seq[*Object] {
 	return func(yield func(*Object) bool) {
 		for o := range s.GatewayHosts(vpc) {
 			if o.Spec.(*HostSpec).Outside != nil && !yield(o) {

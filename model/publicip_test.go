@@ -31,11 +31,11 @@ func TestPublicIPStatus(t *testing.T) {
 			want: PublicIPStatus{State: PublicPending, Host: "h1", Form: "distributed: natted via 10.200.0.0", Reason: "no edge leads to it; Host e1 has not reported yet"}},
 		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: h1}}"}, edge: &HostStatus{Reason: "silent since noon"},
 			want: PublicIPStatus{State: PublicPending, Host: "h1", Form: "distributed: natted via 10.200.0.0", Reason: "no edge leads to it; Host e1 is not ready: silent since noon"}},
-		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Passage: &PassageStatus{Open: true}},
+		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Border: &BorderStatus{Open: true}},
 			want: PublicIPStatus{State: PublicPending, Host: "e1", Form: "distributed: unchanged", Reason: "its host has not reported Endpoint v/s/e yet"}},
-		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Passage: &PassageStatus{Open: true}}, endpoint: &EndpointStatus{State: Unknown, Reason: "Host e1 is silent"},
+		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Border: &BorderStatus{Open: true}}, endpoint: &EndpointStatus{State: Unknown, Reason: "Host e1 is silent"},
 			want: PublicIPStatus{State: PublicPending, Host: "e1", Form: "distributed: unchanged", Reason: "Endpoint v/s/e is Unknown: Host e1 is silent"}},
-		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Passage: &PassageStatus{Open: true}}, endpoint: ready,
+		{put: []string{public, "{kind: Endpoint, name: v/s/e, spec: {host: e1}}"}, edge: &HostStatus{Ready: true, Border: &BorderStatus{Open: true}}, endpoint: ready,
 			want: PublicIPStatus{State: PublicReady, Host: "e1", Form: "distributed: unchanged"}},
 	} {
 		state := NewState()

@@ -9,7 +9,7 @@ import (
 
 func summariseGateway(s *State, vpc string, _ Measured) any {
 	status := &InternetGatewayStatus{PublicIPs: s.CountUnder("PublicIP", vpc)}
-	for o := range s.Passages(vpc) {
+	for o := range s.BorderHosts(vpc) {
 		status.Hosts = append(status.Hosts, o.Name)
 	}
 	addresses := map[netip.Addr]bool{}
@@ -123,7 +123,7 @@ func (s *State) noNATReason(spec *PublicIPSpec) string {
 // the path was measured.
 func noPathReason(s *State, vpc string, gateway *InternetGatewaySpec, host string, m Measured) string {
 	why := noBorderHostReason(s, vpc, gateway)
-	for o := range s.Passages(vpc) {
+	for o := range s.BorderHosts(vpc) {
 		shut := closedReason(host, o.Name, m)
 		if shut == "" {
 			return ""
@@ -142,16 +142,16 @@ func closedReason(host, border string, m Measured) string {
 		return "has not reported yet"
 	case !status.Ready:
 		return "is not ready: " + status.Reason
-	case status.Passage == nil:
+	case status.Border == nil:
 		return "has not reported on its upstream network yet"
-	case !status.Passage.Open:
-		return "is shut: " + status.Passage.Reason
+	case !status.Border.Open:
+		return "is shut: " + status.Border.Reason
 	case host == border:
 		return ""
 	}
 	if from := m.Host(host); from != nil {
 		for _, t := range from.Tunnels {
-			if t.Peer == border && t.Watched == TunnelUp {
+			if t.Peer == border && t.BFD == TunnelUp {
 				return ""
 			}
 		}

@@ -16,7 +16,7 @@ type HostStatus struct {
 	AgentVersion string            `json:"agentVersion,omitempty" doc:"Version of the agent."`
 	UnderlayMTU  int               `json:"underlayMTU,omitempty" doc:"MTU of the interface that has the VTEP address." unit:"bytes of IP"`
 	Tunnels      []TunnelStatus    `json:"tunnels,omitempty" doc:"Tunnels to the hosts with which this one shares a VPC, by name."`
-	Passage      *PassageStatus    `json:"passage,omitempty" doc:"What a border host measures of its upstream network."`
+	Border       *BorderStatus     `json:"passage,omitempty" doc:"What a border host measures of its upstream network."`
 	Addresses    []netip.Addr      `json:"addresses,omitempty" doc:"Addresses of the host beside the one of its VTEP, sorted. Endpoints cannot reach them by SNAT unless their gateway allows it."`
 	Flows        int               `json:"flows" doc:"Flows of Overlane in the switch."`
 	Groups       int               `json:"groups" doc:"Groups of Overlane in the switch."`
@@ -38,18 +38,18 @@ type TunnelStatus struct {
 	RTTMicros  int64       `json:"rttMicros,omitempty" doc:"Round trip of the last probe that came back." unit:"microseconds"`
 	LostProbes int         `json:"lostProbes,omitempty" doc:"Probes lost in a row."`
 	Since      time.Time   `json:"since,omitzero" doc:"When state last changed."`
-	Watched    TunnelState `json:"watched,omitempty" doc:"What BFD says of the tunnel, for public traffic. Down may also mean that the other host wants none. Absent: no public traffic takes the tunnel." allowed:"Up, Down"`
+	BFD        TunnelState `json:"watched,omitempty" doc:"What BFD says of the tunnel, for public traffic. Down may also mean that the other host wants none. Absent: no public traffic takes the tunnel." allowed:"Up, Down"`
 }
 
-// PassageStatus is the state of a border host, and of the upstream network as the border host finds it.
-type PassageStatus struct {
-	Open      bool      `json:"open" doc:"Whether public traffic takes this host."`
-	Reason    string    `json:"reason,omitempty" doc:"Why the host is not open."`
-	Router    string    `json:"router" doc:"Address of the upstream router."`
-	RouterMAC string    `json:"routerMAC,omitempty" doc:"MAC of the router's last answer."`
-	Answers   bool      `json:"answers" doc:"Whether the router answers ARP."`
-	Since     time.Time `json:"since,omitzero" doc:"When answers last changed."`
-	Holds     []string  `json:"holds,omitempty" doc:"Hosts whose next hops this host holds now, itself included."`
+// BorderStatus is the state of a border host, and of the upstream network as the border host finds it.
+type BorderStatus struct {
+	Open           bool      `json:"open" doc:"Whether public traffic takes this host."`
+	Reason         string    `json:"reason,omitempty" doc:"Why the host is not open."`
+	Router         string    `json:"router" doc:"Address of the upstream router."`
+	RouterMAC      string    `json:"routerMAC,omitempty" doc:"MAC of the router's last answer."`
+	Answers        bool      `json:"answers" doc:"Whether the router answers ARP."`
+	Since          time.Time `json:"since,omitzero" doc:"When answers last changed."`
+	ActiveNextHops []string  `json:"holds,omitempty" doc:"Hosts whose next hops this host holds now, itself included."`
 }
 
 // TunnelState says whether probes to a peer come back.

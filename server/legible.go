@@ -2,9 +2,8 @@ package server
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
 
+	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 )
 
@@ -54,17 +53,17 @@ func legibleHost(s *model.HostStatus) error {
 		default:
 			return fmt.Errorf("tunnel state %.40q is not Up, Down or Unknown", t.State)
 		}
-		if t.Watched != "" && t.Watched != model.TunnelUp && t.Watched != model.TunnelDown {
-			return fmt.Errorf("watched tunnel state %.40q is not Up or Down", t.Watched)
+		if t.BFD != "" && t.BFD != model.TunnelUp && t.BFD != model.TunnelDown {
+			return fmt.Errorf("watched tunnel state %.40q is not Up or Down", t.BFD)
 		}
 	}
-	if p := s.Passage; p != nil {
+	if p := s.Border; p != nil {
 		clean(&p.Reason, &p.Router, &p.RouterMAC)
-		if len(p.Holds) > maxHolds {
-			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.Holds), maxHolds)
+		if len(p.ActiveNextHops) > maxHolds {
+			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.ActiveNextHops), maxHolds)
 		}
-		for i := range p.Holds {
-			clean(&p.Holds[i])
+		for i := range p.ActiveNextHops {
+			clean(&p.ActiveNextHops[i])
 		}
 	}
 	if len(s.Addresses) > model.MaxAddresses {
@@ -100,14 +99,7 @@ func clean(texts ...*string) {
 }
 
 // visible is a text with a space for each character that does not show itself, cut at [maxText].
-func visible(text string) string {
-	return cut(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text), maxText)
-}
+func visible(text string) string { return cut(printable.Blank(text), maxText) }
 
 func cut(text string, most int) string {
 	if len(text) <= most {

@@ -20,7 +20,7 @@ func forwardsOf(s *model.State, host string) view.Table[view.ForwardKey, view.Fo
 		if public == nil || endpoint == nil || endpoint.Host == "" || subnet == nil || s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.Passages(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
 		if passes || endpoint.Host == host {
 			f := view.Forward{ForwardKey: view.ForwardKey{Address: public.Address, Protocol: spec.Protocol, Port: uint16(spec.Port)}, Name: o.Name, VPC: s.VPC(vpc).TransitVNI,
 				Endpoint: view.AddressKey{VNI: subnet.VNI, IP: endpoint.Address}, TargetPort: uint16(spec.TargetPort), Host: endpoint.Host}

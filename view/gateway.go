@@ -55,7 +55,7 @@ func (t *Tracker) makeGateway(vpc string) (g Gateway, ok bool) {
 		return g, false
 	}
 	g = Gateway{VPC: of.TransitVNI, Name: vpc, MTU: of.MTU, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}
-	for o := range t.state.Passages(vpc) {
+	for o := range t.state.BorderHosts(vpc) {
 		g.Passages = append(g.Passages, o.Name)
 	}
 	slices.Sort(g.Passages)

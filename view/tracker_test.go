@@ -158,7 +158,7 @@ func publicsOf(s *model.State, host string) map[netip.Addr]string {
 		if endpoint == nil || endpoint.Host == "" || s.Subnet(model.Parent(spec.Endpoint)) == nil || s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.Passages(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
 		if passes || endpoint.Host == host {
 			publics[spec.Address] = o.Name
 		}
@@ -175,7 +175,7 @@ func blocksOf(s *model.State, host string) view.Table[view.BlockKey, view.Block]
 		if s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.Passages(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
 		inSubnet := func(o *model.Object) bool { return s.Subnet(model.Parent(o.Name)) != nil }
 		if passes || of == host && slices.ContainsFunc(slices.Collect(s.EndpointsOnOf(host, vpc)), inSubnet) {
 			b := view.Block{BlockKey: view.BlockKey{Address: spec.Address, First: spec.First}, Last: spec.Last, Name: o.Name, VPC: s.VPC(vpc).TransitVNI, Host: of}

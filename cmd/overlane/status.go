@@ -118,10 +118,10 @@ func (e *env) printStatus(n networkStatus) {
 		hosts.row(o.Name, yesNo(s.Ready), s.Datapath, fmt.Sprint(s.Flows), fmt.Sprint(s.Groups), fmt.Sprint(n.endpointsOn(o.Name)),
 			fmt.Sprintf("%d flows, %d groups, %d ports", s.Drift.FlowsRepaired, s.Drift.GroupsRepaired, s.Drift.PortsRepaired), ago(s.Time), cmp.Or(s.Reason, strings.Join(s.Warnings, "; ")))
 		for _, t := range s.Tunnels {
-			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes), string(t.Watched))
+			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes), string(t.BFD))
 		}
-		if p := s.Passage; p != nil {
-			passages.row(o.Name, yesNo(p.Open), p.Router, p.RouterMAC, yesNo(p.Answers), ago(p.Since), strings.Join(p.Holds, " "), p.Reason)
+		if p := s.Border; p != nil {
+			passages.row(o.Name, yesNo(p.Open), p.Router, p.RouterMAC, yesNo(p.Answers), ago(p.Since), strings.Join(p.ActiveNextHops, " "), p.Reason)
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Drops)) {
 			drops.row(o.Name, name, fmt.Sprint(s.Drops[name]))

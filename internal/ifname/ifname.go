@@ -31,14 +31,14 @@ const (
 )
 
 // Endpoint names the host's end of an endpoint's veth pair: 15 characters, 60 bits of them hash.
-func Endpoint(endpoint string) string { return Hashed(endpointPrefix, endpoint, length) }
+func Endpoint(endpoint string) string { return hashed(endpointPrefix, endpoint, length) }
 
 // Peer names the tunnel port that a host has for one peer, by which Open vSwitch runs BFD: 14 characters, 50 bits of
 // them hash.
-func Peer(host string) string { return Hashed(peerPrefix, host, peerLength) }
+func Peer(host string) string { return hashed(peerPrefix, host, peerLength) }
 
 // Edge names the internal port that a host of public addresses has for one edge: 15 characters, 45 bits of them hash.
-func Edge(host string) string { return Hashed(EdgePrefix, host, length) }
+func Edge(host string) string { return hashed(EdgePrefix, host, length) }
 
 // IsEndpoint reports whether name has the form that [Endpoint] gives.
 func IsEndpoint(name string) bool {
@@ -54,8 +54,8 @@ const alphabet = "0123456789abcdefghijklmnopqrstuv" // RFC 4648 section 7, in lo
 
 var encoding = base32.NewEncoding(alphabet)
 
-// Hashed is the prefix, then as many characters of the hash as length leaves, of 5 bits each.
-func Hashed(prefix, of string, length int) string {
+// hashed is the prefix, then as many characters of the hash as length leaves, of 5 bits each.
+func hashed(prefix, of string, length int) string {
 	sum := sha256.Sum256([]byte(of))
 	return prefix + encoding.EncodeToString(sum[:])[:length-len(prefix)]
 }

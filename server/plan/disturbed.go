@@ -99,7 +99,7 @@ func reLeased(before, after *model.State, vpc string) bool {
 }
 
 func hostsOver(s *model.State, vpc string) (names []string) {
-	for o := range s.Passages(vpc) {
+	for o := range s.BorderHosts(vpc) {
 		names = append(names, o.Name)
 	}
 	slices.Sort(names)

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/overlane/overlane/internal/backoff"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/store"
@@ -131,11 +131,10 @@ func (r *Replica) Run(ctx context.Context) {
 }
 
 func (r *Replica) follow(ctx context.Context) {
-	pause := 50 * time.Millisecond
-	for ctx.Err() == nil {
+	for pause := (backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}); ctx.Err() == nil; pause.Wait(ctx) {
 		for c, err := range r.store.Watch(ctx, r.Revision()) {
 			if err == nil {
-				pause = 50 * time.Millisecond
+				pause.Reset()
 				r.commit(c)
 				continue
 			}
@@ -146,11 +145,6 @@ func (r *Replica) follow(ctx context.Context) {
 			if errors.Is(err, store.ErrCompacted) {
 				r.reload(ctx)
 			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause)):
-			pause = min(2*pause, 5*time.Second)
 		}
 	}
 }

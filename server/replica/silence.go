@@ -110,9 +110,9 @@ func (r *Replica) hostStatus(host string) *model.HostStatus {
 	last.Ready, last.Reason = false, "silent since "+stamp(since)+": its agent does not report"
 	last.Tunnels = slices.Clone(status.Tunnels)
 	for i := range last.Tunnels {
-		last.Tunnels[i].State, last.Tunnels[i].Watched = model.TunnelUnknown, ""
+		last.Tunnels[i].State, last.Tunnels[i].BFD = model.TunnelUnknown, ""
 	}
-	last.Passage = nil
+	last.Border = nil
 	return &last
 }
 

@@ -5,7 +5,7 @@ import "github.com/overlane/overlane/view"
 // Viewer is a stream of a host's view.
 type Viewer struct {
 	news chan *view.Delta // pointers: a backlog of the structs themselves would be 128 kB for each stream
-	lost bool // it was too slow, and is told nothing until it has got the whole view again
+	lost bool             // it was too slow, and is told nothing until it has got the whole view again
 }
 
 // News are the changes of the view in order. Other viewers of the host have the same ones.
