@@ -36,7 +36,7 @@ type Agent struct {
 	log    *slog.Logger
 	queue  *queue
 
-	intent     *intent     // what the server has told
+	intent     *intent     // the view, as the server has sent it
 	bridge     *bridge     // the switch's database
 	flows      *switchSync // the switch
 	host       *hostKernel // the host's kernel

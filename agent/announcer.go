@@ -88,14 +88,14 @@ func (h *announcer) announce(ctx context.Context) {
 
 // watchLink tells how the link is, and when it changes. An interface that is gone has none.
 func (h *announcer) watchLink(ctx context.Context) {
-	told := border.LinkUnknown
+	last := border.LinkUnknown
 	every(ctx, lookAtLink, func() {
 		now := border.LinkDown
 		if has, err := h.hasLink(h.nic); err == nil && has {
 			now = border.LinkUp
 		}
-		if now != told {
-			told = now
+		if now != last {
+			last = now
 			h.tell(ctx, h, upstreamEvent{link: now})
 		}
 	})

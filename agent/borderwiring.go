@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -29,11 +28,15 @@ const bfdMultiplier = 7
 // OVS tells the other end.
 func bfdPorts(v *view.View, c Config, shut bool) (ports []ovs.BridgePort) {
 	interval := strconv.FormatInt(time.Duration(c.BFDInterval).Milliseconds(), 10)
-	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
-		peer := v.Peers[host]
-		if !peer.Watched {
-			continue
+	var watched []string
+	for host, peer := range v.Peers {
+		if peer.Watched {
+			watched = append(watched, host)
 		}
+	}
+	slices.Sort(watched)
+	for _, host := range watched {
+		peer := v.Peers[host]
 		ports = append(ports, ovs.BridgePort{
 			Name: bfdPort(host), Type: "vxlan",
 			Options: map[string]string{"key": "flow", "remote_ip": peer.VTEP.String(), "local_ip": v.VTEP.String(), "dst_port": strconv.Itoa(int(c.UDPPort))},

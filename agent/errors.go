@@ -31,14 +31,14 @@ func ignoreNotFound(err error) error {
 // writeError keeps the kind of an error of the server's; whatever else goes wrong here is the request's fault or the
 // machine's, and its text says which.
 func writeError(w http.ResponseWriter, err error) {
-	told := &api.Error{Kind: api.Unavailable}
+	refusal := &api.Error{Kind: api.Unavailable}
 	if e := new(api.Error); errors.As(err, &e) {
-		told.Kind = e.Kind
+		refusal.Kind = e.Kind
 	}
-	told.Message = err.Error()
+	refusal.Message = err.Error()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(api.Refusal{Error: told}) // who has asked may be gone
+	_ = json.NewEncoder(w).Encode(api.Refusal{Error: refusal}) // who has asked may be gone
 }
 
 func readError(answer []byte) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// intent is what the server has told this host, and whether that is all there is to know.
+// intent is the view that the server has sent to this host, and whether it is complete.
 type intent struct {
 	view     view.View
 	revision int64                            // of the view

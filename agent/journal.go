@@ -19,11 +19,11 @@ import (
 // grow with what there is.
 
 type journal struct {
-	path    string
-	pending bytes.Buffer // lines that are not in the file yet
-	whole   bool         // the file is to be written anew
-	size    int64        // of the file
-	base    int64        // its size when it was last written anew
+	path     string
+	pending  bytes.Buffer // lines that are not in the file yet
+	outdated bool         // the file is to be written anew
+	size     int64        // of the file
+	base     int64        // its size when it was last written anew
 }
 
 type journalHeader struct {
@@ -41,7 +41,7 @@ func (i *intent) loadView() error {
 		return fmt.Errorf("read the last view: %w", err)
 	}
 	defer f.Close()
-	i.journal.whole = true
+	i.journal.outdated = true
 	lines := json.NewDecoder(bufio.NewReader(f))
 	var header journalHeader
 	if err := lines.Decode(&header); err != nil || header.Host != i.view.Host {
@@ -65,8 +65,8 @@ func (i *intent) unlessCut(err error) error {
 
 // note keeps a delta that has been applied for the next save.
 func (j *journal) note(d view.Delta) error {
-	j.whole = j.whole || d.Complete
-	if j.whole {
+	j.outdated = j.outdated || d.Complete
+	if j.outdated {
 		return nil
 	}
 	return json.NewEncoder(&j.pending).Encode(d)
@@ -76,11 +76,11 @@ func (j *journal) note(d view.Delta) error {
 func (i *intent) saveView() error {
 	j := &i.journal
 	if j.size+int64(j.pending.Len()) > 2*j.base+1<<20 {
-		j.whole = true
+		j.outdated = true
 	}
 	var err error
 	switch {
-	case j.whole:
+	case j.outdated:
 		err = j.rewrite(i.view.Host, i.view.Delta(i.revision))
 	case j.pending.Len() > 0:
 		err = j.append()
@@ -101,7 +101,7 @@ func (j *journal) rewrite(host string, whole view.Delta) error {
 	if err := atomicfile.Write(j.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
-	j.size, j.base, j.whole = int64(b.Len()), int64(b.Len()), false
+	j.size, j.base, j.outdated = int64(b.Len()), int64(b.Len()), false
 	j.pending.Reset()
 	return nil
 }
@@ -110,13 +110,13 @@ func (j *journal) rewrite(host string, whole view.Delta) error {
 func (j *journal) append() error {
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		j.whole = true // it is gone, say: the next save writes it anew
+		j.outdated = true // it is gone, say: the next save writes it anew
 		return err
 	}
 	n, err := f.Write(j.pending.Bytes())
 	j.size += int64(n)
 	if err = errors.Join(err, f.Close()); err != nil {
-		j.whole = true
+		j.outdated = true
 		return err
 	}
 	j.pending.Reset()

@@ -144,7 +144,7 @@ func refusals(n *network) {
 	n.endpoint("host1 n3 blue/tiny")
 	before := n.traces()
 	for _, tt := range []struct{ command, words string }{
-		{"--netns taken --subnet blue/web", "interface eth0 is there"},
+		{"--netns taken --subnet blue/web", "an interface eth0 exists that Overlane has not made"},
 		{"--netns n2 --subnet blue/web --ip 172.17.42.5", "172.17.42.5|blue/web/n1"},
 		{"--netns n2 --subnet blue/web --ip 172.17.42.1", "172.17.42.1|gateway"},
 		{"--netns n2 --subnet blue/web --ip 10.1.1.1", "10.1.1.1|172.17.42.0/24"},
