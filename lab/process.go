@@ -50,7 +50,8 @@ func parseStart(data []byte) (uint64, error) {
 	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
-// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it has ended.
+// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it
+// has ended.
 func (p process) open() (fd int, err error) {
 	if p.PID == 0 {
 		return -1, os.ErrProcessDone
@@ -67,8 +68,8 @@ func (p process) open() (fd int, err error) {
 	return fd, nil
 }
 
-// ended waits for a process to end, at most so long. Its state in /proc does not tell: that is a zombie's for a moment when a thread other than
-// the first executes another program, as "overlane server" does.
+// ended waits for a process to end, at most so long. Its state in /proc does not tell: that is a zombie's for a moment
+// when a thread other than the first executes another program, as "overlane server" does.
 func ended(pidfd int, wait time.Duration) bool {
 	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
 	return n > 0
