@@ -148,7 +148,7 @@ func (h *announcer) ask(ctx context.Context, question []byte) (mac model.MAC, ok
 	case <-h.answers: // to a question of before
 	default:
 	}
-	if err := h.frames.PacketOutDone(ctx, flow.PortLocal, dataplane.AskRouter(dataplane.Wiring{External: h.external}), question); err != nil {
+	if err := h.frames.PacketOutDone(ctx, flow.PortLocal, dataplane.AskRouter(dataplane.Wiring{UpstreamPort: h.external}), question); err != nil {
 		return mac, false, err
 	}
 	select {
@@ -165,11 +165,11 @@ func (h *announcer) ask(ctx context.Context, question []byte) (mac model.MAC, ok
 // else to say.
 func (b *borderHost) announce(ctx context.Context, f borderFacts, frames frameSender) {
 	own, ok := ownHop(f.view)
-	if !ok || b.flows != border.FlowsConfirmed || f.wiring.External == 0 {
+	if !ok || b.flows != border.FlowsConfirmed || f.wiring.UpstreamPort == 0 {
 		b.silence()
 		return
 	}
-	c := announcerConfig{external: f.wiring.External, nic: b.nic, own: own, hops: f.view.NextHops, interval: b.announceEvery}
+	c := announcerConfig{external: f.wiring.UpstreamPort, nic: b.nic, own: own, hops: f.view.NextHops, interval: b.announceEvery}
 	if !f.upToDate || b.announcer != nil && reflect.DeepEqual(b.announcer.announcerConfig, c) {
 		return
 	}
@@ -192,7 +192,7 @@ func (b *borderHost) silence() {
 
 // routerAnswered takes an answer past the loop, which may be busy; ok is false if the packet is none.
 func (b *borderHost) routerAnswered(p ovs.PacketIn) (ok bool) {
-	if len(p.Userdata) == 0 || p.Userdata[0] != dataplane.ForAgentRouter {
+	if len(p.Userdata) == 0 || p.Userdata[0] != dataplane.ForAgentRouterARP {
 		return false
 	}
 	if mac, _, ok := arpSender(p.Frame); ok {

@@ -28,23 +28,23 @@ func (r *responder) packetIn(ctx context.Context, p ovs.PacketIn) {
 		return
 	}
 	switch p.Userdata[0] {
-	case dataplane.ForAgentARP:
+	case dataplane.ForAgentEndpointARP:
 		r.endpointAnswered(p)
 	case dataplane.ForAgentProbe:
 		r.probeReturned(p)
-	case dataplane.ForAgentExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentRefused:
+	case dataplane.ForAgentTTLExpired, dataplane.ForAgentUnreachable, dataplane.ForAgentGatewayClosed:
 		r.tellSender(p)
-	case dataplane.ForAgentPassing:
+	case dataplane.ForAgentBorderTTLExpired:
 		r.tellPassing(p, answer.Expired)
-	case dataplane.ForAgentTooLong:
+	case dataplane.ForAgentExceedsMTU:
 		r.tellTooLong(p)
-	case dataplane.ForAgentArrived:
+	case dataplane.ForAgentPublicTTLExpired:
 		r.tellArrived(p)
 	case dataplane.ForAgentDHCP:
 		r.leases.answer(ctx, p)
-	case dataplane.ForAgentUnknown:
+	case dataplane.ForAgentUnknownMAC:
 		r.leases.welcome(ctx, p)
-	case dataplane.ForAgentQuoted:
+	case dataplane.ForAgentICMPError:
 		r.leadQuoted(p)
 	}
 }
@@ -98,7 +98,7 @@ func (r *responder) tellPassing(p ovs.PacketIn, why answer.Trouble) {
 		return
 	}
 	if reply, ok := answer.ICMP(p.Frame, own.Address.Addr(), why); ok {
-		r.flows.sendOut(dataplane.Pass(), reply)
+		r.flows.sendOut(dataplane.SendFromBorder(), reply)
 	}
 }
 
@@ -119,7 +119,7 @@ func (r *responder) tellTooLong(p ovs.PacketIn) {
 	case mtu == 0:
 	case nearby:
 		if reply, ok := answer.ICMP(p.Frame, to, answer.TooLong(mtu)); ok {
-			r.flows.sendOut(dataplane.Hairpin(), reply)
+			r.flows.sendOut(dataplane.SendByHairpin(), reply)
 		}
 	default:
 		r.tellPassing(p, answer.TooLong(mtu))
@@ -157,7 +157,7 @@ func (r *responder) tellArrived(p ovs.PacketIn) {
 	if !ok {
 		return
 	}
-	address, way, ok := dataplane.InTheNameOf(&r.intent.view, to)
+	address, way, ok := dataplane.SendFromPublicIP(&r.intent.view, to)
 	if !ok {
 		return
 	}
@@ -172,7 +172,7 @@ func (r *responder) leadQuoted(p ovs.PacketIn) {
 	if !ok {
 		return
 	}
-	if way, ok := dataplane.ToOwner(&r.intent.view, r.flows.wiring, protocol, sender); ok {
+	if way, ok := dataplane.SendToPortOwner(&r.intent.view, r.flows.wiring, protocol, sender); ok {
 		r.flows.sendOut(way, p.Frame)
 	}
 }
@@ -190,9 +190,9 @@ func (r *responder) whyNot(forAgent byte, sender view.Address, to netip.Addr) (w
 		}
 	}
 	switch forAgent {
-	case dataplane.ForAgentExpired:
+	case dataplane.ForAgentTTLExpired:
 		why = answer.Expired
-	case dataplane.ForAgentRefused:
+	case dataplane.ForAgentGatewayClosed:
 		why = answer.PortUnreachable
 	}
 	return why, true

@@ -109,7 +109,7 @@ func (b *borderHost) observe(f borderFacts) border.Observation {
 	}
 	o := border.Observation{
 		IsBorder: true, ViewComplete: f.complete, Drained: own.Drain,
-		NIC:     border.NIC{Name: own.Interface, Claimed: b.nic != "", HasPort: f.wiring.External != 0, Link: b.link},
+		NIC:     border.NIC{Name: own.Interface, Claimed: b.nic != "", HasPort: f.wiring.UpstreamPort != 0, Link: b.link},
 		Router:  border.Router{Address: own.Router.String(), ARP: b.arp},
 		Flows:   b.flows,
 		Tunnels: observeTunnels(f, !b.state.Open),
@@ -126,8 +126,8 @@ func (b *borderHost) observe(f borderFacts) border.Observation {
 // observeTunnels looks at no more sessions than it must, for it does so at each step of the loop. Whether others
 // are open is asked for while this one is shut.
 func observeTunnels(f borderFacts, shut bool) border.Tunnels {
-	t := border.Tunnels{Peers: len(f.wiring.Watched)}
-	for host := range f.wiring.Watched {
+	t := border.Tunnels{Peers: len(f.wiring.BFDPorts)}
+	for host := range f.wiring.BFDPorts {
 		if t.AnyUp = bfdUp(f.bfd(host)); t.AnyUp {
 			break
 		}
@@ -193,7 +193,7 @@ func (b *borderHost) carryOut(loadSwitch, tellPeers func()) {
 
 // warning is what somebody should put right. Who drains a host knows that it is shut.
 func (b *borderHost) warning(own view.NextHop) error {
-	if why := b.state.Why; b.state.Judged && !b.state.Open && !own.Drain && why.Cause != border.Settling {
+	if why := b.state.Why; b.state.FlowsLoaded && !b.state.Open && !own.Drain && why.Cause != border.Settling {
 		return reasonError(why.Text)
 	}
 	return nil
@@ -261,7 +261,7 @@ func (b *borderHost) status(f borderFacts) *model.BorderStatus {
 	}
 	alive := func(host string) bool { return bfdForwards(f.bfd(host)) }
 	for host, n := range f.view.NextHops {
-		if dataplane.Holds(f.view, *f.wiring, n, alive) {
+		if dataplane.NextHopActive(f.view, *f.wiring, n, alive) {
 			s.ActiveNextHops = append(s.ActiveNextHops, host)
 		}
 	}

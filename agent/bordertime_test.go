@@ -66,7 +66,7 @@ type upstreamLab struct {
 // newUpstreamLab has everything well, and nothing running.
 func newUpstreamLab(t *testing.T) *upstreamLab {
 	hop := func(host, address string, order ...string) view.NextHop {
-		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, Heirs: order}
+		n := view.NextHop{Host: host, Address: netip.MustParsePrefix(address), Router: routerAddress, FailoverOrder: order}
 		if host == "g1" {
 			n.Interface = "eth1"
 		}
@@ -74,7 +74,7 @@ func newUpstreamLab(t *testing.T) *upstreamLab {
 	}
 	l := &upstreamLab{t: t, state: t.TempDir(), nic: "eth1", link: true, underlay: border.LinkUp, router: routerMAC, dead: map[string]bool{}, tells: map[string]string{}, says: map[string]int{}, at: map[string]time.Time{}}
 	l.view = view.View{Host: "g1", NextHops: map[string]view.NextHop{"g1": hop("g1", "203.0.113.11/24", "g1", "g2"), "g2": hop("g2", "203.0.113.12/24", "g2", "g1")}}
-	l.wires = dataplane.Wiring{External: 3, Watched: map[string]uint32{"g2": 100, "host1": 101}}
+	l.wires = dataplane.Wiring{UpstreamPort: 3, BFDPorts: map[string]uint32{"g2": 100, "host1": 101}}
 	return l
 }
 
@@ -555,13 +555,13 @@ func TestBorderAnnounces(t *testing.T) {
 		if said := count(); said["203.0.113.13"] != 1 {
 			t.Errorf("once its flows are there: %v", said)
 		}
-		l.now(func() { l.wires.External = 0 })
+		l.now(func() { l.wires.UpstreamPort = 0 })
 		count()
 		pass(10 * every)
 		if said := count(); len(said) != 0 {
 			t.Errorf("without a port it announces %v", said)
 		}
-		l.now(func() { l.wires.External = 3 })
+		l.now(func() { l.wires.UpstreamPort = 3 })
 		if said := count(); len(said) != 3 {
 			t.Errorf("with the port again it announces %v", said)
 		}
@@ -589,7 +589,7 @@ func TestBorderStoppedAnnouncerIsNotHeard(t *testing.T) {
 // Of two hosts alone, the one whose underlay has no link is cut off.
 func TestBorderIsCutOffFromTheOnlyPeer(t *testing.T) {
 	opened(t, func(l *upstreamLab) {
-		l.now(func() { l.wires.Watched = map[string]uint32{"g2": 100}; l.dead["g2"] = true })
+		l.now(func() { l.wires.BFDPorts = map[string]uint32{"g2": 100}; l.dead["g2"] = true })
 		pass(time.Minute)
 		l.stays(true)
 		l.now(func() { l.underlay = border.LinkDown })

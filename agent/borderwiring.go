@@ -30,7 +30,7 @@ func bfdPorts(v *view.View, c Config, shut bool) (ports []ovs.BridgePort) {
 	interval := strconv.FormatInt(time.Duration(c.BFDInterval).Milliseconds(), 10)
 	var watched []string
 	for host, peer := range v.Peers {
-		if peer.Watched {
+		if peer.BFD {
 			watched = append(watched, host)
 		}
 	}

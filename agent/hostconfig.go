@@ -166,7 +166,7 @@ func edgesOf(v *view.View) []string {
 	edges := map[string]bool{}
 	for _, p := range v.Publics {
 		if isHosted(v, p) {
-			for _, host := range v.Gateways[p.VPC].Passages {
+			for _, host := range v.Gateways[p.VPC].BorderHosts {
 				if _, ok := v.Peers[host]; ok {
 					edges[host] = true
 				}
@@ -179,7 +179,7 @@ func edgesOf(v *view.View) []string {
 // isEdgeOf tells whether traffic of a gateway passes this host by the direct path.
 func isEdgeOf(v *view.View, g view.Gateway) bool {
 	_, hop := v.NextHops[v.Host]
-	return hop && g.Design == model.Distributed && slices.Contains(g.Passages, v.Host)
+	return hop && g.Design == model.Distributed && slices.Contains(g.BorderHosts, v.Host)
 }
 
 func isEdge(v *view.View) bool {

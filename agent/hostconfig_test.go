@@ -25,11 +25,11 @@ func hostView(host string) *view.View {
 		Segments: []view.Segment{{VNI: 100, VPC: 1000, MTU: 1450}, {VNI: 101, VPC: 1000, MTU: 1400}, {VNI: 200, VPC: 2000, MTU: 1300}, {VNI: 300, VPC: 3000, MTU: 1200}},
 		Gateways: []view.Gateway{
 			{Name: "blue", VPC: 1000, SNAT: true, Allow: []netip.Prefix{cidr("192.168.5.9/32"), cidr("10.0.0.0/8")}},
-			{Name: "red", VPC: 2000, Design: model.Distributed, Passages: []string{"edge1", "edge2", "far"}},
-			{Name: "central", VPC: 3000, Design: model.Central, Passages: []string{"edge1"}},
+			{Name: "red", VPC: 2000, Design: model.Distributed, BorderHosts: []string{"edge1", "edge2", "far"}},
+			{Name: "central", VPC: 3000, Design: model.Central, BorderHosts: []string{"edge1"}},
 		},
 		Peers: []view.Peer{{Host: "edge2", VTEP: addr("192.168.5.22")}, {Host: "host2", VTEP: addr("192.168.5.3")}, {Host: "host1", VTEP: addr("192.168.5.2")}, {Host: "edge1", VTEP: addr("192.168.5.21")}},
-		Hosts: []view.Machine{{Host: "host2", VTEP: addr("192.168.5.3"), Others: []netip.Addr{addr("10.1.1.3")}}, {Host: "host1", VTEP: addr("192.168.5.2")}},
+		Hosts: []view.HostAddresses{{Host: "host2", VTEP: addr("192.168.5.3"), Others: []netip.Addr{addr("10.1.1.3")}}, {Host: "host1", VTEP: addr("192.168.5.2")}},
 		Publics: []view.Public{
 			{Address: addr("1.22.4.6"), NATIP: addr("10.200.1.7"), VPC: 2000, Host: "host1"},
 			{Address: addr("1.22.4.5"), VPC: 2000, Host: "host1"},

@@ -34,14 +34,14 @@ func externalPorts(nic string) []ovs.BridgePort {
 // and away from there when no VPC wants it any more.
 func wiring(v *view.View, f facts) dataplane.Wiring {
 	w := dataplane.Wiring{
-		Tunnel: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: portNumbers(f.mine, f.endpoints),
-		Translations: f.zones, Reserved: reserved(f),
-		Watched: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
+		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: portNumbers(f.mine, f.endpoints),
+		Translations: f.zones, Guarded: reserved(f),
+		BFDPorts: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
 	}
 	if f.nic != "" {
-		w.External = f.bridge.Ports[f.nic]
+		w.UpstreamPort = f.bridge.Ports[f.nic]
 	}
-	w.Outside, w.Underlay, w.Edges = kernelPorts(f.kernel, f.bridge.Ports)
+	w.SNATPort, w.UnderlayPort, w.EdgePorts = kernelPorts(f.kernel, f.bridge.Ports)
 	return w
 }
 
@@ -76,7 +76,7 @@ func portNumbers(mine map[view.AddressKey]view.Address, ports endpointPorts) map
 func bfdTunnels(v *view.View, ports map[string]uint32) map[string]uint32 {
 	all := map[string]uint32{}
 	for host, peer := range v.Peers {
-		if !peer.Watched {
+		if !peer.BFD {
 			continue
 		}
 		if port := ports[bfdPort(host)]; port != 0 {

@@ -17,7 +17,7 @@ func crowd(endpoints int) view.Delta {
 	hosts := min(100, endpoints/10+1)
 	for n := range hosts {
 		host, vtep := fmt.Sprint("h", n+1), netip.AddrFrom4([4]byte{192, 168, 5, byte(n + 1)})
-		d.Hosts = append(d.Hosts, view.Machine{Host: host, VTEP: vtep})
+		d.Hosts = append(d.Hosts, view.HostAddresses{Host: host, VTEP: vtep})
 		if n > 0 {
 			d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: vtep})
 		}

@@ -30,12 +30,12 @@ func TestWiring(t *testing.T) {
 	vm, nested, bare := at(2, "blue/web/vm", ""), at(3, "blue/web/nested", "blue/web/vm"), at(4, "blue/web/bare", "")
 	base := factsOf(hostnet.SNATPort, hostnet.UnderlayPort, edgePort("edge1"), bfdPort("edge1"), bfdPort("edge2"), "eth1")
 	base.bridge.TunnelOFPort = 1
-	wired := dataplane.Wiring{Tunnel: 1, UDPPort: 4789, Ports: map[view.AddressKey]uint32{}, Translations: base.zones,
-		Reserved: []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("192.168.5.2"), addr("192.168.5.3")},
-		Watched:  map[string]uint32{"edge1": 8}, Edges: map[string]uint32{}}
+	wired := dataplane.Wiring{TunnelPort: 1, UDPPort: 4789, Ports: map[view.AddressKey]uint32{}, Translations: base.zones,
+		Guarded:  []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("192.168.5.2"), addr("192.168.5.3")},
+		BFDPorts: map[string]uint32{"edge1": 8}, EdgePorts: map[string]uint32{}}
 	v := hostView("host1")
-	v.Peers.Put(view.Peer{Host: "edge1", VTEP: addr("192.168.5.21"), Watched: true})
-	v.Peers.Put(view.Peer{Host: "host2", VTEP: addr("192.168.5.3"), Watched: true}) // has no port yet
+	v.Peers.Put(view.Peer{Host: "edge1", VTEP: addr("192.168.5.21"), BFD: true})
+	v.Peers.Put(view.Peer{Host: "host2", VTEP: addr("192.168.5.3"), BFD: true}) // has no port yet
 	for _, tt := range []struct {
 		name   string
 		change func(*facts)
@@ -43,7 +43,7 @@ func TestWiring(t *testing.T) {
 	}{
 		{"nothing is plugged in, and the kernel guards nothing", func(*facts) {}, func(*dataplane.Wiring) {}},
 		{"before the database is there", func(f *facts) { f.bridge = ovs.State{} },
-			func(w *dataplane.Wiring) { w.Tunnel, w.Watched = 0, map[string]uint32{} }},
+			func(w *dataplane.Wiring) { w.TunnelPort, w.BFDPorts = 0, map[string]uint32{} }},
 		{"endpoints", func(f *facts) {
 			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm, nested.AddressKey: nested, bare.AddressKey: bare}
 			f.endpoints = endpointPorts{"blue/web/vm": {OFPort: 20}, "blue/web/gone": {OFPort: 21}}
@@ -63,15 +63,17 @@ func TestWiring(t *testing.T) {
 		}, func(*dataplane.Wiring) {}},
 		{"the kernel guards what comes by its ports", func(f *facts) {
 			f.kernel = hostnet.State{SNATPort: true, UnderlayPort: true, Edges: []string{"edge1", "edge2"}}
-		}, func(w *dataplane.Wiring) { w.Outside, w.Underlay, w.Edges = 5, 6, map[string]uint32{"edge1": 7} }},
+		}, func(w *dataplane.Wiring) {
+			w.SNATPort, w.UnderlayPort, w.EdgePorts = 5, 6, map[string]uint32{"edge1": 7}
+		}},
 		{"no VPC is translated", func(f *facts) { f.zones = nil }, func(w *dataplane.Wiring) { w.Translations = nil }},
 		{"servers and other addresses of the host are reserved", func(f *facts) {
 			f.addresses, f.servers = []netip.Addr{addr("172.17.0.1")}, []netip.Addr{addr("192.0.2.9"), addr("192.168.5.3")}
 		}, func(w *dataplane.Wiring) {
-			w.Reserved = []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("172.17.0.1"), addr("192.0.2.9"), addr("192.168.5.2"), addr("192.168.5.3")}
+			w.Guarded = []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("172.17.0.1"), addr("192.0.2.9"), addr("192.168.5.2"), addr("192.168.5.3")}
 		}},
 		{"a border host", func(f *facts) { f.nic, f.router, f.shut = "eth1", model.MAC{2, 1}, true },
-			func(w *dataplane.Wiring) { w.External, w.Router, w.Shut = 10, model.MAC{2, 1}, true }},
+			func(w *dataplane.Wiring) { w.UpstreamPort, w.Router, w.Shut = 10, model.MAC{2, 1}, true }},
 		{"a border host whose NIC the switch does not have yet", func(f *facts) { f.nic = "eth2" }, func(*dataplane.Wiring) {}},
 	} {
 		if got, want := wiring(v, with(base, tt.change)), with(wired, tt.want); !reflect.DeepEqual(got, want) {
@@ -85,7 +87,7 @@ func TestLayout(t *testing.T) {
 	base.config.Bridge, base.config.Datapath, base.config.BFDInterval = "br-overlane", ovs.Kernel, api.Duration(32*time.Millisecond)
 	none, blue := &view.View{Host: "host1", VTEP: addr("192.168.5.2")}, hostView("host1")
 	watching := &view.View{Host: "host1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{
-		"edge1": {Host: "edge1", VTEP: addr("192.168.5.21"), Watched: true}, "host2": {Host: "host2", VTEP: addr("192.168.5.3")},
+		"edge1": {Host: "edge1", VTEP: addr("192.168.5.21"), BFD: true}, "host2": {Host: "host2", VTEP: addr("192.168.5.3")},
 	}}
 	for _, tt := range []struct {
 		name   string
@@ -119,7 +121,7 @@ func TestLayout(t *testing.T) {
 
 // Peers hear in the BFD session whether this border host wants public traffic.
 func TestLayoutTellsPeersWhetherTheBorderIsShut(t *testing.T) {
-	v := &view.View{Host: "g1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{"host2": {Host: "host2", VTEP: addr("192.168.5.3"), Watched: true}}}
+	v := &view.View{Host: "g1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{"host2": {Host: "host2", VTEP: addr("192.168.5.3"), BFD: true}}}
 	for shut, want := range map[bool]string{true: "true", false: "false"} {
 		ports := layout(v, facts{config: Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
 		bfd := map[string]string{"enable": "true", "min_tx": "32", "min_rx": "32", "mult": "7", "cpath_down": want}

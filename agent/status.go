@@ -55,7 +55,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	}
 	for i := range s.Tunnels {
 		t := &s.Tunnels[i]
-		if _, ok := a.flows.wiring.Watched[t.Peer]; ok {
+		if _, ok := a.flows.wiring.BFDPorts[t.Peer]; ok {
 			t.BFD = model.TunnelDown
 			if bfdForwards(a.bridge.bfd(t.Peer)) {
 				t.BFD = model.TunnelUp

@@ -21,7 +21,7 @@ func alter(t *testing.T, o *ovstest.OVS, change func(pipeline []flow.Flow) ovs.C
 		t.Fatal(err)
 	}
 	defer sw.Close()
-	pipeline := dataplane.CompileSubject(nil, dataplane.Wiring{Tunnel: 1}, dataplane.Subject{}).Flows
+	pipeline := dataplane.CompileSubject(nil, dataplane.Wiring{TunnelPort: 1}, dataplane.Subject{}).Flows
 	if err := sw.Apply(t.Context(), change(pipeline)); err != nil {
 		t.Fatal(err)
 	}

@@ -131,9 +131,9 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 		has     bool
 	}{
 		{view.Gateway{VPC: vpc, SNAT: true}, nil, true},
-		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, nil, false},
-		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h2"}}, false},
-		{view.Gateway{VPC: vpc, Passages: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h1"}}, true},
+		{view.Gateway{VPC: vpc, BorderHosts: []string{"edge1"}}, nil, false},
+		{view.Gateway{VPC: vpc, BorderHosts: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h2"}}, false},
+		{view.Gateway{VPC: vpc, BorderHosts: []string{"edge1"}}, []view.Public{{Address: netip.MustParseAddr("1.22.3.5"), VPC: vpc, Host: "h1"}}, true},
 		{view.Gateway{VPC: vpc}, nil, false},
 	} {
 		z := testZones(t.TempDir())

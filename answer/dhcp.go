@@ -76,7 +76,7 @@ func (q Question) forAnother(server netip.Addr) bool {
 // to a message of another MAC, for another server, or of a type without a reply. The client gets the endpoint's address
 // or a refusal, never another address.
 func (q Question) Answer(l Lease) (reply []byte, leased bool) {
-	kind := l.judge(q)
+	kind := l.replyType(q)
 	if kind == dhcpv4.MessageTypeNone || q.MAC() != l.MAC {
 		return nil, false
 	}
@@ -91,7 +91,7 @@ func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 }
 
 // judge says which answer a message gets; none is MessageTypeNone.
-func (l Lease) judge(q Question) dhcpv4.MessageType {
+func (l Lease) replyType(q Question) dhcpv4.MessageType {
 	switch q.message.MessageType() {
 	case dhcpv4.MessageTypeDiscover:
 		return dhcpv4.MessageTypeOffer

@@ -43,7 +43,7 @@ const simulatedTunnel = 65000
 func (h *simulated) follow(d view.Delta) {
 	before := dataplane.Before{Undo: h.view.Apply(d), Wiring: h.wiring}
 	if d.Complete {
-		h.wiring = dataplane.Wiring{Tunnel: simulatedTunnel, Ports: map[view.AddressKey]uint32{}}
+		h.wiring = dataplane.Wiring{TunnelPort: simulatedTunnel, Ports: map[view.AddressKey]uint32{}}
 		h.subjects, h.flows = map[dataplane.Subject]int{}, 0
 	}
 	h.plug(d)

@@ -85,13 +85,13 @@ func manyPublics(design string, public bool) (*model.State, error) {
 
 // wiringOf is the wiring of a host on which every endpoint of its view is plugged in.
 func wiringOf(v *view.View) dataplane.Wiring {
-	w := dataplane.Wiring{Tunnel: 1, Outside: 2, Ports: map[view.AddressKey]uint32{}, Translations: map[model.VNI]dataplane.Translation{},
-		Watched: map[string]uint32{}, Edges: map[string]uint32{}}
+	w := dataplane.Wiring{TunnelPort: 1, SNATPort: 2, Ports: map[view.AddressKey]uint32{}, Translations: map[model.VNI]dataplane.Translation{},
+		BFDPorts: map[string]uint32{}, EdgePorts: map[string]uint32{}}
 	for _, m := range v.Hosts {
-		w.Reserved = append(w.Reserved, m.VTEP)
+		w.Guarded = append(w.Guarded, m.VTEP)
 	}
 	if _, border := v.NextHops[v.Host]; border {
-		w.Outside, w.External, w.Underlay, w.Router = 0, 3, 4, model.MAC{2}
+		w.SNATPort, w.UpstreamPort, w.UnderlayPort, w.Router = 0, 3, 4, model.MAC{2}
 	}
 	for key, a := range v.Addresses {
 		if a.Host == v.Host {
@@ -103,9 +103,9 @@ func wiringOf(v *view.View) dataplane.Wiring {
 		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(n + 1), Address: addr(100, 64, 0, byte(16+n))}
 	}
 	for host, p := range v.Peers {
-		if p.Watched {
-			w.Watched[host] = uint32(10_000 + len(w.Watched))
-			w.Edges[host] = uint32(20_000 + len(w.Edges))
+		if p.BFD {
+			w.BFDPorts[host] = uint32(10_000 + len(w.BFDPorts))
+			w.EdgePorts[host] = uint32(20_000 + len(w.EdgePorts))
 		}
 	}
 	return w

@@ -94,7 +94,7 @@ type State struct {
 	Open    bool
 	Since   time.Time // when this agent opened or shut it; zero: it is as the agent before this one left it
 	Healthy time.Time // since when Why has been empty; zero: it is not
-	Judged  bool      // the flows have been loaded since the host became a border host, so that being shut is worth a warning
+	FlowsLoaded  bool      // the flows have been loaded since the host became a border host, so that being shut is worth a warning
 	Why     Reason    // what keeps it shut or, while it is open, what would keep it shut
 }
 
@@ -140,7 +140,7 @@ func Decide(before State, o Observation, now time.Time) State {
 	}
 	next := before
 	next.Why = examine(o)
-	next.Judged = before.Judged || o.Flows.loaded()
+	next.FlowsLoaded = before.FlowsLoaded || o.Flows.loaded()
 	switch {
 	case next.Why.Cause != None:
 		next.Healthy = time.Time{}

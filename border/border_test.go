@@ -29,8 +29,8 @@ var start = time.Now()
 
 // open and shut have been so for long.
 var (
-	open = State{Open: true, Since: start.Add(-time.Hour), Healthy: start.Add(-time.Hour), Judged: true}
-	shut = State{Since: start.Add(-time.Hour), Judged: true}
+	open = State{Open: true, Since: start.Add(-time.Hour), Healthy: start.Add(-time.Hour), FlowsLoaded: true}
+	shut = State{Since: start.Add(-time.Hour), FlowsLoaded: true}
 )
 
 // Each cause keeps a border host shut; only a fault shuts an open one.
@@ -208,7 +208,7 @@ func TestJudged(t *testing.T) {
 		flows Flows
 		want  bool
 	}{{FlowsUnread, false}, {FlowsMissing, false}, {FlowsInherited, false}, {FlowsPending, true}, {FlowsLost, true}} {
-		if state = Decide(state, but(func(o *Observation) { o.Flows = step.flows }), start); state.Judged != step.want {
+		if state = Decide(state, but(func(o *Observation) { o.Flows = step.flows }), start); state.FlowsLoaded != step.want {
 			t.Errorf("step %d: %+v", i+1, state)
 		}
 	}

@@ -9,15 +9,15 @@ import (
 // Admit decides which segment a packet belongs to. Ports and VNIs that are not in intent are dropped and counted.
 
 func admitEndpoint(s view.Segment, port localPort) flow.Flow {
-	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)), Actions: belongs(s), Owner: "Endpoint " + port.endpoint}
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)), Actions: enterSegment(s), Owner: "Endpoint " + port.endpoint}
 }
 
 func admitTunnel(w Wiring, s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(s.VNI)),
-		Actions: belongs(s)}
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.TunnelPort), tunID(s.VNI)),
+		Actions: enterSegment(s)}
 }
 
-func belongs(s view.Segment) []flow.Action {
+func enterSegment(s view.Segment) []flow.Action {
 	return []flow.Action{set(slotVNI, uint32(s.VNI)), set(slotVPC, uint32(s.VPC)), flow.Goto{Table: tableSource}}
 }
 
@@ -25,13 +25,13 @@ func belongs(s view.Segment) []flow.Action {
 func admitStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		{Table: tableEnter, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAdmit}}},
-		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Tunnel), tunID(model.ProbeVNI)),
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.TunnelPort), tunID(model.ProbeVNI)),
 			Actions: []flow.Action{
 				load(foundVTEP, flow.TunSrc),
 				flow.Resubmit{Table: tableVerify},
 				flow.Goto{Table: tableProbe},
 			}},
-		drop(tableAdmit, prioRest, dropVNI, inPort(w.Tunnel)),
+		drop(tableAdmit, prioRest, dropVNI, inPort(w.TunnelPort)),
 		drop(tableAdmit, prioMiss, dropPort),
 	}
 }

@@ -25,8 +25,8 @@ func answerStatic() []flow.Flow {
 		// The agent asks endpoints as the gateway whether they are there.
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
 			Actions: []flow.Action{
-				flow.UseMeter{ID: meterARP},
-				flow.Controller{Userdata: []byte{ForAgentARP}, MaxLen: 128},
+				flow.UseMeter{ID: meterEndpointARP},
+				flow.Controller{Userdata: []byte{ForAgentEndpointARP}, MaxLen: 128},
 			}},
 		drop(tableAnswer, prioRest, dropARPUnsolicited, flow.ARP),
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),

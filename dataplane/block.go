@@ -30,12 +30,12 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	var flows []flow.Flow
 	if t, ok := w.Translations[b.VPC]; ok && b.Host == v.Host {
 		flows = append(flows, publicNATBlock(b, t), snatOutBlock(b))
-		for _, p := range ported {
+		for _, p := range portProtocols {
 			flows = append(flows, snatToBlock(b, t, p))
 		}
 	}
-	if isPassage(v, w, g) {
-		flows = append(flows, passBlock(v, w, b)...)
+	if isBorder(v, w, g) {
+		flows = append(flows, borderBlock(v, w, b)...)
 		flows = append(flows, ownUpstream(v, w, g, b.Address, "")...)
 	}
 	return Entries{Flows: flows}.ownedBy("PortBlock " + b.Name)
@@ -43,11 +43,11 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 
 func touchBlocks(c *change, add func(view.BlockKey)) {
 	addAll(add, keys(c.before.Undo.Blocks, c.before.Undo.GoneBlocks))
-	if !c.outside() {
+	if !c.affectsPublic() {
 		return
 	}
 	for key, b := range c.now.View.Blocks {
-		if c.leads(b.VPC, b.Host) {
+		if c.affects(b.VPC, b.Host) {
 			add(key)
 		}
 	}
@@ -56,15 +56,15 @@ func touchBlocks(c *change, add func(view.BlockKey)) {
 // protocol is one that has ports.
 type protocol struct {
 	name     string
-	is       flow.Part
+	match    flow.Part
 	src, dst *flow.Field
 }
 
 // ported are the protocols that blocks are for.
-var ported = []protocol{{"tcp", flow.TCP, flow.TCPSrc, flow.TCPDst}, {"udp", flow.UDP, flow.UDPSrc, flow.UDPDst}}
+var portProtocols = []protocol{{"tcp", flow.TCP, flow.TCPSrc, flow.TCPDst}, {"udp", flow.UDP, flow.UDPSrc, flow.UDPDst}}
 
 func protocolNamed(name string) (protocol, bool) {
-	for _, p := range ported {
+	for _, p := range portProtocols {
 		if p.name == name {
 			return p, true
 		}
@@ -78,13 +78,13 @@ func inBlock(f *flow.Field, b view.Block) flow.Term {
 }
 
 func snatToBlock(b view.Block, t Translation, p protocol) flow.Flow {
-	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.is, is(slotVPC, uint32(b.VPC))),
+	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.match, is(slotVPC, uint32(b.VPC))),
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
 }
 
 func snatOutBlock(b view.Block) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
-		Actions: toPassages(b.VPC)}
+		Actions: toBorder(b.VPC)}
 }
 
 // publicNATBlock names the VPC, since a block of another one may be of the same address.
@@ -94,17 +94,17 @@ func publicNATBlock(b view.Block, t Translation) flow.Flow {
 }
 
 // passBlock believes the block's host that the ports are its own, and ICMP errors of it.
-func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
-	way, ok := toHost(v, w, b.VPC, b.Host)
+func borderBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
+	actions, ok := toHost(v, w, b.VPC, b.Host)
 	if !ok {
 		return nil
 	}
 	from := fromHost(v, b.VPC, b.Host, b.Address)
-	for _, p := range ported {
-		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioNormal, Actions: way,
-			Match: flow.On(flow.IP, p.is, flow.Eq(flow.IPDst, flow.Addr(b.Address)), inBlock(p.dst, b))})
+	for _, p := range portProtocols {
+		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioNormal, Actions: actions,
+			Match: flow.On(flow.IP, p.match, flow.Eq(flow.IPDst, flow.Addr(b.Address)), inBlock(p.dst, b))})
 		if b.Host != v.Host {
-			flows = append(flows, outbound(append(from[:3:3], p.is, inBlock(p.src, b))))
+			flows = append(flows, outbound(append(from[:3:3], p.match, inBlock(p.src, b))))
 		}
 	}
 	if b.Host != v.Host {
@@ -115,7 +115,7 @@ func passBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 
 // ToOwner is the way from a passage to the host that has a port of a shared public address, for tcp or udp; false if
 // none has.
-func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
+func SendToPortOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
 	for key, b := range v.Blocks {
 		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
 			return toHost(v, w, b.VPC, b.Host)
@@ -128,10 +128,10 @@ func ToOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]fl
 }
 
 // quotedToAgent takes the ICMP errors for an address that has blocks.
-func quotedToAgent() (flows []flow.Flow) {
+func icmpErrorsToAgent() (flows []flow.Flow) {
 	for _, icmpType := range icmpErrors {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
-			Actions: []flow.Action{flow.UseMeter{ID: meterQuoted}, flow.Controller{Userdata: []byte{ForAgentQuoted}, MaxLen: 1500}}})
+			Actions: []flow.Action{flow.UseMeter{ID: meterICMPErrors}, flow.Controller{Userdata: []byte{ForAgentICMPError}, MaxLen: 1500}}})
 	}
 	return flows
 }

@@ -16,21 +16,21 @@ import (
 // The agent only goes on announcing.
 
 // passageStatic is what every passage has.
-func passageStatic(v *view.View, w Wiring) []flow.Flow {
-	if w.External == 0 {
+func borderStatic(v *view.View, w Wiring) []flow.Flow {
+	if w.UpstreamPort == 0 {
 		return nil
 	}
 	flows := []flow.Flow{
-		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.External)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.UpstreamPort)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
 		drop(tableUpstream, prioSpecial, dropUnsupported, tagged), // or an endpoint would get it with its tag
 		drop(tableUpstream, prioMiss, dropNoNextHop),
 		drop(tableOutbound, prioMiss, dropSpoofedPeer),
-		dropTelling(tableInbound, prioSpecial, dropTTLExpired, ForAgentPassing, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		reject(tableInbound, prioSpecial, dropTTLExpired, ForAgentBorderTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropNoPublicIP),
 	}
-	flows = append(flows, quotedToAgent()...)
-	if w.Underlay != 0 {
-		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Underlay)),
+	flows = append(flows, icmpErrorsToAgent()...)
+	if w.UnderlayPort != 0 {
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.UnderlayPort)),
 			Actions: []flow.Action{set(slotLeaving, 1), flow.Goto{Table: tableOutbound}}})
 	}
 	if exit, ok := Exit(v, w); ok {
@@ -42,14 +42,14 @@ func passageStatic(v *view.View, w Wiring) []flow.Flow {
 // Exit takes what hosts send out to the upstream router; ok is false while that is not known.
 func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	own, ok := v.NextHops[v.Host]
-	if !ok || w.External == 0 || w.Router == (model.MAC{}) {
+	if !ok || w.UpstreamPort == 0 || w.Router == (model.MAC{}) {
 		return f, false
 	}
 	return flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
 		flow.DecTTL{},
 		flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.LeavingMAC())},
 		flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
-		flow.Output{Port: w.External},
+		flow.Output{Port: w.UpstreamPort},
 	}}, true
 }
 
@@ -72,7 +72,7 @@ func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, onl
 		return nil
 	}
 	var hops []view.NextHop
-	for _, host := range g.Passages {
+	for _, host := range g.BorderHosts {
 		if n, ok := v.NextHops[host]; ok {
 			hops = append(hops, n)
 		}
@@ -88,9 +88,9 @@ func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, onl
 }
 
 // AskRouter is what the agent asks of the switch to send a question to the upstream router.
-func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.External}} }
+func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.UpstreamPort}} }
 
 // Pass is what the agent asks of the switch to have a packet of its own pass here, to wherever that leads.
-func Pass() []flow.Action {
+func SendFromBorder() []flow.Action {
 	return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
 }

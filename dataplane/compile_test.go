@@ -25,11 +25,11 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := &view.View{Host: "h0"}
 		v.Apply(randomDelta(rt, true))
-		w := dataplane.Wiring{Tunnel: 1}
+		w := dataplane.Wiring{TunnelPort: 1}
 		if rapid.Bool().Draw(rt, "border host") {
-			w.Outside, w.External, w.Router, w.Underlay = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
+			w.SNATPort, w.UpstreamPort, w.Router, w.UnderlayPort = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
 			w.Translations = map[model.VNI]dataplane.Translation{1100: {Zone: 7, Address: netip.MustParseAddr("100.64.0.7")}, 2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.8")}}
-			w.Watched, w.Edges = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
+			w.BFDPorts, w.EdgePorts = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
 		}
 		have := compileAll(v, w)
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
@@ -83,27 +83,29 @@ var rewirings = map[string]rewiring{
 		n := 7 + randomPort(t)
 		toggle(&w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n), Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
 	},
-	"Watched": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
-		toggle(&w.Watched, randomHost(t), 100+randomPort(t))
+	"BFDPorts": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		toggle(&w.BFDPorts, randomHost(t), 100+randomPort(t))
 	},
-	"Edges":    func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { toggle(&w.Edges, randomHost(t), 50+randomPort(t)) },
-	"Reserved": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Reserved = []netip.Addr{randomPublic(t)} },
-	"Router":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Router[5] = byte(randomPort(t)) },
-	"Shut":     func(_ *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Shut = !w.Shut },
+	"EdgePorts": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		toggle(&w.EdgePorts, randomHost(t), 50+randomPort(t))
+	},
+	"Guarded": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Guarded = []netip.Addr{randomPublic(t)} },
+	"Router":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Router[5] = byte(randomPort(t)) },
+	"Shut":    func(_ *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Shut = !w.Shut },
 }
 
 // rewiringsOfAll have everything compiled again, and are seldom drawn.
 var rewiringsOfAll = map[string]rewiring{
-	"Tunnel":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Tunnel = 1 + 10*randomPort(t) },
-	"UDPPort":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.UDPPort = uint16(4789 + randomPort(t)) },
-	"Outside":  func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Outside = 2 * randomPort(t) },
-	"External": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.External = 3 * randomPort(t) },
-	"Underlay": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.Underlay = 4 * randomPort(t) },
+	"TunnelPort":   func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.TunnelPort = 1 + 10*randomPort(t) },
+	"UDPPort":      func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.UDPPort = uint16(4789 + randomPort(t)) },
+	"SNATPort":     func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.SNATPort = 2 * randomPort(t) },
+	"UpstreamPort": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.UpstreamPort = 3 * randomPort(t) },
+	"UnderlayPort": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) { w.UnderlayPort = 4 * randomPort(t) },
 }
 
 // rewired is a wiring that differs from another in one part.
 func rewired(t *rapid.T, v *view.View, w dataplane.Wiring) dataplane.Wiring {
-	w.Ports, w.Translations, w.Watched, w.Edges = maps.Clone(w.Ports), maps.Clone(w.Translations), maps.Clone(w.Watched), maps.Clone(w.Edges)
+	w.Ports, w.Translations, w.BFDPorts, w.EdgePorts = maps.Clone(w.Ports), maps.Clone(w.Translations), maps.Clone(w.BFDPorts), maps.Clone(w.EdgePorts)
 	from := rewirings
 	if rapid.IntRange(0, 9).Draw(t, "of all") == 9 {
 		from = rewiringsOfAll
@@ -233,8 +235,8 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	}
 	for range n("gateways") {
 		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", MTU: rapid.SampledFrom([]int{0, 1450, 8950}).Draw(t, "mtu"), SNAT: rapid.Bool().Draw(t, "snat"),
-			Design:   rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
-			Passages: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3, rapid.ID[string]).Draw(t, "passages")})
+			Design:      rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
+			BorderHosts: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3, rapid.ID[string]).Draw(t, "passages")})
 	}
 	for range n("publics") {
 		d.Publics = append(d.Publics, view.Public{Address: randomPublic(t), Name: "blue/p", VPC: randomVPC(t), Endpoint: randomKey(t), Host: randomHost(t)})
@@ -248,10 +250,10 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	for range n("next hops") {
 		i := byte(rapid.IntRange(1, 3).Draw(t, "next hop"))
 		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i), Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
-			Router: netip.MustParseAddr("203.0.113.1"), Heirs: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "heirs")})
+			Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "heirs")})
 	}
 	if len(d.NextHops) > 0 { // a passage always knows its own
-		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1"), Heirs: []string{"h0"}})
+		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"h0"}})
 	}
 	for range n("peers") {
 		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
@@ -307,7 +309,7 @@ func big() (*view.View, dataplane.Wiring) {
 		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), VPC: model.FirstTransitVNI, Subnet: fmt.Sprintf("blue/s%d", s),
 			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16), Gateway: netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), Members: members})
 	}
-	w := dataplane.Wiring{Tunnel: 1, Ports: map[view.AddressKey]uint32{}}
+	w := dataplane.Wiring{TunnelPort: 1, Ports: map[view.AddressKey]uint32{}}
 	for e := range endpoints {
 		s, h := e%subnets, e/subnets%hosts
 		key := view.AddressKey{VNI: model.VNI(4096 + s), IP: netip.AddrFrom4([4]byte{10, byte(s), 1, byte(e / subnets)})}
@@ -372,13 +374,13 @@ func BenchmarkCompileBig(b *testing.B) {
 func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	const publics, hosts, shared, blocks = 10000, 100, 10, 63
 	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
-		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", MTU: 1450, SNAT: true, Design: model.Central, Passages: []string{"g1"}}},
-		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1"), Heirs: []string{"g1"}}}}
-	w := dataplane.Wiring{Tunnel: 1, External: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, Watched: map[string]uint32{}}
+		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", MTU: 1450, SNAT: true, Design: model.Central, BorderHosts: []string{"g1"}}},
+		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"g1"}}}}
+	w := dataplane.Wiring{TunnelPort: 1, UpstreamPort: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, BFDPorts: map[string]uint32{}}
 	for h := range hosts {
 		host := fmt.Sprintf("h%d", h)
-		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}), Watched: true})
-		w.Watched[host] = uint32(100 + h)
+		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}), BFD: true})
+		w.BFDPorts[host] = uint32(100 + h)
 	}
 	for i := range publics {
 		d.Publics = append(d.Publics, view.Public{Address: netip.AddrFrom4([4]byte{1, 22, byte(i >> 8), byte(i)}), Name: fmt.Sprint("blue/p", i), VPC: model.FirstTransitVNI,
@@ -396,9 +398,9 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	if most := 2*publics + 5*shared*blocks + hosts*2 + 100; len(e.Flows) > most {
 		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
 	}
-	v.Host, w.External = "h0", 0
+	v.Host, w.UpstreamPort = "h0", 0
 	w.Translations = map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}
-	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways, Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, Watched: true}}}
+	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways, Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, BFD: true}}}
 	for _, p := range d.Publics {
 		if p.Host == "h0" {
 			own.Publics = append(own.Publics, p)
@@ -416,7 +418,7 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
 	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535", 60000: "1024-59999"} {
 		const vpc = 1000
-		w := dataplane.Wiring{Tunnel: 1, UDPPort: port, Outside: 2, Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}}
+		w := dataplane.Wiring{TunnelPort: 1, UDPPort: port, SNATPort: 2, Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7, Address: netip.MustParseAddr("100.64.0.16")}}}
 		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
 		found := false
 		for _, f := range dataplane.Compile(&v, w).Flows {

@@ -9,19 +9,19 @@ func deliverStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindHere)),
 			Actions: []flow.Action{toDestination, flow.OutputReg{Field: foundPort.Field}}},
-		drop(tableDeliver, prioSpecial, dropEndpointMoved, is(foundKind, kindElsewhere), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial, dropEndpointMoved, is(foundKind, kindElsewhere), inPort(w.TunnelPort)),
 		{Table: tableDeliver, Priority: prioNormal, Match: flow.On(is(foundKind, kindElsewhere)),
 			Actions: []flow.Action{
 				toDestination,
 				store(foundVTEP, flow.TunDst),
 				store(foundVNI, flow.TunID),
-				flow.Output{Port: w.Tunnel},
+				flow.Output{Port: w.TunnelPort},
 			}},
-		drop(tableDeliver, prioSpecial+10, dropGatewayClosed, is(foundKind, kindGateway), inPort(w.Tunnel)),
+		drop(tableDeliver, prioSpecial+10, dropGatewayClosed, is(foundKind, kindGateway), inPort(w.TunnelPort)),
 		{Table: tableDeliver, Priority: prioSpecial, Match: flow.On(is(foundKind, kindGateway), flow.IP, flow.ICMP,
 			flow.Eq(flow.ICMPType, icmpEcho), flow.Eq(flow.ICMPCode, flow.U32(0))),
 			Actions: echoReply()},
-		dropTelling(tableDeliver, prioNormal, dropGatewayClosed, ForAgentRefused, is(foundKind, kindGateway)),
+		reject(tableDeliver, prioNormal, dropGatewayClosed, ForAgentGatewayClosed, is(foundKind, kindGateway)),
 		drop(tableDeliver, prioMiss, dropNoSuchAddress),
 	}
 }

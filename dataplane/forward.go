@@ -48,7 +48,7 @@ func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool)
 			g.Buckets = append(g.Buckets, flow.Bucket{Actions: []flow.Action{
 				flow.SetField{Field: flow.TunDst, Value: flow.Addr(peer.VTEP)},
 				flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(s.VNI))},
-				flow.Output{Port: w.Tunnel},
+				flow.Output{Port: w.TunnelPort},
 			}})
 		}
 	}

@@ -26,12 +26,12 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if t, ok := w.Translations[g.VPC]; ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		for _, to := range g.Allow {
-			e.Flows = append(e.Flows, allow(g, to))
+			e.Flows = append(e.Flows, allowGuarded(g, to))
 		}
-		if g.SNAT && w.Outside != 0 {
+		if g.SNAT && w.SNATPort != 0 {
 			e.Flows = append(e.Flows, publicNATAnswer(g, t), snatToKernel(w, g, t), snatOutToKernel(g, t), snatOutHairpin(g, t))
 		}
-		e.Groups = append(e.Groups, passageGroups(v, w, g)...)
+		e.Groups = append(e.Groups, borderGroups(v, w, g)...)
 	}
 	return e.ownedBy("InternetGateway " + g.Name)
 }
@@ -41,123 +41,123 @@ func touchGateways(c *change, add func(model.VNI)) {
 	addAll(add, c.translations)
 	shut := c.before.Wiring.Shut != c.now.Wiring.Shut
 	for vpc, g := range c.now.View.Gateways {
-		if shut || anyOf(c.peers, g.Passages) || anyOf(c.watched, g.Passages) || anyOf(c.edges, g.Passages) {
+		if shut || anyOf(c.peers, g.BorderHosts) || anyOf(c.bfd, g.BorderHosts) || anyOf(c.edges, g.BorderHosts) {
 			add(vpc)
 		}
 	}
 }
 
 // toPassages is the way of what has been translated to a public address.
-func toPassages(vpc model.VNI, before ...flow.Action) []flow.Action {
-	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: passageGroupID(vpc)})
+func toBorder(vpc model.VNI, before ...flow.Action) []flow.Action {
+	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: borderGroupID(vpc)})
 }
 
 // passageGroupID is of the range of floods, for a transit VNI is no segment's.
-func passageGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
+func borderGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
 
-func spreadGroupID(vpc model.VNI) uint32 { return 0x4d000000 | uint32(vpc) }
+func balanceGroupID(vpc model.VNI) uint32 { return 0x4d000000 | uint32(vpc) }
 
 // wayOut leads to a passage.
-type wayOut struct {
-	watch   uint32 // the port that tells whether the passage is alive
-	out     uint32 // the one that the way leaves by
-	actions []flow.Action
+type borderPath struct {
+	livenessPort uint32 // the port that tells whether the passage is alive
+	outPort      uint32 // the one that the way leaves by
+	actions      []flow.Action
 }
 
 // passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread
 // it over the passages that are alive, which OVS sees by the watched tunnels. With none alive, as a switch that is too
 // busy for BFD finds them, all of it takes one way, which differs by VPC.
-func passageGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
-	spread := flow.Group{ID: spreadGroupID(g.VPC), Type: flow.GroupSelect}
-	leave := flow.Group{ID: passageGroupID(g.VPC), Type: flow.GroupFastFailover}
+func borderGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
+	balance := flow.Group{ID: balanceGroupID(g.VPC), Type: flow.GroupSelect}
+	failover := flow.Group{ID: borderGroupID(g.VPC), Type: flow.GroupFastFailover}
 	var own []flow.Bucket
-	if isPassage(v, w, g) {
-		own = []flow.Bucket{{WatchPort: w.External, Actions: ownWay(g)}}
+	if isBorder(v, w, g) {
+		own = []flow.Bucket{{WatchPort: w.UpstreamPort, Actions: ownExit(g)}}
 	}
 	if !w.Shut {
-		leave.Buckets = append(leave.Buckets, own...)
+		failover.Buckets = append(failover.Buckets, own...)
 	}
-	ways := waysOut(v, w, g)
-	for _, way := range ways {
-		spread.Buckets = append(spread.Buckets, flow.Bucket{Weight: 100, WatchPort: way.watch, Actions: way.actions})
-		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.watch, Actions: []flow.Action{flow.ToGroup{ID: spread.ID}}})
+	paths := borderPaths(v, w, g)
+	for _, path := range paths {
+		balance.Buckets = append(balance.Buckets, flow.Bucket{Weight: 100, WatchPort: path.livenessPort, Actions: path.actions})
+		failover.Buckets = append(failover.Buckets, flow.Bucket{WatchPort: path.livenessPort, Actions: []flow.Action{flow.ToGroup{ID: balance.ID}}})
 	}
 	if w.Shut { // a drained one still passes what comes
-		leave.Buckets = append(leave.Buckets, own...)
+		failover.Buckets = append(failover.Buckets, own...)
 	}
-	for i := range ways {
-		way := ways[(int(g.VPC)+i)%len(ways)]
-		leave.Buckets = append(leave.Buckets, flow.Bucket{WatchPort: way.out, Actions: way.actions})
+	for i := range paths {
+		path := paths[(int(g.VPC)+i)%len(paths)]
+		failover.Buckets = append(failover.Buckets, flow.Bucket{WatchPort: path.outPort, Actions: path.actions})
 	}
-	return []flow.Group{spread, leave}
+	return []flow.Group{balance, failover}
 }
 
 // ownWay leads out by this host. A NAT-IP is taken off as what comes from other hosts has it taken off.
-func ownWay(g view.Gateway) []flow.Action {
+func ownExit(g view.Gateway) []flow.Action {
 	if g.Design == model.Distributed {
 		return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableOutbound}}
 	}
-	return append([]flow.Action{unreceived}, Pass()...) // it may be for an endpoint behind the port that it came in by
+	return append([]flow.Action{clearInPort}, SendFromBorder()...) // it may be for an endpoint behind the port that it came in by
 }
 
 // waysOut lead to the other passages.
-func waysOut(v *view.View, w Wiring, g view.Gateway) (ways []wayOut) {
-	for _, host := range g.Passages {
-		if way := wayTo(v, w, g, host); way.watch != 0 {
-			ways = append(ways, way)
+func borderPaths(v *view.View, w Wiring, g view.Gateway) (paths []borderPath) {
+	for _, host := range g.BorderHosts {
+		if path := borderPathTo(v, w, g, host); path.livenessPort != 0 {
+			paths = append(paths, path)
 		}
 	}
-	return ways
+	return paths
 }
 
 // wayTo watches no port if there is no way.
-func wayTo(v *view.View, w Wiring, g view.Gateway, host string) wayOut {
+func borderPathTo(v *view.View, w Wiring, g view.Gateway, host string) borderPath {
 	peer, isPeer := v.Peers[host]
-	toEdge := w.Edges[host]
+	edgePort := w.EdgePorts[host]
 	switch {
 	case g.Design == model.Central && isPeer:
-		return wayOut{w.Watched[host], w.Tunnel, toTransit(w, g.VPC, peer)}
-	case g.Design == model.Distributed && toEdge != 0:
-		return wayOut{w.Watched[host], toEdge, []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: toEdge}}}
+		return borderPath{w.BFDPorts[host], w.TunnelPort, overTransit(w, g.VPC, peer)}
+	case g.Design == model.Distributed && edgePort != 0:
+		return borderPath{w.BFDPorts[host], edgePort, []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: edgePort}}}
 	}
-	return wayOut{}
+	return borderPath{}
 }
 
-func toTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {
-	return append(underTransit(vpc, p), flow.Output{Port: w.Tunnel})
+func overTransit(w Wiring, vpc model.VNI, p view.Peer) []flow.Action {
+	return append(setTransit(vpc, p), flow.Output{Port: w.TunnelPort})
 }
 
-func underTransit(vpc model.VNI, p view.Peer) []flow.Action {
+func setTransit(vpc model.VNI, p view.Peer) []flow.Action {
 	return []flow.Action{
 		flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(vpc))},
 		flow.SetField{Field: flow.TunDst, Value: flow.Addr(p.VTEP)},
 	}
 }
 
-func isPassage(v *view.View, w Wiring, g view.Gateway) bool {
-	return w.External != 0 && slices.Contains(g.Passages, v.Host)
+func isBorder(v *view.View, w Wiring, g view.Gateway) bool {
+	return w.UpstreamPort != 0 && slices.Contains(g.BorderHosts, v.Host)
 }
 
 // admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC
 // those of passages.
 func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
 	_, hasEndpoints := w.Translations[g.VPC]
-	if !isPassage(v, w, g) {
+	if !isBorder(v, w, g) {
 		if !hasEndpoints {
 			return nil
 		}
-		return fromPassages(v, w, g, tableAdmit, prioNormal)
+		return fromBorderHosts(v, w, g, tableAdmit, prioNormal)
 	}
 	flows := []flow.Flow{transit(w, g, tableAdmit, prioNormal, set(slotLeaving, 1), flow.Goto{Table: tableOutbound})}
 	if hasEndpoints {
-		flows = append(flows, fromPassages(v, w, g, tableOutbound, prioRest)...)
+		flows = append(flows, fromBorderHosts(v, w, g, tableOutbound, prioRest)...)
 	}
 	return flows
 }
 
 // fromPassages takes what other passages send to endpoints here.
-func fromPassages(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
-	for _, host := range g.Passages {
+func fromBorderHosts(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
+	for _, host := range g.BorderHosts {
 		if peer, ok := v.Peers[host]; ok {
 			f := transit(w, g, table, priority, flow.Goto{Table: tablePublicNAT})
 			f.Match = flow.On(f.Match, flow.Eq(flow.TunSrc, flow.Addr(peer.VTEP)))
@@ -168,6 +168,6 @@ func fromPassages(v *view.View, w Wiring, g view.Gateway, table uint8, priority 
 }
 
 func transit(w Wiring, g view.Gateway, table uint8, priority uint16, actions ...flow.Action) flow.Flow {
-	return flow.Flow{Table: table, Priority: priority, Match: flow.On(inPort(w.Tunnel), tunID(g.VPC)),
+	return flow.Flow{Table: table, Priority: priority, Match: flow.On(inPort(w.TunnelPort), tunID(g.VPC)),
 		Actions: append([]flow.Action{set(slotVPC, uint32(g.VPC))}, actions...)}
 }

@@ -22,11 +22,11 @@ var hostKinds = []struct {
 	name   string
 	wiring dataplane.Wiring
 }{
-	{"every host", dataplane.Wiring{Tunnel: tunnelPort}},
-	{"a host that translates", dataplane.Wiring{Tunnel: tunnelPort, Translations: map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 100}}}},
-	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{Tunnel: tunnelPort, Outside: outsidePort}},
-	{"a gateway", dataplane.Wiring{Tunnel: tunnelPort, External: externalPort}},
-	{"an edge", dataplane.Wiring{Tunnel: tunnelPort, External: externalPort, Underlay: underlayPort}},
+	{"every host", dataplane.Wiring{TunnelPort: tunnelPort}},
+	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort, Translations: map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 100}}}},
+	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort, SNATPort: outsidePort}},
+	{"a gateway", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort}},
+	{"an edge", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort, UnderlayPort: underlayPort}},
 }
 
 // The flows that no object asks for are in a golden of their own, once; scenarios leave them out. A flow is printed for
@@ -64,7 +64,7 @@ func TestPipelineFlows(t *testing.T) {
 // pipelineLines are the host's flows that no object asks for.
 func (h *host) pipelineLines() (lines []string) {
 	static := h.wiring
-	static.Reserved = nil // flows of other hosts' addresses belong to the scenario
+	static.Guarded = nil // flows of other hosts' addresses belong to the scenario
 	flows := slices.Clone(dataplane.CompileSubject(&view.View{Host: h.view.Host}, static, dataplane.Subject{}).Flows)
 	flow.Sort(flows)
 	for _, f := range flows {

@@ -13,21 +13,21 @@ import (
 
 // nobodys are what no router leads to: link-local (RFC 3927), where a cloud's metadata service lives, which trusts
 // whoever asks for a host; multicast, and what is beyond.
-var nobodys = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3")}
+var specialAddresses = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3")}
 
 func guard(w Wiring) []flow.Flow {
 	flows := []flow.Flow{{Table: tableGuard, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}}
-	for _, p := range nobodys {
+	for _, p := range specialAddresses {
 		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Prefix(flow.IPDst, p)))
 	}
-	for _, a := range w.Reserved {
+	for _, a := range w.Guarded {
 		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Eq(flow.IPDst, flow.Addr(a))))
 	}
 	return flows
 }
 
 // allow lets a VPC's endpoints leave for what would be guarded.
-func allow(g view.Gateway, to netip.Prefix) flow.Flow {
+func allowGuarded(g view.Gateway, to netip.Prefix) flow.Flow {
 	return flow.Flow{Table: tableGuard, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Prefix(flow.IPDst, to)),
 		Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}
 }

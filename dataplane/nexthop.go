@@ -20,14 +20,14 @@ var nextHops = rows[string, view.NextHop]{
 
 // compileNextHop is one of the next hops of this passage's upstream network.
 func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
-	if w.External == 0 {
+	if w.UpstreamPort == 0 {
 		return Entries{}
 	}
-	fromUpstream := inPort(w.External)
+	fromUpstream := inPort(w.UpstreamPort)
 	e := Entries{
 		Groups: []flow.Group{
-			{ID: announceGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, flow.Output{Port: w.External})},
-			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileHeld(v, w, n, nextHopReply(n)...)},
+			{ID: announceGroupID(n), Type: flow.GroupFastFailover, Buckets: whileActive(v, w, n, flow.Output{Port: w.UpstreamPort})},
+			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileActive(v, w, n, nextHopReply(n)...)},
 		},
 		Flows: []flow.Flow{
 			answerUpstream(w, n, n.Address.Addr()),
@@ -38,7 +38,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
 			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
-			Actions: []flow.Action{flow.UseMeter{ID: meterRouter}, flow.Controller{Userdata: []byte{ForAgentRouter}, MaxLen: 128}}})
+			Actions: []flow.Action{flow.UseMeter{ID: meterRouterARP}, flow.Controller{Userdata: []byte{ForAgentRouterARP}, MaxLen: 128}}})
 	}
 	return e.ownedBy("Host " + n.Host)
 }
@@ -48,7 +48,7 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 func touchNextHops(c *change, add func(string)) {
 	v := c.now.View
 	addAll(add, c.hops)
-	if len(c.hops)+len(c.watched) > 0 || c.before.Wiring.Shut != c.now.Wiring.Shut {
+	if len(c.hops)+len(c.bfd) > 0 || c.before.Wiring.Shut != c.now.Wiring.Shut {
 		for host := range v.NextHops {
 			add(host)
 		}
@@ -61,7 +61,7 @@ func touchNextHops(c *change, add func(string)) {
 // answerUpstream answers for an address that a next hop leads to, while this passage holds that.
 func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
-		Match:   flow.On(flow.ARP, inPort(w.External), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
+		Match:   flow.On(flow.ARP, inPort(w.UpstreamPort), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
 		Actions: append(loadKey(flow.ARPTPA), flow.ToGroup{ID: replyGroupID(n)})}
 }
 
@@ -78,19 +78,19 @@ func hostPart(n view.NextHop) uint32 {
 // whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts:
 // that of a passage that comes before this one does nothing; that of another host shows that this passage is not cut
 // off.
-func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
-	if w.Shut || !slices.Contains(n.Heirs, v.Host) {
+func whileActive(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
+	if w.Shut || !slices.Contains(n.FailoverOrder, v.Host) {
 		return nil
 	}
-	passages, hosts := deciders(v, w, n)
-	for _, host := range passages {
-		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host]})
+	predecessors, witnesses := failoverPeers(v, w, n)
+	for _, host := range predecessors {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.BFDPorts[host]})
 	}
-	for _, host := range hosts {
-		buckets = append(buckets, flow.Bucket{WatchPort: w.Watched[host], Actions: actions})
+	for _, host := range witnesses {
+		buckets = append(buckets, flow.Bucket{WatchPort: w.BFDPorts[host], Actions: actions})
 	}
-	if len(hosts) == 0 || w.keepsOwn(v, n) { // nobody can show it
-		buckets = append(buckets, flow.Bucket{WatchPort: w.External, Actions: actions})
+	if len(witnesses) == 0 || w.hostsOwn(v, n) { // nobody can show it
+		buckets = append(buckets, flow.Bucket{WatchPort: w.UpstreamPort, Actions: actions})
 	}
 	return buckets
 }
@@ -98,42 +98,42 @@ func whileHeld(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (
 // deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and
 // those that show that it is not cut off: hosts that are no passages, if there are any. For its own next hop another
 // passage will do then, too. Where all are passages, agents find out who is cut off.
-func deciders(v *view.View, w Wiring, n view.NextHop) (passages, hosts []string) {
+func failoverPeers(v *view.View, w Wiring, n view.NextHop) (predecessors, witnesses []string) {
 	var others []string
-	for _, host := range w.watchedHosts() {
-		if _, passage := v.NextHops[host]; passage {
+	for _, host := range w.bfdPeers() {
+		if _, isBorder := v.NextHops[host]; isBorder {
 			others = append(others, host)
 		} else {
-			hosts = append(hosts, host)
+			witnesses = append(witnesses, host)
 		}
 	}
 	if n.Host == v.Host {
-		if len(hosts) == 0 { // passages that want no traffic seem dead
+		if len(witnesses) == 0 { // passages that want no traffic seem dead
 			return nil, nil
 		}
-		return nil, append(hosts, others...)
+		return nil, append(witnesses, others...)
 	}
-	for _, host := range n.Heirs[:max(0, slices.Index(n.Heirs, v.Host))] {
-		if _, ok := w.Watched[host]; ok {
-			passages = append(passages, host)
+	for _, host := range n.FailoverOrder[:max(0, slices.Index(n.FailoverOrder, v.Host))] {
+		if _, ok := w.BFDPorts[host]; ok {
+			predecessors = append(predecessors, host)
 		}
 	}
-	return passages, hosts
+	return predecessors, witnesses
 }
 
 // Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts
 // alive.
-func Holds(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
-	passages, hosts := deciders(v, w, n)
-	return w.External != 0 && !w.Shut && slices.Contains(n.Heirs, v.Host) && !slices.ContainsFunc(passages, alive) &&
-		(len(hosts) == 0 || w.keepsOwn(v, n) || slices.ContainsFunc(hosts, alive))
+func NextHopActive(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
+	predecessors, witnesses := failoverPeers(v, w, n)
+	return w.UpstreamPort != 0 && !w.Shut && slices.Contains(n.FailoverOrder, v.Host) && !slices.ContainsFunc(predecessors, alive) &&
+		(len(witnesses) == 0 || w.hostsOwn(v, n) || slices.ContainsFunc(witnesses, alive))
 }
 
 // keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the
 // host cut off.
-func (w Wiring) keepsOwn(v *view.View, n view.NextHop) bool {
+func (w Wiring) hostsOwn(v *view.View, n view.NextHop) bool {
 	for vpc := range w.Translations {
-		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].Passages, v.Host) {
+		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].BorderHosts, v.Host) {
 			return true
 		}
 	}

@@ -16,14 +16,14 @@ var peers = rows[string, view.Peer]{
 	entries: compilePeer,
 	touched: func(c *change, add func(string)) {
 		addAll(add, c.peers)
-		addAll(add, c.watched)
+		addAll(add, c.bfd)
 	},
 }
 
 func compilePeer(_ *view.View, w Wiring, p view.Peer) Entries {
 	e := Entries{Flows: []flow.Flow{verifyPeer(w, p)}}
-	if port, ok := w.Watched[p.Host]; ok {
-		e.Flows = append(e.Flows, enterWatched(w, p.Host, port))
+	if port, ok := w.BFDPorts[p.Host]; ok {
+		e.Flows = append(e.Flows, enterBFD(w, p.Host, port))
 	}
 	return e
 }

@@ -170,52 +170,52 @@ const (
 
 // Meters keep packets for the agent few, whatever endpoints and peers send.
 const (
-	meterARP   uint32 = 0x4f00
-	meterProbe uint32 = 0x4f01
-	meterICMP  uint32 = 0x4f02
-	meterDHCP  uint32 = 0x4f03
+	meterEndpointARP uint32 = 0x4f00
+	meterProbe       uint32 = 0x4f01
+	meterRejected    uint32 = 0x4f02
+	meterDHCP        uint32 = 0x4f03
 
-	meterUnknown uint32 = 0x4f04
+	meterUnknownMAC uint32 = 0x4f04
 
 	// What others than endpoints send has its own, so that neither takes the other's.
-	meterQuoted  uint32 = 0x4f05
-	meterPassing uint32 = 0x4f06
-	meterRouter  uint32 = 0x4f07
+	meterICMPErrors     uint32 = 0x4f05
+	meterBorderRejected uint32 = 0x4f06
+	meterRouterARP      uint32 = 0x4f07
 )
 
 // Meters are those of every switch.
 func Meters() []flow.Meter {
 	return []flow.Meter{
-		{ID: meterARP, Rate: 500, Burst: 500},
+		{ID: meterEndpointARP, Rate: 500, Burst: 500},
 		{ID: meterProbe, Rate: 500, Burst: 500},
-		{ID: meterICMP, Rate: 200, Burst: 200},
+		{ID: meterRejected, Rate: 200, Burst: 200},
 		{ID: meterDHCP, Rate: 200, Burst: 200},
-		{ID: meterUnknown, Rate: 50, Burst: 50},
-		{ID: meterQuoted, Rate: 200, Burst: 200},
-		{ID: meterPassing, Rate: 200, Burst: 200},
-		{ID: meterRouter, Rate: 100, Burst: 100},
+		{ID: meterUnknownMAC, Rate: 50, Burst: 50},
+		{ID: meterICMPErrors, Rate: 200, Burst: 200},
+		{ID: meterBorderRejected, Rate: 200, Burst: 200},
+		{ID: meterRouterARP, Rate: 100, Burst: 100},
 	}
 }
 
 // Userdata of packets for the agent: the first byte says what they are.
 const (
-	ForAgentARP   byte = 1 // an ARP reply of an endpoint to the gateway: it is alive
-	ForAgentProbe byte = 2 // our own probe, reflected by a peer's switch
+	ForAgentEndpointARP byte = 1 // an ARP reply of an endpoint to the gateway: it is alive
+	ForAgentProbe       byte = 2 // our own probe, reflected by a peer's switch
 
-	ForAgentExpired     byte = 3 // routed, and its TTL is used up
-	ForAgentUnreachable byte = 4 // routed, and nobody has its destination
-	ForAgentRefused     byte = 5 // for the gateway itself, which has no such service
+	ForAgentTTLExpired    byte = 3 // routed, and its TTL is used up
+	ForAgentUnreachable   byte = 4 // routed, and nobody has its destination
+	ForAgentGatewayClosed byte = 5 // for the gateway itself, which has no such service
 
 	ForAgentDHCP byte = 6 // an endpoint's question to a DHCP server, whoever that might be
 
-	ForAgentRouter  byte = 7 // an ARP reply of the upstream router
-	ForAgentQuoted  byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
-	ForAgentPassing byte = 9 // public traffic's, on a passage, and its TTL is used up
+	ForAgentRouterARP        byte = 7 // an ARP reply of the upstream router
+	ForAgentICMPError        byte = 8 // an ICMP error from outside; whose packet it quotes tells where it is to go
+	ForAgentBorderTTLExpired byte = 9 // public traffic's, on a passage, and its TTL is used up
 
-	ForAgentUnknown byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
+	ForAgentUnknownMAC byte = 10 // a question by DHCP of a MAC that is no endpoint's, on a segment that makes it one
 
-	ForAgentTooLong byte = 11 // for a public address, on a passage or nearby, and longer than the MTU of the VPC that it is for
-	ForAgentArrived byte = 12 // from outside, on an endpoint's host, and its TTL is used up
+	ForAgentExceedsMTU       byte = 11 // for a public address, on a passage or nearby, and longer than the MTU of the VPC that it is for
+	ForAgentPublicTTLExpired byte = 12 // from outside, on an endpoint's host, and its TTL is used up
 )
 
 // Drop is a reason to drop a packet, with a counter in the switch.
@@ -264,14 +264,14 @@ func drop(table uint8, priority uint16, why Drop, match ...flow.Part) flow.Flow 
 }
 
 // dropTelling drops, counts, and has the agent tell the sender why.
-func dropTelling(table uint8, priority uint16, why Drop, what byte, match ...flow.Part) flow.Flow {
-	f, meter := drop(table, priority, why, match...), meterICMP
-	if what == ForAgentPassing {
-		meter = meterPassing
+func reject(table uint8, priority uint16, why Drop, what byte, match ...flow.Part) flow.Flow {
+	f, meter := drop(table, priority, why, match...), meterRejected
+	if what == ForAgentBorderTTLExpired {
+		meter = meterBorderRejected
 	}
-	f.Actions = []flow.Action{flow.UseMeter{ID: meter}, flow.Controller{Userdata: []byte{what}, MaxLen: toldLen}}
+	f.Actions = []flow.Action{flow.UseMeter{ID: meter}, flow.Controller{Userdata: []byte{what}, MaxLen: rejectedLen}}
 	return f
 }
 
 // toldLen is as much of a packet as an ICMP error quotes at most (RFC 1812 section 4.3.2.3), and its Ethernet header.
-const toldLen = 14 + 576
+const rejectedLen = 14 + 576

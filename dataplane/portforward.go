@@ -21,9 +21,9 @@ func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.F
 		if !ok {
 			continue // of a newer server
 		}
-		own := forwardHere(v, w, f, p)
-		if isPassage(v, w, v.Gateways[f.VPC]) {
-			own = append(own, passForward(v, w, f, p)...)
+		own := translateForward(v, w, f, p)
+		if isBorder(v, w, v.Gateways[f.VPC]) {
+			own = append(own, borderForward(v, w, f, p)...)
 			own = append(own, ownUpstream(v, w, v.Gateways[f.VPC], f.Address, "")...)
 		}
 		for _, one := range own {
@@ -51,24 +51,24 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 
 // forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where
 // the VPC has SNAT or the endpoint a public address, the flow for that does it as well, and comes first.
-func forwardHere(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
+func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	t, ok := w.Translations[f.VPC]
 	if !ok || f.Host != v.Host {
 		return nil
 	}
 	vpc, public, endpoint := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address), flow.Addr(f.Endpoint.IP)
 	flows := []flow.Flow{
-		{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
+		{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.match, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
 			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState,
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
-		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, p.is, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
-			Actions: toPassages(f.VPC)},
+		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, p.match, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
+			Actions: toBorder(f.VPC)},
 		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), valid),
-			Actions: toPassages(f.VPC)},
+			Actions: toBorder(f.VPC)},
 		publicStateOpen(f.VPC, f.Address, f.Endpoint.IP),
 		publicNATError(f, t),
 	}
-	for _, answer := range answersOf(f, p) {
+	for _, answer := range answerMatches(f, p) {
 		flows = append(flows, flow.Flow{Table: tableSNAT, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
 			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{}}}})
 	}
@@ -84,8 +84,8 @@ func publicNATError(f view.Forward, t Translation) flow.Flow {
 }
 
 // answersOf match what an endpoint may answer to what is forwarded to it.
-func answersOf(f view.Forward, p protocol) [][]flow.Part {
-	answers := [][]flow.Part{{p.is, flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))}}
+func answerMatches(f view.Forward, p protocol) [][]flow.Part {
+	answers := [][]flow.Part{{p.match, flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))}}
 	for _, icmpType := range icmpErrors {
 		answers = append(answers, []flow.Part{flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType))})
 	}
@@ -93,16 +93,16 @@ func answersOf(f view.Forward, p protocol) [][]flow.Part {
 }
 
 // passForward also takes ICMP errors of the host.
-func passForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
-	way, ok := toHost(v, w, f.VPC, f.Host)
+func borderForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
+	actions, ok := toHost(v, w, f.VPC, f.Host)
 	if !ok {
 		return nil
 	}
-	flows := []flow.Flow{{Table: tableInbound, Priority: prioNormal, Actions: way,
-		Match: flow.On(flow.IP, p.is, flow.Eq(flow.IPDst, flow.Addr(f.Address)), flow.Eq(p.dst, flow.U32(uint32(f.Port))))}}
+	flows := []flow.Flow{{Table: tableInbound, Priority: prioNormal, Actions: actions,
+		Match: flow.On(flow.IP, p.match, flow.Eq(flow.IPDst, flow.Addr(f.Address)), flow.Eq(p.dst, flow.U32(uint32(f.Port))))}}
 	if f.Host == v.Host {
 		return flows
 	}
 	from := fromHost(v, f.VPC, f.Host, f.Address)
-	return append(flows, outbound(append(from[:3:3], p.is, flow.Eq(p.src, flow.U32(uint32(f.Port))))), outbound(append(from, flow.ICMP)))
+	return append(flows, outbound(append(from[:3:3], p.match, flow.Eq(p.src, flow.U32(uint32(f.Port))))), outbound(append(from, flow.ICMP)))
 }

@@ -42,6 +42,6 @@ func SendProbe(w Wiring, vtep flow.Value) []flow.Action {
 	return []flow.Action{
 		flow.SetField{Field: flow.TunDst, Value: vtep},
 		flow.SetField{Field: flow.TunID, Value: flow.U32(uint32(model.ProbeVNI))},
-		flow.Output{Port: w.Tunnel},
+		flow.Output{Port: w.TunnelPort},
 	}
 }

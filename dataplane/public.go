@@ -37,7 +37,7 @@ func (publicAddresses) compile(v *view.View, w Wiring, key any) Entries {
 	address := key.(netip.Addr)
 	flows := compileForwards(v, w, address)
 	if p, ok := v.Publics[address]; ok {
-		flows = append(flows, compileWhole(v, w, p)...)
+		flows = append(flows, compilePublicIP(v, w, p)...)
 	}
 	return Entries{Flows: flows}
 }
@@ -50,23 +50,23 @@ func (publicAddresses) touch(c *change, add func(key any)) {
 	for key := range keys(undo.Forwards, undo.GoneForwards) {
 		add(key.Address)
 	}
-	if !c.outside() {
+	if !c.affectsPublic() {
 		return
 	}
 	for address, p := range v.Publics {
-		if c.leads(p.VPC, p.Host) {
+		if c.affects(p.VPC, p.Host) {
 			add(address)
 		}
 	}
 	for key, f := range v.Forwards {
-		if c.leads(f.VPC, f.Host) {
+		if c.affects(f.VPC, f.Host) {
 			add(key.Address)
 		}
 	}
 }
 
 // compileWhole is for an address that one endpoint has.
-func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
+func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
 	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
@@ -74,12 +74,12 @@ func compileWhole(v *view.View, w Wiring, p view.Public) []flow.Flow {
 		if p.NATIP.IsValid() { // from upstream, or nearby, it comes without
 			flows = append(flows, publicNATOpen(p, t, p.Address))
 		}
-		if w.Outside != 0 {
+		if w.SNATPort != 0 {
 			flows = append(flows, hairpin(g, p))
 		}
 	}
-	if isPassage(v, w, g) {
-		flows = append(flows, passPublic(v, w, g, p)...)
+	if isBorder(v, w, g) {
+		flows = append(flows, borderPublicIP(v, w, g, p)...)
 		flows = append(flows, ownUpstream(v, w, g, p.Address, p.Host)...)
 	}
 	return Entries{Flows: flows}.ownedBy("PublicIP " + p.Name).Flows
@@ -95,20 +95,20 @@ func snatToPublic(p view.Public, t Translation) flow.Flow {
 func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
 		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
-		Actions: toPassages(g.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)}
+		Actions: toBorder(g.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)}
 }
 
 // InTheNameOf is what the agent asks of the switch to send a packet of its own out, from the public address of this
 // host's that another packet is for; ok is false if that is for none.
-func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
+func SendFromPublicIP(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
 	for _, p := range v.Publics {
 		if p.Host == v.Host && p.Known() == to {
-			return p.Address, append([]flow.Action{set(slotVPC, uint32(p.VPC))}, toPassages(p.VPC, renamed(flow.IPSrc, p.Address, p.Known())...)...), true
+			return p.Address, append([]flow.Action{set(slotVPC, uint32(p.VPC))}, toBorder(p.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)...), true
 		}
 	}
 	for key, f := range v.Forwards {
 		if f.Host == v.Host && key.Address == to {
-			return to, toPassages(f.VPC), true
+			return to, toBorder(f.VPC), true
 		}
 	}
 	return address, nil, false
@@ -116,21 +116,21 @@ func InTheNameOf(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Ac
 
 // passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be
 // it from outside or from a host.
-func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
-	way, ok := toHost(v, w, p.VPC, p.Host)
+func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
+	actions, ok := toHost(v, w, p.VPC, p.Host)
 	switch {
 	case ok && p.Host == v.Host:
-		flows := []flow.Flow{inbound(p, way...)}
+		flows := []flow.Flow{inbound(p, actions...)}
 		if g.Design == model.Distributed { // what comes from elsewhere is of no VPC there
-			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...))
+			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...))
 		}
 		return flows
 	case ok && g.Design == model.Central:
-		return []flow.Flow{inbound(p, way...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
-	case g.Design == model.Distributed && w.Underlay != 0:
+		return []flow.Flow{inbound(p, actions...), outbound(fromHost(v, p.VPC, p.Host, p.Address))}
+	case g.Design == model.Distributed && w.UnderlayPort != 0:
 		return []flow.Flow{
-			inbound(p, toPublicMTU(g, w.Underlay, setKey(p.Known()))...),
-			outbound([]flow.Part{inPort(w.Underlay), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, renamed(flow.IPSrc, p.Known(), p.Address)...),
+			inbound(p, checkMTU(g, w.UnderlayPort, setKey(p.Known()))...),
+			outbound([]flow.Part{inPort(w.UnderlayPort), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...),
 		}
 	}
 	return nil
@@ -140,13 +140,13 @@ func passPublic(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Fl
 // there is none.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
 	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
-		return toPublicMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
+		return checkMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
 	}
 	peer, ok := v.Peers[host]
 	if !ok {
 		return nil, false
 	}
-	return toPublicMTU(v.Gateways[vpc], w.Tunnel, underTransit(vpc, peer)...), true
+	return checkMTU(v.Gateways[vpc], w.TunnelPort, setTransit(vpc, peer)...), true
 }
 
 // fromHost matches what a host sends to a passage from a public address of a VPC.
@@ -160,11 +160,11 @@ func inbound(p view.Public, actions ...flow.Action) flow.Flow {
 
 func outbound(match []flow.Part, actions ...flow.Action) flow.Flow {
 	return flow.Flow{Table: tableOutbound, Priority: prioNormal, Match: flow.On(append(match, flow.IP)...),
-		Actions: append(actions, unreceived, flow.Goto{Table: tableInbound})}
+		Actions: append(actions, clearInPort, flow.Goto{Table: tableInbound})}
 }
 
 // renamed changes an address, unless it stays as it is.
-func renamed(field *flow.Field, was, now netip.Addr) []flow.Action {
+func rewrite(field *flow.Field, was, now netip.Addr) []flow.Action {
 	if was == now {
 		return nil
 	}
@@ -172,14 +172,14 @@ func renamed(field *flow.Field, was, now netip.Addr) []flow.Action {
 }
 
 // unreceived lets a packet go back where it came from: a switch sends nothing out of a packet's in_port.
-var unreceived = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
+var clearInPort = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
 
 // enterWatched has packets of a watched tunnel go the way of all tunnel packets. A peer's come by it even if they have
 // left by the port that all share.
-func enterWatched(w Wiring, host string, port uint32) flow.Flow {
+func enterBFD(w Wiring, host string, port uint32) flow.Flow {
 	return flow.Flow{Table: tableEnter, Priority: prioNormal, Match: flow.On(inPort(port)), Owner: "Host " + host,
-		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.Tunnel)}, flow.Goto{Table: tableAdmit}}}
+		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.TunnelPort)}, flow.Goto{Table: tableAdmit}}}
 }
 
 // watchedHosts are those with a tunnel of their own, in order.
-func (w Wiring) watchedHosts() []string { return slices.Sorted(maps.Keys(w.Watched)) }
+func (w Wiring) bfdPeers() []string { return slices.Sorted(maps.Keys(w.BFDPorts)) }

@@ -12,7 +12,7 @@ import (
 
 // toPublicMTU has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by
 // then.
-func toPublicMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
+func checkMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {
 		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field, Bit: slotTooLong.First})
@@ -30,20 +30,20 @@ func publicMTUStatic(w Wiring) []flow.Flow {
 	flows := []flow.Flow{
 		{Table: tablePublicMTU, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableFragNeeded}}},
 		drop(tablePublicMTU, prioMiss, dropNoPublicIP),
-		dropTelling(tableFragNeeded, prioMiss, dropTooLong, ForAgentTooLong),
+		reject(tableFragNeeded, prioMiss, dropTooLong, ForAgentExceedsMTU),
 	}
-	if w.External != 0 {
-		flows = append(flows, by(w.Tunnel, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.Tunnel}))
+	if w.UpstreamPort != 0 {
+		flows = append(flows, by(w.TunnelPort, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.TunnelPort}))
 	}
-	if w.External != 0 && w.Underlay != 0 {
-		flows = append(flows, by(w.Underlay,
+	if w.UpstreamPort != 0 && w.UnderlayPort != 0 {
+		flows = append(flows, by(w.UnderlayPort,
 			flow.DecTTL{},
 			store(slotKey, flow.IPDst),
 			flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
 			flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
-			flow.Output{Port: w.Underlay}))
+			flow.Output{Port: w.UnderlayPort}))
 	}
-	if w.hasOutside() {
+	if w.translates() {
 		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT})) // it may have left by conntrack here
 	}
 	return flows

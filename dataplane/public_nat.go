@@ -12,7 +12,7 @@ import (
 // Arrive takes what comes from outside: the other direction of translate.
 
 func publicNATAnswer(g view.Gateway, t Translation) flow.Flow {
-	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, is(slotArrived, arrivedHome), flow.Eq(flow.IPDst, flow.Addr(t.Address))),
+	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, is(slotArrived, arrivedKernel), flow.Eq(flow.IPDst, flow.Addr(t.Address))),
 		Actions: []flow.Action{set(slotVPC, uint32(g.VPC)), set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{}}}}
 }
 
@@ -20,7 +20,7 @@ func publicNATAnswer(g view.Gateway, t Translation) flow.Flow {
 // it.
 func publicNATOpen(p view.Public, t Translation, as netip.Addr) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(as))),
-		Actions: append(renamed(flow.IPDst, as, p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
+		Actions: append(rewrite(flow.IPDst, as, p.Address), set(slotVPC, uint32(p.VPC)), set(slotArrived, arrivedOpen), setKey(p.Address),
 			flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: p.Endpoint.IP}})}
 }
 

@@ -14,12 +14,12 @@ func routeStatic(w Wiring) []flow.Flow {
 		ttl       = func(n uint32) flow.Term { return flow.Eq(flow.IPTTL, flow.U32(n)) }
 	)
 	return []flow.Flow{
-		drop(tableRoute, prioTunnel, dropWrongVNI, inPort(w.Tunnel), is(slotSame, 0)),
+		drop(tableRoute, prioTunnel, dropWrongVNI, inPort(w.TunnelPort), is(slotSame, 0)),
 		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end
 		// here, whatever the TTL.
 		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
-		dropTelling(tableRoute, prioSpecial+20, dropTTLExpired, ForAgentExpired, flow.IP, toGateway, ttl(1)),
-		dropTelling(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
+		reject(tableRoute, prioSpecial+20, dropTTLExpired, ForAgentTTLExpired, flow.IP, toGateway, ttl(1)),
+		reject(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
 		{Table: tableRoute, Priority: prioSpecial, Match: flow.On(flow.IP, toGateway),
 			Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, deliver}},
 		{Table: tableRoute, Priority: prioNormal, Match: flow.On(is(slotSame, 1)), Actions: []flow.Action{deliver}},

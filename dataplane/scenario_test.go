@@ -127,7 +127,7 @@ func newNetwork(t *testing.T, intent []byte) *network {
 }
 
 func newHost(v view.View) *host {
-	h := &host{view: v, wiring: dataplane.Wiring{Tunnel: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
+	h := &host{view: v, wiring: dataplane.Wiring{TunnelPort: tunnelPort, Ports: map[view.AddressKey]uint32{}}}
 	ports := maps.Clone(fixedPorts)
 	of := map[string]uint32{} // endpoint
 	for _, a := range v.Delta(0).Addresses {
@@ -152,7 +152,7 @@ func newHost(v view.View) *host {
 // wireOutside plugs in what the view's gateways need.
 func (h *host) wireOutside(ports map[uint32]string) {
 	v, w := h.view, &h.wiring
-	w.Translations, w.Watched, w.Edges = map[model.VNI]dataplane.Translation{}, map[string]uint32{}, map[string]uint32{}
+	w.Translations, w.BFDPorts, w.EdgePorts = map[model.VNI]dataplane.Translation{}, map[string]uint32{}, map[string]uint32{}
 	for _, s := range v.Segments {
 		g, ok := v.Gateways[s.VPC]
 		if !ok {
@@ -160,30 +160,30 @@ func (h *host) wireOutside(ports map[uint32]string) {
 		}
 		n := int(s.VPC - model.FirstTransitVNI)
 		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(100 + n), Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
-		if g.SNAT || g.Design == model.Distributed && len(g.Passages) > 0 {
-			w.Outside = outsidePort
+		if g.SNAT || g.Design == model.Distributed && len(g.BorderHosts) > 0 {
+			w.SNATPort = outsidePort
 		}
 	}
 	for _, m := range v.Hosts {
-		w.Reserved = append(w.Reserved, m.VTEP)
+		w.Guarded = append(w.Guarded, m.VTEP)
 	}
-	slices.SortFunc(w.Reserved, netip.Addr.Compare)
+	slices.SortFunc(w.Guarded, netip.Addr.Compare)
 	for _, host := range slices.Sorted(maps.Keys(v.Peers)) {
-		if v.Peers[host].Watched {
-			w.Watched[host] = firstWatchedPort + uint32(len(w.Watched))
-			ports[w.Watched[host]] = "tunnel-" + host
+		if v.Peers[host].BFD {
+			w.BFDPorts[host] = firstWatchedPort + uint32(len(w.BFDPorts))
+			ports[w.BFDPorts[host]] = "tunnel-" + host
 		}
 	}
 	for _, g := range v.Gateways {
-		for _, edge := range g.Passages {
-			if g.Design == model.Distributed && edge != v.Host && w.Edges[edge] == 0 {
-				w.Edges[edge] = firstEdgePort + uint32(len(w.Edges))
-				ports[w.Edges[edge]] = "edge-" + edge
+		for _, edge := range g.BorderHosts {
+			if g.Design == model.Distributed && edge != v.Host && w.EdgePorts[edge] == 0 {
+				w.EdgePorts[edge] = firstEdgePort + uint32(len(w.EdgePorts))
+				ports[w.EdgePorts[edge]] = "edge-" + edge
 			}
 		}
-		if slices.Contains(g.Passages, v.Host) {
-			w.External = externalPort
-			w.Underlay = underlayPort
+		if slices.Contains(g.BorderHosts, v.Host) {
+			w.UpstreamPort = externalPort
+			w.UnderlayPort = underlayPort
 			w.Router = model.MAC{2, 0xbd, 0, 0, 0, 9}
 		}
 	}
@@ -325,7 +325,7 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 		}
 		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
 		if what != "ping" {
-			rest = append(rest, ip, ported(t, ip, what, options), payload(t, "payload", options))
+			rest = append(rest, ip, portProtocols(t, ip, what, options), payload(t, "payload", options))
 			break
 		}
 		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, payload(t, "oooooooo", options))
@@ -354,7 +354,7 @@ func payload(t *testing.T, otherwise string, options map[string]string) gopacket
 }
 
 // ported is the header of a protocol that has ports, and sets that of IP right.
-func ported(t *testing.T, ip *layers.IPv4, what string, options map[string]string) gopacket.SerializableLayer {
+func portProtocols(t *testing.T, ip *layers.IPv4, what string, options map[string]string) gopacket.SerializableLayer {
 	t.Helper()
 	src, dst := uint16(4000), uint16(9)
 	if text, given := options["ports"]; given {

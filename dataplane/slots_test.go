@@ -27,7 +27,7 @@ func TestSlotsDoNotOverlap(t *testing.T) {
 // No flow reads or writes bits of a register that are no slot's: they would be printed by the register's name.
 func TestFlowsUseSlotsOnly(t *testing.T) {
 	v, w := big()
-	w.Outside, w.External, w.Underlay = 2, 3, 4
+	w.SNATPort, w.UpstreamPort, w.UnderlayPort = 2, 3, 4
 	e := dataplane.Compile(v, w)
 	symbols := dataplane.Symbols(e.Groups)
 	register := regexp.MustCompile(`(?i)\bx{0,2}reg[0-9]|metadata`)

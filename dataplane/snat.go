@@ -12,40 +12,40 @@ import (
 // of conntrack as it was, with its private source; depart lets only translated ones go.
 
 // outsideStatic is what a switch has only where there is a way outside.
-func outsideStatic(w Wiring) []flow.Flow {
+func snatStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
 		// Before conntrack, so that what is quoted is what was sent.
-		dropTelling(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentArrived, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		reject(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentPublicTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tablePublicNAT, prioMiss, dropNoConnection),
-		publicState(prioNormal, known, is(slotArrived, arrivedAnswer)),
+		publicState(prioNormal, ofConnection, is(slotArrived, arrivedAnswer)),
 		drop(tablePublicState, prioMiss, dropNoConnection),
 		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: append(loadKey(flow.IPSrc), flow.Goto{Table: tableGuard})},
-		dropTelling(tableSNAT, prioMiss, dropNoInternetGateway, ForAgentUnreachable),
+		reject(tableSNAT, prioMiss, dropNoInternetGateway, ForAgentUnreachable),
 		drop(tableSNATOut, prioMiss, dropSNATFailed),
 	}
 	for _, arrived := range []uint32{arrivedAnswer, arrivedOpen} {
 		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropEndpointMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
 	}
 	flows = append(flows, guard(w)...)
-	if w.Outside != 0 {
+	if w.SNATPort != 0 {
 		flows = append(flows, hairpinStatic(w)...)
-		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.Outside)), Actions: []flow.Action{set(slotArrived, arrivedHome), flow.Goto{Table: tablePublicNAT}}})
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.SNATPort)), Actions: []flow.Action{set(slotArrived, arrivedKernel), flow.Goto{Table: tablePublicNAT}}})
 	}
 	return flows
 }
 
 // hasOutside tells whether there is any.
-func (w Wiring) hasOutside() bool { return w.Outside != 0 || len(w.Translations) > 0 }
+func (w Wiring) translates() bool { return w.SNATPort != 0 || len(w.Translations) > 0 }
 
 // What [slotArrived] holds of a packet from outside.
 const (
 	arrivedAnswer uint32 = 1
 	arrivedOpen   uint32 = 2
-	arrivedHome   uint32 = 3 // by the host's kernel, or from nearby, until arrive has found whose it is
+	arrivedKernel uint32 = 3 // by the host's kernel, or from nearby, until arrive has found whose it is
 )
 
-var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedHome): "kernel"}
+var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedKernel): "kernel"}
 
 // snatPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not
 // among them: the kernel keeps the port if it can, and the switch would take the answer to it for a tunnel packet.

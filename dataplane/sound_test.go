@@ -33,7 +33,7 @@ func TestOVSReadsEveryFlowAsWeMeanIt(t *testing.T) {
 
 func TestEveryDropIsCounted(t *testing.T) {
 	v, w := big()
-	w.Outside, w.External = 2, 3
+	w.SNATPort, w.UpstreamPort = 2, 3
 	names := map[string]bool{}
 	for _, name := range dataplane.DropCounters(v, w) {
 		names[name] = true

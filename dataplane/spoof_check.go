@@ -11,10 +11,10 @@ import (
 
 func sourceStatic(w Wiring) []flow.Flow {
 	var (
-		locate = flow.Resubmit{Table: tableLocate}
-		verify = flow.Resubmit{Table: tableVerify}
-		same   = flow.Resubmit{Table: tableSameSubnet}
-		judge  = flow.Goto{Table: tableSpoofCheck}
+		locate     = flow.Resubmit{Table: tableLocate}
+		verify     = flow.Resubmit{Table: tableVerify}
+		same       = flow.Resubmit{Table: tableSameSubnet}
+		spoofCheck = flow.Goto{Table: tableSpoofCheck}
 		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the
 		// same.
 		asRouted = flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}
@@ -23,19 +23,19 @@ func sourceStatic(w Wiring) []flow.Flow {
 	)
 	return []flow.Flow{
 		drop(tableSource, prioSpecial+20, dropUnsupported, tagged),
-		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.Tunnel)),
+		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.TunnelPort)),
 		// A probe for duplicate detection (RFC 5227) claims no address: only its MACs are judged.
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
-			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, judge}},
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, spoofCheck}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
-			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, judge)},
+			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, spoofCheck)},
 		// So does who asks for an address by DHCP (RFC 2131 section 4.1).
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
-			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, judge}},
-		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.Tunnel)),
-			Actions: append(loadKey(flow.IPSrc), locate, same, verify, asRouted, judge)},
+			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, spoofCheck}},
+		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.TunnelPort)),
+			Actions: append(loadKey(flow.IPSrc), locate, same, verify, asRouted, spoofCheck)},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.IP),
-			Actions: append(loadKey(flow.IPSrc), locate, verify, judge)},
+			Actions: append(loadKey(flow.IPSrc), locate, verify, spoofCheck)},
 		drop(tableSource, prioMiss, dropUnsupported),
 	}
 }
@@ -47,7 +47,7 @@ func verifyEndpoint(a view.Address, port uint32) flow.Flow {
 
 func verifyPeer(w Wiring, p view.Peer) flow.Flow {
 	return flow.Flow{Table: tableVerify, Priority: prioNormal, Owner: "Host " + p.Host,
-		Match: flow.On(inPort(w.Tunnel), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)), flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
+		Match: flow.On(inPort(w.TunnelPort), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)), flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
 }
 
 func verifyStatic() []flow.Flow {
@@ -57,10 +57,10 @@ func verifyStatic() []flow.Flow {
 func spoofCheckStatic(w Wiring) []flow.Flow {
 	answer := flow.Goto{Table: tableAnswer}
 	return []flow.Flow{
-		drop(tableSpoofCheck, prioSpecial, dropSpoofedPeer, is(slotBad, 1), inPort(w.Tunnel)),
+		drop(tableSpoofCheck, prioSpecial, dropSpoofedPeer, is(slotBad, 1), inPort(w.TunnelPort)),
 		drop(tableSpoofCheck, prioNormal, dropSpoofed, is(slotBad, 1)),
 		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
-		{Table: tableSpoofCheck, Priority: prioRest, Match: flow.On(inPort(w.Tunnel), is(slotSame, 1)),
+		{Table: tableSpoofCheck, Priority: prioRest, Match: flow.On(inPort(w.TunnelPort), is(slotSame, 1)),
 			Actions: []flow.Action{store(foundMAC, flow.EthSrc), answer}},
 		{Table: tableSpoofCheck, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
@@ -72,8 +72,8 @@ func spoofCheckUnknown(s view.Segment) flow.Flow {
 	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
 		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 		Actions: []flow.Action{
-			flow.UseMeter{ID: meterUnknown},
-			flow.Controller{Userdata: []byte{ForAgentUnknown}, MaxLen: 1500},
+			flow.UseMeter{ID: meterUnknownMAC},
+			flow.Controller{Userdata: []byte{ForAgentUnknownMAC}, MaxLen: 1500},
 		}}
 }
 

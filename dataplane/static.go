@@ -21,7 +21,7 @@ func (pipeline) compile(v *view.View, w Wiring, _ any) Entries {
 // touch: what leaves has the sender of this host's own next hop.
 func (pipeline) touch(c *change, add func(key any)) {
 	was, is := c.before.Wiring, c.now.Wiring
-	if c.hops[c.now.View.Host] || was.Router != is.Router || was.hasOutside() != is.hasOutside() || !slices.Equal(was.Reserved, is.Reserved) {
+	if c.hops[c.now.View.Host] || was.Router != is.Router || was.translates() != is.translates() || !slices.Equal(was.Guarded, is.Guarded) {
 		add(nil)
 	}
 }
@@ -31,11 +31,11 @@ func staticFlows(v *view.View, w Wiring) []flow.Flow {
 		admitStatic(w), sourceStatic(w), spoofCheckStatic(w), answerStatic(), arpReplyStatic(),
 		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameSubnetStatic(),
 	}
-	if w.hasOutside() {
-		parts = append(parts, outsideStatic(w))
+	if w.translates() {
+		parts = append(parts, snatStatic(w))
 	}
-	parts = append(parts, passageStatic(v, w))
-	if w.External != 0 || w.Outside != 0 {
+	parts = append(parts, borderStatic(v, w))
+	if w.UpstreamPort != 0 || w.SNATPort != 0 {
 		parts = append(parts, publicMTUStatic(w))
 	}
 	flows := slices.Concat(parts...)

@@ -28,11 +28,11 @@ func groupKind(id uint32) string {
 	case top == 0x4f && model.VNI(vni) < model.FirstTransitVNI:
 		return "flood"
 	case top == 0x4f:
-		return "leave"
+		return "to_border"
 	case top == 0x4d:
-		return "spread"
+		return "balance"
 	case top == 0x4e && odd:
-		return "answer"
+		return "arp_reply"
 	case top == 0x4e:
 		return "announce"
 	}
@@ -40,12 +40,14 @@ func groupKind(id uint32) string {
 }
 
 var meterNames = map[uint32]string{
-	meterARP: "arp", meterProbe: "probe", meterICMP: "icmp", meterDHCP: "dhcp",
-	meterUnknown: "unknown", meterQuoted: "quoted", meterPassing: "passing", meterRouter: "router",
+	meterEndpointARP: "endpoint-arp", meterProbe: "probe", meterRejected: "rejected", meterDHCP: "dhcp",
+	meterUnknownMAC: "unknown-mac", meterICMPErrors: "icmp-errors", meterBorderRejected: "border-rejected",
+	meterRouterARP: "router-arp",
 }
 
 var userdataNames = map[byte]string{
-	ForAgentARP: "arp", ForAgentProbe: "probe", ForAgentExpired: "expired", ForAgentUnreachable: "unreachable", ForAgentRefused: "refused",
-	ForAgentDHCP: "dhcp", ForAgentRouter: "router", ForAgentQuoted: "quoted", ForAgentPassing: "passing", ForAgentUnknown: "unknown",
-	ForAgentTooLong: "too-long", ForAgentArrived: "arrived",
+	ForAgentEndpointARP: "endpoint-arp", ForAgentProbe: "probe", ForAgentTTLExpired: "ttl-expired",
+	ForAgentUnreachable: "unreachable", ForAgentGatewayClosed: "gateway-closed", ForAgentDHCP: "dhcp",
+	ForAgentRouterARP: "router-arp", ForAgentICMPError: "icmp-error", ForAgentBorderTTLExpired: "border-ttl-expired",
+	ForAgentUnknownMAC: "unknown-mac", ForAgentExceedsMTU: "exceeds-mtu", ForAgentPublicTTLExpired: "public-ttl-expired",
 }

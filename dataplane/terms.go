@@ -11,11 +11,11 @@ import (
 // The small words that flows are written with.
 
 var (
-	gatewayMAC = flow.MAC(model.GatewayMAC)
-	multicast  = flow.Masked(flow.EthDst, flow.MAC([6]byte{1}), flow.MAC([6]byte{1}))
-	valid      = flow.Tracked(flow.CTTrk, flow.CTInv)
-	known      = flow.Tracked(flow.CTTrk, flow.CTNew|flow.CTInv)
-	tagged     = flow.Masked(flow.VLANTCI, flow.U32(0x1000), flow.U32(0x1000))
+	gatewayMAC   = flow.MAC(model.GatewayMAC)
+	multicast    = flow.Masked(flow.EthDst, flow.MAC([6]byte{1}), flow.MAC([6]byte{1}))
+	valid        = flow.Tracked(flow.CTTrk, flow.CTInv)
+	ofConnection = flow.Tracked(flow.CTTrk, flow.CTNew|flow.CTInv)
+	tagged       = flow.Masked(flow.VLANTCI, flow.U32(0x1000), flow.U32(0x1000))
 )
 
 func inPort(port uint32) flow.Term  { return flow.Eq(flow.InPort, flow.U32(port)) }

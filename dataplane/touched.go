@@ -26,7 +26,7 @@ type Before struct {
 // included. It may list too many, never too few. all tells that they are all there are or were, and subjects is empty
 // then. Changes add up: what was touched one by one is compiled once, at the end.
 func Touched(before Before, now Input) (subjects []Subject, all bool) {
-	if everywhere(before.Wiring, now.Wiring) {
+	if affectsAll(before.Wiring, now.Wiring) {
 		return nil, true
 	}
 	c := newChange(before, now)
@@ -43,8 +43,8 @@ func Touched(before Before, now Input) (subjects []Subject, all bool) {
 }
 
 // everywhere tells that two wirings differ in what flows of most subjects name.
-func everywhere(a, b Wiring) bool {
-	return a.Tunnel != b.Tunnel || a.UDPPort != b.UDPPort || a.Outside != b.Outside || a.External != b.External || a.Underlay != b.Underlay
+func affectsAll(a, b Wiring) bool {
+	return a.TunnelPort != b.TunnelPort || a.UDPPort != b.UDPPort || a.SNATPort != b.SNATPort || a.UpstreamPort != b.UpstreamPort || a.UnderlayPort != b.UnderlayPort
 }
 
 // change is what compilers look at to tell what it touches: the input before and now, and the keys of what is
@@ -58,7 +58,7 @@ type change struct {
 	hops         map[string]bool // next hops, by host
 	ports        map[view.AddressKey]bool
 	translations map[model.VNI]bool
-	watched      map[string]bool // tunnels, by host
+	bfd          map[string]bool // tunnels, by host
 	edges        map[string]bool
 }
 
@@ -70,8 +70,8 @@ func newChange(before Before, now Input) *change {
 		hops:         keys(undo.NextHops, undo.GoneNextHops),
 		ports:        differing(before.Wiring.Ports, now.Wiring.Ports),
 		translations: differing(before.Wiring.Translations, now.Wiring.Translations),
-		watched:      differing(before.Wiring.Watched, now.Wiring.Watched),
-		edges:        differing(before.Wiring.Edges, now.Wiring.Edges),
+		bfd:          differing(before.Wiring.BFDPorts, now.Wiring.BFDPorts),
+		edges:        differing(before.Wiring.EdgePorts, now.Wiring.EdgePorts),
 		peers:        map[string]bool{},
 	}
 	for was, is := range changed(undo.Peers, undo.GonePeers, v.Peers) {
@@ -148,12 +148,12 @@ func anyOf(changed map[string]bool, names []string) bool {
 }
 
 // outside tells that something has changed that public addresses of some VPC depend on.
-func (c *change) outside() bool {
+func (c *change) affectsPublic() bool {
 	return len(c.gateways)+len(c.translations)+len(c.peers)+len(c.hops) > 0
 }
 
 // leads tells whether what a public address of a VPC, of an endpoint on a host, asks for may have changed by what
 // outside is about.
-func (c *change) leads(vpc model.VNI, host string) bool {
+func (c *change) affects(vpc model.VNI, host string) bool {
 	return len(c.hops) > 0 || c.gateways[vpc] || c.translations[vpc] || c.peers[host]
 }

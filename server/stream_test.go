@@ -325,7 +325,7 @@ func TestFoundAddresses(t *testing.T) {
 	}
 	srv.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
 	d, _ := s.delta()
-	want := []view.Machine{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
+	want := []view.HostAddresses{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
 	if d.Complete || d.Revision != first.Revision || !reflect.DeepEqual(d.Hosts, want) {
 		t.Errorf("told %+v, want the hosts %+v", d, want)
 	}
@@ -334,7 +334,7 @@ func TestFoundAddresses(t *testing.T) {
 	}
 	later := newAPI(t, kept)
 	first, _ = later.open(t, "host1", "/v1/hosts/host1/view").delta()
-	if !slices.ContainsFunc(first.Hosts, func(m view.Machine) bool { return len(m.Others) == 2 }) {
+	if !slices.ContainsFunc(first.Hosts, func(m view.HostAddresses) bool { return len(m.Others) == 2 }) {
 		t.Errorf("a later server tells %+v", first.Hosts)
 	}
 }

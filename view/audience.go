@@ -7,13 +7,13 @@ import "github.com/overlane/overlane/model"
 type audience struct {
 	vpcs     map[string]hostSet // by VPC: those that know its segments, its gateway or its public addresses
 	nextHops hostSet            // those that know next hops
-	machines hostSet            // those that know all hosts
+	hosts    hostSet            // those that know all hosts
 }
 
 type hostSet map[string]bool
 
 func newAudience() audience {
-	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, machines: hostSet{}}
+	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, hosts: hostSet{}}
 }
 
 // concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that
@@ -29,18 +29,18 @@ func (t *Tracker) concerned(touched *touched) hostSet {
 			t.addSubscribed(hosts, host)
 		}
 		g, _ := t.gateway(vpc)
-		for _, host := range g.Passages {
+		for _, host := range g.BorderHosts {
 			t.addSubscribed(hosts, host)
 		}
 	}
 	for host := range touched.changed {
 		t.addNeighbours(hosts, host)
 	}
-	if touched.hosts || touched.led {
+	if touched.hosts || touched.gateways {
 		hosts.add(t.audience.nextHops)
 	}
-	if touched.hosts || len(touched.found) > 0 {
-		hosts.add(t.audience.machines)
+	if touched.hosts || len(touched.addresses) > 0 {
+		hosts.add(t.audience.hosts)
 	}
 	return hosts
 }
@@ -76,7 +76,7 @@ func (t *Tracker) follow(n *news) {
 		t.audience.set(n.host, vpc, seen.now != (visibility{}))
 	}
 	t.audience.nextHops.set(n.host, len(n.nextHops) > 0)
-	t.audience.machines.set(n.host, n.leads)
+	t.audience.hosts.set(n.host, n.knowsHosts)
 }
 
 // unfollow takes a host out.
@@ -89,7 +89,7 @@ func (t *Tracker) unfollow(host string) {
 		t.audience.set(host, vpc, false)
 	}
 	t.audience.nextHops.set(host, false)
-	t.audience.machines.set(host, false)
+	t.audience.hosts.set(host, false)
 }
 
 func (a *audience) set(host, vpc string, knows bool) {

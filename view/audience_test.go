@@ -76,7 +76,7 @@ func TestAudienceForgets(t *testing.T) {
 	})
 	tracker := NewTracker(state)
 	tracker.Subscribe("h")
-	want := audience{vpcs: map[string]hostSet{"v": {"h": true}}, nextHops: hostSet{"h": true}, machines: hostSet{"h": true}}
+	want := audience{vpcs: map[string]hostSet{"v": {"h": true}}, nextHops: hostSet{"h": true}, hosts: hostSet{"h": true}}
 	if diff := cmp.Diff(want, tracker.audience, cmp.AllowUnexported(audience{})); diff != "" {
 		t.Errorf("subscribed (-want +got):\n%s", diff)
 	}

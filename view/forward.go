@@ -51,7 +51,7 @@ func (t *Tracker) forward(name string) (Forward, bool) {
 	if spec == nil {
 		return Forward{}, false
 	}
-	public, at := t.state.PublicIP(spec.PublicIP), t.places[spec.Endpoint]
+	public, at := t.state.PublicIP(spec.PublicIP), t.locations[spec.Endpoint]
 	if public == nil || at.host == "" {
 		return Forward{}, false
 	}

@@ -11,13 +11,13 @@ import (
 
 // Gateway is a VPC's way to what is outside of it.
 type Gateway struct {
-	VPC      model.VNI      `json:"vpc"`           // transit VNI
-	Name     string         `json:"name"`          // of the VPC
-	MTU      int            `json:"mtu,omitempty"` // of the VPC; 0 from an older server: not known
-	Design   string         `json:"design,omitempty"`
-	SNAT     bool           `json:"snat,omitempty"`
-	Allow    []netip.Prefix `json:"allow,omitempty"`    // reached by SNAT although they are hosts' or servers'
-	Passages []string       `json:"passages,omitempty"` // hosts that public traffic passes, sorted
+	VPC         model.VNI      `json:"vpc"`           // transit VNI
+	Name        string         `json:"name"`          // of the VPC
+	MTU         int            `json:"mtu,omitempty"` // of the VPC; 0 from an older server: not known
+	Design      string         `json:"design,omitempty"`
+	SNAT        bool           `json:"snat,omitempty"`
+	Allow       []netip.Prefix `json:"allow,omitempty"`    // reached by SNAT although they are hosts' or servers'
+	BorderHosts []string       `json:"passages,omitempty"` // hosts that public traffic passes, sorted
 }
 
 // Key is the VPC's transit VNI.
@@ -40,7 +40,7 @@ type gatewaySource struct{ scoped[model.VNI, Gateway] }
 
 func (s *gatewaySource) update(t *Tracker, r *touched) {
 	s.scoped.update(t, r)
-	r.led = len(s.changed) > 0
+	r.gateways = len(s.changed) > 0
 }
 
 // gateway is a VPC's; false if it has none.
@@ -56,9 +56,9 @@ func (t *Tracker) makeGateway(vpc string) (g Gateway, ok bool) {
 	}
 	g = Gateway{VPC: of.TransitVNI, Name: vpc, MTU: of.MTU, Design: spec.Design, SNAT: spec.SNAT, Allow: spec.Allow}
 	for o := range t.state.BorderHosts(vpc) {
-		g.Passages = append(g.Passages, o.Name)
+		g.BorderHosts = append(g.BorderHosts, o.Name)
 	}
-	slices.Sort(g.Passages)
+	slices.Sort(g.BorderHosts)
 	return g, true
 }
 

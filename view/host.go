@@ -9,34 +9,34 @@ import (
 )
 
 // Machine is what the underlay may reach a host by.
-type Machine struct {
+type HostAddresses struct {
 	Host   string       `json:"host"`
 	VTEP   netip.Addr   `json:"vtep"`
 	Others []netip.Addr `json:"others,omitempty"` // that the host has found of its own, sorted
 }
 
 // Key is the host's name.
-func (m Machine) Key() string { return m.Host }
+func (m HostAddresses) Key() string { return m.Host }
 
-var hosts = kind[string, Machine]{
-	table:   func(v *View) *Table[string, Machine] { return &v.Hosts },
-	changes: func(d *Delta) (*[]Machine, *[]string) { return &d.Hosts, &d.GoneHosts },
+var hosts = kind[string, HostAddresses]{
+	table:   func(v *View) *Table[string, HostAddresses] { return &v.Hosts },
+	changes: func(d *Delta) (*[]HostAddresses, *[]string) { return &d.Hosts, &d.GoneHosts },
 	compare: strings.Compare,
-	equal: func(a, b Machine) bool {
+	equal: func(a, b HostAddresses) bool {
 		return a.Host == b.Host && a.VTEP == b.VTEP && slices.Equal(a.Others, b.Others)
 	},
-	receive: func(v *View, m *Machine) { m.Host = v.hostName(m.Host) },
-	track: func(_ *Tracker, k *kind[string, Machine]) source {
-		return &hostSource{kind: k, rows: Table[string, Machine]{}, marked: map[string]bool{}, changed: map[string]change[Machine]{}}
+	receive: func(v *View, m *HostAddresses) { m.Host = v.hostName(m.Host) },
+	track: func(_ *Tracker, k *kind[string, HostAddresses]) source {
+		return &hostSource{kind: k, rows: Table[string, HostAddresses]{}, marked: map[string]bool{}, changed: map[string]change[HostAddresses]{}}
 	},
 }
 
 // hostSource has all hosts once, for whoever knows them.
 type hostSource struct {
-	kind    *kind[string, Machine]
-	rows    Table[string, Machine]
-	marked  map[string]bool            // that may have changed
-	changed map[string]change[Machine] // in this commit
+	kind    *kind[string, HostAddresses]
+	rows    Table[string, HostAddresses]
+	marked  map[string]bool                  // that may have changed
+	changed map[string]change[HostAddresses] // in this commit
 }
 
 func (s *hostSource) load(t *Tracker) {
@@ -56,16 +56,16 @@ func (s *hostSource) touch(t *Tracker, key model.Key, _ *touched) {
 }
 
 func (s *hostSource) update(t *Tracker, r *touched) {
-	for host := range r.found {
+	for host := range r.addresses {
 		s.marked[host] = true
 	}
 	for host := range s.marked {
-		var c change[Machine]
+		var c change[HostAddresses]
 		was, had := s.rows[host]
 		if had {
 			c.was = &was
 		}
-		now, has := t.machine(host)
+		now, has := t.hostAddresses(host)
 		if has {
 			c.now = &now
 		}
@@ -82,25 +82,25 @@ func (s *hostSource) update(t *Tracker, r *touched) {
 }
 
 func (s *hostSource) tell(_ *Tracker, n *news) {
-	knew := n.leads
-	n.leads = n.leadsOut()
+	knew := n.knowsHosts
+	n.knowsHosts = n.forwardsOutside()
 	d := n.delta
 	for host, c := range s.changed {
-		if knew && c.was != nil && (!n.leads || c.now == nil) {
+		if knew && c.was != nil && (!n.knowsHosts || c.now == nil) {
 			d.GoneHosts = append(d.GoneHosts, host)
 		}
-		if n.leads && c.now != nil {
+		if n.knowsHosts && c.now != nil {
 			d.Hosts = append(d.Hosts, *c.now)
 		}
 	}
-	if knew == n.leads {
+	if knew == n.knowsHosts {
 		return
 	}
 	for host, m := range s.rows {
 		if _, told := s.changed[host]; told {
 			continue
 		}
-		if n.leads {
+		if n.knowsHosts {
 			d.Hosts = append(d.Hosts, m)
 		} else {
 			d.GoneHosts = append(d.GoneHosts, host)
@@ -111,7 +111,7 @@ func (s *hostSource) tell(_ *Tracker, n *news) {
 func (s *hostSource) settle() { clear(s.changed) }
 
 // leadsOut tells that packets of some VPC leave from a host.
-func (s *subscription) leadsOut() bool {
+func (s *subscription) forwardsOutside() bool {
 	for _, sees := range s.visible {
 		if sees.member && sees.outside {
 			return true
@@ -120,13 +120,13 @@ func (s *subscription) leadsOut() bool {
 	return false
 }
 
-func (t *Tracker) machine(host string) (m Machine, ok bool) {
+func (t *Tracker) hostAddresses(host string) (m HostAddresses, ok bool) {
 	spec := t.state.Host(host)
 	if spec == nil {
 		return m, false
 	}
-	m = Machine{Host: host, VTEP: spec.Address}
-	for _, other := range t.others[host] {
+	m = HostAddresses{Host: host, VTEP: spec.Address}
+	for _, other := range t.otherAddresses[host] {
 		if !t.state.Outer(other) { // which no host can have
 			m.Others = append(m.Others, other)
 		}

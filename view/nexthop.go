@@ -12,10 +12,10 @@ import (
 
 // NextHop is where a passage is reached by the router of its upstream network.
 type NextHop struct {
-	Host    string       `json:"host"`
-	Address netip.Prefix `json:"address"` // which another passage takes over if the host dies
-	Router  netip.Addr   `json:"router"`
-	Heirs   []string     `json:"heirs,omitempty"` // who holds it, in order: its own host, then others that lead to the same VPCs
+	Host          string       `json:"host"`
+	Address       netip.Prefix `json:"address"` // which another passage takes over if the host dies
+	Router        netip.Addr   `json:"router"`
+	FailoverOrder []string     `json:"heirs,omitempty"` // who holds it, in order: its own host, then others that lead to the same VPCs
 
 	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
 	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own
@@ -45,11 +45,11 @@ type nextHopSource struct {
 }
 
 func (s nextHopSource) tell(t *Tracker, n *news) {
-	if !n.hosts && !n.led {
+	if !n.hosts && !n.gateways {
 		return
 	}
 	now := t.nextHopsOf(n.host)
-	t.appointHeirs(now)
+	t.setFailoverOrder(now)
 	n.delta.NextHops, n.delta.GoneNextHops = n.nextHops.Delta(now, s.kind.equal)
 	n.nextHops = now
 }
@@ -76,10 +76,10 @@ func (t *Tracker) nextHopsOf(host string) Table[string, NextHop] {
 
 // appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads
 // to, so an heir leads to all of them.
-func (t *Tracker) appointHeirs(hops Table[string, NextHop]) {
+func (t *Tracker) setFailoverOrder(hops Table[string, NextHop]) {
 	leads := map[string]map[string]bool{} // host -> VPCs
 	for vpc, g := range t.gateways.rows {
-		for _, host := range g[vpc].Passages {
+		for _, host := range g[vpc].BorderHosts {
 			if leads[host] == nil {
 				leads[host] = map[string]bool{}
 			}
@@ -89,10 +89,10 @@ func (t *Tracker) appointHeirs(hops Table[string, NextHop]) {
 	order := slices.Sorted(maps.Keys(hops))
 	for i, host := range order {
 		n := hops[host]
-		n.Heirs = []string{host}
+		n.FailoverOrder = []string{host}
 		for _, other := range slices.Concat(order[i+1:], order[:i]) {
 			if covers(leads[other], leads[host]) {
-				n.Heirs = append(n.Heirs, other)
+				n.FailoverOrder = append(n.FailoverOrder, other)
 			}
 		}
 		hops[host] = n

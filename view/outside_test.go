@@ -69,13 +69,13 @@ func (n *network) put(yaml string) map[string]view.Delta {
 }
 
 var (
-	gatewayOfBlue = view.Table[model.VNI, view.Gateway]{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, Passages: []string{"edge1", "edge2"}}}
+	gatewayOfBlue = view.Table[model.VNI, view.Gateway]{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, BorderHosts: []string{"edge1", "edge2"}}}
 
 	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
 	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}
 
-	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1"), Heirs: []string{"edge1", "edge2"}}
-	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1"), Heirs: []string{"edge2", "edge1"}}
+	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1"), FailoverOrder: []string{"edge1", "edge2"}}
+	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1"), FailoverOrder: []string{"edge2", "edge1"}}
 )
 
 func ip(text string) netip.Addr { return netip.MustParseAddr(text) }
@@ -83,7 +83,7 @@ func ip(text string) netip.Addr { return netip.MustParseAddr(text) }
 func at(address string) view.AddressKey { return view.AddressKey{VNI: 100, IP: ip(address)} }
 
 func peer(host, vtep string, watched bool) view.Peer {
-	return view.Peer{Host: host, VTEP: ip(vtep), Watched: watched}
+	return view.Peer{Host: host, VTEP: ip(vtep), BFD: watched}
 }
 
 func want(t testing.TB, what string, want, got any) {
@@ -112,7 +112,7 @@ func TestAPassageKnows(t *testing.T) {
 // of them.
 func TestHeirs(t *testing.T) {
 	n := smallNetwork(t)
-	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].Heirs }
+	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].FailoverOrder }
 	n.put("{kind: VPC, name: green, spec: {transitVNI: 902}}\n---\n{kind: InternetGateway, name: green, spec: {hosts: [edge1]}}")
 	want(t, "heirs of one that leads to more", []string{"edge1"}, heirs("edge1"))
 	want(t, "heirs of one that leads to less", []string{"edge2", "edge1"}, heirs("edge2"))
@@ -151,14 +151,14 @@ func TestFoundAddressesAreTold(t *testing.T) {
 		n.tracker.Subscribe(host)
 	}
 	others := []netip.Addr{ip("10.9.9.9"), ip("172.16.0.4")}
-	if !n.tracker.Found("gateway1", others) || n.tracker.Found("gateway1", others) {
+	if !n.tracker.RecordAddresses("gateway1", others) || n.tracker.RecordAddresses("gateway1", others) {
 		t.Error("it is news once")
 	}
 	told := n.tracker.Apply(n.state, nil)
-	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(), Hosts: []view.Machine{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
+	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(), Hosts: []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
 	want(t, "told again", map[string]view.Delta{}, n.tracker.Apply(n.state, nil))
 	told = n.put("{kind: PublicPool, name: later, spec: {cidrs: [10.9.9.0/24]}}")
-	want(t, "told once they are public", []view.Machine{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others[1:]}}, told["host1"].Hosts)
+	want(t, "told once they are public", []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others[1:]}}, told["host1"].Hosts)
 }
 
 func TestAStrangerKnowsNothing(t *testing.T) {
@@ -169,7 +169,7 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := view.Table[string, view.NextHop]{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", Heirs: []string{"gateway1"}}}
+	alone := view.Table[string, view.NextHop]{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", FailoverOrder: []string{"gateway1"}}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 
@@ -212,9 +212,9 @@ func TestAPassageComesAndGoes(t *testing.T) {
 	}
 	told := n.put("{kind: Host, name: edge2, spec: {address: 192.168.5.2, roles: [edge]}}")
 	only := gatewayOfBlue[900]
-	only.Passages = []string{"edge1"}
+	only.BorderHosts = []string{"edge1"}
 	alone := withNIC(hop1)
-	alone.Heirs = []string{"edge1"}
+	alone.FailoverOrder = []string{"edge1"}
 	want(t, "the other passage", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, NextHops: []view.NextHop{alone}, GonePeers: []string{"edge2"},
 		GoneNextHops: []string{"edge2"}}, told["edge1"])
 	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}}, told["host1"])

@@ -7,9 +7,9 @@ import (
 
 // Peer is another host.
 type Peer struct {
-	Host    string     `json:"host"`
-	VTEP    netip.Addr `json:"vtep"`
-	Watched bool       `json:"watched,omitempty"` // one is a border host of the other, or both share an upstream network
+	Host string     `json:"host"`
+	VTEP netip.Addr `json:"vtep"`
+	BFD  bool       `json:"watched,omitempty"` // one is a border host of the other, or both share an upstream network
 }
 
 // Key is the host's name.
@@ -44,16 +44,16 @@ func (s peerSource) tell(t *Tracker, n *news) {
 	now := Table[string, Peer]{}
 	for vpc, sees := range n.visible {
 		for member := range t.members[vpc] {
-			t.meet(now, n.host, member, sees.border)
+			t.addPeer(now, n.host, member, sees.border)
 		}
 		if g, _ := t.gateway(vpc); sees.member {
-			for _, border := range g.Passages {
-				t.meet(now, n.host, border, true)
+			for _, border := range g.BorderHosts {
+				t.addPeer(now, n.host, border, true)
 			}
 		}
 	}
 	for border := range n.nextHops {
-		t.meet(now, n.host, border, true)
+		t.addPeer(now, n.host, border, true)
 	}
 	n.delta.Peers, n.delta.GonePeers = n.peers.Delta(now, s.kind.equal)
 	n.peers = now
@@ -71,12 +71,12 @@ func (n *news) meetsOthers(t *Tracker) bool {
 }
 
 // meet adds another host that there is to the peers of one.
-func (t *Tracker) meet(met Table[string, Peer], host, other string, watched bool) {
+func (t *Tracker) addPeer(met Table[string, Peer], host, other string, watched bool) {
 	p, known := met[other]
-	if known && (p.Watched || !watched) || other == host {
+	if known && (p.BFD || !watched) || other == host {
 		return
 	}
 	if vtep, ok := t.vtep(other); ok {
-		met.Put(Peer{Host: other, VTEP: vtep, Watched: watched})
+		met.Put(Peer{Host: other, VTEP: vtep, BFD: watched})
 	}
 }

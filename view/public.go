@@ -46,7 +46,7 @@ func (t *Tracker) public(name string) (Public, bool) {
 		return Public{}, false
 	}
 	g, _ := t.gateway(model.Parent(name))
-	at := t.places[spec.Endpoint]
+	at := t.locations[spec.Endpoint]
 	return Public{Address: spec.Address, NATIP: spec.NATIP, Name: name, VPC: g.VPC, Endpoint: at.key, Host: at.host}, at.host != ""
 }
 

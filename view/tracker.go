@@ -18,37 +18,37 @@ func New(state *model.State, host string) View {
 // the hosts that it concerns times the subnets, public addresses and port blocks that it touched, whatever the size of
 // the network and however many have subscribed. It is not safe for concurrent use.
 type Tracker struct {
-	state         *model.State
-	members       map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
-	places        map[string]place          // endpoint -> where it was when last looked at
-	others        map[string][]netip.Addr   // by host: what it has found besides its VTEP
-	found         map[string]bool           // of which hosts that is news since the last commit
-	sources       []source                  // of all kinds of rows
-	gateways      *gatewaySource            // one of them
-	subscriptions map[string]*subscription  // by host
-	audience      audience                  // of the subscribed
+	state          *model.State
+	members        map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
+	locations      map[string]location       // endpoint -> where it was when last looked at
+	otherAddresses map[string][]netip.Addr   // by host: what it has found besides its VTEP
+	newAddresses   map[string]bool           // of which hosts that is news since the last commit
+	sources        []source                  // of all kinds of rows
+	gateways       *gatewaySource            // one of them
+	subscriptions  map[string]*subscription  // by host
+	audience       audience                  // of the subscribed
 }
 
 // place is where an endpoint is plugged in.
-type place struct {
+type location struct {
 	host string
 	key  AddressKey
 }
 
 // subscription is what a host has been told, as far as that does not follow from the sources.
 type subscription struct {
-	host     string
-	vtep     netip.Addr
-	visible  map[string]visibility // of the VPCs that it sees
-	peers    Table[string, Peer]
-	nextHops Table[string, NextHop]
-	leads    bool // packets of some VPC leave from it, so it knows all hosts
+	host       string
+	vtep       netip.Addr
+	visible    map[string]visibility // of the VPCs that it sees
+	peers      Table[string, Peer]
+	nextHops   Table[string, NextHop]
+	knowsHosts bool // packets of some VPC leave from it, so it knows all hosts
 }
 
 // NewTracker starts from a state.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, places: map[string]place{}, others: map[string][]netip.Addr{},
-		found: map[string]bool{}, subscriptions: map[string]*subscription{}, audience: newAudience()}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, locations: map[string]location{}, otherAddresses: map[string][]netip.Addr{},
+		newAddresses: map[string]bool{}, subscriptions: map[string]*subscription{}, audience: newAudience()}
 	for _, e := range elements {
 		if s := e.follow(t); s != nil {
 			t.sources = append(t.sources, s)
@@ -72,13 +72,13 @@ func (t *Tracker) Subscribe(host string) Delta {
 	t.subscriptions[host] = &subscription{host: host, visible: map[string]visibility{}}
 	d := Delta{Revision: t.state.Revision(), Complete: true}
 	r := newTouched()
-	r.hosts, r.found = true, t.found
+	r.hosts, r.addresses = true, t.newAddresses
 	t.update(r)
 	for o := range t.state.EndpointsOn(host) {
 		r.vpc(model.VPCOf(o.Name))
 	}
 	for vpc, g := range t.gateways.rows {
-		if slices.Contains(g[vpc].Passages, host) {
+		if slices.Contains(g[vpc].BorderHosts, host) {
 			r.vpc(vpc)
 		}
 	}
@@ -112,25 +112,25 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 
 // Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports
 // whether they were others; the next Apply tells of them.
-func (t *Tracker) Found(host string, others []netip.Addr) bool {
-	if slices.Equal(t.others[host], others) {
+func (t *Tracker) RecordAddresses(host string, others []netip.Addr) bool {
+	if slices.Equal(t.otherAddresses[host], others) {
 		return false
 	}
-	t.found[host] = true
-	if t.others[host] = others; len(others) == 0 {
-		delete(t.others, host)
+	t.newAddresses[host] = true
+	if t.otherAddresses[host] = others; len(others) == 0 {
+		delete(t.otherAddresses, host)
 	}
 	return true
 }
 
 // touched is what a commit may have changed for anybody.
 type touched struct {
-	hosts   bool                      // a host or a pool came, went or changed
-	changed hostSet                   // those hosts
-	led     bool                      // a gateway came, went or changed
-	found   map[string]bool           // hosts that have found other addresses of theirs
-	vpcs    map[string]addressesOfVPC // of which something has changed
-	members map[string]bool           // VPCs and subnets of which a host got its first endpoint, or lost its last
+	hosts     bool                      // a host or a pool came, went or changed
+	changed   hostSet                   // those hosts
+	gateways  bool                      // a gateway came, went or changed
+	addresses map[string]bool           // hosts that have found other addresses of theirs
+	vpcs      map[string]addressesOfVPC // of which something has changed
+	members   map[string]bool           // VPCs and subnets of which a host got its first endpoint, or lost its last
 }
 
 // addressesOfVPC are the addresses that came, went or changed, by subnet.
@@ -151,7 +151,7 @@ func (r *touched) vpc(name string) addressesOfVPC {
 func (t *Tracker) touch(changes []model.Change) *touched {
 	r := newTouched()
 	r.changed = changedHosts(changes)
-	r.found, t.found = t.found, map[string]bool{}
+	r.addresses, t.newAddresses = t.newAddresses, map[string]bool{}
 	for _, c := range changes {
 		key := c.Key()
 		switch key.Kind {
@@ -183,11 +183,11 @@ func (t *Tracker) settle() {
 // move looks where an endpoint is now, and takes down where it was and where it is, and whether a host has come to its
 // subnet or VPC, or gone from it.
 func (t *Tracker) move(endpoint string, r *touched) {
-	was := t.places[endpoint]
-	var now place
+	was := t.locations[endpoint]
+	var now location
 	subnet := model.Parent(endpoint)
 	if spec, in := t.state.Endpoint(endpoint), t.state.Subnet(subnet); spec != nil && in != nil {
-		now = place{spec.Host, AddressKey{in.VNI, spec.Address}}
+		now = location{spec.Host, AddressKey{in.VNI, spec.Address}}
 	}
 	if was.host != now.host {
 		for _, in := range []string{subnet, model.Parent(subnet)} {
@@ -196,16 +196,16 @@ func (t *Tracker) move(endpoint string, r *touched) {
 		}
 	}
 	if now.host == "" {
-		delete(t.places, endpoint)
+		delete(t.locations, endpoint)
 	} else {
-		t.places[endpoint] = now
+		t.locations[endpoint] = now
 	}
 	r.address(subnet, was)
 	r.address(subnet, now)
 }
 
 // address takes down that something has changed where an endpoint was, or is; a place without a host is none.
-func (r *touched) address(subnet string, at place) {
+func (r *touched) address(subnet string, at location) {
 	if at.host == "" {
 		return
 	}

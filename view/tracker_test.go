@@ -41,7 +41,7 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 			if rapid.Bool().Draw(rt, "found") {
 				host, others := fmt.Sprintf("h%d", step%5), rapid.SampledFrom([][]netip.Addr{nil, {ip("172.16.0.1")}, {ip("172.16.0.1"), ip("172.16.0.2")}}).Draw(rt, "others")
 				found[host] = others
-				tracker.Found(host, others)
+				tracker.RecordAddresses(host, others)
 			}
 			for host, d := range tracker.Apply(w.state, changes) {
 				needed(rt, views[host], d)
@@ -91,7 +91,7 @@ func followed(t *rapid.T, v *view.View, d view.Delta) {
 func newcomer(state *model.State, host string, found map[string][]netip.Addr) view.View {
 	tracker := view.NewTracker(state)
 	for h, others := range found {
-		tracker.Found(h, others)
+		tracker.RecordAddresses(h, others)
 	}
 	v := view.View{Host: host}
 	v.Apply(tracker.Subscribe(host))
@@ -197,7 +197,7 @@ func namesOf(publics view.Table[netip.Addr, view.Public]) map[netip.Addr]string 
 func mutual(t *rapid.T, views map[string]*view.View, v *view.View) {
 	for name, p := range v.Peers {
 		if other := views[name]; other != nil {
-			if back, ok := other.Peers[v.Host]; !ok || back.Watched != p.Watched {
+			if back, ok := other.Peers[v.Host]; !ok || back.BFD != p.BFD {
 				t.Fatalf("%s has the peer %+v, which has it as %+v (%t)", v.Host, p, back, ok)
 			}
 		}

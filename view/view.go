@@ -13,17 +13,17 @@ import (
 // View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a
 // host without endpoints.
 type View struct {
-	Host      string                     // whose view this is
-	VTEP      netip.Addr                 // its own tunnel address
-	Segments  Table[model.VNI, Segment]  // of the VPCs that the host has endpoints of
-	Peers     Table[string, Peer]        // the other hosts of those VPCs, by name
-	Addresses Table[AddressKey, Address] // of every endpoint of those segments, its own included
-	Gateways  Table[model.VNI, Gateway]  // ways outside, by the VPC's transit VNI
-	Publics   Table[netip.Addr, Public]  // of endpoints of this host, and those whose traffic passes here
-	Forwards  Table[ForwardKey, Forward] // of endpoints of this host, and those whose traffic passes here
-	Blocks    Table[BlockKey, Block]     // of this host, and those whose traffic passes here
-	NextHops  Table[string, NextHop]     // of this border host's upstream network, its own included, by host
-	Hosts     Table[string, Machine]     // every host, if packets of a VPC leave from here: they must not reach hosts
+	Host      string                       // whose view this is
+	VTEP      netip.Addr                   // its own tunnel address
+	Segments  Table[model.VNI, Segment]    // of the VPCs that the host has endpoints of
+	Peers     Table[string, Peer]          // the other hosts of those VPCs, by name
+	Addresses Table[AddressKey, Address]   // of every endpoint of those segments, its own included
+	Gateways  Table[model.VNI, Gateway]    // ways outside, by the VPC's transit VNI
+	Publics   Table[netip.Addr, Public]    // of endpoints of this host, and those whose traffic passes here
+	Forwards  Table[ForwardKey, Forward]   // of endpoints of this host, and those whose traffic passes here
+	Blocks    Table[BlockKey, Block]       // of this host, and those whose traffic passes here
+	NextHops  Table[string, NextHop]       // of this border host's upstream network, its own included, by host
+	Hosts     Table[string, HostAddresses] // every host, if packets of a VPC leave from here: they must not reach hosts
 }
 
 // Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
@@ -34,16 +34,16 @@ type Delta struct {
 	Revision int64 `json:"revision"`           // of the store, after this delta
 	Complete bool  `json:"complete,omitempty"` // the rest is the whole view, not a change of it
 
-	VTEP      netip.Addr `json:"vtep,omitzero"` // the host's own, when Complete or changed
-	Segments  []Segment  `json:"segments,omitempty"`
-	Peers     []Peer     `json:"peers,omitempty"`
-	Addresses []Address  `json:"addresses,omitempty"`
-	Gateways  []Gateway  `json:"gateways,omitempty"`
-	Publics   []Public   `json:"publics,omitempty"`
-	Forwards  []Forward  `json:"forwards,omitempty"`
-	Blocks    []Block    `json:"blocks,omitempty"`
-	NextHops  []NextHop  `json:"nextHops,omitempty"`
-	Hosts     []Machine  `json:"hosts,omitempty"`
+	VTEP      netip.Addr      `json:"vtep,omitzero"` // the host's own, when Complete or changed
+	Segments  []Segment       `json:"segments,omitempty"`
+	Peers     []Peer          `json:"peers,omitempty"`
+	Addresses []Address       `json:"addresses,omitempty"`
+	Gateways  []Gateway       `json:"gateways,omitempty"`
+	Publics   []Public        `json:"publics,omitempty"`
+	Forwards  []Forward       `json:"forwards,omitempty"`
+	Blocks    []Block         `json:"blocks,omitempty"`
+	NextHops  []NextHop       `json:"nextHops,omitempty"`
+	Hosts     []HostAddresses `json:"hosts,omitempty"`
 
 	GoneSegments  []model.VNI  `json:"goneSegments,omitempty"`
 	GonePeers     []string     `json:"gonePeers,omitempty"`

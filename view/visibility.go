@@ -12,7 +12,7 @@ type visibility struct {
 // visible tells what a host is to see of a VPC now.
 func (t *Tracker) visible(host, vpc string) visibility {
 	g, outside := t.gateway(vpc)
-	_, border := slices.BinarySearch(g.Passages, host)
+	_, border := slices.BinarySearch(g.BorderHosts, host)
 	v := visibility{t.members[vpc][host] > 0, border, outside}
 	if !v.member && !v.border {
 		return visibility{}

@@ -71,10 +71,10 @@ func portsOf(views ...*view.View) map[view.AddressKey]uint32 {
 }
 
 func entriesOf(v *view.View, ports map[view.AddressKey]uint32) map[string]bool {
-	w := dataplane.Wiring{Tunnel: 1, Ports: ports}
+	w := dataplane.Wiring{TunnelPort: 1, Ports: ports}
 	entries := dataplane.Compile(v, w)
 	symbols := dataplane.Symbols(entries.Groups)
-	symbols.Ports = map[uint32]string{w.Tunnel: "tunnel"}
+	symbols.Ports = map[uint32]string{w.TunnelPort: "tunnel"}
 	for key, port := range ports {
 		symbols.Ports[port] = v.Addresses[key].Endpoint
 	}

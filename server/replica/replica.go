@@ -283,7 +283,7 @@ func (r *Replica) find(key model.Key) bool {
 	if !ok {
 		delete(r.found, key.Name)
 		delete(r.unfound, key.Name)
-		return r.tracker.Found(key.Name, nil)
+		return r.tracker.RecordAddresses(key.Name, nil)
 	}
 	if r.now().Sub(r.found[key.Name]) < AddressesEvery {
 		r.unfound[key.Name] = true
@@ -292,7 +292,7 @@ func (r *Replica) find(key model.Key) bool {
 	delete(r.unfound, key.Name)
 	found := slices.Clone(status.Addresses)
 	slices.SortFunc(found, netip.Addr.Compare)
-	changed := r.tracker.Found(key.Name, slices.Compact(found))
+	changed := r.tracker.RecordAddresses(key.Name, slices.Compact(found))
 	if changed {
 		r.found[key.Name] = r.now()
 	}
