@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
-	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -111,15 +110,16 @@ type plugging struct {
 	request     AttachRequest
 	target      target
 
-	db      *ovs.DB
-	layout  ovs.State
-	bound   *model.Object // as the server has it now
-	address view.Address
-	undo    func() error // takes the interface away, if this call has made it
-	number  uint32       // of the port
-	port    bool         // the switch has, or may have, a port that this call has made
-	done    bool         // what was made is to stay
-	had     struct{ endpoint, port bool }
+	db       *ovs.DB
+	layout   ovs.State
+	bound    *model.Object // as the server has it now
+	address  view.Address
+	undo     func() error // takes the interface away, if this call has made it
+	number   uint32       // of the port
+	port     bool         // the switch has, or may have, a port that this call has made
+	portName string
+	done     bool // what was made is to stay
+	had      struct{ endpoint, port bool }
 }
 
 func (p *plugging) run(ctx context.Context) (AttachReply, error) {
@@ -137,7 +137,7 @@ func (p *plugging) run(ctx context.Context) (AttachReply, error) {
 	if err != nil {
 		return AttachReply{}, err
 	}
-	reply = p.reply(segment)
+	reply = p.reply(segment, newEndpointPorts(p.db.Ports()).name(p.address))
 	if err := p.plumb(ctx, reply); err != nil {
 		return AttachReply{}, err
 	}
@@ -150,11 +150,12 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 	a := p.attachments
 	var known, wired bool
 	var segment view.Segment
+	var port string
 	if err := a.queue.ask(ctx, func() {
 		p.address, known = a.intent.own()[p.name]
 		_, wired = a.flows.wiring.Ports[p.address.AddressKey]
 		segment = a.intent.view.Segments[p.address.VNI]
-		p.layout = a.bridge.state
+		p.layout, port = a.bridge.state, a.bridge.endpoints().name(p.address)
 	}); err != nil || !known || p.address.Attachment == nil {
 		return reply, false, err
 	}
@@ -168,7 +169,7 @@ func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, e
 	if want := p.request.Address; want.IsValid() && want != p.address.IP {
 		return reply, false, conflict("endpoint %s has the address %s already, not %s; detach it first", p.name, p.address.IP, want)
 	}
-	reply = p.reply(segment)
+	reply = p.reply(segment, port)
 	if !attach.Exists(reply.Port) {
 		return reply, false, nil
 	}
@@ -200,30 +201,27 @@ func (p *plugging) bind(ctx context.Context) error {
 	return nil
 }
 
-func (p *plugging) reply(s view.Segment) AttachReply {
+func (p *plugging) reply(s view.Segment, port string) AttachReply {
 	if p.request.NoGateway {
 		s.Gateway = netip.Addr{}
 	}
 	return AttachReply{
 		Endpoint: p.name, Address: netip.PrefixFrom(p.address.IP, s.CIDR.Bits()), Gateway: s.Gateway,
-		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: ifname.Endpoint(p.name),
+		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: port,
 	}
 }
 
 func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
-	p.had.port = p.hasPort(r.Port)
-	if p.had.port && !attach.Exists(r.Port) { // the switch holds on to an interface that is gone
-		if err := p.db.RemovePort(ctx, r.Port); err != nil {
-			return err
-		}
-		p.had.port = false
+	if err := p.clear(ctx, r.Port); err != nil {
+		return err
 	}
+	p.portName = r.Port
 	undo, err := attach.Plumb(ctx, p.wanted(r))
 	if err != nil {
 		return err
 	}
 	p.undo, p.port = undo, !p.had.port
-	added, err := p.db.AddPort(ctx, endpointPort(p.address))
+	added, err := p.db.AddPort(ctx, endpointPort(p.address, r.Port))
 	p.number = added.OFPort
 	return err
 }
@@ -236,8 +234,22 @@ func (p *plugging) wanted(r AttachReply) attach.Request {
 	}
 }
 
-func (p *plugging) hasPort(name string) bool {
-	return slices.ContainsFunc(p.db.Ports(), func(has ovs.Port) bool { return has.Name == name })
+// clear removes what is in the way of the port: the port of an interface that is gone, or what is left of an endpoint
+// that had the address before.
+func (p *plugging) clear(ctx context.Context, name string) error {
+	ports := p.db.Ports()
+	i := slices.IndexFunc(ports, func(has ovs.Port) bool { return has.Name == name })
+	if i < 0 {
+		return nil
+	}
+	ours, exists := ports[i].ExternalIDs[portEndpoint] == p.name, attach.Exists(name)
+	if p.had.port = ours && exists; p.had.port {
+		return nil
+	}
+	if err := p.db.RemovePort(ctx, name); err != nil || !exists {
+		return err
+	}
+	return attach.Unplumb(ctx, name)
 }
 
 // unlessDone is deferred, so that a panic leaves nothing behind either.
@@ -254,7 +266,7 @@ func (p *plugging) rollBack() {
 	defer cancel()
 	log := p.attachments.log.With("endpoint", p.name)
 	if p.port {
-		if err := p.db.RemovePort(ctx, ifname.Endpoint(p.name)); err != nil {
+		if err := p.db.RemovePort(ctx, p.portName); err != nil {
 			log.Error("take the port back", "err", err)
 		}
 	}

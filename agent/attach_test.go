@@ -145,7 +145,7 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 			t.Errorf("%+v, %v; want unchanged %t", r, err, unchanged)
 		}
 	}
-	if eth0 := ip(t, "-n", ns, "-br", "addr", "show", "eth0"); !strings.Contains(eth0, "UP") || !strings.Contains(eth0, "172.17.42.2/24") {
+	if eth0 := ip(t, "-n", ns, "-br", "addr", "show", "eth0"); !strings.Contains(eth0, "UP") || !strings.Contains(eth0, "172.17.42.") || !strings.Contains(eth0, "/24") {
 		t.Errorf("eth0: %s", eth0)
 	}
 	if routes := ip(t, "-n", ns, "route"); !strings.Contains(routes, "default via 172.17.42.1") {
@@ -157,15 +157,28 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 // out of it.
 func TestReplugKeepsTheHostOut(t *testing.T) {
 	t.Parallel()
-	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "replug")
+	replugs(t, "replug", false)
+}
+
+// So it is of an interface that 0.1.0 has named.
+func TestReplugTakesAnOlderName(t *testing.T) {
+	t.Parallel()
+	replugs(t, "replug010", true)
+}
+
+func replugs(t *testing.T, what string, by010 bool) {
+	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, what)
 	path, err := attach.NetnsPath(ns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("blue/web/replug%d", os.Getpid())
-	port := ifname.Endpoint(name)
-	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
+	name := "blue/web/" + ns
 	s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
+	port := newPortName(s.places[name])
+	if by010 {
+		port = ifname.EndpointOf010(name)
+	}
+	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	a.eventually(t, "the port to be there", func() bool { return len(a.flows.wiring.Ports) == 1 })
 	if link := ip(t, "-o", "link", "show", port); !strings.Contains(link, "NOARP") || !strings.Contains(link, ",UP") {

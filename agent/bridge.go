@@ -14,10 +14,6 @@ import (
 	"github.com/overlane/overlane/ovs"
 )
 
-// portEndpoint is the external ID of a port that says which endpoint it is for, so that an agent that starts finds its
-// ports again.
-const portEndpoint = "overlane-endpoint"
-
 const (
 	tunnelPort     = ifname.Tunnel
 	uplinkPatience = 8 * time.Second // less than connectTimeout
@@ -100,23 +96,12 @@ func (b *bridge) unavailable() string {
 	return ""
 }
 
-// endpoints are the OpenFlow ports of the bridge that are endpoints', by endpoint. While ovs-vswitchd is making a port,
-// its number is the one that it will have: flows may come first, and need not wait then.
-func (b *bridge) endpoints() map[string]uint32 {
+// endpoints are the ports that are endpoints'.
+func (b *bridge) endpoints() endpointPorts {
 	if b.db == nil {
-		return nil
+		return endpointPorts{}
 	}
-	ports := map[string]uint32{}
-	for _, p := range b.db.Ports() {
-		number := p.OFPort
-		if number == 0 && p.Err == "" {
-			number = p.OFPortRequest
-		}
-		if name := p.ExternalIDs[portEndpoint]; name != "" && number != 0 {
-			ports[name] = number
-		}
-	}
-	return ports
+	return newEndpointPorts(b.db.Ports())
 }
 
 // bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/overlane/overlane/attach"
-	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -49,7 +48,7 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 		return err
 	}
 	defer a.end(address.Endpoint)
-	port := ifname.Endpoint(address.Endpoint)
+	port := newEndpointPorts(db.Ports()).name(address)
 	if err := db.RemovePort(ctx, port); err != nil {
 		return err
 	}

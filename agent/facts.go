@@ -20,7 +20,7 @@ type facts struct {
 	connected bool // to the switch
 
 	bridge    ovs.State                           // as the database was last found
-	endpoints map[string]uint32                   // OpenFlow ports of the bridge, by the endpoint that has it
+	endpoints endpointPorts                       // of the bridge
 	mine      map[view.AddressKey]view.Address    // the view's addresses on this host: an index of the view
 	hosts     []netip.Addr                        // of all hosts of the view, sorted
 	addresses []netip.Addr                        // by which others may reach this host, besides its VTEP

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/overlane/overlane/attach"
-	"github.com/overlane/overlane/internal/ifname"
 )
 
 // attachAside has the local API attach a namespace, and returns when the server has been asked for a place.
@@ -42,7 +41,7 @@ func TestStopWaitsForCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	port := ifname.Endpoint("blue/web/" + ns)
+	port := newPortName(s.places["blue/web/"+ns])
 	if got := o.Vsctl("--columns=external_ids", "list", "interface", port); !attach.Exists(port) || got == "" {
 		t.Errorf("after an attach that went through: interface %t, port %q", attach.Exists(port), got)
 	}

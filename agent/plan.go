@@ -34,7 +34,7 @@ func externalPorts(nic string) []ovs.BridgePort {
 // and away from there when no VPC wants it any more.
 func wiring(v *view.View, f facts) dataplane.Wiring {
 	w := dataplane.Wiring{
-		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: endpointPorts(f.mine, f.endpoints),
+		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: portNumbers(f.mine, f.endpoints),
 		Translations: f.zones, Guarded: reserved(f),
 		BFDPorts: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
 	}
@@ -51,16 +51,16 @@ func reserved(f facts) []netip.Addr {
 	return distinct(append(slices.Concat(f.hosts, f.addresses, f.servers), azureMetadata))
 }
 
-// endpointPorts are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its
+// portNumbers are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its
 // port.
-func endpointPorts(mine map[view.AddressKey]view.Address, ports map[string]uint32) map[view.AddressKey]uint32 {
+func portNumbers(mine map[view.AddressKey]view.Address, ports endpointPorts) map[view.AddressKey]uint32 {
 	own := make(map[string]view.Address, len(mine))
 	for _, address := range mine {
 		own[address.Endpoint] = address
 	}
 	all := map[view.AddressKey]uint32{}
 	for name, address := range own {
-		if port := ports[name]; port != 0 {
+		if port := ports.number(name); port != 0 {
 			all[address.AddressKey] = port
 		}
 	}

@@ -46,10 +46,18 @@ func TestWiring(t *testing.T) {
 			func(w *dataplane.Wiring) { w.TunnelPort, w.BFDPorts = 0, map[string]uint32{} }},
 		{"endpoints", func(f *facts) {
 			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm, nested.AddressKey: nested, bare.AddressKey: bare}
-			f.endpoints = map[string]uint32{"blue/web/vm": 20, "blue/web/gone": 21}
+			f.endpoints = endpointPorts{"blue/web/vm": {OFPort: 20}, "blue/web/gone": {OFPort: 21}}
 		}, func(w *dataplane.Wiring) {
 			w.Ports = map[view.AddressKey]uint32{vm.AddressKey: 20, nested.AddressKey: 20}
 		}},
+		{"a port that ovs-vswitchd is making has the number that was asked for", func(f *facts) {
+			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm}
+			f.endpoints = endpointPorts{"blue/web/vm": {OFPortRequest: 22}}
+		}, func(w *dataplane.Wiring) { w.Ports = map[view.AddressKey]uint32{vm.AddressKey: 22} }},
+		{"a port that ovs-vswitchd cannot make has none", func(f *facts) {
+			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm}
+			f.endpoints = endpointPorts{"blue/web/vm": {OFPortRequest: 22, Err: "no such device"}}
+		}, func(*dataplane.Wiring) {}},
 		{"behind an endpoint without a port", func(f *facts) {
 			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm, nested.AddressKey: nested}
 		}, func(*dataplane.Wiring) {}},

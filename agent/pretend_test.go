@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,8 +88,7 @@ func (s *pretendServer) Put(_ context.Context, o model.Object) (model.Object, er
 	spec := *o.Spec.(*model.EndpointSpec)
 	place, had := s.places[o.Name]
 	if !had {
-		ip := netip.AddrFrom4([4]byte{172, 17, 42, byte(len(s.places) + 2)})
-		place = view.Address{AddressKey: view.AddressKey{VNI: 100, IP: ip}, MAC: model.MAC{2, 0x4f, 172, 17, 42, ip.As4()[3]}, Endpoint: o.Name, Ephemeral: true}
+		place = newAddress(o.Name)
 	}
 	place.Host, place.Attachment = spec.Host, spec.Attachment
 	s.places[o.Name] = place
@@ -102,8 +102,19 @@ func (s *pretendServer) Put(_ context.Context, o model.Object) (model.Object, er
 
 // place is a put of before the test.
 func (s *pretendServer) place(name string, at model.Attachment) {
-	key := view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{172, 17, 42, byte(len(s.places) + 2)})}
-	s.places[name] = view.Address{AddressKey: key, MAC: model.MAC{2, 0x4f, 172, 17, 42, byte(len(s.places) + 2)}, Endpoint: name, Host: "h1", Ephemeral: true, Attachment: &at}
+	address := newAddress(name)
+	address.Host, address.Attachment = "h1", &at
+	s.places[name] = address
+}
+
+// addresses counts those that were given.
+var addresses atomic.Uint32
+
+// newAddress is one that no other test has: interfaces are named by it, and tests share a network namespace.
+func newAddress(endpoint string) view.Address {
+	n := byte(addresses.Add(1) + 1)
+	return view.Address{AddressKey: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{172, 17, 42, n})},
+		MAC: model.MAC{2, 0x4f, 172, 17, 42, n}, Endpoint: endpoint, Ephemeral: true}
 }
 
 func (s *pretendServer) Delete(_ context.Context, key model.Key) error {

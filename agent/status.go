@@ -7,7 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -105,7 +104,7 @@ func (a *Agent) reason() string {
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found
 // free. With nobody else on its segment there is no such way, and the answer is enough.
 func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
-	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: ifname.Endpoint(cmp.Or(address.Via(), address.Endpoint))}
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: a.portOf(address)}
 	_, wired := a.flows.wiring.Ports[address.AddressKey]
 	switch {
 	case !wired:
@@ -120,6 +119,14 @@ func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 		s.State = model.Ready
 	}
 	return s
+}
+
+// portOf is the port by which an address of this host is reached: its own, or that of the endpoint that it is behind.
+func (a *Agent) portOf(address view.Address) string {
+	if f, ok := front(a.intent.own(), address); ok {
+		address = f
+	}
+	return a.bridge.endpoints().name(address)
 }
 
 func (a *Agent) peerReached(vni model.VNI) bool {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
-	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -73,8 +72,8 @@ func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 // endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
 // what is missing inside, the next attach finds.
 func (a *attachments) replug(ctx context.Context, address view.Address) {
-	name := ifname.Endpoint(address.Endpoint)
-	if !attach.Exists(name) {
+	name := leftInterface(address)
+	if name == "" {
 		a.release(ctx, address)
 		return
 	}
@@ -85,7 +84,7 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 		a.log.Error("keep the host out of an endpoint's network", "endpoint", address.Endpoint, "err", err)
 		return
 	}
-	if _, err := a.bridge.db.AddPort(ctx, endpointPort(address)); err != nil {
+	if _, err := a.bridge.db.AddPort(ctx, endpointPort(address, name)); err != nil {
 		a.log.Error("put the port back", "endpoint", address.Endpoint, "err", err)
 		return
 	}
@@ -94,21 +93,12 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 	a.log.Warn("port was missing in the switch; put back", "endpoint", address.Endpoint, "port", name)
 }
 
-func endpointPort(address view.Address) ovs.Port {
-	return ovs.Port{
-		Name: ifname.Endpoint(address.Endpoint),
-		ExternalIDs: map[string]string{
-			portEndpoint:   address.Endpoint,
-			"attached-mac": address.MAC.String(),
-		},
-	}
-}
-
 // unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have
 // been made anew.
 func (a *attachments) unplugged(ctx context.Context, link attach.LinkGone) {
+	ports := a.bridge.endpoints()
 	for _, address := range a.intent.own() {
-		if ifname.Endpoint(address.Endpoint) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {
+		if ports.name(address) == link.Name && !a.busy[address.Endpoint] && !attach.Exists(link.Name) {
 			a.vanished(ctx, address, link.Name)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/ovs/ovstest"
@@ -92,8 +91,8 @@ func TestTraffic(t *testing.T) {
 	o.StopSwitchd()
 	o.StartSwitchd()
 	for _, ns := range []string{"attach-left", "attach-right"} {
-		ip(t, "link", "set", ifname.Endpoint(ns), "txqueuelen", "500")
-		o.Vsctl("set", "port", ifname.Endpoint(ns), "external_ids:touched=yes")
+		ip(t, "link", "set", hostIf(ns), "txqueuelen", "500")
+		o.Vsctl("set", "port", hostIf(ns), "external_ids:touched=yes")
 		mustBeDeafTo(t, ns, request(ns, ns, 2).MAC)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Document is docs/pipeline.md.
+// Document is the text of docs/pipeline.md.
 func Document() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The pipeline\n\nVersion %d, which `overlane version` shows. ", Version)

@@ -8,7 +8,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// What a person does in a row on one host: detach by name, attach again at once, a second interface, a host that was away.
+// What a person does in a row on one host: detach by name, attach again at once, a second interface, a host that was
+// away.
 func TestAgentFollowsItsPeople(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 1)

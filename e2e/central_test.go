@@ -16,7 +16,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// gateways is a lab of two hosts and two gateways, whose next hops the router uses side by side, with the article's intent.
+// gateways is a lab of two hosts and two gateways, whose next hops the router uses side by side, with the article's
+// intent.
 func gateways(t testing.TB, roles string, options ...func(*lab.Options)) *network {
 	t.Helper()
 	n := up(t, lab.File{
@@ -68,7 +69,8 @@ func (n *network) awaitOpen(gateways ...string) {
 	}
 }
 
-// A public address is its endpoint's in both directions, towards the outside and towards others, wherever the endpoint is.
+// A public address is its endpoint's in both directions, towards the outside and towards others, wherever the endpoint
+// is.
 func TestCentral(t *testing.T) {
 	t.Parallel()
 	n := central(t)
@@ -172,7 +174,8 @@ func TestCentral(t *testing.T) {
 	})
 }
 
-// sees opens a connection from one namespace to another, or sends a datagram, by an address; each hears the other, and the other sees it come from want.
+// sees opens a connection from one namespace to another, or sends a datagram, by an address; each hears the other, and
+// the other sees it come from want.
 func (n *network) sees(want, protocol, from, to, address string) {
 	n.t.Helper()
 	n.seesAt(want, protocol, from, to, address+":7100", ":7100")
@@ -265,7 +268,8 @@ func (n *network) closed(from, address string) {
 	})
 }
 
-// What the outside and an endpoint send each other goes on whatever dies; it is printed how much is lost meanwhile, and how long.
+// What the outside and an endpoint send each other goes on whatever dies; it is printed how much is lost meanwhile, and
+// how long.
 func TestCentralFailsOver(t *testing.T) {
 	t.Parallel()
 	n := central(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// distributed is a lab of two hosts and two edges, whose next hops the router uses side by side, with the article's intent. On the underlay, endpoints are
-// known by a NAT-IP of their host's prefix, or as they are.
+// distributed is a lab of two hosts and two edges, whose next hops the router uses side by side, with the article's
+// intent. On the underlay, endpoints are known by a NAT-IP of their host's prefix, or as they are.
 func distributed(t testing.TB, prefixes map[string]string) *network {
 	t.Helper()
 	n := up(t, lab.File{
@@ -48,7 +48,8 @@ func distributed(t testing.TB, prefixes map[string]string) *network {
 	return n
 }
 
-// talk has one place send to an address of another one, which answers. It gives the sender's address as the other side sees it.
+// talk has one place send to an address of another one, which answers. It gives the sender's address as the other side
+// sees it.
 func (n *network) talk(network, from, to, address string, port int) (seen string) {
 	n.t.Helper()
 	heard := make(chan string, 1)
@@ -120,7 +121,8 @@ func (n *network) refusal(from, address string) {
 	})
 }
 
-// onUnderlay pings a public address from outside, and wants the packets on the wire to a host to be for a known address, without a tunnel.
+// onUnderlay pings a public address from outside, and wants the packets on the wire to a host to be for a known
+// address, without a tunnel.
 func (n *network) onUnderlay(host, address, prefix string) {
 	n.t.Helper()
 	seen := n.uplink(host).record()

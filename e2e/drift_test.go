@@ -111,7 +111,8 @@ func foreignState(n *network) string {
 	return state
 }
 
-// numbers are those of ports, which a port that was put back does not get again, and cookies, which are hashes with ports in them.
+// numbers are those of ports, which a port that was put back does not get again, and cookies, which are hashes with
+// ports in them.
 var numbers = regexp.MustCompile(`cookie=0x[0-9a-f]+|reg9=0x[0-9a-f]+/0xffff|set_field:0x[0-9a-f/x]+->xxreg2|^OFPST.*`)
 
 // content is what our bridge holds of ours.

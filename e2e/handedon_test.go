@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A public address that passes to another endpoint of the host leaves the connections behind that its first owner has, in both directions.
+// A public address that passes to another endpoint of the host leaves the connections behind that its first owner has,
+// in both directions.
 func TestPublicAddressIsHandedOn(t *testing.T) {
 	t.Parallel()
 	n := central(t)

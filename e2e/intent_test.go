@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A walk through the commands of intent, as a person would; what is refused, and how, has tests of its own beside the commands.
+// A walk through the commands of intent, as a person would; what is refused, and how, has tests of its own beside the
+// commands.
 func TestIntent(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 1)

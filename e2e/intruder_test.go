@@ -17,8 +17,8 @@ const (
 	probeVNI   = 0xffffff
 )
 
-// intruders is a network with a and b of the blue tenant on host1 and host2, a red endpoint on host3, so that this is a peer as well, and
-// a stranger: a machine of the underlay that has not joined.
+// intruders is a network with a and b of the blue tenant on host1 and host2, a red endpoint on host3, so that this is a
+// peer as well, and a stranger: a machine of the underlay that has not joined.
 func intruders(t *testing.T) *network {
 	n := hosts(t, 3)
 	n.endpoint("host1 a blue/web --ip 172.17.42.2")
@@ -99,8 +99,9 @@ func TestTunnelPacketsFromStrangers(t *testing.T) {
 	})
 }
 
-// A member host's address proves that a packet comes from its switch. So nothing else there may send to the tunnels of others: neither a
-// process, nor a container that the host translates to its own address, as Docker does on its default bridge.
+// A member host's address proves that a packet comes from its switch. So nothing else there may send to the tunnels of
+// others: neither a process, nor a container that the host translates to its own address, as Docker does on its default
+// bridge.
 func TestTunnelPacketsFromAMemberHostsProcesses(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 2)
@@ -144,7 +145,8 @@ func TestTunnelPacketsFromAMemberHostsProcesses(t *testing.T) {
 
 const forwardingMAC = "02:00:00:00:99:01"
 
-// forwarded makes a namespace "nat" that the host forwards for, as it does for those on Docker's default bridge, and that may send in any name.
+// forwarded makes a namespace "nat" that the host forwards for, as it does for those on Docker's default bridge, and
+// that may send in any name.
 func (n *network) forwarded(host string) {
 	n.t.Helper()
 	n.on(host, "sh", "-ec", `ip netns add nat

@@ -60,8 +60,9 @@ func (n *network) startServer() {
 
 // An agent that is killed, while intent changes, loses no packet and catches up.
 //
-// No interface comes or goes on the two hosts meanwhile: whenever one does, ovs-vswitchd on the userspace datapath forgets its routes and reads
-// them again, and a tunnel that is looked up between the two drops (about one in a hundred times, without Overlane too).
+// No interface comes or goes on the two hosts meanwhile: whenever one does, ovs-vswitchd on the userspace datapath
+// forgets its routes and reads them again, and a tunnel that is looked up between the two drops (about one in a hundred
+// times, without Overlane too).
 func TestAgentKilled(t *testing.T) {
 	t.Parallel()
 	n, running := pair(t)
@@ -94,7 +95,8 @@ func TestAgentKilled(t *testing.T) {
 	})
 }
 
-// An agent that starts while the server is away leaves everything as it is, mends what is missing, and catches up when the server is back.
+// An agent that starts while the server is away leaves everything as it is, mends what is missing, and catches up when
+// the server is back.
 func TestAgentStartsWithoutServer(t *testing.T) {
 	t.Parallel()
 	n, running := pair(t)

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// learnsMTU has the client send more at once than an endpoint takes, by TCP and by ping: it is told how much that is, and no byte of the connection is lost.
-// The endpoint promises to take what fills the client's own link, as one behind a narrower link would.
+// learnsMTU has the client send more at once than an endpoint takes, by TCP and by ping: it is told how much that is,
+// and no byte of the connection is lost. The endpoint promises to take what fills the client's own link, as one behind
+// a narrower link would.
 func (n *network) learnsMTU(host, netns, public string, passages ...string) {
 	n.t.Helper()
 	if out, err := n.in(host, netns, "sh", "-c", "ip route change $(ip route show default) advmss 1460"); err != nil {
@@ -95,7 +96,8 @@ func (n *network) uploads(from, to, public string, port, size int) {
 	}
 }
 
-// showsHost traces the route from outside to a public address, which its host has, too: the last two hops are known by it.
+// showsHost traces the route from outside to a public address, which its host has, too: the last two hops are known by
+// it.
 func (n *network) showsHost(public string) {
 	n.t.Helper()
 	if out := n.at("client", "busybox", "traceroute", "-n", "-q1", "-w2", "-m9", public); strings.Count(out, "  "+public) != 2 {

@@ -141,8 +141,8 @@ func (n *network) in(host, netns string, argv ...string) (string, error) {
 	return n.try(host, append([]string{"ip", "netns", "exec", netns}, argv...)...)
 }
 
-// ping wants an answer: from a namespace of a host to an address. It asks again, for the userspace datapath drops packets until ARP has
-// found the other host.
+// ping wants an answer: from a namespace of a host to an address. It asks again, for the userspace datapath drops
+// packets until ARP has found the other host.
 func (n *network) ping(host, netns, to string) {
 	n.t.Helper()
 	if out, err := n.in(host, netns, "ping", "-c1", "-w10", "-i0.2", to); err != nil {

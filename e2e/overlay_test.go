@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// The third host of the overlay's tests has an endpoint of another tenant only, so that every host is a peer of the others.
+// The third host of the overlay's tests has an endpoint of another tenant only, so that every host is a peer of the
+// others.
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 3)

@@ -12,7 +12,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// Where every host is an edge, what an endpoint sends leaves by its own host while that can, and by another one else; what is for it comes by either.
+// Where every host is an edge, what an endpoint sends leaves by its own host while that can, and by another one else;
+// what is for it comes by either.
 func TestHostsThatAreEdges(t *testing.T) {
 	t.Parallel()
 	n := up(t, lab.File{

@@ -9,7 +9,8 @@ import (
 // A datagram begins as GRE does (RFC 2784), for the kernel translates no other of that protocol.
 const question, reply = "\x00\x00\x08\x00question", "\x00\x00\x08\x00answer"
 
-// carries sends a datagram of a protocol without ports from one place to an address of another one, which answers, and wants each to see the other by the right address.
+// carries sends a datagram of a protocol without ports from one place to an address of another one, which answers, and
+// wants each to see the other by the right address.
 func (n *network) carries(protocol, from, seenAs, to, address string) {
 	n.t.Helper()
 	there, here := n.rawSocket(to, protocol), n.rawSocket(from, protocol)

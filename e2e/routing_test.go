@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The subnets of a VPC are routed by every host for its own endpoints, and two VPCs with the same addresses know nothing of each other.
+// The subnets of a VPC are routed by every host for its own endpoints, and two VPCs with the same addresses know
+// nothing of each other.
 func TestRouting(t *testing.T) {
 	t.Parallel()
 	n := hosts(t, 3)

@@ -24,7 +24,8 @@ const (
 	sharedOfRed  = "{kind: InternetGateway, name: red, spec: {design: central, snat: true}}"
 )
 
-// shared is a lab of two gateways and two VPCs with the same addresses on both hosts, whose endpoints share public ones.
+// shared is a lab of two gateways and two VPCs with the same addresses on both hosts, whose endpoints share public
+// ones.
 func shared(t testing.TB, options ...func(*lab.Options)) *network {
 	t.Helper()
 	n := gateways(t, "gateway", options...)
@@ -373,7 +374,8 @@ func TestSharedICMP(t *testing.T) {
 	}
 }
 
-// hearsOfMTU sends what is too long for the way to an address, until a namespace's kernel has learnt how long it may be.
+// hearsOfMTU sends what is too long for the way to an address, until a namespace's kernel has learnt how long it may
+// be.
 func (n *network) hearsOfMTU(netns, to string, want uint32) {
 	n.t.Helper()
 	c, err := n.dial(netns, "udp4", 0, to+":9")
@@ -389,7 +391,8 @@ func (n *network) hearsOfMTU(netns, to string, want uint32) {
 	})
 }
 
-// A port of a public address leads to an endpoint's, which has it in common with others, and with what it opens itself by shared ports.
+// A port of a public address leads to an endpoint's, which has it in common with others, and with what it opens itself
+// by shared ports.
 func TestForwards(t *testing.T) {
 	t.Parallel()
 	n := shared(t)
@@ -467,7 +470,8 @@ func TestForwards(t *testing.T) {
 	})
 }
 
-// answersTo has the client send a datagram from an address to one, and gives the socket of a namespace that gets it, too.
+// answersTo has the client send a datagram from an address to one, and gives the socket of a namespace that gets it,
+// too.
 func (n *network) answersTo(from, address, to, port string) (client net.Conn, answering *net.UDPConn) {
 	n.t.Helper()
 	inNetns(n.t, to, func() error {

@@ -24,7 +24,8 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// Each VPC leaves by the host that its endpoint is on, in the host's name and then the site's: the article's double NAT.
+// Each VPC leaves by the host that its endpoint is on, in the host's name and then the site's: the article's double
+// NAT.
 func TestSNAT(t *testing.T) {
 	t.Parallel()
 	n := outside(t, lab.HostSpec{Name: "host1", Docker: true}, lab.HostSpec{Name: "host2"})
@@ -143,7 +144,8 @@ func (n *network) zonesWith(host, address string) map[string]bool {
 	return zones
 }
 
-// sideBySide has namespaces talk with the server by TCP and UDP at the same time, from the same ports, and each hear its own answers.
+// sideBySide has namespaces talk with the server by TCP and UDP at the same time, from the same ports, and each hear
+// its own answers.
 func (n *network) sideBySide(netns map[string]string) {
 	n.t.Helper()
 	n.sideBySideAs(netns, 8000, func(_ string, seen netip.AddrPort) bool { return seen.Addr() == netip.MustParseAddr("198.51.100.1") })
@@ -279,7 +281,8 @@ func (n *network) mtuTo(netns, to string, want uint32) error {
 	return nil
 }
 
-// A quote of 8 bytes is all that an ICMP error must have (RFC 792), and less than a header of TCP: connections live on, and so does the switch.
+// A quote of 8 bytes is all that an ICMP error must have (RFC 792), and less than a header of TCP: connections live on,
+// and so does the switch.
 func TestSNATShortErrors(t *testing.T) {
 	t.Parallel()
 	n := outside(t, lab.HostSpec{Name: "host1"}, lab.HostSpec{Name: "host2"})

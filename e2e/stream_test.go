@@ -34,7 +34,8 @@ const (
 	streamEvery = pace * 10 * time.Millisecond
 )
 
-// manyServers are more addresses of the server, one for each flow: which passage a datagram takes depends on its addresses only.
+// manyServers are more addresses of the server, one for each flow: which passage a datagram takes depends on its
+// addresses only.
 func (n *network) manyServers() (addresses []string) {
 	n.t.Helper()
 	for i := range streamFlows {
@@ -44,7 +45,8 @@ func (n *network) manyServers() (addresses []string) {
 	return addresses
 }
 
-// streaming sends for the rest of the test; places are paths of network namespaces, and flows go to the addresses in turn.
+// streaming sends for the rest of the test; places are paths of network namespaces, and flows go to the addresses in
+// turn.
 func (n *network) streaming(name, from, to string, port int, addresses ...string) *stream {
 	n.t.Helper()
 	s := &stream{n: n, name: name, epoch: 1}
@@ -181,7 +183,8 @@ type transfer struct {
 	err  error // by which it has ended
 }
 
-// transferEvery leaves the processors idle now and then: a dozen transfers of a chunk each 5 ms keep two of them busy by themselves.
+// transferEvery leaves the processors idle now and then: a dozen transfers of a chunk each 5 ms keep two of them busy
+// by themselves.
 const transferEvery = pace * 20 * time.Millisecond
 
 // transferring sends for the rest of the test.

@@ -26,7 +26,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// inNetns runs a function on a thread that is in a network namespace, and that nobody uses afterwards. Sockets it opens stay there.
+// inNetns runs a function on a thread that is in a network namespace, and that nobody uses afterwards. Sockets it opens
+// stay there.
 func inNetns(t testing.TB, path string, f func() error) {
 	t.Helper()
 	done := make(chan error)
@@ -253,8 +254,8 @@ type pings struct {
 	from    int              // the first that counts
 }
 
-// pinging pings an address from a namespace of a host, from now on, and returns when the hosts have settled: before, pings may be lost
-// (docs/operations.md, "What can be lost, and when").
+// pinging pings an address from a namespace of a host, from now on, and returns when the hosts have settled: before,
+// pings may be lost (docs/operations.md, "What can be lost, and when").
 func (n *network) pinging(host, netns, to string) *pings {
 	n.t.Helper()
 	p := &pings{t: n.t, name: fmt.Sprintf("pings from %s on %s to %s", netns, host, to), stopped: make(chan struct{})}
@@ -288,8 +289,9 @@ func (n *network) lossless(running []*pings, do func()) {
 	}
 }
 
-// settled waits until the interfaces that have come have done changing: the kernel tells up to a second later that a link is up, which pings before
-// this pass the time for, and up to two seconds later that nobody else has its IPv6 address. ovs-vswitchd reads its routes anew at both.
+// settled waits until the interfaces that have come have done changing: the kernel tells up to a second later that a
+// link is up, which pings before this pass the time for, and up to two seconds later that nobody else has its IPv6
+// address. ovs-vswitchd reads its routes anew at both.
 func (n *network) settled() {
 	n.t.Helper()
 	for _, h := range n.Hosts() {

@@ -7,8 +7,8 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// The lab of the article: two tenants with identical addresses, in real containers on the same hosts, each of which answers with its
-// tenant's name. Only blue has 172.17.42.20.
+// The lab of the article: two tenants with identical addresses, in real containers on the same hosts, each of which
+// answers with its tenant's name. Only blue has 172.17.42.20.
 func TestTenantsWithTheSameAddresses(t *testing.T) {
 	t.Parallel()
 	f, err := lab.ReadFile("../examples/article.lab.yaml")
@@ -54,7 +54,8 @@ func (n *network) pingFrom(host, container, to string) {
 	})
 }
 
-// web asks a web server from a container; empty: nobody answered. (The static wget crashes in getservbyname, for want of libnss.)
+// web asks a web server from a container; empty: nobody answered. (The static wget crashes in getservbyname, for want
+// of libnss.)
 func (n *network) web(host, container, to string) string {
 	n.t.Helper()
 	out, _ := n.try(host, "docker", "exec", container, "sh", "-c", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 "+to+" 80")

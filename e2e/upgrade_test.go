@@ -14,8 +14,9 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// The last release's agents and server run a lab of two hosts and two gateways, and this version's replace them one after the other, in both orders.
-// No packet of running endpoints is lost, and in between endpoints come and go as ever.
+// The last release's agents and server run a lab of two hosts and two gateways, and this version's replace them one
+// after the other, in both orders. No packet of running endpoints is lost, and in between endpoints come and go as
+// ever.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	release, now := lastRelease(t), labtest.Binary(t)
@@ -76,7 +77,8 @@ func (n *network) replace(what string) {
 	n.awaitOpen("g1", "g2")
 }
 
-// comesAndGoes attaches an endpoint on each of the two hosts, has them reach each other and those that were there, and detaches them.
+// comesAndGoes attaches an endpoint on each of the two hosts, has them reach each other and those that were there, and
+// detaches them.
 func (n *network) comesAndGoes(i int) {
 	n.t.Helper()
 	x, y := fmt.Sprintf("x%d", i), fmt.Sprintf("y%d", i)

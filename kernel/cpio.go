@@ -19,7 +19,8 @@ const (
 	modeFolder = 0o040000
 )
 
-// writeCPIO writes the "newc" format (Linux, Documentation/driver-api/early-userspace/buffer-format.rst), folders before what is in them.
+// writeCPIO writes the "newc" format (Linux, Documentation/driver-api/early-userspace/buffer-format.rst), folders
+// before what is in them.
 func writeCPIO(to io.Writer, files []file) error {
 	out := &padded{w: bufio.NewWriter(to)}
 	folders := map[string]bool{".": true}

@@ -169,7 +169,8 @@ func awaitUptime(least time.Duration) error {
 	}
 }
 
-// command runs the command in a session of its own. Its outputs are pipes, because a port cannot be opened twice, and commands do open /dev/stderr.
+// command runs the command in a session of its own. Its outputs are pipes, because a port cannot be opened twice, and
+// commands do open /dev/stderr.
 func (j job) command() (code int, err error) {
 	var pumps sync.WaitGroup
 	var writers []*os.File

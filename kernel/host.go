@@ -30,7 +30,8 @@ const (
 	statusSocket = "3.sock"
 )
 
-// grace is what the guest may take to start and to end beside its command, and slowest how much longer it may take for all of it than by its own clock.
+// grace is what the guest may take to start and to end beside its command, and slowest how much longer it may take for
+// all of it than by its own clock.
 const (
 	grace   = 3 * time.Minute
 	slowest = 4
@@ -80,7 +81,8 @@ func writeJSON(path string, v any) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
-// pump listens on a socket for each of the guest's outputs and passes on what comes. QEMU connects. When it is gone, done waits for the rest.
+// pump listens on a socket for each of the guest's outputs and passes on what comes. QEMU connects. When it is gone,
+// done waits for the rest.
 func pump(scratch string, to map[string]io.Writer) (done func(), err error) {
 	var copies sync.WaitGroup
 	var listeners []net.Listener
@@ -193,7 +195,8 @@ func runQEMU(scratch string) error {
 	return nil
 }
 
-// serveFiles starts virtiofsd on the root and waits until it listens. It ends with QEMU's connection, or with this namespace.
+// serveFiles starts virtiofsd on the root and waits until it listens. It ends with QEMU's connection, or with this
+// namespace.
 func serveFiles(scratch string) error {
 	for _, s := range fileServers {
 		if _, err := os.Stat(s.path); err != nil {

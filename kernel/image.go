@@ -18,13 +18,16 @@ type image struct {
 	initrd  string
 }
 
-// flavours are the metapackages of kernels for virtual machines: Debian's, then Ubuntu's. The first that apt knows is taken.
+// flavours are the metapackages of kernels for virtual machines: Debian's, then Ubuntu's. The first that apt knows is
+// taken.
 var flavours = []string{"linux-image-cloud-amd64", "linux-image-virtual"}
 
-// neededModules bring the guest from the initramfs to its root, and out of it: PCI, the console ports, and the file systems.
+// neededModules bring the guest from the initramfs to its root, and out of it: PCI, the console ports, and the file
+// systems.
 var neededModules = []string{"virtio_pci", "virtio_console", "virtiofs", "overlay"}
 
-// prepare gets the distribution's kernel the first time, without installing it, and packs an initramfs of this program and a few modules.
+// prepare gets the distribution's kernel the first time, without installing it, and packs an initramfs of this program
+// and a few modules.
 func prepare(scratch string) (image, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -50,7 +53,8 @@ func prepare(scratch string) (image, error) {
 	return i, i.pack(cache)
 }
 
-// download leaves the package's files in the cache, complete or not at all. Ubuntu has modules in packages of their own.
+// download leaves the package's files in the cache, complete or not at all. Ubuntu has modules in packages of their
+// own.
 func download(cache string) error {
 	name, err := kernelPackage()
 	if err != nil {

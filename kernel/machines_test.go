@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Two machines with a wire between them, and nothing else that they share: a server and a host on the first, a host on the second. The
-// second is booted when the first has made a token for it.
+// Two machines with a wire between them, and nothing else that they share: a server and a host on the first, a host on
+// the second. The second is booted when the first has made a token for it.
 func TestTwoMachines(t *testing.T) {
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")

@@ -1,12 +1,13 @@
-// Command kernel runs a command as root under a kernel that has Open vSwitch's kernel datapath, on a machine whose own kernel has not:
-// Debian's cloud kernel in QEMU, by software emulation. The guest sees this machine's files read-only, below
-// a file system in its memory, so that nothing it does outlives it and two guests share nothing but a wire.
+// Command kernel runs a command as root under a kernel that has Open vSwitch's kernel datapath, on a machine whose own
+// kernel has not: Debian's cloud kernel in QEMU, by software emulation. The guest sees this machine's files read-only,
+// below a file system in its memory, so that nothing it does outlives it and two guests share nothing but a wire.
 //
 //	kernel [FLAGS] COMMAND [ARGUMENT...]
 //
-// Standard output, standard error and the exit status are the command's; 124 says that it took too long, 125 that the guest died.
-// It is one static program in three places: started by the user, as the first process of a namespace that holds QEMU, and
-// as the guest's first process. It needs root, Debian's package archive, and the packages qemu-system-x86 and kmod. Tried on Debian 12 only.
+// Standard output, standard error and the exit status are the command's; 124 says that it took too long, 125 that the
+// guest died. It is one static program in three places: started by the user, as the first process of a namespace that
+// holds QEMU, and as the guest's first process. It needs root, Debian's package archive, and the packages
+// qemu-system-x86 and kmod. Tried on Debian 12 only.
 package main
 
 import (
@@ -66,8 +67,8 @@ type job struct {
 	Modules string        // folder of all modules of this kernel
 }
 
-// switchdUptime is when ovs-vswitchd 3.1.0 may start: in a guest's first ten seconds it counts no CPUs, starts no handler threads, and
-// every packet that misses the kernel's cache is lost (fixed in 3.1.1).
+// switchdUptime is when ovs-vswitchd 3.1.0 may start: in a guest's first ten seconds it counts no CPUs, starts no
+// handler threads, and every packet that misses the kernel's cache is lost (fixed in 3.1.1).
 const switchdUptime = 11 * time.Second
 
 func parse(args []string) (machine, error) {

@@ -43,8 +43,9 @@ func (m machine) qemu(img image, scratch string) []string {
 	return argv
 }
 
-// clock has the guest's time go by the instructions that it has executed, a billion in a second: where the machine is busy, the guest is slow, but nothing in it has less
-// time. Guests with a wire between them have the machine's time in common instead. Not KVM: some machines offer one that does not work.
+// clock has the guest's time go by the instructions that it has executed, a billion in a second: where the machine is
+// busy, the guest is slow, but nothing in it has less time. Guests with a wire between them have the machine's time in
+// common instead. Not KVM: some machines offer one that does not work.
 func (m machine) clock() []string {
 	if m.wire != [2]string{} {
 		return []string{"-accel", "tcg,thread=multi,tb-size=512"}
@@ -52,7 +53,8 @@ func (m machine) clock() []string {
 	return []string{"-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=0"}
 }
 
-// kernelArguments leave out what costs time under emulation. What has no meaning for the kernel is in init's environment.
+// kernelArguments leave out what costs time under emulation. What has no meaning for the kernel is in init's
+// environment.
 func kernelArguments(scratch string) string {
 	return strings.Join([]string{
 		"console=ttyS0", "quiet", "loglevel=4", "panic=-1",

@@ -76,8 +76,8 @@ func (d *Daemon) Start(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts the process, by a shell that then ends: so it becomes a child of the machine's first process, which is reaped there, and not
-// of this one's heirs, who may not care.
+// spawn starts the process, by a shell that then ends: so it becomes a child of the machine's first process, which is
+// reaped there, and not of this one's heirs, who may not care.
 func (d *Daemon) spawn(ctx context.Context) (process, error) {
 	log, err := os.OpenFile(d.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -110,8 +110,8 @@ func (d *Daemon) spawn(ctx context.Context) (process, error) {
 	return p, err
 }
 
-// niceSession sets the niceness of a process's session among other sessions. With autogroups, which most kernels have, nice(1) counts within a
-// session only (sched(7), "The autogroup feature").
+// niceSession sets the niceness of a process's session among other sessions. With autogroups, which most kernels have,
+// nice(1) counts within a session only (sched(7), "The autogroup feature").
 func niceSession(pid, nice int) error {
 	err := os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
 	if errors.Is(err, os.ErrNotExist) { // the kernel has none

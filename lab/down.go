@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Down ends the lab and leaves nothing of it: no process, namespace, mount, interface, cgroup or file. It may be called again, and
-// for a lab that is half up.
+// Down ends the lab and leaves nothing of it: no process, namespace, mount, interface, cgroup or file. It may be called
+// again, and for a lab that is half up.
 func (l *Lab) Down(ctx context.Context) error {
 	began := time.Now()
 	if l.lock == nil {

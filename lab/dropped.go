@@ -6,8 +6,9 @@ import (
 	"strconv"
 )
 
-// Overflows counts, for each socket by which the hosts' switches get packets, those that found it full. On the userspace datapath these are the
-// packets that a busy machine loses: ovs-vswitchd did not run for too long. On the kernel's there are no such sockets.
+// Overflows counts, for each socket by which the hosts' switches get packets, those that found it full. On the
+// userspace datapath these are the packets that a busy machine loses: ovs-vswitchd did not run for too long. On the
+// kernel's there are no such sockets.
 type Overflows map[string]int
 
 // socketLine is a socket of ovs-vswitchd in what "ss -0 -a -n -m -p" prints; see ss(8), --memory.
@@ -32,7 +33,8 @@ func (l *Lab) Overflows(ctx context.Context) (Overflows, error) {
 	return all, nil
 }
 
-// Since is how many packets were lost after an earlier count. Those of a socket that has been closed meanwhile are not known.
+// Since is how many packets were lost after an earlier count. Those of a socket that has been closed meanwhile are not
+// known.
 func (now Overflows) Since(before Overflows) (packets int) {
 	for socket, n := range now {
 		packets += max(n-before[socket], 0)

@@ -46,7 +46,8 @@ type HostSpec struct {
 	UplinkAddress netip.Addr `json:"uplinkAddress,omitzero"` // of eth1; absent: it has none
 }
 
-// Endpoint is a container or a network namespace that the lab makes and attaches. Exactly one of Docker and Netns is set.
+// Endpoint is a container or a network namespace that the lab makes and attaches. Exactly one of Docker and Netns is
+// set.
 type Endpoint struct {
 	Host    string     `json:"host"`
 	Docker  string     `json:"docker,omitempty"`  // name of the container

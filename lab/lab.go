@@ -1,6 +1,7 @@
-// Package lab makes hosts out of namespaces: each has its own network, processes, mounts, Open vSwitch and, where asked, Docker, and all
-// hang on one underlay of their own; where asked, a router leads from there to plain machines outside. Demo, tests and play run on it; production never needs it. It never changes the machine's own
-// network, Open vSwitch, Docker, /etc or mounts: all it makes dies with the first process of each host, and with one folder.
+// Package lab makes hosts out of namespaces: each has its own network, processes, mounts, Open vSwitch and, where
+// asked, Docker, and all hang on one underlay of their own; where asked, a router leads from there to plain machines
+// outside. Demo, tests and play run on it; production never needs it. It never changes the machine's own network, Open
+// vSwitch, Docker, /etc or mounts: all it makes dies with the first process of each host, and with one folder.
 package lab
 
 import (
@@ -62,7 +63,8 @@ type Lab struct {
 	networks map[string]*space
 }
 
-// Up brings up a lab and returns when every host is ready. If it fails, or ctx ends, it takes down again what it had made.
+// Up brings up a lab and returns when every host is ready. If it fails, or ctx ends, it takes down again what it had
+// made.
 func Up(ctx context.Context, f File, o Options) (*Lab, error) {
 	if err := f.complete(); err != nil {
 		return nil, err
@@ -293,7 +295,8 @@ func (l *Lab) Hosts() []*Host {
 	return hosts
 }
 
-// Machine is one of the lab's hosts, its router (by the name router), or one of its machines outside; nil if it has none of that name.
+// Machine is one of the lab's hosts, its router (by the name router), or one of its machines outside; nil if it has
+// none of that name.
 func (l *Lab) Machine(name string) *Machine {
 	l.mu.Lock()
 	defer l.mu.Unlock()

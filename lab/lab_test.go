@@ -102,7 +102,8 @@ hosts: [{name: host1}, {name: small, address: 10.9.1.1}]
 	}
 }
 
-// A host leaves in the router's name, and nobody outside reaches it unasked. What another network's addresses send passes as it is.
+// A host leaves in the router's name, and nobody outside reaches it unasked. What another network's addresses send
+// passes as it is.
 func TestOutside(t *testing.T) {
 	ctx := t.Context()
 	l := labtest.Up(t, `
@@ -323,8 +324,8 @@ func TestDownFromAnotherProcess(t *testing.T) {
 	nothingLeft(t, dir, f.Name)
 }
 
-// Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it: at the first sign of a folder, and after
-// each step, while others are half done.
+// Whenever the process that brings a lab up is killed, down leaves nothing, and needs no luck for it: at the first sign
+// of a folder, and after each step, while others are half done.
 func TestKilledWhileComingUp(t *testing.T) {
 	roottest.Need(t)
 	for steps := 0; ; steps++ {
@@ -469,8 +470,9 @@ func TestUpThatFailsLeavesNothing(t *testing.T) {
 	nothingLeft(t, dir, f.Name)
 }
 
-// nothingLeft fails the test if anything is left of a lab: its folder, a cgroup, a mount here, or a process, which shows by its mounts,
-// since all processes of a lab see its folder mounted. Other tests run beside this one, so it looks for this lab only.
+// nothingLeft fails the test if anything is left of a lab: its folder, a cgroup, a mount here, or a process, which
+// shows by its mounts, since all processes of a lab see its folder mounted. Other tests run beside this one, so it
+// looks for this lab only.
 func nothingLeft(t *testing.T, dir, name string) {
 	t.Helper()
 	if names, err := lab.List(dir); err != nil || len(names) > 0 {
@@ -484,7 +486,8 @@ func nothingLeft(t *testing.T, dir, name string) {
 	awaitNobodySees(t, dir)
 }
 
-// awaitNobodySees is patient: a first process that was never recorded ends when it finds that its maker is gone, not before.
+// awaitNobodySees is patient: a first process that was never recorded ends when it finds that its maker is gone, not
+// before.
 func awaitNobodySees(t *testing.T, dir string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); len(thatSee(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Machine is what has a name in the lab: a host, the router, or a machine outside. Inside, everything is where it is on a real one -
-// /run/openvswitch/db.sock, /var/run/docker.sock, /etc/overlane - and belongs to it alone. /tmp, /home, /usr and the rest are those of
-// the machine that the lab runs on.
+// Machine is what has a name in the lab: a host, the router, or a machine outside. Inside, everything is where it is on
+// a real one - /run/openvswitch/db.sock, /var/run/docker.sock, /etc/overlane - and belongs to it alone. /tmp, /home,
+// /usr and the rest are those of the machine that the lab runs on.
 type Machine struct {
 	Name    string
 	Address netip.Addr // on the underlay; of a machine outside, on the internet network
@@ -121,8 +121,8 @@ func (m *Machine) Root() string { return fmt.Sprintf("/proc/%d/root", m.space.fi
 // Netns is the path of the machine's network namespace.
 func (m *Machine) Netns() string { return m.space.netns() }
 
-// Start starts a command on the machine. It is an ordinary child of this process: wait for it, signal it, and give it a context, as ever.
-// It gets the machine's environment unless it has one.
+// Start starts a command on the machine. It is an ordinary child of this process: wait for it, signal it, and give it a
+// context, as ever. It gets the machine's environment unless it has one.
 func (m *Machine) Start(cmd *exec.Cmd) error {
 	if cmd.Env == nil {
 		cmd.Env = plainEnviron(m.lab.bin())
@@ -130,7 +130,8 @@ func (m *Machine) Start(cmd *exec.Cmd) error {
 	return m.space.enter(cmd.Start)
 }
 
-// Command is a command that Start is to start, such as "ovs-vsctl", "docker" or "overlane": each finds its own machine's daemons.
+// Command is a command that Start is to start, such as "ovs-vsctl", "docker" or "overlane": each finds its own
+// machine's daemons.
 func (m *Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	path := argv[0]
 	if path == "overlane" {
@@ -141,7 +142,8 @@ func (m *Machine) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	return cmd
 }
 
-// Exec runs a command on the machine and returns what it prints to standard output. The error tells what it printed beside.
+// Exec runs a command on the machine and returns what it prints to standard output. The error tells what it printed
+// beside.
 func (m *Machine) Exec(ctx context.Context, argv ...string) (string, error) {
 	cmd := m.Command(ctx, argv...)
 	var stdout, stderr strings.Builder

@@ -58,7 +58,8 @@ func (l *Lab) makeNetworks(ctx context.Context) error {
 	return all.Wait()
 }
 
-// makeNetwork makes a namespace that has nothing but a bridge, so that the machine's own network does not see any of it.
+// makeNetwork makes a namespace that has nothing but a bridge, so that the machine's own network does not see any of
+// it.
 func (l *Lab) makeNetwork(ctx context.Context, n network) error {
 	began := time.Now()
 	s, err := l.newSpace(ctx, "", func(first process) error {
@@ -87,7 +88,8 @@ func (l *Lab) makeNetwork(ctx context.Context, n network) error {
 	return nil
 }
 
-// plug gives a machine a link: a veth pair whose one end is the interface in the machine, the other in the network by the machine's name.
+// plug gives a machine a link: a veth pair whose one end is the interface in the machine, the other in the network by
+// the machine's name.
 func (m *Machine) plug(n nic) error {
 	nl, err := m.lab.networks[n.network].network()
 	if err != nil {
@@ -121,7 +123,8 @@ func (m *Machine) plug(n nic) error {
 	return errors.Join(m.space.enter(func() error { return noticeLink(n.name) }), m.lab.networks[n.network].enter(func() error { return noticeLink(m.Name) }))
 }
 
-// unplug removes a machine's links, if it has any. The kernel does that too, but only some time after the machine's last process.
+// unplug removes a machine's links, if it has any. The kernel does that too, but only some time after the machine's
+// last process.
 func (l *Lab) unplug(machine string) error {
 	for name, s := range l.networks {
 		if err := s.unplug(machine); err != nil {
@@ -199,8 +202,8 @@ func withoutIPv6(nic string) error {
 	return err
 }
 
-// withoutChecksumOffload makes an interface like a real NIC: a veth leaves checksums out, and the userspace datapath of the host at the
-// other end passes them on like that.
+// withoutChecksumOffload makes an interface like a real NIC: a veth leaves checksums out, and the userspace datapath of
+// the host at the other end passes them on like that.
 func withoutChecksumOffload(nic string) error {
 	e, err := ethtool.NewEthtool()
 	if err != nil {
@@ -213,8 +216,8 @@ func withoutChecksumOffload(nic string) error {
 	return nil
 }
 
-// noticeLink has the kernel use at once what it else finds up to a second later: that an interface has a link. It is that slow where both ends of
-// a veth have the same number, each in its namespace.
+// noticeLink has the kernel use at once what it else finds up to a second later: that an interface has a link. It is
+// that slow where both ends of a veth have the same number, each in its namespace.
 func noticeLink(nic string) error {
 	e, err := ethtool.NewEthtool()
 	if err != nil {
@@ -240,8 +243,8 @@ func (l *Lab) SetLink(machine string, up bool) error {
 	return m.SetLink(firstNIC, up)
 }
 
-// SetLink takes the link of an interface up or down. A host's eth1 is its uplink; the router has eth0 on the underlay, eth1 on the
-// uplink network and eth2 on the internet network.
+// SetLink takes the link of an interface up or down. A host's eth1 is its uplink; the router has eth0 on the underlay,
+// eth1 on the uplink network and eth2 on the internet network.
 func (m *Machine) SetLink(nicName string, up bool) error {
 	i := slices.IndexFunc(m.nics, func(n nic) bool { return n.name == nicName })
 	if i < 0 {

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Outside is what lies beyond the underlay: a router, which has the first address of each network, and machines behind it.
+// Outside is what lies beyond the underlay: a router, which has the first address of each network, and machines behind
+// it.
 type Outside struct {
 	Internet netip.Prefix  `json:"internet,omitzero"`  // network of the machines; 198.51.100.0/24
 	Uplink   netip.Prefix  `json:"uplink,omitzero"`    // network of the hosts that have an uplink; 203.0.113.0/24

@@ -150,8 +150,8 @@ func (l *Lab) applyIntent(ctx context.Context) error {
 	return nil
 }
 
-// attachEndpoints makes the file's containers and namespaces, and attaches them: those with addresses of their own first, before somebody
-// else is given one.
+// attachEndpoints makes the file's containers and namespaces, and attaches them: those with addresses of their own
+// first, before somebody else is given one.
 func (l *Lab) attachEndpoints(ctx context.Context) error {
 	for _, fixed := range []bool{true, false} {
 		all, ctx := errgroup.WithContext(ctx)

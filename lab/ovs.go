@@ -64,8 +64,8 @@ func (h *Host) vswitchd() *Daemon {
 	return d
 }
 
-// RestartOVS does what a package upgrade does: both daemons end and start again. On the userspace datapath nothing is forwarded
-// meanwhile.
+// RestartOVS does what a package upgrade does: both daemons end and start again. On the userspace datapath nothing is
+// forwarded meanwhile.
 func (h *Host) RestartOVS(ctx context.Context) error {
 	if err := h.StopOVS(ctx); err != nil {
 		return err

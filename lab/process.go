@@ -21,37 +21,37 @@ type process struct {
 
 // processOf is a process that has just been started and not yet been waited for.
 func processOf(pid int) (process, error) {
-	started, _, err := stat(pid)
+	started, err := startOf(pid)
 	if err != nil {
 		return process{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	return process{PID: pid, Started: started}, nil
 }
 
-// stat reads when a process started, and its state: R, S, Z and so on.
-func stat(pid int) (started uint64, state byte, err error) {
+// startOf reads when a process started.
+func startOf(pid int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	return parseStat(data)
+	return parseStart(data)
 }
 
-// parseStat reads the fields behind the command, which is in parentheses and may itself contain any byte.
-func parseStat(data []byte) (started uint64, state byte, err error) {
+// parseStart reads the start behind the command, which is in parentheses and may itself contain any byte.
+func parseStart(data []byte) (uint64, error) {
 	end := bytes.LastIndexByte(data, ')')
 	if end < 0 {
-		return 0, 0, errors.New("stat has no command")
+		return 0, errors.New("stat has no command")
 	}
 	fields := bytes.Fields(data[end+1:])
 	if len(fields) < 20 {
-		return 0, 0, errors.New("stat is too short")
+		return 0, errors.New("stat is too short")
 	}
-	started, err = strconv.ParseUint(string(fields[19]), 10, 64)
-	return started, fields[0][0], err
+	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
-// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it has ended.
+// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it
+// has ended.
 func (p process) open() (fd int, err error) {
 	if p.PID == 0 {
 		return -1, os.ErrProcessDone
@@ -61,11 +61,18 @@ func (p process) open() (fd int, err error) {
 	} else if err != nil {
 		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
-	if started, state, err := stat(p.PID); err != nil || started != p.Started || state == 'Z' || state == 'X' {
+	if started, err := startOf(p.PID); err != nil || started != p.Started || ended(fd, 0) {
 		unix.Close(fd)
 		return -1, os.ErrProcessDone
 	}
 	return fd, nil
+}
+
+// ended waits for a process to end, at most so long. Its state in /proc does not tell: that is a zombie's for a moment
+// when a thread other than the first executes another program, as "overlane server" does.
+func ended(pidfd int, wait time.Duration) bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
+	return n > 0
 }
 
 func (p process) alive() bool {
@@ -96,12 +103,8 @@ func (p process) wait(ctx context.Context) error {
 	}
 	defer unix.Close(fd)
 	for ctx.Err() == nil {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((50 * time.Millisecond).Milliseconds()))
-		if n > 0 {
+		if ended(fd, 50*time.Millisecond) {
 			return nil
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait for process %d: %w", p.PID, err)
 		}
 	}
 	return fmt.Errorf("wait for process %d: %w", p.PID, ctx.Err())

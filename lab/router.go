@@ -27,8 +27,9 @@ func (m *Machine) startRouting() error {
 	return nil
 }
 
-// forward sets the kernel to it. A connection may come back by another interface than it went out (rp_filter, RFC 3704), packets never go
-// around the router because it said so (send_redirects), and those of one connection all take one of several next hops.
+// forward sets the kernel to it. A connection may come back by another interface than it went out (rp_filter, RFC
+// 3704), packets never go around the router because it said so (send_redirects), and those of one connection all take
+// one of several next hops.
 func forward() error {
 	for _, s := range []struct{ pattern, value string }{
 		{"conf/*/rp_filter", "0"},
@@ -72,8 +73,8 @@ func (m *Machine) addRoutes(routes []Route) error {
 
 const tableName = "lab"
 
-// filter does what a site's router does for its private network: who is on the underlay leaves to the internet network in the
-// router's name, and nobody from there reaches it unasked. All else passes as it is.
+// filter does what a site's router does for its private network: who is on the underlay leaves to the internet network
+// in the router's name, and nobody from there reaches it unasked. All else passes as it is.
 func (m *Machine) filter() error {
 	ns, err := netns.GetFromPath(m.Netns())
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space is a set of namespaces - network, processes, mounts, host name - and the process that holds them. They end with it, and
-// all their processes, mounts and interfaces with them: the kernel sees to that.
+// space is a set of namespaces - network, processes, mounts, host name - and the process that holds them. They end with
+// it, and all their processes, mounts and interfaces with them: the kernel sees to that.
 type space struct {
 	first process
 	tie   *os.File // while open, the first process lives; nil unless the lab is tied to this process
@@ -34,8 +34,8 @@ const (
 //go:embed first.sh
 var firstScript string
 
-// newSpace makes namespaces. Record is called with their first process before anything can keep that alive: if this process
-// dies earlier, so does the space. An empty name makes no mounts: a network only.
+// newSpace makes namespaces. Record is called with their first process before anything can keep that alive: if this
+// process dies earlier, so does the space. An empty name makes no mounts: a network only.
 func (l *Lab) newSpace(ctx context.Context, name string, record func(process) error) (*space, error) {
 	cmd := exec.Command("sh", "-c", firstScript, "first", l.Dir, name, l.disk(name))
 	cmd.Env = plainEnviron("")
@@ -92,16 +92,16 @@ func (s *space) end(ctx context.Context) error {
 	return err
 }
 
-// enter runs a function on a thread that is in the space; what it starts is born there. The thread dies afterwards, because no Go
-// code may ever run on it again.
+// enter runs a function on a thread that is in the space; what it starts is born there. The thread dies afterwards,
+// because no Go code may ever run on it again.
 func (s *space) enter(f func() error) error {
 	result := make(chan error, 1)
 	go onSpareThread(func() { result <- s.onThread(f) })
 	return <-result
 }
 
-// onSpareThread runs a function on a thread that then ends. The first thread of the process cannot end, and its namespaces are those of
-// /proc/self, so it is held until another one has done it.
+// onSpareThread runs a function on a thread that then ends. The first thread of the process cannot end, and its
+// namespaces are those of /proc/self, so it is held until another one has done it.
 func onSpareThread(f func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
@@ -159,7 +159,8 @@ func (s *space) network() (*netlink.Handle, error) {
 
 func (s *space) netns() string { return fmt.Sprintf("/proc/%d/ns/net", s.first.PID) }
 
-// plainEnviron is this process's environment without what leads tools to the machine's own daemons, and with a folder first on PATH.
+// plainEnviron is this process's environment without what leads tools to the machine's own daemons, and with a folder
+// first on PATH.
 func plainEnviron(bin string) []string {
 	var env []string
 	path := os.Getenv("PATH")

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// record is what another process must know to go on with a lab, or to end it. It is on disk before what it names can outlive us.
+// record is what another process must know to go on with a lab, or to end it. It is on disk before what it names can
+// outlive us.
 type record struct {
 	File     File                   `json:"file"`
 	Binary   string                 `json:"binary"`
@@ -66,7 +67,8 @@ func readRecord(dir string) (record, error) {
 // ErrNotUp says that there is no lab of a name.
 var ErrNotUp = errors.New("bring it up with: overlane lab up")
 
-// Open finds a lab that this or another process brought up, or began to. Of the options, Dir and Log count. The error may be ErrNotUp.
+// Open finds a lab that this or another process brought up, or began to. Of the options, Dir and Log count. The error
+// may be ErrNotUp.
 func Open(name string, o Options) (*Lab, error) {
 	o, err := o.filled()
 	if err != nil {
@@ -132,8 +134,8 @@ func List(dir string) ([]string, error) {
 	return names, err
 }
 
-// lockFolder keeps other processes from changing the lab. The kernel lets go of it when this process ends, or a little later: a child that
-// has not yet reached its exec holds it, too.
+// lockFolder keeps other processes from changing the lab. The kernel lets go of it when this process ends, or a little
+// later: a child that has not yet reached its exec holds it, too.
 func lockFolder(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {

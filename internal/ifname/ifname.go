@@ -7,6 +7,7 @@ package ifname
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"net/netip"
 	"strings"
 )
 
@@ -30,8 +31,15 @@ const (
 	peerLength = 14 // one less, so that no peer's port has the length of an endpoint's
 )
 
-// Endpoint names the host's end of an endpoint's veth pair: 15 characters, 60 bits of them hash.
-func Endpoint(endpoint string) string { return hashed(endpointPrefix, endpoint, length) }
+// Endpoint names the host's end of the veth pair of the endpoint that has an address of a subnet (VPC/SUBNET): 15
+// characters, 60 bits of them hash. The endpoint's name is not in it, for that may change while traffic flows.
+func Endpoint(subnet string, address netip.Addr) string {
+	return hashed(endpointPrefix, subnet+" "+address.String(), length)
+}
+
+// EndpointOf010 is the name that 0.1.0 gave, by the endpoint's name (VPC/SUBNET/ENDPOINT). An interface keeps it until
+// it is unplugged. It has the form of [Endpoint].
+func EndpointOf010(endpoint string) string { return hashed(endpointPrefix, endpoint, length) }
 
 // Peer names the tunnel port that a host has for one peer, by which Open vSwitch runs BFD: 14 characters, 50 bits of
 // them hash.

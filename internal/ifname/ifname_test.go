@@ -1,14 +1,18 @@
 package ifname
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
-// The names are on the disks and in the switches of hosts that run 0.1.0, so they must stay.
+// The names are on the disks and in the switches of hosts that run, so they must stay.
 func TestNames(t *testing.T) {
 	for _, tt := range []struct {
 		name, want    string
 		endpoint, own bool
 	}{
-		{Endpoint("blue/web/db1"), "ovltdpb69hu0eau", true, false},
+		{Endpoint("blue/web", netip.MustParseAddr("172.17.42.2")), "ovl3m4pfsncaeeb", true, false},
+		{EndpointOf010("blue/web/db1"), "ovltdpb69hu0eau", true, false},
 		{Peer("host1"), "ovl-o0r5mmhocv", false, true},
 		{Edge("host1"), "ovl-e-o0r5mmhoc", false, true},
 		{Tunnel, "ovl-vxlan", false, true},

@@ -1,5 +1,5 @@
-// Package article is the demonstration: what the article "Building an overlay network with Open vSwitch" builds by hand, as a list of
-// checks on a lab. It prints nothing and judges only what commands on the lab's hosts say.
+// Package article is the demonstration: what the article "Building an overlay network with Open vSwitch" builds by
+// hand, as a list of checks on a lab. It prints nothing and judges only what commands on the lab's hosts say.
 package article
 
 import (

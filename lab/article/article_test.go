@@ -13,8 +13,8 @@ import (
 	"github.com/overlane/overlane/lab/labtest"
 )
 
-// The demonstration is a test, check by check. Afterwards what the checks are about is broken, one thing after the other, and each check
-// must notice.
+// The demonstration is a test, check by check. Afterwards what the checks are about is broken, one thing after the
+// other, and each check must notice.
 func TestArticle(t *testing.T) {
 	f, err := article.File(examples.Files, t.TempDir())
 	if err != nil {

@@ -95,8 +95,8 @@ var captures = []capture{
 	{"red", nil, regexp.MustCompile(`VNI 200\b.*172\.17\.42\.10.*172\.17\.42\.2\b.*echo request`)},
 }
 
-// packets captures a ping from 172.17.42.10 to 172.17.42.2 of each tenant. A capture may begin between an echo and its reply, so there are
-// some attempts.
+// packets captures a ping from 172.17.42.10 to 172.17.42.2 of each tenant. A capture may begin between an echo and its
+// reply, so there are some attempts.
 func (a article) packets(ctx context.Context, e *Evidence) error {
 	for _, c := range captures {
 		if err := a.packet(ctx, e, c); err != nil {
@@ -144,8 +144,8 @@ func (a article) captureOne(ctx context.Context, c capture) (*Evidence, error) {
 	return seen, err
 }
 
-// servers asks every server from a container of its tenant on the other host: each server has a namesake at the same address in the
-// other tenant, which would answer with another name.
+// servers asks every server from a container of its tenant on the other host: each server has a namesake at the same
+// address in the other tenant, which would answer with another name.
 func (a article) servers(ctx context.Context, e *Evidence) error {
 	for _, tenant := range tenants {
 		for _, server := range a.endpoints(tenant) {
@@ -170,8 +170,8 @@ func (a article) ask(ctx context.Context, e *Evidence, tenant string, server lab
 	return nil
 }
 
-// onlyBlue tries an address that exists in one tenant only, from both. The same probe must succeed inside blue, and the prober in red must
-// be able to reach its own; else the failure would prove nothing.
+// onlyBlue tries an address that exists in one tenant only, from both. The same probe must succeed inside blue, and the
+// prober in red must be able to reach its own; else the failure would prove nothing.
 func (a article) onlyBlue(ctx context.Context, e *Evidence) error {
 	const address = "172.17.42.20"
 	probe := []string{"ping", "-c", "2", "-i", "0.2", "-W", "1", address}

@@ -14,7 +14,8 @@ import (
 // The router's addresses, where the lab has it.
 const routerInside, routerOutside = "192.168.5.1", "198.51.100.1"
 
-// outside asks the router and a server behind it from both hosts: the router sees the container's host, the server sees the router.
+// outside asks the router and a server behind it from both hosts: the router sees the container's host, the server sees
+// the router.
 func (a article) outside(ctx context.Context, e *Evidence) error {
 	server := a.Machine("server").Address.String()
 	for machine, address := range map[string]string{"router": routerInside, "server": server} {
@@ -80,7 +81,8 @@ func (e *Evidence) answered(ctx context.Context, m *lab.Machine, argv ...string)
 
 var translation = regexp.MustCompile(`nat\(src=(100\.64\.[0-9.]+):`)
 
-// closed tries what must fail, once with a prober that can reach something: the host for the router, the router for the containers.
+// closed tries what must fail, once with a prober that can reach something: the host for the router, the router for the
+// containers.
 func (a article) closed(ctx context.Context, e *Evidence) error {
 	host, router := a.Host("host1"), a.Machine("router")
 	flows, err := host.Exec(ctx, "ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "br-overlane")

@@ -21,7 +21,8 @@ func (b borderHost) read() (c counters, err error) {
 	return parseCounters(string(data), b.nic)
 }
 
-// parseCounters reads a line of /proc/net/dev: name, then bytes, packets and six more that came in, and as many that went out.
+// parseCounters reads a line of /proc/net/dev: name, then bytes, packets and six more that came in, and as many that
+// went out.
 func parseCounters(text, nic string) (c counters, err error) {
 	for line := range strings.Lines(text) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -38,7 +39,8 @@ func parseCounters(text, nic string) (c counters, err error) {
 // watchTime is how long counters are watched, in which a probe sends tens of packets.
 const watchTime = 300 * time.Millisecond
 
-// carriers are the border hosts by which the requests of the one probe that runs come in and go out. Its answers may take others.
+// carriers are the border hosts by which the requests of the one probe that runs come in and go out. Its answers may
+// take others.
 func (p path) carriers(ctx context.Context) (in, out borderHost, err error) {
 	before := make([]counters, len(p.borders))
 	for i, border := range p.borders {
@@ -73,7 +75,8 @@ func (p path) carriers(ctx context.Context) (in, out borderHost, err error) {
 // portTries bounds the search for a port: with two border hosts, each try is as good as a coin.
 const portTries = 16
 
-// steadyTime is how long a probe must have kept its border host. One that has just come back takes probes over somewhat later.
+// steadyTime is how long a probe must have kept its border host. One that has just come back takes probes over somewhat
+// later.
 const steadyTime = time.Second
 
 // steadyAim aims until the same comes out twice.
@@ -95,8 +98,9 @@ func (p path) steadyAim(ctx context.Context, in, out *direction) (struck borderH
 	}
 }
 
-// aim proves that both directions work, and finds the border host of the outbound probe, and a port by which the inbound one takes it, too. Open
-// vSwitch chooses by UDP's addresses alone, so only the router can be made to choose otherwise.
+// aim proves that both directions work, and finds the border host of the outbound probe, and a port by which the
+// inbound one takes it, too. Open vSwitch chooses by UDP's addresses alone, so only the router can be made to choose
+// otherwise.
 func (p path) aim(ctx context.Context, in, out *direction) (struck borderHost, err error) {
 	if err := p.try(ctx, out, func(_, carrier borderHost) { struck = carrier }); err != nil || in == nil {
 		return struck, err

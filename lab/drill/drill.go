@@ -1,5 +1,6 @@
-// Package drill kills a part of a lab while connections from inside and outside run over it, and measures what they lose. What loads them are
-// processes on the lab's machines, which this package has the code of as well. It prints nothing.
+// Package drill kills a part of a lab while connections from inside and outside run over it, and measures what they
+// lose. What loads them are processes on the lab's machines, which this package has the code of as well. It prints
+// nothing.
 package drill
 
 import (
@@ -96,7 +97,8 @@ func File(examples fs.FS, into string) (lab.File, error) {
 	return lab.ReadFile(filepath.Join(into, "internet.lab.yaml"))
 }
 
-// Run does a drill. A path that does not work is a result; an error is the lab's, or this program's. Whatever was broken is mended.
+// Run does a drill. A path that does not work is a result; an error is the lab's, or this program's. Whatever was
+// broken is mended.
 func Run(ctx context.Context, l *lab.Lab, o Options) (Result, error) {
 	r := &run{Options: o, lab: l, result: Result{Drill: o.Kind.Name, Design: o.Design}}
 	if err := o.Check(); err != nil {

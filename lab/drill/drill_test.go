@@ -42,7 +42,8 @@ func overlaneDrill(t *testing.T, l *lab.Lab, works bool, args ...string) (result
 	return results
 }
 
-// lossless wants a drill to lose no probe that the machine does not lose without it, and no connection. Its phases are as long as the one before it.
+// lossless wants a drill to lose no probe that the machine does not lose without it, and no connection. Its phases are
+// as long as the one before it.
 func lossless(t *testing.T, l *lab.Lab, args ...string) {
 	t.Helper()
 	labtest.Lossless(t, labtest.Tries, func() (all []labtest.Comparison) {
@@ -79,8 +80,8 @@ func overflows(t *testing.T, l *lab.Lab) lab.Overflows {
 	return all
 }
 
-// Without agent or server the network goes on as it is: no packet and no connection is lost, neither when they end nor when they come back. With
-// a gateway less, connections stay.
+// Without agent or server the network goes on as it is: no packet and no connection is lost, neither when they end nor
+// when they come back. With a gateway less, connections stay.
 func TestDrills(t *testing.T) {
 	t.Parallel()
 	l := up(t)

@@ -188,7 +188,8 @@ func Probe(ctx context.Context, from uint16, to netip.AddrPort, out io.Writer) e
 	return nil
 }
 
-// Talk keeps connections to a port that answers: some that each want an answer to every message, and one that sends all it may, until ctx ends.
+// Talk keeps connections to a port that answers: some that each want an answer to every message, and one that sends all
+// it may, until ctx ends.
 func Talk(ctx context.Context, to netip.AddrPort, connections int, out io.Writer) error {
 	r := newReporter(ctx, out)
 	defer r.flush()

@@ -1,5 +1,5 @@
-// Package labtest brings up a lab for a test and takes it down again, whatever becomes of the test: a test that is killed takes its
-// hosts with it, and the next lab of the same name clears away their folder.
+// Package labtest brings up a lab for a test and takes it down again, whatever becomes of the test: a test that is
+// killed takes its hosts with it, and the next lab of the same name clears away their folder.
 package labtest
 
 import (
@@ -19,8 +19,9 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// Up brings up a lab that is described in YAML; its name, if it has none, is made of the test's. The test fails, not skips, without root
-// or Open vSwitch. When it has failed, what was done in the lab is shown, and the last lines of the logs of the hosts that took part.
+// Up brings up a lab that is described in YAML; its name, if it has none, is made of the test's. The test fails, not
+// skips, without root or Open vSwitch. When it has failed, what was done in the lab is shown, and the last lines of the
+// logs of the hosts that took part.
 func Up(t testing.TB, file string, options ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
 	f, err := lab.Parse([]byte(file))
@@ -92,7 +93,8 @@ func down(t testing.TB, l *lab.Lab, r *report) {
 	}
 }
 
-// Binary is the overlane binary, with overlane-server beside it: that of $OVERLANE_BINARY, or one built once for this test process.
+// Binary is the overlane binary, with overlane-server beside it: that of $OVERLANE_BINARY, or one built once for this
+// test process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("OVERLANE_BINARY"); path != "" {
@@ -105,7 +107,8 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// build keeps the binary in the checkout, where the next run finds the work done. Tests of several packages run at once: one builds.
+// build keeps the binary in the checkout, where the next run finds the work done. Tests of several packages run at
+// once: one builds.
 var build = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// A machine that has other work loses packets too: a userspace switch that does not run for a tenth of a second has no room for what comes. So a
-// test that counts what an event loses must tell the event's loss from the machine's. [Watch.Lossless] is the way to do that.
+// A machine that has other work loses packets too: a userspace switch that does not run for a tenth of a second has no
+// room for what comes. So a test that counts what an event loses must tell the event's loss from the machine's.
+// [Watch.Lossless] is the way to do that.
 
 // Packet is one of a flow: when it was sent, and when it, or its answer, came; zero: it has not.
 type Packet struct{ Sent, Came time.Time }
@@ -137,10 +138,12 @@ func (c Comparison) String() string {
 	return b.String()
 }
 
-// Tries bounds how often an event is repeated. What it does to a switch it does each time; a machine that is busy does not.
+// Tries bounds how often an event is repeated. What it does to a switch it does each time; a machine that is busy does
+// not.
 const Tries = 3
 
-// Lossless repeats a trial while what it shows is unclear, and fails the test if something does lose packets, or if one is unclear each time.
+// Lossless repeats a trial while what it shows is unclear, and fails the test if something does lose packets, or if one
+// is unclear each time.
 func Lossless(t testing.TB, tries int, trial func() []Comparison) {
 	t.Helper()
 	var unclear []Comparison
@@ -227,7 +230,8 @@ const (
 	controlTime  = 2 * time.Minute // for all of an event
 )
 
-// compare does an event and, if that has lost something that it need not be to blame for, measures as long windows in which nothing happens.
+// compare does an event and, if that has lost something that it need not be to blame for, measures as long windows in
+// which nothing happens.
 func (w Watch) compare(t testing.TB, event Event, controls int) Comparison {
 	t.Helper()
 	c := Comparison{What: event.What, With: w.Measure(t, event)}
@@ -238,8 +242,9 @@ func (w Watch) compare(t testing.TB, event Event, controls int) Comparison {
 	return c
 }
 
-// Lossless wants events to lose nothing that the machine does not lose without them, in windows of the same length with the same traffic. The
-// events are a circle: after the last, the first can be done again, which they are if the machine is too busy to tell.
+// Lossless wants events to lose nothing that the machine does not lose without them, in windows of the same length with
+// the same traffic. The events are a circle: after the last, the first can be done again, which they are if the machine
+// is too busy to tell.
 func (w Watch) Lossless(t testing.TB, circle ...Event) {
 	t.Helper()
 	Lossless(t, Tries, func() (all []Comparison) {

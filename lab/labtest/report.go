@@ -15,7 +15,8 @@ import (
 	"github.com/overlane/overlane/lab"
 )
 
-// report is what a test that failed shows behind what has failed: what was done in its lab, and the last lines of its hosts' logs.
+// report is what a test that failed shows behind what has failed: what was done in its lab, and the last lines of its
+// hosts' logs.
 type report struct {
 	mu     sync.Mutex
 	done   bytes.Buffer
@@ -65,7 +66,8 @@ func TookPart(t testing.TB, l *lab.Lab, host string) {
 	})
 }
 
-// involved are the hosts that took part in what failed, subtests before the test around them, which fails with them; none: it is not known.
+// involved are the hosts that took part in what failed, subtests before the test around them, which fails with them;
+// none: it is not known.
 func (r *report) involved() []string {
 	hosts := map[string]bool{}
 	for _, name := range r.failed {

@@ -140,7 +140,8 @@ func (s *Switch) Appctl(method string, params ...string) string {
 	return answer.Result
 }
 
-// Recirculations is how deep the switch allows actions ct with a table to be nested (MAX_RECIRC_DEPTH in lib/dpif-netdev.c).
+// Recirculations is how deep the switch allows actions ct with a table to be nested (MAX_RECIRC_DEPTH in
+// lib/dpif-netdev.c).
 func (s *Switch) Recirculations() int {
 	s.t.Helper()
 	text := s.Appctl("version") // ovs-vswitchd (Open vSwitch) 3.1.0

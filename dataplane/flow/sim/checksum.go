@@ -2,8 +2,8 @@ package sim
 
 import "encoding/binary"
 
-// overwrite puts new bytes into a frame and adjusts the checksums that cover the place, as RFC 1624 says: a checksum that
-// was wrong stays wrong, as with a real switch.
+// overwrite puts new bytes into a frame and adjusts the checksums that cover the place, as RFC 1624 says: a checksum
+// that was wrong stays wrong, as with a real switch.
 func overwrite(b []byte, h headers, at int, bytes []byte) {
 	from, to := at&^1, (at+len(bytes)+1)&^1 // headers start at even offsets
 	before := sum(b[from:to])

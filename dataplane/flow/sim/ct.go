@@ -9,9 +9,10 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// Connections are what connection tracking remembers, as OVS's userspace datapath does (lib/conntrack.c), but for ever: there are no
-// timeouts and no limits, TCP's sequence numbers are not looked at, and fragments are not put together. A new port is not picked at random:
-// it is the packet's own if it will do, else the first that does. The zero value knows none.
+// Connections are what connection tracking remembers, as OVS's userspace datapath does (lib/conntrack.c), but for ever:
+// there are no timeouts and no limits, TCP's sequence numbers are not looked at, and fragments are not put together. A
+// new port is not picked at random: it is the packet's own if it will do, else the first that does. The zero value
+// knows none.
 type Connections struct {
 	mu    sync.Mutex
 	known map[connKey]*conn // by both directions
@@ -46,7 +47,8 @@ type conn struct {
 	answered   bool        // of other protocols: has had a reply
 }
 
-// tracking is what connection tracking keeps beside a packet. OVS keeps it until ct_clear, also where flows see nothing of it.
+// tracking is what connection tracking keeps beside a packet. OVS keeps it until ct_clear, also where flows see nothing
+// of it.
 type tracking struct {
 	state uint32 // ct_state
 	zone  uint16

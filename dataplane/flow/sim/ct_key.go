@@ -15,8 +15,8 @@ var answers = map[uint8]map[uint8]uint8{
 // icmpErrors are the ICMP types that hold the beginning of a packet of another connection.
 var icmpErrors = map[uint8][]uint8{protoICMP: {3, 4, 5, 11, 12}, protoICMPv6: {1, 2, 3, 4}}
 
-// connKey says which connection a packet is of; about: it is an ICMP error about a packet of that connection, and the key is of one that goes
-// the error's way. A packet of none comes with the reason why.
+// connKey says which connection a packet is of; about: it is an ICMP error about a packet of that connection, and the
+// key is of one that goes the error's way. A packet of none comes with the reason why.
 func (s *state) connKey(zone uint16) (key connKey, about bool, why string) {
 	h := s.at
 	switch {
@@ -63,7 +63,8 @@ func (k *connKey) readTransport(b []byte) bool {
 	return ok && b[1] == 0
 }
 
-// inner is the key of the packet that an ICMP error holds the beginning of; it must have come from whom the error goes to.
+// inner is the key of the packet that an ICMP error holds the beginning of; it must have come from whom the error goes
+// to.
 func inner(icmp uint8, b []byte, outer connKey) (key connKey, ok bool) {
 	h := parseInner(icmp, b)
 	if h.l4 < 0 {
@@ -84,8 +85,8 @@ func inner(icmp uint8, b []byte, outer connKey) (key connKey, ok bool) {
 	return key, key.readTransport(b[h.l4:])
 }
 
-// parseInner finds the headers of a packet that is cut off somewhere behind the first 8 bytes of its transport header. IPv6 extension headers
-// are not looked behind.
+// parseInner finds the headers of a packet that is cut off somewhere behind the first 8 bytes of its transport header.
+// IPv6 extension headers are not looked behind.
 func parseInner(icmp uint8, b []byte) headers {
 	h := headers{ip4: -1, ip6: -1, l4: -1}
 	at := 0
@@ -149,7 +150,8 @@ func (s *state) checksumsRight() bool {
 	return fold(uint32(sum(b))+s.pseudoHeader(len(b))) == 0xffff
 }
 
-// pseudoHeader is the sum of what transport checksums cover beside the transport itself (RFC 9293 section 3.1, RFC 8200 section 8.1).
+// pseudoHeader is the sum of what transport checksums cover beside the transport itself (RFC 9293 section 3.1, RFC 8200
+// section 8.1).
 func (s *state) pseudoHeader(length int) uint32 {
 	h := s.at
 	n := uint32(h.proto) + uint32(length)

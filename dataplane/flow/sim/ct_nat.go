@@ -19,8 +19,8 @@ var (
 	dstPorts  = []*flow.Field{flow.TCPDst, flow.UDPDst}
 )
 
-// pick chooses the translation of a new connection, so that its replies are those of no other. It tries the new port (of ICMP and others: none),
-// then, of a destination without a range, other source ports. False if all are taken.
+// pick chooses the translation of a new connection, so that its replies are those of no other. It tries the new port
+// (of ICMP and others: none), then, of a destination without a range, other source ports. False if all are taken.
 func (t *Connections) pick(c *conn) bool {
 	n := c.nat
 	addr, port := &c.reply.src.addr, &c.reply.src.port
@@ -56,8 +56,8 @@ func (t *Connections) tryPorts(key *connKey, port *uint16, first, last uint16) b
 	return false
 }
 
-// translate gives a packet of a connection the addresses and ports that the other side knows, unless that has happened, and says so: ", source
-// becomes 1.2.3.4:1024". Of an ICMP error, also the packet within is translated.
+// translate gives a packet of a connection the addresses and ports that the other side knows, unless that has happened,
+// and says so: ", source becomes 1.2.3.4:1024". Of an ICMP error, also the packet within is translated.
 func (s *state) translate(c *conn, reply, about bool) string {
 	if c.nat == nil || c.nat.Kind == flow.NATKnown || s.ct.state&translated != 0 {
 		return ""

@@ -83,7 +83,8 @@ func shown() []string {
 		"table=28,priority=0 actions=output:3")
 }
 
-// A gateway: what comes by port 1 leaves with its address, and what comes by port 2 is for one of port 1, or for a published one.
+// A gateway: what comes by port 1 leaves with its address, and what comes by port 2 is for one of port 1, or for a
+// published one.
 var gateway = []string{
 	"table=0,priority=1,ip actions=ct(table=1,zone=5,nat)",
 	"table=1,priority=5,ct_state=+new+trk,tcp,in_port=2,nw_dst=192.168.7.1,tp_dst=80 actions=ct(commit,table=20,zone=5,nat(dst=10.0.0.1:8080))",
@@ -93,8 +94,9 @@ var gateway = []string{
 	"table=1,priority=0 actions=goto_table:20",
 }
 
-// States, translations and checksums are those of a real ovs-vswitchd. An ICMP error that holds less than 18 bytes of a TCP header is not among the
-// packets: OVS 3.1 then writes the header's checksum behind the packet, and crashes sooner or later.
+// States, translations and checksums are those of a real ovs-vswitchd. An ICMP error that holds less than 18 bytes of a
+// TCP header is not among the packets: OVS 3.1 then writes the header's checksum behind the packet, and crashes sooner
+// or later.
 func TestConnectionsAgreeWithOVS(t *testing.T) {
 	ovs := startSwitch(t)
 	deepest := ovs.Recirculations()

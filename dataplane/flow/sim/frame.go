@@ -2,8 +2,8 @@ package sim
 
 import "encoding/binary"
 
-// headers says where in a frame the headers are. An offset of -1 means that the frame has no such header, or a malformed one, which
-// OVS treats alike: its fields read as zero and cannot be written (lib/flow.c, miniflow_extract).
+// headers says where in a frame the headers are. An offset of -1 means that the frame has no such header, or a
+// malformed one, which OVS treats alike: its fields read as zero and cannot be written (lib/flow.c, miniflow_extract).
 type headers struct {
 	tagged    bool // one VLAN tag, at 12
 	etherType uint16

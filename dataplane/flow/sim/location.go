@@ -49,7 +49,8 @@ func (h headers) transportFields() map[*flow.Field]int {
 	return nil
 }
 
-// oddLocation is for fields that share bytes with others, and for options. IPv6 begins with version, traffic class and label in 32 bits.
+// oddLocation is for fields that share bytes with others, and for options. IPv6 begins with version, traffic class and
+// label in 32 bits.
 func (h headers) oddLocation(f *flow.Field) (l location, ok bool) {
 	switch {
 	case f == flow.NDTarget:

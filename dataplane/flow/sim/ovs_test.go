@@ -168,8 +168,8 @@ func TestScenariosAgreeWithOVS(t *testing.T) {
 	}
 }
 
-// rewritesAddresses: of later fragments, the userspace datapath of OVS 3.1 then also "corrects" what would be the checksum of their
-// transport header, in the midst of their payload. The simulator does not.
+// rewritesAddresses: of later fragments, the userspace datapath of OVS 3.1 then also "corrects" what would be the
+// checksum of their transport header, in the midst of their payload. The simulator does not.
 func rewritesAddresses(flows []flow.Flow) bool {
 	return slices.ContainsFunc(flows, func(f flow.Flow) bool {
 		return slices.ContainsFunc(f.Actions, func(a flow.Action) bool {

@@ -7,7 +7,8 @@ import (
 	"github.com/overlane/overlane/dataplane/flow"
 )
 
-// run is one packet's way through a switch. What each action does, and when it does nothing, follows OVS (ofproto/ofproto-dpif-xlate.c).
+// run is one packet's way through a switch. What each action does, and when it does nothing, follows OVS
+// (ofproto/ofproto-dpif-xlate.c).
 type run struct {
 	s       *Switch
 	state   *state
@@ -257,7 +258,8 @@ func (r *run) checkLarger(a flow.CheckLarger, rest []flow.Action) {
 	r.where, r.state, r.stopped = where, whole, stopped
 }
 
-// ct tracks the packet, and has a copy go on in the table. What its caller does afterwards, it does with the packet as translated, but untracked.
+// ct tracks the packet, and has a copy go on in the table. What its caller does afterwards, it does with the packet as
+// translated, but untracked.
 func (r *run) ct(a flow.CT) {
 	r.say("ct zone %d: %s", a.Zone, r.s.config.Connections.track(r.state, a))
 	if a.Table == 0 {

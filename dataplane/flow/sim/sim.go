@@ -1,5 +1,6 @@
-// Package sim is a switch as a value: it runs a packet through flows and groups as Open vSwitch would, and tells the story of what
-// happened. It never talks to a switch. Mirrors, byte limits on controller packets, and fragments in connection tracking are not in it.
+// Package sim is a switch as a value: it runs a packet through flows and groups as Open vSwitch would, and tells the
+// story of what happened. It never talks to a switch. Mirrors, byte limits on controller packets, and fragments in
+// connection tracking are not in it.
 package sim
 
 import (
@@ -19,7 +20,8 @@ type Config struct {
 	Tunnels  map[uint32]bool   // the ports that encapsulate with what tun_id and tun_dst say. Nil: unknown; the story then tells of them at every port
 	Exceeded map[uint32]bool   // meters that have no credit left
 
-	// Recirculations bounds how deep actions ct with a table may be nested. Zero: six, which every version of Open vSwitch allows.
+	// Recirculations bounds how deep actions ct with a table may be nested. Zero: six, which every version of Open
+	// vSwitch allows.
 	Recirculations int
 
 	Connections *Connections // what connection tracking remembers; nil: begins with none. Switches in turn may share it, as flows change and connections stay

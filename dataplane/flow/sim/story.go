@@ -51,7 +51,8 @@ func (t Tunnel) String() string {
 	return text
 }
 
-// describe is the packet in a line: "icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:01 > 02:00:00:00:00:02".
+// describe is the packet in a line: "icmp 10.0.0.1 > 10.0.0.2 ttl 64 type 8 code 0, 02:00:00:00:00:01 >
+// 02:00:00:00:00:02".
 func (s *state) describe() string {
 	return fmt.Sprintf("%s, %s > %s", s.describeNetwork(), mac(s.frame[6:]), mac(s.frame))
 }
