@@ -91,11 +91,11 @@ func (t Tunnels) UnderlayMatters() bool { return t.Peers == 1 && !t.AnyUp }
 
 // State is whether the border host takes public traffic. Its zero value is shut, and has decided nothing.
 type State struct {
-	Open    bool
-	Since   time.Time // when this agent opened or shut it; zero: it is as the agent before this one left it
-	Healthy time.Time // since when Why has been empty; zero: it is not
-	FlowsLoaded  bool      // the flows have been loaded since the host became a border host, so that being shut is worth a warning
-	Why     Reason    // what keeps it shut or, while it is open, what would keep it shut
+	Open        bool
+	Since       time.Time // when this agent opened or shut it; zero: it is as the agent before this one left it
+	Healthy     time.Time // since when Why has been empty; zero: it is not
+	FlowsLoaded bool      // the flows have been loaded since the host became a border host, so that being shut is worth a warning
+	Why         Reason    // what keeps it shut or, while it is open, what would keep it shut
 }
 
 // Reason is a cause, and a sentence about it for people.
