@@ -6,7 +6,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// addresses compiles an endpoint's address: where it is found and, if it is plugged in here, what its port may send.
+// addresses compiles an endpoint's address: its entry in locate and, on the endpoint's host, in verify.
 var addresses = rows[view.AddressKey, view.Address]{
 	kind:    "address",
 	table:   func(v *view.View) view.Table[view.AddressKey, view.Address] { return v.Addresses },
@@ -31,12 +31,12 @@ func compileAddress(v *view.View, w Wiring, a view.Address) Entries {
 	return e.ownedBy("Endpoint " + a.Endpoint)
 }
 
-// touchAddresses walks the whole view when a host comes, goes or moves, or when a segment does: that is seldom.
+// touchAddresses walks the whole view if a peer or a segment is new, gone or different, which is seldom.
 func touchAddresses(c *change, add func(view.AddressKey)) {
 	undo, v := &c.before.Undo, c.now.View
 	addAll(add, keys(undo.Addresses, undo.GoneAddresses))
 	addAll(add, c.ports)
-	moved := map[model.VNI]bool{} // segments that came, went, or are of another VPC
+	moved := map[model.VNI]bool{} // segments that are new, gone, or of another VPC
 	for was, is := range changed(undo.Segments, undo.GoneSegments, v.Segments) {
 		if was == nil || is == nil || was.VPC != is.VPC {
 			moved[either(was, is).VNI] = true

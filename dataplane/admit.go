@@ -6,7 +6,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Admit decides which segment a packet belongs to. Ports and VNIs that are not in intent are dropped and counted.
+// The table admit finds the segment of a packet. It drops packets of ports and VNIs that are not in intent.
 
 func admitEndpoint(s view.Segment, port localPort) flow.Flow {
 	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)), Actions: enterSegment(s), Owner: "Endpoint " + port.endpoint}
@@ -21,7 +21,7 @@ func enterSegment(s view.Segment) []flow.Action {
 	return []flow.Action{set(slotVNI, uint32(s.VNI)), set(slotVPC, uint32(s.VPC)), flow.Goto{Table: tableSource}}
 }
 
-// admitStatic also takes the probes between hosts, which ride a VNI of their own; verify knows the peers.
+// admitStatic also takes the probes between hosts, which have a VNI of their own. The table verify knows the peers.
 func admitStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		{Table: tableEnter, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableAdmit}}},

@@ -2,10 +2,10 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// A DHCP client's question goes to the agent, and not to other endpoints; nor does any endpoint's answer to one.
+// DHCP requests go to the agent. Endpoints see neither the requests nor the replies of each other.
 //
-// Answer and reply make this switch the one that answers ARP for every address of the segment, the gateway's included.
-// An endpoint that asks for its own address (duplicate detection, RFC 5227) gets no answer.
+// The tables answer and arp_reply answer ARP for every address of the segment, including the gateway's. An endpoint
+// that asks for its own address (duplicate detection, RFC 5227) gets no answer.
 
 var (
 	arpRequest = flow.U32(1)
@@ -22,7 +22,7 @@ func answerStatic() []flow.Flow {
 				flow.Resubmit{Table: tableSameSubnet},
 				flow.Goto{Table: tableARPReply},
 			)},
-		// The agent asks endpoints as the gateway whether they are there.
+		// The agent asks endpoints by ARP, in the gateway's name, whether they are alive.
 		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterEndpointARP},
@@ -51,8 +51,8 @@ func arpReplyStatic() []flow.Flow {
 				store(foundMAC, flow.ARPSHA),
 				copyAll(flow.ARPSPA, flow.ARPTPA),
 				store(slotKey, flow.ARPSPA),
-				// A switch does not send a packet out of its in_port. With the owner's port as in_port the owner
-				// himself, and only he, gets no answer.
+				// A switch does not send a packet out of its in_port. With the owner's port as in_port, only the owner
+				// gets no answer.
 				load(slotAsker, flow.InPort16),
 				store(foundPort, flow.InPort16),
 				flow.OutputReg{Field: slotAsker.Field},

@@ -7,12 +7,14 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// In the central design the endpoints of a VPC on one host share a block of ports of a public address. Their host
-// translates TCP and UDP to it and keeps the connections; a passage only knows which host a block is of, so any passage
-// will do, and none is missed. An ICMP identifier is no port, so echoes leave by the host's kernel. Of an ICMP error
-// the switch cannot see whose packet it quotes: a passage's agent looks, and sends it to the block's host, where
-// conntrack translates what it quotes.
+// In the central design, the endpoints of a VPC on one host share a block of ports of a public address. Their host
+// translates TCP and UDP to the block and tracks the connections. A border host only knows the host of each block, so
+// any border host can replace another one.
+//
+// ICMP echoes have no ports and leave by the host's kernel. The switch cannot read the packet that an ICMP error quotes.
+// The agent of the border host reads it, and sends the error to the block's host, where conntrack translates it.
 
+// blocks compiles a block of ports.
 var blocks = rows[view.BlockKey, view.Block]{
 	kind:    "block",
 	table:   func(v *view.View) view.Table[view.BlockKey, view.Block] { return v.Blocks },
@@ -21,7 +23,7 @@ var blocks = rows[view.BlockKey, view.Block]{
 	touched: touchBlocks,
 }
 
-// compileBlock is what this host does for a block: as the block's host, and as a passage.
+// compileBlock gives the entries on the block's host and on a border host.
 func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	g, ok := v.Gateways[b.VPC]
 	if !ok {
@@ -36,7 +38,7 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 	}
 	if isBorder(v, w, g) {
 		flows = append(flows, borderBlock(v, w, b)...)
-		flows = append(flows, ownUpstream(v, w, g, b.Address, "")...)
+		flows = append(flows, answerPublic(v, w, g, b.Address, "")...)
 	}
 	return Entries{Flows: flows}.ownedBy("PortBlock " + b.Name)
 }
@@ -53,14 +55,14 @@ func touchBlocks(c *change, add func(view.BlockKey)) {
 	}
 }
 
-// protocol is one that has ports.
+// protocol is a protocol that has ports.
 type protocol struct {
 	name     string
 	match    flow.Part
 	src, dst *flow.Field
 }
 
-// ported are the protocols that blocks are for.
+// portProtocols are the protocols of blocks and forwarded ports.
 var portProtocols = []protocol{{"tcp", flow.TCP, flow.TCPSrc, flow.TCPDst}, {"udp", flow.UDP, flow.UDPSrc, flow.UDPDst}}
 
 func protocolNamed(name string) (protocol, bool) {
@@ -87,13 +89,14 @@ func snatOutBlock(b view.Block) flow.Flow {
 		Actions: toBorder(b.VPC)}
 }
 
-// publicNATBlock names the VPC, since a block of another one may be of the same address.
+// publicNATBlock matches the VPC, since VPCs may share an address, each with blocks of its own.
 func publicNATBlock(b view.Block, t Translation) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
 		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{}}}}
 }
 
-// passBlock believes the block's host that the ports are its own, and ICMP errors of it.
+// borderBlock sends packets for the block to its host, and accepts packets from the block's ports, and ICMP errors,
+// from that host only.
 func borderBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 	actions, ok := toHost(v, w, b.VPC, b.Host)
 	if !ok {
@@ -113,8 +116,8 @@ func borderBlock(v *view.View, w Wiring, b view.Block) (flows []flow.Flow) {
 	return flows
 }
 
-// ToOwner is the way from a passage to the host that has a port of a shared public address, for tcp or udp; false if
-// none has.
+// SendToPortOwner gives the actions by which a border host's agent sends a packet to the host of a port (tcp or udp) of
+// a shared public address. It returns false if no host has the port.
 func SendToPortOwner(v *view.View, w Wiring, protocol string, port netip.AddrPort) ([]flow.Action, bool) {
 	for key, b := range v.Blocks {
 		if key.Address == port.Addr() && key.First <= port.Port() && port.Port() <= b.Last {
@@ -127,7 +130,7 @@ func SendToPortOwner(v *view.View, w Wiring, protocol string, port netip.AddrPor
 	return nil, false
 }
 
-// quotedToAgent takes the ICMP errors for an address that has blocks.
+// icmpErrorsToAgent gives ICMP errors for a shared public address to the agent.
 func icmpErrorsToAgent() (flows []flow.Flow) {
 	for _, icmpType := range icmpErrors {
 		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),

@@ -9,20 +9,23 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A passage is where public traffic meets the upstream network: an edge or a gateway. Upstream's routes lead to next
-// hops, one for each passage, of a fixed address and MAC. A passage answers and announces its own while a tunnel to any
-// host is alive, or it leads to endpoints here, and another one's while that is dead and those before it in the order
-// are, too. OVS decides it by fast-failover groups over watched tunnels, so that no agent is asked when a passage dies.
-// The agent only goes on announcing.
+// A border host, a gateway or an edge, connects the VPCs with the upstream network. The upstream router's routes lead to
+// next hops. Each border host has one, with a fixed address and MAC, and the others take it over in a fixed order: the
+// failover order.
+//
+// A border host has its own next hop active, that is, it answers and announces it, while a tunnel to any host is alive,
+// or while the next hop leads to endpoints on the border host itself. It has another one's next hop active while all
+// border hosts before it in the failover order are dead. OVS decides this in fast-failover groups, by BFD, so no agent
+// takes part when a border host dies. The agent only repeats the announcements.
 
-// passageStatic is what every passage has.
+// borderStatic gives the static flows of a border host.
 func borderStatic(v *view.View, w Wiring) []flow.Flow {
 	if w.UpstreamPort == 0 {
 		return nil
 	}
 	flows := []flow.Flow{
 		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.UpstreamPort)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
-		drop(tableUpstream, prioSpecial, dropUnsupported, tagged), // or an endpoint would get it with its tag
+		drop(tableUpstream, prioSpecial, dropUnsupported, tagged), // otherwise an endpoint would receive the tag
 		drop(tableUpstream, prioMiss, dropNoNextHop),
 		drop(tableOutbound, prioMiss, dropSpoofedPeer),
 		reject(tableInbound, prioSpecial, dropTTLExpired, ForAgentBorderTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
@@ -39,7 +42,7 @@ func borderStatic(v *view.View, w Wiring) []flow.Flow {
 	return flows
 }
 
-// Exit takes what hosts send out to the upstream router; ok is false while that is not known.
+// Exit sends packets from hosts to the upstream router. ok is false while the router's MAC is unknown.
 func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	own, ok := v.NextHops[v.Host]
 	if !ok || w.UpstreamPort == 0 || w.Router == (model.MAC{}) {
@@ -53,8 +56,8 @@ func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	}}, true
 }
 
-// ExitKeys are the keys that [Exit] has in this version's pipeline and had in earlier ones. A switch with one of them is
-// the work of an agent that had this border host open. It has none if the router is not known.
+// ExitKeys are the keys of [Exit] in this version of the pipeline and in earlier ones. A switch with one of them is
+// from an agent that had this border host open. There are none while the router's MAC is unknown.
 func ExitKeys(v *view.View, w Wiring) []flow.Key {
 	exit, ok := Exit(v, w)
 	if !ok {
@@ -64,10 +67,10 @@ func ExitKeys(v *view.View, w Wiring) []flow.Key {
 	return []flow.Key{exit.Key(), first.Key()}
 }
 
-// ownUpstream answers for a public address that is of the upstream network itself, so that no route leads to it. Each
-// of them belongs to the next hop of one of the VPC's passages: of the only host that the address may lead to, if that
-// is one.
-func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, only string) []flow.Flow {
+// answerPublic answers ARP for a public address inside the upstream network, to which the router has no route. The
+// answer is the next hop of one of the VPC's border hosts: of the host named only, if it is one of them, or else of one
+// that the address selects.
+func answerPublic(v *view.View, w Wiring, g view.Gateway, address netip.Addr, only string) []flow.Flow {
 	if own, ok := v.NextHops[v.Host]; !ok || !own.Address.Contains(address) {
 		return nil
 	}
@@ -87,10 +90,10 @@ func ownUpstream(v *view.View, w Wiring, g view.Gateway, address netip.Addr, onl
 	return []flow.Flow{answerUpstream(w, hop, address)}
 }
 
-// AskRouter is what the agent asks of the switch to send a question to the upstream router.
+// AskRouter gives the actions by which the agent sends an ARP request to the upstream router.
 func AskRouter(w Wiring) []flow.Action { return []flow.Action{flow.Output{Port: w.UpstreamPort}} }
 
-// Pass is what the agent asks of the switch to have a packet of its own pass here, to wherever that leads.
+// SendFromBorder gives the actions by which a border host's agent sends a packet to a public address or to the outside.
 func SendFromBorder() []flow.Action {
 	return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableInbound}}
 }

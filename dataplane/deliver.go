@@ -2,7 +2,7 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// Deliver sends a unicast packet to the place that locate has found.
+// The table deliver sends a unicast packet to the port or the host that locate has found.
 
 func deliverStatic(w Wiring) []flow.Flow {
 	toDestination := store(foundMAC, flow.EthDst)
@@ -31,7 +31,7 @@ var (
 	icmpEchoReply = flow.U32(0)
 )
 
-// echoReply turns an echo request for the address in slotKey back to its sender (RFC 792).
+// echoReply turns an echo request for the address in slotKey into the reply to its sender (RFC 792).
 func echoReply() []flow.Action {
 	return []flow.Action{
 		copyAll(flow.EthSrc, flow.EthDst),

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Document is docs/pipeline.md.
+// Document is the text of docs/pipeline.md.
 func Document() string {
 	var b strings.Builder
-	b.WriteString("# The pipeline\n\nPrinted from `dataplane/pipeline.go`; a test holds the two together.\n\n")
+	fmt.Fprintf(&b, "# The pipeline\n\nVersion %d, which `overlane version` shows. ", Version)
+	b.WriteString("This page is printed from `dataplane/pipeline.go`.\n\n")
 	b.WriteString("| table | name | decides | a miss |\n|---|---|---|---|\n")
 	for _, t := range Tables {
 		fmt.Fprintf(&b, "| %d | `%s` | %s | %s |\n", t.ID, t.Name, t.Decides, t.Miss)
@@ -17,7 +18,8 @@ func Document() string {
 	for _, s := range Slots {
 		fmt.Fprintf(&b, "| `%s[%d..%d]` | `%s` | %s |\n", s.Field.Name, s.First, s.First+s.Width-1, s.Name, s.Holds)
 	}
-	b.WriteString("\n## Why a packet dies\n\nEvery drop is a flow with a name; `overlane status` shows the counters.\n\n| name | the packet |\n|---|---|\n")
+	b.WriteString("\n## Why a packet is dropped\n\nEvery drop is a flow with a name; `overlane status` shows the counters.\n\n" +
+		"| name | the packet |\n|---|---|\n")
 	for _, d := range Drops {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", d.Name, d.Because)
 	}

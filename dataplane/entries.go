@@ -2,13 +2,13 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// Entries are what a switch must contain for something.
+// Entries are the flows and groups that a switch must contain for a subject.
 type Entries struct {
 	Flows  []flow.Flow
 	Groups []flow.Group
 }
 
-// add leaves out flows that another subject has asked for already; seen are those so far.
+// add adds entries, except for flows that are in seen, since another subject has asked for them.
 func (e *Entries) add(more Entries, seen map[flow.Key]uint64) {
 	for _, f := range more.Flows {
 		if cookie, ok := seen[f.Key()]; ok && cookie == f.Cookie() {
@@ -20,7 +20,7 @@ func (e *Entries) add(more Entries, seen map[flow.Key]uint64) {
 	e.Groups = append(e.Groups, more.Groups...)
 }
 
-// ownedBy names the owner of those that have none.
+// ownedBy names the owner of the entries that have none.
 func (e Entries) ownedBy(owner string) Entries {
 	for i := range e.Flows {
 		if e.Flows[i].Owner == "" {

@@ -10,8 +10,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Forward tells one destination from many. Broadcast and multicast are replicated by the sender's host (head-end
-// replication) to the segment's ports here and to the hosts that have members.
+// The table forward separates unicast from multicast. The sender's host replicates broadcast and multicast (head-end
+// replication) to its own ports of the segment and to the other hosts of the segment.
 
 func forwardStatic() []flow.Flow {
 	return []flow.Flow{
@@ -26,18 +26,17 @@ func forwardStatic() []flow.Flow {
 	}
 }
 
-// forwardFlood takes the multicast of the segment's own endpoints; it is not routed.
+// forwardFlood takes the multicast of the segment's own endpoints. Multicast is not routed.
 func forwardFlood(s view.Segment) flow.Flow {
 	return flow.Flow{Table: tableForward, Priority: prioSpecial, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI)), multicast),
 		Actions: []flow.Action{flow.ToGroup{ID: floodGroupID(s.VNI)}}}
 }
 
-// floodGroupID lies in the range that Overlane claims for itself: 0x4c to 0x4f in the top byte.
+// floodGroupID is in the range of groups that Overlane claims for itself: 0x4c to 0x4f in the top byte.
 func floodGroupID(vni model.VNI) uint32 { return 0x4f000000 | uint32(vni) }
 
-// floodGroup has a bucket for every copy. One group serves packets of both directions: a switch sends nothing back out
-// of the port that it came in by, so a copy that came by the tunnel does not go into it again, and no sender hears
-// himself.
+// floodGroup has a bucket for every copy. One group serves both directions: a switch sends no packet out of its
+// in_port, so a packet from the tunnel does not return to the tunnel, and no sender receives its own packet.
 func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool) {
 	g = flow.Group{ID: floodGroupID(s.VNI), Type: flow.GroupAll, Owner: "Subnet " + s.Subnet}
 	for _, port := range localPorts(v, w, s.VNI) {
@@ -55,13 +54,13 @@ func floodGroup(v *view.View, w Wiring, s view.Segment) (g flow.Group, any bool)
 	return g, len(g.Buckets) > 0
 }
 
-// localPort is a port of this host, and an endpoint that it leads to.
+// localPort is a port of this host, and one of the endpoints behind it.
 type localPort struct {
 	number        uint32
 	via, endpoint string
 }
 
-// localPorts are those of a segment, each once, with the endpoint that others are behind.
+// localPorts lists the ports of a segment, each once. A shared port has the endpoint whose own port it is.
 func localPorts(v *view.View, w Wiring, vni model.VNI) []localPort {
 	var ports []localPort
 	for key, port := range w.Ports {

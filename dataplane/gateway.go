@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// gateways compiles a VPC's way outside: what leaves it, and on which passage.
+// gateways compiles an internet gateway: the packets that leave its VPC, and the border host that each takes.
 var gateways = rows[model.VNI, view.Gateway]{
 	kind:    "gateway",
 	table:   func(v *view.View) view.Table[model.VNI, view.Gateway] { return v.Gateways },
@@ -47,26 +47,26 @@ func touchGateways(c *change, add func(model.VNI)) {
 	}
 }
 
-// toPassages is the way of what has been translated to a public address.
+// toBorder sends a packet with a public source address to a border host.
 func toBorder(vpc model.VNI, before ...flow.Action) []flow.Action {
 	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: borderGroupID(vpc)})
 }
 
-// passageGroupID is of the range of floods, for a transit VNI is no segment's.
+// borderGroupID shares its range with the flood groups, since a transit VNI is never the VNI of a segment.
 func borderGroupID(vpc model.VNI) uint32 { return floodGroupID(vpc) }
 
 func balanceGroupID(vpc model.VNI) uint32 { return 0x4d000000 | uint32(vpc) }
 
-// wayOut leads to a passage.
+// borderPath is the path to a border host. The zero value is none.
 type borderPath struct {
-	livenessPort uint32 // the port that tells whether the passage is alive
-	outPort      uint32 // the one that the way leaves by
+	livenessPort uint32 // tells whether the border host is alive
+	outPort      uint32 // the port that packets leave by
 	actions      []flow.Action
 }
 
-// passageGroups have what leaves a VPC leave this host itself, if it is one of the passages and open. Else they spread
-// it over the passages that are alive, which OVS sees by the watched tunnels. With none alive, as a switch that is too
-// busy for BFD finds them, all of it takes one way, which differs by VPC.
+// borderGroups sends packets that leave a VPC out by this host, if it is an open border host of the VPC. Otherwise it
+// balances connections over the border hosts that are alive by BFD. If none seems alive, which a switch that is too
+// busy for BFD also reports, all packets take one path, which differs from VPC to VPC.
 func borderGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 	balance := flow.Group{ID: balanceGroupID(g.VPC), Type: flow.GroupSelect}
 	failover := flow.Group{ID: borderGroupID(g.VPC), Type: flow.GroupFastFailover}
@@ -82,7 +82,7 @@ func borderGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 		balance.Buckets = append(balance.Buckets, flow.Bucket{Weight: 100, WatchPort: path.livenessPort, Actions: path.actions})
 		failover.Buckets = append(failover.Buckets, flow.Bucket{WatchPort: path.livenessPort, Actions: []flow.Action{flow.ToGroup{ID: balance.ID}}})
 	}
-	if w.Shut { // a drained one still passes what comes
+	if w.Shut { // a drained border host still forwards the packets that it gets
 		failover.Buckets = append(failover.Buckets, own...)
 	}
 	for i := range paths {
@@ -92,15 +92,16 @@ func borderGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 	return []flow.Group{balance, failover}
 }
 
-// ownWay leads out by this host. A NAT-IP is taken off as what comes from other hosts has it taken off.
+// ownExit sends a packet out by this border host. In the distributed design the table outbound replaces the NAT-IP, as
+// for packets from other hosts.
 func ownExit(g view.Gateway) []flow.Action {
 	if g.Design == model.Distributed {
 		return []flow.Action{set(slotLeaving, 1), flow.Resubmit{Table: tableOutbound}}
 	}
-	return append([]flow.Action{clearInPort}, SendFromBorder()...) // it may be for an endpoint behind the port that it came in by
+	return append([]flow.Action{clearInPort}, SendFromBorder()...) // the destination may be behind the same port
 }
 
-// waysOut lead to the other passages.
+// borderPaths are the paths to the other border hosts of a VPC.
 func borderPaths(v *view.View, w Wiring, g view.Gateway) (paths []borderPath) {
 	for _, host := range g.BorderHosts {
 		if path := borderPathTo(v, w, g, host); path.livenessPort != 0 {
@@ -110,7 +111,7 @@ func borderPaths(v *view.View, w Wiring, g view.Gateway) (paths []borderPath) {
 	return paths
 }
 
-// wayTo watches no port if there is no way.
+// borderPathTo is the path to another border host; zero if there is none.
 func borderPathTo(v *view.View, w Wiring, g view.Gateway, host string) borderPath {
 	peer, isPeer := v.Peers[host]
 	edgePort := w.EdgePorts[host]
@@ -138,8 +139,8 @@ func isBorder(v *view.View, w Wiring, g view.Gateway) bool {
 	return w.UpstreamPort != 0 && slices.Contains(g.BorderHosts, v.Host)
 }
 
-// admitTransit takes packets under the transit VNI: on a passage those of hosts, on a host with endpoints of the VPC
-// those of passages.
+// admitTransit takes packets under the transit VNI: on a border host those from hosts, on a host with endpoints of the
+// VPC those from border hosts.
 func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
 	_, hasEndpoints := w.Translations[g.VPC]
 	if !isBorder(v, w, g) {
@@ -155,7 +156,7 @@ func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
 	return flows
 }
 
-// fromPassages takes what other passages send to endpoints here.
+// fromBorderHosts takes packets from other border hosts to endpoints of this host.
 func fromBorderHosts(v *view.View, w Wiring, g view.Gateway, table uint8, priority uint16) (flows []flow.Flow) {
 	for _, host := range g.BorderHosts {
 		if peer, ok := v.Peers[host]; ok {

@@ -7,12 +7,12 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Guard keeps endpoints from hosts and servers, by whichever way they would leave: the host's own kernel has a table of
-// its own against that, but what leaves by gateways and edges would come to a host as anybody's on the internet, where
-// its own firewall may not look for it.
+// The table guard keeps endpoints from hosts and servers, whatever path their packets leave by. The host's kernel has
+// rules of its own for this, but they do not see packets that leave by a border host. Such a packet would reach a host
+// like any packet from the internet, which the host's own firewall may allow.
 
-// nobodys are what no router leads to: link-local (RFC 3927), where a cloud's metadata service lives, which trusts
-// whoever asks for a host; multicast, and what is beyond.
+// specialAddresses are addresses that no router forwards to: link-local ones (RFC 3927), with the metadata service of a
+// cloud, which takes every client for a host; multicast ones, and the reserved ones above.
 var specialAddresses = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3")}
 
 func guard(w Wiring) []flow.Flow {
@@ -26,7 +26,7 @@ func guard(w Wiring) []flow.Flow {
 	return flows
 }
 
-// allow lets a VPC's endpoints leave for what would be guarded.
+// allowGuarded lets the endpoints of a VPC reach guarded addresses.
 func allowGuarded(g view.Gateway, to netip.Prefix) flow.Flow {
 	return flow.Flow{Table: tableGuard, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Prefix(flow.IPDst, to)),
 		Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}

@@ -6,8 +6,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Hairpin is for endpoints of one host that reach each other by a public address, while one of them leaves in the
-// host's name: the kernel could not lead there, for the packet would come back with the host's own source.
+// The table hairpin connects two endpoints of one host of which one uses the other's public address and leaves by the
+// host's own address. The kernel cannot route such a packet, since it would come back with the host's own source.
 
 func hairpinStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
@@ -21,20 +21,20 @@ func hairpinStatic(w Wiring) []flow.Flow {
 	}
 }
 
-// nearby leads to an endpoint of this host by its public address.
+// hairpin sends a packet to an endpoint of this host by its public address.
 func hairpin(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableHairpin, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))),
 		Actions: append([]flow.Action{clearInPort}, checkMTU(g, 0)...)}
 }
 
-// snatOutHairpin takes what that endpoint answers.
+// snatOutHairpin takes the answers of that endpoint.
 func snatOutHairpin(g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial - 5, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address)), valid),
 		Actions: append([]flow.Action{clearInPort, set(slotArrived, arrivedKernel)}, checkMTU(g, 0)...)}
 }
 
-// Hairpin is what the agent asks of the switch to send a packet of its own to an endpoint of this host that has left in
-// its name.
+// SendByHairpin gives the actions by which the agent sends a packet to an endpoint of this host that uses the host's
+// own address outside.
 func SendByHairpin() []flow.Action {
 	return []flow.Action{flow.CTClear{}, set(slotArrived, arrivedKernel), flow.Resubmit{Table: tablePublicNAT}}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Locate is the directory: (VPC, address) -> kind, segment, VTEP, port, MAC. The CIDRs of a VPC are disjoint, so an
-// address tells its segment.
+// The table locate is the directory: (VPC, address) -> kind, segment, VTEP, port, MAC. The CIDRs of a VPC do not
+// overlap, so an address has one segment.
 
 func locateHere(s view.Segment, a view.Address, port uint32) flow.Flow {
 	return located(s, a.IP, kindHere, netip.Addr{}, port, a.MAC)
@@ -23,7 +23,7 @@ func locateGateway(s view.Segment) flow.Flow {
 	return located(s, s.Gateway, kindGateway, netip.Addr{}, 0, model.GatewayMAC)
 }
 
-// locateOutside is for the addresses that no subnet has, and locateUnknown for those that a subnet has and no endpoint.
+// locateOutside takes the addresses in no subnet, and locateUnknown the addresses in a subnet that no endpoint has.
 func locateOutside(g view.Gateway) flow.Flow {
 	return flow.Flow{Table: tableLocate, Priority: prioDefault, Match: flow.On(is(slotVPC, uint32(g.VPC))),
 		Actions: found(0, kindOutside, netip.Addr{}, 0, model.MAC{})}

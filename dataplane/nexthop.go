@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// nextHops compiles an address that upstream's routes lead to: whether this passage answers for it.
+// nextHops compiles a next hop of the upstream router: this border host answers for it while it is active here.
 var nextHops = rows[string, view.NextHop]{
 	kind:    "next hop",
 	table:   func(v *view.View) view.Table[string, view.NextHop] { return v.NextHops },
@@ -18,7 +18,7 @@ var nextHops = rows[string, view.NextHop]{
 	touched: touchNextHops,
 }
 
-// compileNextHop is one of the next hops of this passage's upstream network.
+// compileNextHop compiles a next hop of this border host's upstream network.
 func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	if w.UpstreamPort == 0 {
 		return Entries{}
@@ -43,8 +43,8 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	return e.ownedBy("Host " + n.Host)
 }
 
-// touchNextHops: who holds one depends on which others there are and which tunnels are watched; the own one also on
-// whose endpoints are here.
+// touchNextHops: the state of a next hop depends on all next hops and on the tunnels with BFD. The state of the host's
+// own one also depends on the VPCs with endpoints here.
 func touchNextHops(c *change, add func(string)) {
 	v := c.now.View
 	addAll(add, c.hops)
@@ -58,14 +58,14 @@ func touchNextHops(c *change, add func(string)) {
 	}
 }
 
-// answerUpstream answers for an address that a next hop leads to, while this passage holds that.
+// answerUpstream answers ARP for an address behind a next hop, while the next hop is active here.
 func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
 		Match:   flow.On(flow.ARP, inPort(w.UpstreamPort), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
 		Actions: append(loadKey(flow.ARPTPA), flow.ToGroup{ID: replyGroupID(n)})}
 }
 
-// Next hops' groups are told apart by the part of the address that differs within an upstream network.
+// announceGroupID is made of the part of the address that differs within an upstream network.
 func announceGroupID(n view.NextHop) uint32 { return 0x4e000000 | hostPart(n)<<1 }
 
 func replyGroupID(n view.NextHop) uint32 { return announceGroupID(n) | 1 }
@@ -75,9 +75,9 @@ func hostPart(n view.NextHop) uint32 {
 	return (uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])) & (1<<23 - 1)
 }
 
-// whileHeld has the actions done while this passage is to hold a next hop. The first bucket whose port is alive counts:
-// that of a passage that comes before this one does nothing; that of another host shows that this passage is not cut
-// off.
+// whileActive gives the buckets that execute the actions while a next hop is active on this border host. The first
+// bucket whose port is alive counts. The bucket of a predecessor in the failover order does nothing. The bucket of a
+// witness proves that this border host is not cut off.
 func whileActive(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action) (buckets []flow.Bucket) {
 	if w.Shut || !slices.Contains(n.FailoverOrder, v.Host) {
 		return nil
@@ -89,15 +89,16 @@ func whileActive(v *view.View, w Wiring, n view.NextHop, actions ...flow.Action)
 	for _, host := range witnesses {
 		buckets = append(buckets, flow.Bucket{WatchPort: w.BFDPorts[host], Actions: actions})
 	}
-	if len(witnesses) == 0 || w.hostsOwn(v, n) { // nobody can show it
+	if len(witnesses) == 0 || w.hostsOwn(v, n) { // no other host can prove it
 		buckets = append(buckets, flow.Bucket{WatchPort: w.UpstreamPort, Actions: actions})
 	}
 	return buckets
 }
 
-// deciders are the watched hosts that decide whether this passage is to hold a next hop: the passages before it, and
-// those that show that it is not cut off: hosts that are no passages, if there are any. For its own next hop another
-// passage will do then, too. Where all are passages, agents find out who is cut off.
+// failoverPeers are the peers with BFD that decide whether a next hop is active on this border host: its predecessors
+// in the failover order, and the witnesses, which prove that this border host is not cut off. Witnesses are the hosts
+// that are no border hosts. If there are any, other border hosts are witnesses for the own next hop as well. If there
+// are none, the agents find out which border host is cut off.
 func failoverPeers(v *view.View, w Wiring, n view.NextHop) (predecessors, witnesses []string) {
 	var others []string
 	for _, host := range w.bfdPeers() {
@@ -108,7 +109,7 @@ func failoverPeers(v *view.View, w Wiring, n view.NextHop) (predecessors, witnes
 		}
 	}
 	if n.Host == v.Host {
-		if len(witnesses) == 0 { // passages that want no traffic seem dead
+		if len(witnesses) == 0 { // border hosts that are shut seem dead
 			return nil, nil
 		}
 		return nil, append(witnesses, others...)
@@ -121,16 +122,16 @@ func failoverPeers(v *view.View, w Wiring, n view.NextHop) (predecessors, witnes
 	return predecessors, witnesses
 }
 
-// Holds tells whether this passage holds a next hop, as its switch decides it, if that finds the tunnels to some hosts
-// alive.
+// NextHopActive reports whether the switch of this border host has a next hop active, given the hosts to which it finds
+// the tunnels alive.
 func NextHopActive(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	predecessors, witnesses := failoverPeers(v, w, n)
 	return w.UpstreamPort != 0 && !w.Shut && slices.Contains(n.FailoverOrder, v.Host) && !slices.ContainsFunc(predecessors, alive) &&
 		(len(witnesses) == 0 || w.hostsOwn(v, n) || slices.ContainsFunc(witnesses, alive))
 }
 
-// keepsOwn tells that this passage's next hop leads to endpoints of this very host. The agent shuts it if it finds the
-// host cut off.
+// hostsOwn reports whether a next hop is this border host's own and leads to endpoints of this host. The agent shuts
+// the border host if it finds it cut off.
 func (w Wiring) hostsOwn(v *view.View, n view.NextHop) bool {
 	for vpc := range w.Translations {
 		if n.Host == v.Host && slices.Contains(v.Gateways[vpc].BorderHosts, v.Host) {
@@ -140,7 +141,7 @@ func (w Wiring) hostsOwn(v *view.View, n view.NextHop) bool {
 	return false
 }
 
-// nextHopReply answers that the address in slotKey is at the next hop's MAC.
+// nextHopReply makes an ARP reply: the address in slotKey is at the next hop's MAC.
 func nextHopReply(n view.NextHop) []flow.Action {
 	mac := flow.MAC(n.MAC())
 	return []flow.Action{
@@ -155,7 +156,7 @@ func nextHopReply(n view.NextHop) []flow.Action {
 	}
 }
 
-// Announce is what the agent asks of the switch to announce a next hop, if this passage is to hold it now.
+// Announce gives the actions by which the agent announces a next hop, if it is active on this border host.
 func Announce(n view.NextHop) []flow.Action {
 	return []flow.Action{flow.ToGroup{ID: announceGroupID(n)}}
 }

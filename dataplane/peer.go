@@ -7,8 +7,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// peers compiles another host: what comes from it is believed, by the tunnel that all hosts share and by one of its
-// own.
+// peers compiles another host: packets from its VTEP are accepted, by the tunnel port that all peers share and by the
+// peer's own tunnel port with BFD.
 var peers = rows[string, view.Peer]{
 	kind:    "peer",
 	table:   func(v *view.View) view.Table[string, view.Peer] { return v.Peers },

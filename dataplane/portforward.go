@@ -10,21 +10,21 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Port forwarding, in the central design: a port of a public address that no endpoint has as a whole leads to a port of
-// an endpoint. The endpoint's host translates, passages know by address and port where to send.
+// In the central design, a port of a public address can be forwarded to a port of an endpoint, unless an endpoint has
+// the whole address. The endpoint's host translates. A border host finds that host by address and port.
 
-// compileForwards is what this host does for the forwarded ports of a public address.
+// compileForwards gives the flows of the forwarded ports of a public address.
 func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.Flow) {
-	seen := map[flow.Key]bool{} // several forwards of the address may ask for the same
+	seen := map[flow.Key]bool{} // forwards of one address may have flows in common
 	for _, f := range forwardsOf(v, address) {
 		p, ok := protocolNamed(f.Protocol)
 		if !ok {
-			continue // of a newer server
+			continue // from a newer server
 		}
 		own := translateForward(v, w, f, p)
 		if isBorder(v, w, v.Gateways[f.VPC]) {
 			own = append(own, borderForward(v, w, f, p)...)
-			own = append(own, ownUpstream(v, w, v.Gateways[f.VPC], f.Address, "")...)
+			own = append(own, answerPublic(v, w, v.Gateways[f.VPC], f.Address, "")...)
 		}
 		for _, one := range own {
 			if !seen[one.Key()] {
@@ -36,7 +36,7 @@ func compileForwards(v *view.View, w Wiring, address netip.Addr) (flows []flow.F
 	return flows
 }
 
-// forwardsOf are those of an address, in order.
+// forwardsOf lists the forwards of an address, in order.
 func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 	for key, f := range v.Forwards {
 		if key.Address == address {
@@ -49,8 +49,9 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 	return list
 }
 
-// forwardHere is for the endpoint's host. What the endpoint answers is recognised by conntrack, errors included; where
-// the VPC has SNAT or the endpoint a public address, the flow for that does it as well, and comes first.
+// translateForward gives the flows on the endpoint's host. Conntrack recognises the endpoint's answers, including ICMP
+// errors. If the VPC has SNAT, or the endpoint a public address, the flow for that takes the answers first, with the
+// same result.
 func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	t, ok := w.Translations[f.VPC]
 	if !ok || f.Host != v.Host {
@@ -75,15 +76,15 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 	return flows
 }
 
-// publicNATError takes what a passage has found to be an ICMP error about one of the address's connections here. The
-// kernel translates an error in the direction in which the connection was opened only where it commits, and then as
-// that connection is translated, whatever the flow says.
+// publicNATError takes ICMP errors about connections of this host, which border hosts have sorted out. For an error in
+// the direction in which the connection was opened, the kernel translates only if the action commits. It then uses the
+// translation of the connection, whatever the action says.
 func publicNATError(f view.Forward, t Translation) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
 		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
 }
 
-// answersOf match what an endpoint may answer to what is forwarded to it.
+// answerMatches match the packets by which an endpoint may answer to a forwarded connection.
 func answerMatches(f view.Forward, p protocol) [][]flow.Part {
 	answers := [][]flow.Part{{p.match, flow.Eq(p.src, flow.U32(uint32(f.TargetPort)))}}
 	for _, icmpType := range icmpErrors {
@@ -92,7 +93,7 @@ func answerMatches(f view.Forward, p protocol) [][]flow.Part {
 	return answers
 }
 
-// passForward also takes ICMP errors of the host.
+// borderForward also accepts ICMP errors from the endpoint's host.
 func borderForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
 	actions, ok := toHost(v, w, f.VPC, f.Host)
 	if !ok {

@@ -5,16 +5,16 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Probe proves the path between two hosts' switches without the peer's agent: the peer's flows turn a probe
-// back, and only our agent sees it again.
+// A probe tests the path between the switches of two hosts, without the peer's agent: the peer's switch reflects the
+// probe, and the switch of the sender gives the reflection to its agent.
 
-// A probe is an Ethernet frame of [ProbeEtherType] under model.ProbeVNI. Its destination MAC says which way it goes.
+// A probe is an Ethernet frame of [ProbeEtherType] under model.ProbeVNI. Its destination MAC is its direction.
 var (
 	ProbeThere = model.MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x02}
 	ProbeBack  = model.MAC{0x02, 0x4f, 0x56, 0x00, 0x00, 0x03}
 )
 
-// ProbeEtherType is the local experimental one (IEEE 802, 0x88b5).
+// ProbeEtherType is the first EtherType for local experiments (IEEE 802).
 const ProbeEtherType uint16 = 0x88b5
 
 func probeStatic() []flow.Flow {
@@ -37,7 +37,7 @@ func probeStatic() []flow.Flow {
 
 var probeType = flow.Eq(flow.EthType, flow.U32(uint32(ProbeEtherType)))
 
-// SendProbe is what the agent asks of the switch to send a probe to a peer's VTEP.
+// SendProbe gives the actions by which the agent sends a probe to a peer's VTEP.
 func SendProbe(w Wiring, vtep flow.Value) []flow.Action {
 	return []flow.Action{
 		flow.SetField{Field: flow.TunDst, Value: vtep},

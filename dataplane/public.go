@@ -10,13 +10,15 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A public address is translated on its endpoint's host, one to one, where conntrack also translates what ICMP errors
-// quote. Passages on the way only forward it; they know where each address lives, keep nothing of connections, and any
-// of them will do. In the central design they are reached by the VPC's transit VNI, in the distributed one by the
-// underlay as it is. There a NAT-IP may stand for the public address between edge and host: both put it on and take it
-// off without looking further, and conntrack never sees it, so what ICMP errors quote is right at both ends.
+// The endpoint's host translates a public address, one to one. Its conntrack also translates the packets that ICMP
+// errors quote. Border hosts only forward: they know the host of each address, keep no state of connections, and can
+// replace each other.
+//
+// In the central design, hosts and border hosts exchange packets under the VPC's transit VNI. In the distributed design
+// they use the underlay without a tunnel. There a NAT-IP may replace the public address between edge and host. Both
+// rewrite it without state, and conntrack never sees it, so the packets that ICMP errors quote are right at both ends.
 
-// publicAddresses compiles a public address, be it of an endpoint as a whole, or of forwarded ports of it.
+// publicAddresses compiles a public address: one that an endpoint has as a whole, or one with forwarded ports.
 type publicAddresses struct{}
 
 var publics compiler = publicAddresses{}
@@ -32,7 +34,7 @@ func (publicAddresses) subjects(v *view.View) []Subject {
 	return inOrder("public", slices.Compact(all))
 }
 
-// compile gives what this host does for a public address: as the host of its endpoints, and as a passage.
+// compile gives the entries on the host of the address's endpoints and on a border host.
 func (publicAddresses) compile(v *view.View, w Wiring, key any) Entries {
 	address := key.(netip.Addr)
 	flows := compileForwards(v, w, address)
@@ -65,13 +67,13 @@ func (publicAddresses) touch(c *change, add func(key any)) {
 	}
 }
 
-// compileWhole is for an address that one endpoint has.
+// compilePublicIP gives the flows of an address that one endpoint has as a whole.
 func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
 	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
 		flows = append(flows, snatToPublic(p, t), publicNATOpen(p, t, p.Known()), publicStateOpen(p.VPC, p.Address, p.Endpoint.IP), snatOutPublic(g, p))
-		if p.NATIP.IsValid() { // from upstream, or nearby, it comes without
+		if p.NATIP.IsValid() { // packets from upstream or by hairpin have the address itself
 			flows = append(flows, publicNATOpen(p, t, p.Address))
 		}
 		if w.SNATPort != 0 {
@@ -80,7 +82,7 @@ func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	}
 	if isBorder(v, w, g) {
 		flows = append(flows, borderPublicIP(v, w, g, p)...)
-		flows = append(flows, ownUpstream(v, w, g, p.Address, p.Host)...)
+		flows = append(flows, answerPublic(v, w, g, p.Address, p.Host)...)
 	}
 	return Entries{Flows: flows}.ownedBy("PublicIP " + p.Name).Flows
 }
@@ -90,16 +92,15 @@ func snatToPublic(p view.Public, t Translation) flow.Flow {
 		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
-// snatOutPublic names the endpoint, too: in conntrack, another one may have connections from when the address was its
-// own.
+// snatOutPublic matches the endpoint, too: conntrack may have connections of an endpoint that had the address before.
 func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
 		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toBorder(g.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)}
 }
 
-// InTheNameOf is what the agent asks of the switch to send a packet of its own out, from the public address of this
-// host's that another packet is for; ok is false if that is for none.
+// SendFromPublicIP gives the actions by which the agent answers a packet to a public address of this host, and the
+// address that the answer comes from. ok is false if no endpoint of this host has the destination.
 func SendFromPublicIP(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
 	for _, p := range v.Publics {
 		if p.Host == v.Host && p.Known() == to {
@@ -114,14 +115,14 @@ func SendFromPublicIP(v *view.View, to netip.Addr) (address netip.Addr, way []fl
 	return address, nil, false
 }
 
-// passPublic is what a passage does: it believes the address's own host, and sends on to it what is for the address, be
-// it from outside or from a host.
+// borderPublicIP gives the flows on a border host: packets for the address go to its host, and packets from the address
+// are accepted from that host only.
 func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flow.Flow {
 	actions, ok := toHost(v, w, p.VPC, p.Host)
 	switch {
 	case ok && p.Host == v.Host:
 		flows := []flow.Flow{inbound(p, actions...)}
-		if g.Design == model.Distributed { // what comes from elsewhere is of no VPC there
+		if g.Design == model.Distributed { // packets from other hosts have no VPC there
 			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...))
 		}
 		return flows
@@ -136,8 +137,8 @@ func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flo
 	return nil
 }
 
-// toHost is the way from a passage to a host with endpoints of a VPC, this one perhaps, in the central design; false if
-// there is none.
+// toHost sends a packet from a border host to a host with endpoints of a VPC, which may be this one, in the central
+// design. It returns false if there is no such host.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
 	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
 		return checkMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
@@ -149,7 +150,7 @@ func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, 
 	return checkMTU(v.Gateways[vpc], w.TunnelPort, setTransit(vpc, peer)...), true
 }
 
-// fromHost matches what a host sends to a passage from a public address of a VPC.
+// fromHost matches packets from a host to a border host, from a public address of a VPC.
 func fromHost(v *view.View, vpc model.VNI, host string, address netip.Addr) []flow.Part {
 	return []flow.Part{is(slotVPC, uint32(vpc)), flow.Eq(flow.TunSrc, flow.Addr(v.Peers[host].VTEP)), flow.Eq(flow.IPSrc, flow.Addr(address))}
 }
@@ -163,7 +164,7 @@ func outbound(match []flow.Part, actions ...flow.Action) flow.Flow {
 		Actions: append(actions, clearInPort, flow.Goto{Table: tableInbound})}
 }
 
-// renamed changes an address, unless it stays as it is.
+// rewrite sets an address field, unless the address stays the same.
 func rewrite(field *flow.Field, was, now netip.Addr) []flow.Action {
 	if was == now {
 		return nil
@@ -171,15 +172,15 @@ func rewrite(field *flow.Field, was, now netip.Addr) []flow.Action {
 	return []flow.Action{flow.SetField{Field: field, Value: flow.Addr(now)}}
 }
 
-// unreceived lets a packet go back where it came from: a switch sends nothing out of a packet's in_port.
+// clearInPort lets a packet leave by its ingress port: a switch sends no packet out of its in_port.
 var clearInPort = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
 
-// enterWatched has packets of a watched tunnel go the way of all tunnel packets. A peer's come by it even if they have
-// left by the port that all share.
+// enterBFD gives packets of a peer's own tunnel port the number of the shared tunnel port. OVS delivers all packets of
+// that peer by its own port, whichever port they have left by.
 func enterBFD(w Wiring, host string, port uint32) flow.Flow {
 	return flow.Flow{Table: tableEnter, Priority: prioNormal, Match: flow.On(inPort(port)), Owner: "Host " + host,
 		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.TunnelPort)}, flow.Goto{Table: tableAdmit}}}
 }
 
-// watchedHosts are those with a tunnel of their own, in order.
+// bfdPeers are the peers with a tunnel port of their own, in order.
 func (w Wiring) bfdPeers() []string { return slices.Sorted(maps.Keys(w.BFDPorts)) }

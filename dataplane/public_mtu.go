@@ -6,12 +6,12 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Onward sends what is for a public address to its host, if it is not too long for the endpoint's VPC: neither a tunnel
-// nor an endpoint would take it. The sender is told how long it may be (RFC 1191), so that path-MTU discovery works
-// from outside.
+// The table public_mtu sends a packet for a public address to the address's host, unless the packet exceeds the MTU of
+// the VPC. Then the agent sends the MTU to the packet's sender, so that path MTU discovery (RFC 1191) works from
+// outside.
 
-// toPublicMTU has a packet leave by a port, 0 for an endpoint here, if it is short enough; before is what must be known by
-// then.
+// checkMTU sends a packet out by a port, or to an endpoint here if the port is 0, unless the packet exceeds the VPC's
+// MTU. The actions before come first.
 func checkMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {
@@ -22,7 +22,7 @@ func checkMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action 
 
 const ethernetHeader = 14
 
-// publicMTUStatic is for passages, and for what is nearby.
+// publicMTUStatic gives the static flows on border hosts and on hosts with hairpins.
 func publicMTUStatic(w Wiring) []flow.Flow {
 	by := func(port uint32, actions ...flow.Action) flow.Flow {
 		return flow.Flow{Table: tablePublicMTU, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
@@ -44,7 +44,7 @@ func publicMTUStatic(w Wiring) []flow.Flow {
 			flow.Output{Port: w.UnderlayPort}))
 	}
 	if w.translates() {
-		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT})) // it may have left by conntrack here
+		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT})) // conntrack of this host may have translated it
 	}
 	return flows
 }

@@ -2,10 +2,10 @@ package dataplane
 
 import "github.com/overlane/overlane/dataplane/flow"
 
-// Route decides whether a packet may go to where its destination was found. Every host routes for its own endpoints:
-// what comes by the tunnel has been routed, and is delivered within the segment of its VNI. The sender of a packet that
-// cannot be routed is told so by the agent, from the gateway's address (RFC 1812 section 5.3.1 for the TTL, 4.3.3.1 for
-// destinations).
+// The table route decides whether a packet may go to the destination that locate has found. Every host routes for its
+// own endpoints. A tunnel packet has been routed already, and is delivered within the segment of its VNI. The agent
+// tells the sender of a packet that cannot be routed, from the gateway's address (RFC 1812 section 5.3.1 for the TTL,
+// 4.3.3.1 for destinations).
 
 func routeStatic(w Wiring) []flow.Flow {
 	var (
@@ -15,8 +15,7 @@ func routeStatic(w Wiring) []flow.Flow {
 	)
 	return []flow.Flow{
 		drop(tableRoute, prioTunnel, dropWrongVNI, inPort(w.TunnelPort), is(slotSame, 0)),
-		// What comes with 0 left is dropped by dec_ttl, and by every router before. The gateway's own addresses end
-		// here, whatever the TTL.
+		// A packet with TTL 0 is dropped by dec_ttl. A packet to the gateway itself is delivered whatever its TTL.
 		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
 		reject(tableRoute, prioSpecial+20, dropTTLExpired, ForAgentTTLExpired, flow.IP, toGateway, ttl(1)),
 		reject(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
@@ -28,5 +27,5 @@ func routeStatic(w Wiring) []flow.Flow {
 	}
 }
 
-// prioTunnel is above whatever is for endpoints.
+// prioTunnel is above all flows for packets from endpoints.
 const prioTunnel = prioSpecial + 50

@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// segments compiles a subnet: its gateway's address, its ports on this host, and its multicast.
+// segments compiles a subnet: the address of its gateway, its ports on this host, and its multicast.
 var segments = rows[model.VNI, view.Segment]{
 	kind:    "segment",
 	table:   func(v *view.View) view.Table[model.VNI, view.Segment] { return v.Segments },
@@ -39,8 +39,7 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 	return e.ownedBy("Subnet " + s.Subnet)
 }
 
-// portOf is what a segment needs to know of an address to find its port on this host; zero if the address has none
-// here.
+// portOf is the part of an address that decides its port on this host; zero if the address is on another host.
 func portOf(v *view.View, a *view.Address) localPort {
 	if a == nil || a.Host != v.Host {
 		return localPort{}
@@ -48,7 +47,7 @@ func portOf(v *view.View, a *view.Address) localPort {
 	return localPort{via: a.Via(), endpoint: a.Endpoint}
 }
 
-// touchSegments: the port of an address of this host is the segment's, and gets a copy of its multicast.
+// touchSegments: the ports of the addresses on this host are ports of the segment, and get its multicast.
 func touchSegments(c *change, add func(model.VNI)) {
 	undo, v := &c.before.Undo, c.now.View
 	addAll(add, keys(undo.Segments, undo.GoneSegments))

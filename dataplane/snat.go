@@ -6,16 +6,16 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Translate gives a packet that leaves its VPC the source by which the VPC's endpoints are known outside. A VPC of this
-// host has a conntrack zone of its own, so that VPCs with the same addresses are kept apart, and an address towards the
-// host's kernel, which routes the packet and masquerades it once more. A packet that could not be translated comes out
-// of conntrack as it was, with its private source; depart lets only translated ones go.
+// The table snat translates the source address of a packet that leaves its VPC. Each VPC on this host has a conntrack
+// zone of its own, so that VPCs with the same addresses stay apart. It also has an address towards the host's kernel,
+// which routes the packet and masquerades it once more. A packet that conntrack cannot translate keeps its private
+// source address, and snat_out drops it.
 
-// outsideStatic is what a switch has only where there is a way outside.
+// snatStatic gives the static flows of a host that translates.
 func snatStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
-		// Before conntrack, so that what is quoted is what was sent.
+		// Before conntrack, so that the error quotes the packet as it was sent.
 		reject(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentPublicTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tablePublicNAT, prioMiss, dropNoConnection),
 		publicState(prioNormal, ofConnection, is(slotArrived, arrivedAnswer)),
@@ -35,20 +35,21 @@ func snatStatic(w Wiring) []flow.Flow {
 	return flows
 }
 
-// hasOutside tells whether there is any.
+// translates reports whether this host translates for any VPC, or may.
 func (w Wiring) translates() bool { return w.SNATPort != 0 || len(w.Translations) > 0 }
 
-// What [slotArrived] holds of a packet from outside.
+// Values of [slotArrived].
 const (
 	arrivedAnswer uint32 = 1
 	arrivedOpen   uint32 = 2
-	arrivedKernel uint32 = 3 // by the host's kernel, or from nearby, until arrive has found whose it is
+	arrivedKernel uint32 = 3 // by the host's kernel or by hairpin, until public_nat has found its VPC
 )
 
 var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedKernel): "kernel"}
 
-// snatPorts are not below 1024, which servers outside take for a privilege of this host's. The tunnels' is not
-// among them: the kernel keeps the port if it can, and the switch would take the answer to it for a tunnel packet.
+// snatPorts is the range of source ports. It leaves out the ports below 1024, which servers take for privileged, and
+// the UDP port of the tunnels: the kernel keeps the source port if it can, and the switch would take the answer for a
+// tunnel packet.
 func snatPorts(w Wiring) (first, last uint16) {
 	const least, most = 1024, 65535
 	if w.UDPPort > 1<<15 {
@@ -57,8 +58,8 @@ func snatPorts(w Wiring) (first, last uint16) {
 	return max(least, w.UDPPort+1), most
 }
 
-// snatToKernel takes all that is no public address's; in the central design echoes only, which blocks of ports are
-// of no use to.
+// snatToKernel takes the packets of endpoints without a public address. In the central design it takes ICMP only, which
+// has no ports and so cannot use a block of ports.
 func snatToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
 	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
 	if g.Design == model.Central {
@@ -70,7 +71,7 @@ func snatToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}
 }
 
-// snatOutToKernel names the VPC, too: an endpoint may have the address as its own.
+// snatOutToKernel matches the VPC, too: an endpoint of another VPC may have the same address.
 func snatOutToKernel(g view.Gateway, t Translation) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
 		Actions: []flow.Action{flow.Goto{Table: tableHairpin}}}

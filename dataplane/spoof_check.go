@@ -5,9 +5,10 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Source looks the claimed sender up and compares. OpenFlow cannot compare two fields, so verify enumerates what may be
-// equal: a flow for each local endpoint, of which several may share a port, and one for each peer host. A hit does
-// nothing; a miss marks the packet, and judge drops it.
+// The table source looks up the claimed sender, verify compares it with the packet's origin, and spoof_check drops the
+// packet if they differ. OpenFlow cannot compare two fields. So verify has a flow for each valid combination: one for
+// each local endpoint, of which several may share a port, and one for each peer. A hit does nothing. A miss marks the
+// packet.
 
 func sourceStatic(w Wiring) []flow.Flow {
 	var (
@@ -15,21 +16,21 @@ func sourceStatic(w Wiring) []flow.Flow {
 		verify     = flow.Resubmit{Table: tableVerify}
 		same       = flow.Resubmit{Table: tableSameSubnet}
 		spoofCheck = flow.Goto{Table: tableSpoofCheck}
-		// A sender from another segment was routed, and its MAC is the gateway's; judge knows better of one from the
-		// same.
+		// A packet from another segment was routed, so its source MAC is the gateway's. For a packet from the same
+		// segment, spoof_check restores the sender's MAC.
 		asRouted = flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}
-		// A hit with the ARP sender's MAC in the place of the Ethernet source means that it is the endpoint's as well.
+		// To verify the ARP sender's MAC as well, it takes the place of the Ethernet source.
 		arpSender = copyAll(flow.ARPSHA, flow.EthSrc)
 	)
 	return []flow.Flow{
 		drop(tableSource, prioSpecial+20, dropUnsupported, tagged),
 		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.TunnelPort)),
-		// A probe for duplicate detection (RFC 5227) claims no address: only its MACs are judged.
+		// An ARP probe (RFC 5227) claims no address: only its MACs are verified.
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
 			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, spoofCheck}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
 			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, spoofCheck)},
-		// So does who asks for an address by DHCP (RFC 2131 section 4.1).
+		// A DHCP client without an address claims none either (RFC 2131 section 4.1).
 		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, spoofCheck}},
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.TunnelPort)),
@@ -59,15 +60,15 @@ func spoofCheckStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		drop(tableSpoofCheck, prioSpecial, dropSpoofedPeer, is(slotBad, 1), inPort(w.TunnelPort)),
 		drop(tableSpoofCheck, prioNormal, dropSpoofed, is(slotBad, 1)),
-		// The sender's host has checked its MAC; writing what intent says keeps a lying peer from matter.
+		// The sender's host has checked its MAC. Writing the MAC of intent makes a peer that lies harmless.
 		{Table: tableSpoofCheck, Priority: prioRest, Match: flow.On(inPort(w.TunnelPort), is(slotSame, 1)),
 			Actions: []flow.Action{store(foundMAC, flow.EthSrc), answer}},
 		{Table: tableSpoofCheck, Priority: prioMiss, Actions: []flow.Action{answer}},
 	}
 }
 
-// spoofCheckUnknown has the agent make an endpoint of a MAC that asks by DHCP and has none. Whatever else it sends is
-// dropped.
+// spoofCheckUnknown gives DHCP messages of an unknown MAC to the agent, which makes an endpoint for it. All other
+// packets of that MAC are dropped.
 func spoofCheckUnknown(s view.Segment) flow.Flow {
 	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
 		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),

@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// pipeline compiles the flows that every host has, and those that every gateway, edge, or host with a way outside has.
+// pipeline compiles the static flows: those of every host, of every border host, and of every host that translates.
 type pipeline struct{}
 
 func (pipeline) name() string                  { return "" }
@@ -18,7 +18,7 @@ func (pipeline) compile(v *view.View, w Wiring, _ any) Entries {
 	return Entries{Flows: staticFlows(v, w)}
 }
 
-// touch: what leaves has the sender of this host's own next hop.
+// touch names the next hop of this host, since packets that leave have its source MAC.
 func (pipeline) touch(c *change, add func(key any)) {
 	was, is := c.before.Wiring, c.now.Wiring
 	if c.hops[c.now.View.Host] || was.Router != is.Router || was.translates() != is.translates() || !slices.Equal(was.Guarded, is.Guarded) {

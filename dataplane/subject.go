@@ -9,11 +9,10 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Subject is one thing that asks for flows: a row of the view, most often. The zero Subject is the pipeline itself,
-// whose flows every host has.
+// Subject is a thing that flows are compiled for, mostly a row of the view. The zero Subject is the pipeline itself.
 type Subject struct {
-	Kind string // of which compiler: "segment"; empty: the pipeline
-	Key  any    // what tells it from others of its kind: the key of its table in the view, a comparable value
+	Kind string // the name of its compiler: "segment"; empty: the pipeline
+	Key  any    // its key in its table of the view, a comparable value
 }
 
 func (s Subject) String() string {
@@ -26,16 +25,16 @@ func (s Subject) String() string {
 // compiler makes the flows of one kind of subject.
 type compiler interface {
 	name() string
-	// subjects are all of a view, in order.
+	// subjects lists the subjects of a view, in order.
 	subjects(v *view.View) []Subject
-	// compile gives what the subject of a key asks for: nothing, if the view has none.
+	// compile gives the entries of the subject with a key: none, if the view does not have it.
 	compile(v *view.View, w Wiring, key any) Entries
-	// touch adds the subjects whose entries a change may change, those included that are new or gone.
+	// touch adds the subjects whose entries a change may change, including new ones and gone ones.
 	touch(c *change, add func(key any))
 }
 
-// compilers are all kinds of subjects, in order. A kind is described in a file of its own: what it asks for, and what
-// of view and wiring that depends on.
+// compilers are the compilers of all kinds, in order. Each has a file of its own, which says what a subject needs in
+// the switch, and which parts of view and wiring that depends on.
 var compilers = []compiler{
 	pipeline{},
 	addresses,
@@ -81,7 +80,7 @@ func inOrder[K comparable](kind string, keys []K) []Subject {
 	return subjects
 }
 
-// Subjects are all that ask for flows in a view, in a stable order.
+// Subjects lists the subjects of a view, in a stable order.
 func Subjects(v *view.View) (all []Subject) {
 	for _, c := range compilers {
 		all = append(all, c.subjects(v)...)
@@ -89,7 +88,7 @@ func Subjects(v *view.View) (all []Subject) {
 	return all
 }
 
-// CompileSubject gives what one subject asks for: nothing, if the view no longer has it.
+// CompileSubject gives the entries of one subject: none, if the view no longer has it.
 func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 	for _, c := range compilers {
 		if c.name() == s.Kind {
@@ -99,7 +98,7 @@ func CompileSubject(v *view.View, w Wiring, s Subject) Entries {
 	return Entries{}
 }
 
-// Compile gives everything that the switch must contain.
+// Compile gives all entries that the switch must contain.
 func Compile(v *view.View, w Wiring) Entries {
 	var all Entries
 	seen := map[flow.Key]uint64{}

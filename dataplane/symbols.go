@@ -7,7 +7,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Symbols are the pipeline's words for the numbers in flows, for people. Groups are named after what asked for them.
+// Symbols are the names of the numbers in flows: tables, slots, groups, meters and userdata. A group is named after its
+// kind and its owner.
 func Symbols(groups []flow.Group) flow.Symbols {
 	s := flow.Symbols{Tables: Names(), Groups: map[uint32]string{}, Meters: meterNames, Userdata: userdataNames}
 	for _, slot := range Slots {
@@ -21,7 +22,7 @@ func Symbols(groups []flow.Group) flow.Symbols {
 	return s
 }
 
-// groupKind is what a group does, which its number tells.
+// groupKind is the purpose of a group, by its ID.
 func groupKind(id uint32) string {
 	vni, odd := id&(1<<24-1), id&1 == 1
 	switch top := id >> 24; {

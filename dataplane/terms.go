@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// The small words that flows are written with.
+// Terms and actions that the flows of several tables are made of.
 
 var (
 	gatewayMAC   = flow.MAC(model.GatewayMAC)
@@ -21,7 +21,7 @@ var (
 func inPort(port uint32) flow.Term  { return flow.Eq(flow.InPort, flow.U32(port)) }
 func tunID(vni model.VNI) flow.Term { return flow.Eq(flow.TunID, flow.U32(uint32(vni))) }
 
-// mask has the bits of the slot in its register.
+// mask has the slot's bits in its register.
 func (s Slot) mask() flow.Value { return flow.Ones(s.Width).Shl(s.First) }
 
 func is(s Slot, n uint32) flow.Term {
@@ -32,7 +32,7 @@ func set(s Slot, n uint32) flow.Action {
 	return flow.SetField{Field: s.Field, Value: flow.U32(n).Shl(s.First), Mask: s.mask()}
 }
 
-// load copies a header field, or as much of it as the slot holds, into a slot; store copies a slot into a header field.
+// load copies a header field into a slot, and store a slot into a header field, up to the width of the narrower one.
 func load(s Slot, from *flow.Field) flow.Action {
 	return flow.Move{Src: from, Dst: s.Field, DstBit: s.First, Bits: min(from.Bits, s.Width)}
 }
@@ -41,13 +41,13 @@ func store(s Slot, to *flow.Field) flow.Action {
 	return flow.Move{Src: s.Field, SrcBit: s.First, Dst: to, Bits: min(to.Bits, s.Width)}
 }
 
-// slotValue is what put writes into a slot.
+// slotValue is a slot and the value that put writes into it.
 type slotValue struct {
 	slot  Slot
 	value flow.Value
 }
 
-// put writes several slots at once: those of the same 128-bit register by one action.
+// put writes several slots, with one action for each 128-bit register.
 func put(values ...slotValue) (actions []flow.Action) {
 	for _, v := range values {
 		wide, first := flow.Widest(v.slot.Field, v.slot.First)
@@ -63,7 +63,7 @@ func put(values ...slotValue) (actions []flow.Action) {
 	return actions
 }
 
-// keyBits is an address as slotKey has it.
+// keyBits is an address in the form of slotKey.
 func keyBits(a netip.Addr) flow.Value { b := a.As16(); return flow.ValueOf(b[:]) }
 
 var (

@@ -9,22 +9,22 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Input is all that flows are compiled from.
+// Input is what flows are compiled from.
 type Input struct {
 	View   *view.View
 	Wiring Wiring
 }
 
-// Before is the input before a change, told by what is different now, so that a small change of a large view costs
-// little.
+// Before is the input before a change. It holds the difference from the input of now, so that a small change of a large
+// view costs little.
 type Before struct {
-	Undo   view.Delta // turns the view of now into the one before: what [view.View.Apply] has returned
+	Undo   view.Delta // turns the view of now into the one before, as [view.View.Apply] returns it
 	Wiring Wiring
 }
 
-// Touched lists, in no order, the subjects whose entries a change of the input may change, those that are new or gone
-// included. It may list too many, never too few. all tells that they are all there are or were, and subjects is empty
-// then. Changes add up: what was touched one by one is compiled once, at the end.
+// Touched lists, in no order, the subjects whose entries a change of the input may change, including new ones and gone
+// ones. It may list too many, but never too few. If all is true, the change may concern every subject, and subjects is
+// empty. A caller may collect the subjects of several changes and compile them once, at the end.
 func Touched(before Before, now Input) (subjects []Subject, all bool) {
 	if affectsAll(before.Wiring, now.Wiring) {
 		return nil, true
@@ -42,18 +42,18 @@ func Touched(before Before, now Input) (subjects []Subject, all bool) {
 	return subjects, false
 }
 
-// everywhere tells that two wirings differ in what flows of most subjects name.
+// affectsAll reports whether two wirings differ in a part that the flows of most subjects contain.
 func affectsAll(a, b Wiring) bool {
 	return a.TunnelPort != b.TunnelPort || a.UDPPort != b.UDPPort || a.SNATPort != b.SNATPort || a.UpstreamPort != b.UpstreamPort || a.UnderlayPort != b.UnderlayPort
 }
 
-// change is what compilers look at to tell what it touches: the input before and now, and the keys of what is
-// different.
+// change is a change of the input, as compilers look at it: the input before and now, and the keys of the parts that
+// differ.
 type change struct {
 	before Before
 	now    Input
 
-	peers        map[string]bool // that came, went, or have another VTEP
+	peers        map[string]bool // new, gone, or with another VTEP
 	gateways     map[model.VNI]bool
 	hops         map[string]bool // next hops, by host
 	ports        map[view.AddressKey]bool
@@ -82,8 +82,8 @@ func newChange(before Before, now Input) *change {
 	return c
 }
 
-// changed iterates over the rows that undo changes: as they were, and as they are. One of the two is nil where a row is
-// new or gone.
+// changed iterates over the rows that undo changes, as they were and as they are. was is nil for a new row, and is for
+// one that is gone.
 func changed[K comparable, V view.Row[K]](undo []V, undoGone []K, now view.Table[K, V]) iter.Seq2[*V, *V] {
 	return func(yield func(was, is *V) bool) {
 		for _, was := range undo {
@@ -100,7 +100,7 @@ func changed[K comparable, V view.Row[K]](undo []V, undoGone []K, now view.Table
 	}
 }
 
-// either gives the row that there is, the later one if there are two.
+// either gives the row as it is or, if it is gone, as it was.
 func either[V any](was, is *V) V {
 	if is != nil {
 		return *is
@@ -108,7 +108,7 @@ func either[V any](was, is *V) V {
 	return *was
 }
 
-// keys are those of all rows that undo changes.
+// keys are the keys of all rows that undo changes.
 func keys[K comparable, V view.Row[K]](undo []V, undoGone []K) map[K]bool {
 	all := make(map[K]bool, len(undo)+len(undoGone))
 	for _, row := range undo {
@@ -120,7 +120,7 @@ func keys[K comparable, V view.Row[K]](undo []V, undoGone []K) map[K]bool {
 	return all
 }
 
-// differing are the keys that only one map has, or both with different values.
+// differing are the keys of one map only, and the keys with different values.
 func differing[K, V comparable](a, b map[K]V) map[K]bool {
 	all := map[K]bool{}
 	for key, value := range a {
@@ -142,18 +142,17 @@ func addAll[K comparable](add func(K), keys map[K]bool) {
 	}
 }
 
-// any tells whether one of the names is among those that have changed.
+// anyOf reports whether one of the names is among the changed ones.
 func anyOf(changed map[string]bool, names []string) bool {
 	return len(changed) > 0 && slices.ContainsFunc(names, func(name string) bool { return changed[name] })
 }
 
-// outside tells that something has changed that public addresses of some VPC depend on.
+// affectsPublic reports whether the change may concern a public address of any VPC.
 func (c *change) affectsPublic() bool {
 	return len(c.gateways)+len(c.translations)+len(c.peers)+len(c.hops) > 0
 }
 
-// leads tells whether what a public address of a VPC, of an endpoint on a host, asks for may have changed by what
-// outside is about.
+// affects reports whether the change may concern the public addresses of a VPC's endpoints on a host.
 func (c *change) affects(vpc model.VNI, host string) bool {
 	return len(c.hops) > 0 || c.gateways[vpc] || c.translations[vpc] || c.peers[host]
 }
