@@ -21,34 +21,33 @@ type process struct {
 
 // processOf is a process that has just been started and not yet been waited for.
 func processOf(pid int) (process, error) {
-	started, _, err := stat(pid)
+	started, err := stat(pid)
 	if err != nil {
 		return process{}, fmt.Errorf("process %d: %w", pid, err)
 	}
 	return process{PID: pid, Started: started}, nil
 }
 
-// stat reads when a process started, and its state: R, S, Z and so on.
-func stat(pid int) (started uint64, state byte, err error) {
+// stat reads when a process started.
+func stat(pid int) (started uint64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	return parseStat(data)
 }
 
 // parseStat reads the fields behind the command, which is in parentheses and may itself contain any byte.
-func parseStat(data []byte) (started uint64, state byte, err error) {
+func parseStat(data []byte) (started uint64, err error) {
 	end := bytes.LastIndexByte(data, ')')
 	if end < 0 {
-		return 0, 0, errors.New("stat has no command")
+		return 0, errors.New("stat has no command")
 	}
 	fields := bytes.Fields(data[end+1:])
 	if len(fields) < 20 {
-		return 0, 0, errors.New("stat is too short")
+		return 0, errors.New("stat is too short")
 	}
-	started, err = strconv.ParseUint(string(fields[19]), 10, 64)
-	return started, fields[0][0], err
+	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
 // open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it has ended.
@@ -61,11 +60,18 @@ func (p process) open() (fd int, err error) {
 	} else if err != nil {
 		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
-	if started, state, err := stat(p.PID); err != nil || started != p.Started || state == 'Z' || state == 'X' {
+	if started, err := stat(p.PID); err != nil || started != p.Started || ended(fd) {
 		unix.Close(fd)
 		return -1, os.ErrProcessDone
 	}
 	return fd, nil
+}
+
+// ended tells whether all threads of a process have ended (pidfd_open(2)). That the first of them is a zombie says less: it is one, too, for
+// the moment in which another thread calls execve(2).
+func ended(pidfd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
 }
 
 func (p process) alive() bool {
