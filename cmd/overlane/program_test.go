@@ -29,7 +29,7 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// TestCommandLineIsLight: what the server and the agent are made of costs a start 13 ms of CPU, by its initialisation and its size.
+// TestCommandLineIsLight: the libraries of server and agent were two thirds of a start's CPU, by their initialisation and their size.
 func TestCommandLineIsLight(t *testing.T) {
 	deps, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
