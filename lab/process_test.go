@@ -13,9 +13,9 @@ import (
 func TestParseStat(t *testing.T) {
 	// A command may hold spaces and parentheses; the last one counts.
 	const line = "4711 (a) b (c) S 1 4711 4711 0 -1 4194560 212 0 0 0 0 0 0 0 20 0 1 0 8123456 2453504 258 18446744073709551615"
-	started, state, err := parseStat([]byte(line))
-	if err != nil || started != 8123456 || state != 'S' {
-		t.Errorf("started %d, state %c, %v", started, state, err)
+	started, err := parseStat([]byte(line))
+	if err != nil || started != 8123456 {
+		t.Errorf("started %d, %v", started, err)
 	}
 }
 
@@ -23,11 +23,7 @@ func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("1 (init) S 0 1 1 0 -1 4194560 212 0 0 0 0 0 0 0 20 0 1 0 8 2453504 258"))
 	f.Add([]byte("1 (init)"))
 	f.Add([]byte(")"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		if _, state, err := parseStat(line); err == nil && state == 0 {
-			t.Error("no state")
-		}
-	})
+	f.Fuzz(func(_ *testing.T, line []byte) { _, _ = parseStat(line) }) // it does not panic
 }
 
 // A pid that the kernel has given to another process is not ours to signal.
