@@ -3,6 +3,7 @@ package agent
 import (
 	"net/netip"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
@@ -14,7 +15,7 @@ import (
 // follows from the view and the facts, by [wiring], [layout] and [hostConfig]. They are a value: nobody changes them
 // once they are put together.
 type facts struct {
-	config    Config
+	config    local.Config
 	known     bool // the view is, if only as it was before the start
 	complete  bool // the view is, as it is now
 	connected bool // to the switch

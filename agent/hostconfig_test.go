@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
@@ -46,7 +47,7 @@ func hostView(host string) *view.View {
 // factsOf are facts of a host of [hostView], whose bridge has these ports with the OpenFlow numbers 5, 6, 7...
 func factsOf(ports ...string) facts {
 	f := facts{
-		config: Config{UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0"}, known: true, complete: true, connected: true,
+		config: local.Config{UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0"}, known: true, complete: true, connected: true,
 		bridge: ovs.State{Datapath: ovs.Userspace, Ports: map[string]uint32{}},
 		hosts:  hostAddresses(hostView("host1")),
 		zones:  map[model.VNI]dataplane.Translation{1000: {Zone: 7, Address: addr("100.64.0.16")}, 2000: {Zone: 8, Address: addr("100.64.0.17")}},

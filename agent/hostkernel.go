@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
@@ -24,7 +25,7 @@ import (
 // be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
 // runs beside it.
 type hostKernel struct {
-	config     Config
+	config     local.Config
 	log        *slog.Logger
 	queue      *queue
 	conditions *conditions
@@ -47,7 +48,7 @@ type hostKernel struct {
 
 const hostContent = "which interfaces forward because of Overlane"
 
-func newHostKernel(c Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
+func newHostKernel(c local.Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
 	return &hostKernel{config: c, log: log, queue: q, conditions: problems, drift: drift,
 		server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
 }

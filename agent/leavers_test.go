@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -28,7 +29,7 @@ func TestLeavers(t *testing.T) {
 		"the segment is gone":  {view.Delta{GoneSegments: []model.VNI{100}}, []string{"10.0.0.2", "10.0.0.3"}},
 		"all of the view anew": {view.Delta{Complete: true, Segments: first.Segments, Addresses: first.Addresses[1:]}, []string{"10.0.0.2"}},
 	} {
-		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
+		a := New(local.Config{Host: "h1", State: t.TempDir()}, nil, nil)
 		a.zones.Number[900] = 1
 		for _, d := range []view.Delta{first, tt.then} {
 			_, left := a.intent.take(d)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
@@ -123,7 +124,7 @@ func TestLayout(t *testing.T) {
 func TestLayoutTellsPeersWhetherTheBorderIsShut(t *testing.T) {
 	v := &view.View{Host: "g1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{"host2": {Host: "host2", VTEP: addr("192.168.5.3"), BFD: true}}}
 	for shut, want := range map[bool]string{true: "true", false: "false"} {
-		ports := layout(v, facts{config: Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
+		ports := layout(v, facts{config: local.Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
 		bfd := map[string]string{"enable": "true", "min_tx": "32", "min_rx": "32", "mult": "7", "cpath_down": want}
 		if len(ports) != 1 || !maps.Equal(ports[0].BFD, bfd) || ports[0].Options["remote_ip"] != "192.168.5.3" {
 			t.Errorf("shut %t: %+v", shut, ports)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -31,7 +32,7 @@ type zones struct {
 	Sources map[model.VNI][]source `json:"sources"`           // by which connections of SNAT may be known, by transit VNI
 	Leavers []leaver               `json:"leavers,omitempty"` // whose connections are to be forgotten
 
-	config     Config
+	config     local.Config
 	log        *slog.Logger
 	queue      *queue
 	conditions *conditions
@@ -58,7 +59,7 @@ const (
 // natOffset leaves room in the range for the host's own end.
 const natOffset = 15
 
-func newZones(c Config, log *slog.Logger, q *queue, problems *conditions) *zones {
+func newZones(c local.Config, log *slog.Logger, q *queue, problems *conditions) *zones {
 	return &zones{path: filepath.Join(c.State, "zones.json"), config: c, log: log, queue: q, conditions: problems,
 		Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -24,7 +25,7 @@ func vpcs(all ...model.VNI) map[model.VNI]bool {
 
 func testZones(state string) *zones {
 	log := slog.New(slog.DiscardHandler)
-	return newZones(Config{State: state}, log, newQueue(), newConditions(log))
+	return newZones(local.Config{State: state}, log, newQueue(), newConditions(log))
 }
 
 // give gives numbers, writes them down and reads them as another run does.
