@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/agent/local"
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
@@ -65,7 +64,7 @@ func (h *hostKernel) save() error { return writeState(h.path, hostContent, h) }
 // kernel afterwards only.
 func (h *hostKernel) keep(ctx context.Context, v *view.View, f facts, now time.Time) {
 	if h.config.NoFirewall {
-		h.conditions.set(condExit, unguarded(v, f.zones))
+		h.conditions.set(condExit, unguarded(v, f.translations))
 		h.findServers(ctx, now)
 		return
 	}
@@ -120,7 +119,7 @@ func (h *hostKernel) takeServers(servers []netip.Addr, err error) {
 }
 
 // unguarded refuses to translate without a table: endpoints would reach whatever the host does.
-func unguarded(v *view.View, translations map[model.VNI]dataplane.Translation) error {
+func unguarded(v *view.View, translations map[model.VNI]netip.Addr) error {
 	if len(translations) == 0 && !isEdge(v) {
 		return nil
 	}

@@ -128,7 +128,7 @@ func testHostKernel(c local.Config) *hostKernel {
 
 func TestNoWayWithoutAFirewall(t *testing.T) {
 	f := factsOf()
-	if err := unguarded(hostView("host1"), f.zones); err == nil || !strings.Contains(err.Error(), "noFirewall") {
+	if err := unguarded(hostView("host1"), f.translations); err == nil || !strings.Contains(err.Error(), "noFirewall") {
 		t.Error(err)
 	}
 	if err := unguarded(hostView("host1"), nil); err != nil {

@@ -30,13 +30,13 @@ func TestLeavers(t *testing.T) {
 		"all of the view anew": {view.Delta{Complete: true, Segments: first.Segments, Addresses: first.Addresses[1:]}, []string{"10.0.0.2"}},
 	} {
 		a := New(local.Config{Host: "h1", State: t.TempDir()}, nil, nil)
-		a.zones.Number[900] = 1
+		a.zones.numbers.give(vpcOwner(900))
 		for _, d := range []view.Delta{first, tt.then} {
 			_, left := a.intent.take(d)
 			a.zones.leave(left)
 		}
 		var got []string
-		for _, l := range a.zones.Leavers {
+		for _, l := range a.zones.leavers {
 			if l.VPC != 900 {
 				t.Errorf("%s: %s is of VPC %d", what, l.Address, l.VPC)
 			}
