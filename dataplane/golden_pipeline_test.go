@@ -23,8 +23,10 @@ var hostKinds = []struct {
 	wiring dataplane.Wiring
 }{
 	{"every host", dataplane.Wiring{TunnelPort: tunnelPort}},
-	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort, Translations: map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 100}}}},
-	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort, SNATPort: outsidePort}},
+	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort,
+		Translations: map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 100}}}},
+	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort,
+		SNATPort: outsidePort}},
 	{"a gateway", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort}},
 	{"an edge", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort, UnderlayPort: underlayPort}},
 }
