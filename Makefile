@@ -7,11 +7,11 @@ export PATH := $(CURDIR)/.cache/busybox/bin:$(PATH)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-build: ## the programs, into bin/
-	$(GO) build -o bin/ ./cmd/...
+build: ## the programs, into bin/: without libc, as they are released, they start faster
+	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
 
 demo: deps-demo ## two hosts, two tenants, real packets; then gateways that die (root)
-	@scripts/step.sh "building Overlane" $(GO) build -o bin/ ./cmd/...
+	@scripts/step.sh "building Overlane" env CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
 	@bin/overlane demo
 
 check: ## formatting, vet and every test that needs no root: under a minute

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 )
@@ -213,7 +213,7 @@ func TestAgentConfigurationIsDocumented(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(text, -1) {
 		documented[row[1]] = true
 	}
-	config := reflect.TypeFor[agent.Config]()
+	config := reflect.TypeFor[local.Config]()
 	for i := range config.NumField() {
 		name, _, _ := strings.Cut(config.Field(i).Tag.Get("json"), ",")
 		if name != "-" && !documented[name] {

@@ -46,7 +46,8 @@ var layers = map[string][]string{
 	"server":                  {"model", "server/api", "server/identity", "server/plan", "server/replica", "store", "view"},
 	"client":                  {"model", "server/api", "view"},
 	"hostnet":                 {"internal/nlerr", "netdump"},
-	"agent":                   {"answer", "attach", "border", "dataplane", "dataplane/flow", "hostnet", "model", "ovs", "server/api", "view"},
+	"agent":                   {"agent/local", "answer", "attach", "border", "dataplane", "dataplane/flow", "hostnet", "model", "ovs", "server/api", "view"},
+	"agent/local":             {"model", "server/api", "view"},
 	"capture":                 {"model", "view"},
 	"store/storetest":         {"store"},
 	"ovs/ovstest":             {},
@@ -56,13 +57,13 @@ var layers = map[string][]string{
 	"lab/drill":               {"lab", "model"},
 	"lab/labtest":             {"internal/roottest", "lab"},
 	"internal/roottest":       {},
-	"cmd/internal/program":    {"client", "server/api"},
+	"cmd/internal/program":    {"agent/local", "client", "server/api"},
 	"e2e":                     {},
 	"kernel":                  {},
 }
 
 // wiring are the programs that put the parts together, and may import any.
-var wiring = []string{"bench", "cmd/overlane", "cmd/internal/serverd", "cmd/overlane-server"}
+var wiring = []string{"bench", "cmd/overlane", "cmd/internal/agentd", "cmd/internal/serverd", "cmd/overlane-agent", "cmd/overlane-server"}
 
 // effects are packages that a pure package has no business with.
 var effects = []string{"net/http", "os", "os/exec", "log", "log/slog", "syscall", "time"}

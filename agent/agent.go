@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
@@ -31,7 +32,7 @@ type Server interface {
 
 // Agent is one host's. All its state belongs to the goroutine of Run; others hand it functions through the queue.
 type Agent struct {
-	config Config
+	config local.Config
 	server Server
 	log    *slog.Logger
 	queue  *queue
@@ -51,7 +52,7 @@ type Agent struct {
 }
 
 // New makes an agent; Run starts it. Without a log, nothing is logged.
-func New(c Config, s Server, log *slog.Logger) *Agent {
+func New(c local.Config, s Server, log *slog.Logger) *Agent {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

@@ -109,11 +109,11 @@ func (r *responder) tellTooLong(p ovs.PacketIn) {
 		return
 	}
 	mtu, nearby := mtuTowards(&r.intent.view, to), false
-	for vpc, t := range r.flows.wiring.Translations {
-		if t.Address == to {
+	for vpc, address := range r.flows.wiring.Translations {
+		if address == to {
 			mtu, nearby = r.intent.view.Gateways[vpc].MTU, true
 		}
-		nearby = nearby || t.Address == from
+		nearby = nearby || address == from
 	}
 	switch {
 	case mtu == 0:

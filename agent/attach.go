@@ -9,60 +9,35 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
-// AttachRequest asks for a container or a network namespace to be plugged in. Exactly one of Container and Netns is
-// set.
-type AttachRequest struct {
-	Container string     `json:"container,omitempty"` // Docker name or ID
-	Netns     string     `json:"netns,omitempty"`     // path, name or PID
-	Subnet    string     `json:"subnet"`              // VPC/SUBNET
-	Name      string     `json:"name,omitempty"`      // last part of the endpoint's name; the container's name when absent
-	Address   netip.Addr `json:"address,omitzero"`    // allocated when absent
-	MAC       model.MAC  `json:"mac,omitzero"`        // derived from the address when absent
-	Interface string     `json:"interface,omitempty"` // eth0
-	NoGateway bool       `json:"noGateway,omitempty"` // no default route: a namespace can have one only
-	DHCP      bool       `json:"dhcp,omitempty"`      // no address and no route either: a client inside asks for them
-}
-
-// AttachReply says what the endpoint got.
-type AttachReply struct {
-	Endpoint  string       `json:"endpoint"`
-	Address   netip.Prefix `json:"address"`
-	Gateway   netip.Addr   `json:"gateway"` // zero: there is no default route
-	MAC       model.MAC    `json:"mac"`
-	MTU       int          `json:"mtu"`
-	Interface string       `json:"interface"`
-	Port      string       `json:"port"`      // on the switch
-	Unchanged bool         `json:"unchanged"` // it was so already
-}
-
 const attachTimeout = 20 * time.Second
 
 // attach plugs an endpoint in: the server gives it a place, then interface, port and flows are made. It returns once
 // the switch has confirmed the flows. Whatever goes wrong, everything that was made is taken back. Attaching what is
 // attached changes nothing, unless something is missing there.
-func (a *attachments) attach(ctx context.Context, r AttachRequest) (AttachReply, error) {
+func (a *attachments) attach(ctx context.Context, r local.AttachRequest) (local.AttachReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	target, err := a.resolve(ctx, &r)
 	if err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	name := r.Subnet + "/" + r.Name
 	if err := a.begin(ctx, name); err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	defer a.end(name)
 	p := &plugging{attachments: a, name: name, request: r, target: target}
 	defer p.unlessDone()
 	reply, err := p.run(ctx)
 	if err != nil {
-		return AttachReply{}, fmt.Errorf("attach %s to %s: %w", target.what, r.Subnet, err)
+		return local.AttachReply{}, fmt.Errorf("attach %s to %s: %w", target.what, r.Subnet, err)
 	}
 	p.done = true
 	return reply, nil
@@ -76,7 +51,7 @@ type target struct {
 }
 
 // resolve finds the namespace and fills the request's defaults.
-func (a *attachments) resolve(ctx context.Context, r *AttachRequest) (target, error) {
+func (a *attachments) resolve(ctx context.Context, r *local.AttachRequest) (target, error) {
 	if (r.Container == "") == (r.Netns == "") {
 		return target{}, invalid("name one of container and netns")
 	}
@@ -107,7 +82,7 @@ func (a *attachments) resolve(ctx context.Context, r *AttachRequest) (target, er
 type plugging struct {
 	attachments *attachments
 	name        string
-	request     AttachRequest
+	request     local.AttachRequest
 	target      target
 
 	db       *ovs.DB
@@ -122,31 +97,31 @@ type plugging struct {
 	had      struct{ endpoint, port bool }
 }
 
-func (p *plugging) run(ctx context.Context) (AttachReply, error) {
+func (p *plugging) run(ctx context.Context) (local.AttachReply, error) {
 	reply, done, err := p.already(ctx)
 	if done || err != nil {
 		return reply, err
 	}
 	if p.db, p.layout, err = p.attachments.database(ctx); err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	if err := p.bind(ctx); err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	segment, err := p.awaitAddress(ctx)
 	if err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	reply = p.reply(segment, newEndpointPorts(p.db.Ports()).name(p.address))
 	if err := p.plumb(ctx, reply); err != nil {
-		return AttachReply{}, err
+		return local.AttachReply{}, err
 	}
 	return reply, p.attachments.awaitFlows(ctx, p.address.AddressKey, p.number)
 }
 
 // already looks whether the endpoint is plugged in here: into the same thing, then at most something is to be mended
 // there; into another, then that comes first.
-func (p *plugging) already(ctx context.Context) (reply AttachReply, done bool, err error) {
+func (p *plugging) already(ctx context.Context) (reply local.AttachReply, done bool, err error) {
 	a := p.attachments
 	var known, wired bool
 	var segment view.Segment
@@ -201,17 +176,17 @@ func (p *plugging) bind(ctx context.Context) error {
 	return nil
 }
 
-func (p *plugging) reply(s view.Segment, port string) AttachReply {
+func (p *plugging) reply(s view.Segment, port string) local.AttachReply {
 	if p.request.NoGateway {
 		s.Gateway = netip.Addr{}
 	}
-	return AttachReply{
+	return local.AttachReply{
 		Endpoint: p.name, Address: netip.PrefixFrom(p.address.IP, s.CIDR.Bits()), Gateway: s.Gateway,
 		MAC: p.address.MAC, MTU: s.MTU, Interface: p.request.Interface, Port: port,
 	}
 }
 
-func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
+func (p *plugging) plumb(ctx context.Context, r local.AttachReply) error {
 	if err := p.clear(ctx, r.Port); err != nil {
 		return err
 	}
@@ -227,7 +202,7 @@ func (p *plugging) plumb(ctx context.Context, r AttachReply) error {
 }
 
 // wanted is what the interface must be like.
-func (p *plugging) wanted(r AttachReply) attach.Request {
+func (p *plugging) wanted(r local.AttachReply) attach.Request {
 	return attach.Request{
 		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
 		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, DHCP: p.request.DHCP, ChecksumOffload: p.layout.Datapath != ovs.Userspace,

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
@@ -28,15 +29,15 @@ func TestAttachWithoutASwitch(t *testing.T) {
 	s.place("blue/web/old", model.Attachment{Netns: path, Interface: "eth0"})
 	a, _ := start(t, s, "/nonexistent", t.TempDir())
 	a.eventually(t, "the agent to have tried", func() bool { return a.conditions.causes[condSwitch] != "" && a.intent.complete })
-	local := Local{filepath.Join(a.config.State, "a.sock")}
-	_, err = local.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+	caller := local.Client{Socket: filepath.Join(a.config.State, "a.sock")}
+	_, err = caller.Attach(t.Context(), local.AttachRequest{Netns: ns, Subnet: "blue/web"})
 	wantError(t, err, "attach netns "+ns, "Open vSwitch is not connected", "/nonexistent")
 	if got := s.did(&s.puts); got != "" {
 		t.Errorf("the server was asked for %s", got)
 	}
-	_, err = local.Detach(t.Context(), DetachRequest{Netns: ns})
+	_, err = caller.Detach(t.Context(), local.DetachRequest{Netns: ns})
 	wantError(t, err, "detach blue/web/old", "Open vSwitch is not connected")
-	if _, err := local.Detach(t.Context(), DetachRequest{Endpoint: "blue/web/none"}); err != nil {
+	if _, err := caller.Detach(t.Context(), local.DetachRequest{Endpoint: "blue/web/none"}); err != nil {
 		t.Errorf("detach of what is not attached: %v", err)
 	}
 }
@@ -54,10 +55,10 @@ func wantError(t *testing.T, err error, words ...string) {
 }
 
 // plugged attaches a namespace and returns what it got.
-func (a *Agent) plugged(t *testing.T, ns string) AttachReply {
+func (a *Agent) plugged(t *testing.T, ns string) local.AttachReply {
 	t.Helper()
 	a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
-	r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+	r, err := a.attachments.attach(t.Context(), local.AttachRequest{Netns: ns, Subnet: "blue/web"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestSameNameAnotherNamespace(t *testing.T) {
 	t.Parallel()
 	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, "same")
 	a, _ := start(t, s, o.Dir, t.TempDir())
-	request := AttachRequest{Netns: ns, Subnet: "blue/web"}
+	request := local.AttachRequest{Netns: ns, Subnet: "blue/web"}
 	first := a.plugged(t, ns)
 	if again, err := a.attachments.attach(t.Context(), request); err != nil || !again.Unchanged {
 		t.Errorf("attaching again: %+v, %v", again, err)
@@ -140,7 +141,7 @@ func TestAttachMendsWhatIsMissing(t *testing.T) {
 	ip(t, "-n", ns, "addr", "flush", "dev", "eth0")
 	ip(t, "-n", ns, "link", "set", "eth0", "down")
 	for _, unchanged := range []bool{false, true} {
-		r, err := a.attachments.attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+		r, err := a.attachments.attach(t.Context(), local.AttachRequest{Netns: ns, Subnet: "blue/web"})
 		if err != nil || r.Unchanged != unchanged {
 			t.Errorf("%+v, %v; want unchanged %t", r, err, unchanged)
 		}
@@ -214,7 +215,7 @@ func TestFailedAttachKeepsWhatWasThere(t *testing.T) {
 func (a *Agent) attachWithin(t *testing.T, timeout time.Duration, ns string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	_, err := a.attachments.attach(ctx, AttachRequest{Netns: ns, Subnet: "blue/web"})
+	_, err := a.attachments.attach(ctx, local.AttachRequest{Netns: ns, Subnet: "blue/web"})
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -14,7 +15,7 @@ import (
 // attachments are the endpoints that are plugged in on this host: calls of the local API plug them in and out, and the
 // loop keeps what is plugged in at what intent says.
 type attachments struct {
-	config Config
+	config local.Config
 	server Server
 	log    *slog.Logger
 	queue  *queue

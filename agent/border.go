@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/border"
 	"github.com/overlane/overlane/dataplane"
@@ -65,7 +66,7 @@ type borderFacts struct {
 	underlay func() (nic string, link border.Link)
 }
 
-func newBorderHost(c Config, loop borderLoop, log *slog.Logger) borderHost {
+func newBorderHost(c local.Config, loop borderLoop, log *slog.Logger) borderHost {
 	return borderHost{
 		path:    filepath.Join(c.State, "passage.json"), // the name that 0.1.0 reads
 		answers: make(chan model.MAC, 1), announceEvery: announceIntervals * time.Duration(c.BFDInterval), hasLink: attach.HasLink, loop: loop, log: log,

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/atomicfile"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
@@ -53,7 +54,7 @@ func TestMTUTowardsAPublicAddress(t *testing.T) {
 // What is kept of the upstream network outlasts an agent; a file that is damaged is no reason to forget a NIC that
 // is to be given back.
 func TestBorderIsKept(t *testing.T) {
-	c := Config{State: t.TempDir()}
+	c := local.Config{State: t.TempDir()}
 	p := newBorderHost(c, borderLoop{}, nil)
 	if err := p.load(); err != nil {
 		t.Fatal(err)

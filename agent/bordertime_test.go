@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/border"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
@@ -142,7 +143,7 @@ func (l *upstreamLab) boot(open bool) {
 	l.calls, l.stop, l.ended = calls, stop, make(chan struct{})
 	l.since = time.Now()
 	l.history = nil
-	l.host = newBorderHost(Config{State: l.state, BFDInterval: api.Duration(32 * time.Millisecond)}, borderLoop{
+	l.host = newBorderHost(local.Config{State: l.state, BFDInterval: api.Duration(32 * time.Millisecond)}, borderLoop{
 		do: func(ctx context.Context, f func()) {
 			select {
 			case calls <- f:
@@ -703,7 +704,7 @@ func TestBorderNextHopIsAlwaysAnswered(t *testing.T) {
 // 0.1.0 reads what this version writes, and the other way round.
 func TestBorderOnDisk(t *testing.T) {
 	const text = `{"router":"203.0.113.1","routerMAC":"02:00:00:00:00:01","nic":"eth1","was":{"arp":true,"sysctl":{"ipv4/conf/eth1/rp_filter":"2"},"offloads":{"gro":true}}}`
-	c := Config{State: t.TempDir()}
+	c := local.Config{State: t.TempDir()}
 	b := newBorderHost(c, borderLoop{}, nil)
 	if err := os.WriteFile(c.State+"/passage.json", []byte(text), 0o600); err != nil {
 		t.Fatal(err)

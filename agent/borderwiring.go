@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/border"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
@@ -26,7 +27,7 @@ const bfdMultiplier = 7
 
 // bfdPorts are the tunnels whose other end OVS watches by BFD. That this border host is shut is said in them, too:
 // OVS tells the other end.
-func bfdPorts(v *view.View, c Config, shut bool) (ports []ovs.BridgePort) {
+func bfdPorts(v *view.View, c local.Config, shut bool) (ports []ovs.BridgePort) {
 	interval := strconv.FormatInt(time.Duration(c.BFDInterval).Milliseconds(), 10)
 	var watched []string
 	for host, peer := range v.Peers {
@@ -57,7 +58,7 @@ func (a *Agent) underlayLink() (nic string, link border.Link) {
 	if a.config.Uplink != "" && a.bridge.state.Datapath == ovs.Userspace {
 		return a.config.Uplink, linkOf(a.config.Uplink)
 	}
-	i, err := Underlay(a.intent.view.VTEP)
+	i, err := local.Underlay(a.intent.view.VTEP)
 	if err != nil {
 		return i.Name, border.LinkUnknown
 	}

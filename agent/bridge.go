@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -21,7 +22,7 @@ const (
 
 // bridge is the switch's database: the bridge, and which ports it has.
 type bridge struct {
-	config     Config
+	config     local.Config
 	server     Server
 	log        *slog.Logger
 	conditions *conditions
@@ -162,4 +163,4 @@ func (b *bridge) restoreUplink() {
 	}
 }
 
-func uplinkJournal(c Config) string { return filepath.Join(c.State, "uplink.json") }
+func uplinkJournal(c local.Config) string { return filepath.Join(c.State, "uplink.json") }

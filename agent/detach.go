@@ -6,23 +6,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
-// DetachRequest names an endpoint, or the container or namespace that it is plugged into (all of its endpoints then).
-type DetachRequest struct {
-	Endpoint  string `json:"endpoint,omitempty"` // VPC/SUBNET/ENDPOINT
-	Container string `json:"container,omitempty"`
-	Netns     string `json:"netns,omitempty"`
-	Subnet    string `json:"subnet,omitempty"` // only those of this subnet
-}
-
 // detach unplugs endpoints of this host and gives them back to the server: those made by attach are deleted. It returns
 // their names; none is no error, for what is not attached is detached.
-func (a *attachments) detach(ctx context.Context, r DetachRequest) ([]string, error) {
+func (a *attachments) detach(ctx context.Context, r local.DetachRequest) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
 	found, err := a.find(ctx, r)
@@ -65,7 +58,7 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 	return nil
 }
 
-func (a *attachments) find(ctx context.Context, r DetachRequest) ([]view.Address, error) {
+func (a *attachments) find(ctx context.Context, r local.DetachRequest) ([]view.Address, error) {
 	if r.Endpoint == "" && r.Container == "" && r.Netns == "" {
 		return nil, invalid("name an endpoint, a container or a netns")
 	}

@@ -40,11 +40,3 @@ func writeError(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusBadRequest)
 	_ = json.NewEncoder(w).Encode(api.Refusal{Error: refusal}) // who has asked may be gone
 }
-
-func readError(answer []byte) error {
-	var r api.Refusal
-	if err := json.Unmarshal(answer, &r); err != nil || r.Error == nil {
-		return fmt.Errorf("the agent answered %q", answer)
-	}
-	return r.Error
-}

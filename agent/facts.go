@@ -3,7 +3,7 @@ package agent
 import (
 	"net/netip"
 
-	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -14,19 +14,20 @@ import (
 // follows from the view and the facts, by [wiring], [layout] and [hostConfig]. They are a value: nobody changes them
 // once they are put together.
 type facts struct {
-	config    Config
+	config    local.Config
 	known     bool // the view is, if only as it was before the start
 	complete  bool // the view is, as it is now
 	connected bool // to the switch
 
-	bridge    ovs.State                           // as the database was last found
-	endpoints endpointPorts                       // of the bridge
-	mine      map[view.AddressKey]view.Address    // the view's addresses on this host: an index of the view
-	hosts     []netip.Addr                        // of all hosts of the view, sorted
-	addresses []netip.Addr                        // by which others may reach this host, besides its VTEP
-	servers   []netip.Addr                        // as last found
-	zones     map[model.VNI]dataplane.Translation // by transit VNI
-	kernel    hostnet.State                       // what works of the host's kernel
+	bridge       ovs.State                        // as the database was last found
+	endpoints    endpointPorts                    // of the bridge
+	mine         map[view.AddressKey]view.Address // the view's addresses on this host: an index of the view
+	hosts        []netip.Addr                     // of all hosts of the view, sorted
+	addresses    []netip.Addr                     // by which others may reach this host, besides its VTEP
+	servers      []netip.Addr                     // as last found
+	zones        map[model.VNI]uint16             // of conntrack, by transit VNI of the VPC
+	translations map[model.VNI]netip.Addr         // towards the host's kernel, by transit VNI of the VPC
+	kernel       hostnet.State                    // what works of the host's kernel
 
 	nic    string    // on the upstream network, which the switch is given; empty: none
 	router model.MAC // of the upstream network; zero: not known
@@ -38,7 +39,7 @@ func (a *Agent) facts() facts {
 	f := facts{
 		config: a.config, known: a.intent.complete || a.intent.revision != 0, complete: a.intent.complete, connected: a.flows.sw != nil,
 		bridge: a.bridge.state, endpoints: a.bridge.endpoints(), mine: a.intent.mine, hosts: a.intent.hosts,
-		addresses: a.measured.addresses, servers: a.host.servers, zones: a.zones.translations(), kernel: a.host.state,
+		addresses: a.measured.addresses, servers: a.host.servers, zones: a.zones.vpcZones(), translations: a.zones.translations(), kernel: a.host.state,
 		nic: a.border.nic, shut: a.border.isShut(&a.intent.view),
 	}
 	if own, ok := ownHop(&a.intent.view); ok {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/internal/ifname"
 	"github.com/overlane/overlane/model"
@@ -33,16 +32,16 @@ func hostConfig(v *view.View, f facts) hostnet.Config {
 
 // snatOf is nil if nothing is translated on this host, or there is no port for it yet.
 func snatOf(v *view.View, f facts) *hostnet.SNAT {
-	if len(f.zones) == 0 || f.bridge.Ports[hostnet.SNATPort] == 0 {
+	if len(f.translations) == 0 || f.bridge.Ports[hostnet.SNATPort] == 0 {
 		return nil
 	}
-	n := &hostnet.SNAT{Masquerade: masquerades(v, f.zones), Reserved: f.hosts}
+	n := &hostnet.SNAT{Masquerade: masquerades(v, f.translations), Reserved: f.hosts}
 	if f.bridge.Datapath == ovs.Userspace {
 		n.Copied = f.config.Uplink
 	}
-	for vpc, t := range f.zones {
+	for vpc, address := range f.translations {
 		for _, to := range v.Gateways[vpc].Allow {
-			n.Allow = append(n.Allow, hostnet.Allowance{Source: t.Address, To: to})
+			n.Allow = append(n.Allow, hostnet.Allowance{Source: address, To: to})
 		}
 	}
 	slices.SortFunc(n.Allow, func(x, y hostnet.Allowance) int {
@@ -52,7 +51,7 @@ func snatOf(v *view.View, f facts) *hostnet.SNAT {
 }
 
 // masquerades tells whether a VPC leaves in this host's name.
-func masquerades(v *view.View, translations map[model.VNI]dataplane.Translation) bool {
+func masquerades(v *view.View, translations map[model.VNI]netip.Addr) bool {
 	for vpc := range translations {
 		if v.Gateways[vpc].SNAT {
 			return true

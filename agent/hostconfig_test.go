@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -46,10 +46,11 @@ func hostView(host string) *view.View {
 // factsOf are facts of a host of [hostView], whose bridge has these ports with the OpenFlow numbers 5, 6, 7...
 func factsOf(ports ...string) facts {
 	f := facts{
-		config: Config{UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0"}, known: true, complete: true, connected: true,
-		bridge: ovs.State{Datapath: ovs.Userspace, Ports: map[string]uint32{}},
-		hosts:  hostAddresses(hostView("host1")),
-		zones:  map[model.VNI]dataplane.Translation{1000: {Zone: 7, Address: addr("100.64.0.16")}, 2000: {Zone: 8, Address: addr("100.64.0.17")}},
+		config: local.Config{UDPPort: 4789, NATRange: cidr("100.64.0.0/10"), Uplink: "eth0"}, known: true, complete: true, connected: true,
+		bridge:       ovs.State{Datapath: ovs.Userspace, Ports: map[string]uint32{}},
+		hosts:        hostAddresses(hostView("host1")),
+		zones:        map[model.VNI]uint16{1000: 7, 2000: 8},
+		translations: map[model.VNI]netip.Addr{1000: addr("100.64.0.16"), 2000: addr("100.64.0.17")},
 	}
 	for i, name := range ports {
 		f.bridge.Ports[name] = uint32(i + 5)
@@ -88,7 +89,7 @@ func TestHostConfig(t *testing.T) {
 		{"no port yet", "host1", func() facts { return factsOf() }, guard},
 		{"nothing is translated", "host9", func() facts {
 			f := factsOf(hostnet.SNATPort)
-			f.zones = nil
+			f.translations = nil
 			return f
 		}, guard},
 		{"SNAT and public addresses, one edge's port is missing", "host1", func() facts { return factsOf(hostnet.SNATPort, edgePort("edge1")) },
@@ -111,7 +112,7 @@ func TestHostConfig(t *testing.T) {
 // Public addresses come by the SNAT port without any VPC that leaves in the host's name.
 func TestPublicAddressesAloneDoNotMasquerade(t *testing.T) {
 	f := factsOf(hostnet.SNATPort)
-	delete(f.zones, 1000)
+	delete(f.translations, 1000)
 	if c := hostConfig(hostView("host1"), f); c.SNAT == nil || c.SNAT.Masquerade {
 		t.Errorf("got %+v", c.SNAT)
 	}

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
@@ -24,7 +24,7 @@ import (
 // be looked at again. The kernel may take tens of milliseconds to change, which the loop has not, so [hostKernel.set]
 // runs beside it.
 type hostKernel struct {
-	config     Config
+	config     local.Config
 	log        *slog.Logger
 	queue      *queue
 	conditions *conditions
@@ -47,7 +47,7 @@ type hostKernel struct {
 
 const hostContent = "which interfaces forward because of Overlane"
 
-func newHostKernel(c Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
+func newHostKernel(c local.Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
 	return &hostKernel{config: c, log: log, queue: q, conditions: problems, drift: drift,
 		server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
 }
@@ -64,7 +64,7 @@ func (h *hostKernel) save() error { return writeState(h.path, hostContent, h) }
 // kernel afterwards only.
 func (h *hostKernel) keep(ctx context.Context, v *view.View, f facts, now time.Time) {
 	if h.config.NoFirewall {
-		h.conditions.set(condExit, unguarded(v, f.zones))
+		h.conditions.set(condExit, unguarded(v, f.translations))
 		h.findServers(ctx, now)
 		return
 	}
@@ -119,7 +119,7 @@ func (h *hostKernel) takeServers(servers []netip.Addr, err error) {
 }
 
 // unguarded refuses to translate without a table: endpoints would reach whatever the host does.
-func unguarded(v *view.View, translations map[model.VNI]dataplane.Translation) error {
+func unguarded(v *view.View, translations map[model.VNI]netip.Addr) error {
 	if len(translations) == 0 && !isEdge(v) {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 )
@@ -20,7 +21,7 @@ import (
 // The kernel is looked at every ten seconds, at once if something has changed, and after a second if something is
 // wrong; by one at a time.
 func TestWhenTheKernelIsLookedAt(t *testing.T) {
-	h := testHostKernel(Config{State: t.TempDir()})
+	h := testHostKernel(local.Config{State: t.TempDir()})
 	now := time.Now()
 	as, other := hostnet.Config{TunnelPort: 4789}, hostnet.Config{TunnelPort: 4790}
 	wrong := hostnet.State{Conditions: []hostnet.Condition{{Affects: hostnet.Direct, Err: errors.New("no interface")}}}
@@ -55,7 +56,7 @@ func TestWhenTheKernelIsLookedAt(t *testing.T) {
 
 // 0.1.0 has the same file.
 func TestOpenedInterfacesOutlastARestart(t *testing.T) {
-	c := Config{State: t.TempDir()}
+	c := local.Config{State: t.TempDir()}
 	h := testHostKernel(c)
 	if saved, err := h.end(hostOutcome{state: hostnet.State{Opened: []string{"eth0", "eth1"}}}, time.Now()); !saved || err != nil {
 		t.Fatal(saved, err)
@@ -120,14 +121,14 @@ func TestNobodyWaitsLongForTheServersName(t *testing.T) {
 	}
 }
 
-func testHostKernel(c Config) *hostKernel {
+func testHostKernel(c local.Config) *hostKernel {
 	log := slog.New(slog.DiscardHandler)
 	return newHostKernel(c, log, newQueue(), newConditions(log), &model.Drift{})
 }
 
 func TestNoWayWithoutAFirewall(t *testing.T) {
 	f := factsOf()
-	if err := unguarded(hostView("host1"), f.zones); err == nil || !strings.Contains(err.Error(), "noFirewall") {
+	if err := unguarded(hostView("host1"), f.translations); err == nil || !strings.Contains(err.Error(), "noFirewall") {
 		t.Error(err)
 	}
 	if err := unguarded(hostView("host1"), nil); err != nil {
@@ -141,7 +142,7 @@ func TestNoWayWithoutAFirewall(t *testing.T) {
 // What is wrong with the kernel is kept by what it affects, and a server's name that leads nowhere makes nobody forget
 // the server.
 func TestOutcomeOfTheKernelIsTaken(t *testing.T) {
-	h := testHostKernel(Config{State: t.TempDir()})
+	h := testHostKernel(local.Config{State: t.TempDir()})
 	conflict := hostnet.Condition{Affects: hostnet.Exit, Err: errors.New("Tailscale")}
 	h.take(hostOutcome{servers: []netip.Addr{addr("192.0.2.9")}, state: hostnet.State{Conditions: []hostnet.Condition{conflict}}}, time.Now())
 	if c := h.conditions.causes; c[condExit] != "Tailscale" || c[condDirect] != "" || c[condFirewall] != "" {
@@ -155,7 +156,7 @@ func TestOutcomeOfTheKernelIsTaken(t *testing.T) {
 
 // A host without a table looks for servers all the same, for its switch guards them.
 func TestTheSwitchGuardsAlone(t *testing.T) {
-	h := testHostKernel(Config{State: t.TempDir(), NoFirewall: true, Server: "https://192.0.2.9:7443"})
+	h := testHostKernel(local.Config{State: t.TempDir(), NoFirewall: true, Server: "https://192.0.2.9:7443"})
 	h.keep(t.Context(), hostView("host1"), factsOf(), time.Now())
 	if h.known {
 		t.Error("flows may go in before the server is known")
@@ -173,7 +174,7 @@ func TestTheSwitchGuardsAlone(t *testing.T) {
 
 // While nothing is known, or there is no switch, the kernel stays as another run has left it.
 func TestTheKernelStaysWhileNothingIsKnown(t *testing.T) {
-	h := testHostKernel(Config{State: t.TempDir()})
+	h := testHostKernel(local.Config{State: t.TempDir()})
 	for _, change := range []func(*facts){func(f *facts) { f.connected = false }, func(f *facts) { f.known = false }} {
 		f := factsOf(hostnet.SNATPort)
 		change(&f)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/view"
 )
 
@@ -19,7 +20,7 @@ type intent struct {
 	journal  journal
 }
 
-func newIntent(c Config) *intent {
+func newIntent(c local.Config) *intent {
 	return &intent{
 		view:    view.View{Host: c.Host, VTEP: c.Address},
 		mine:    map[view.AddressKey]view.Address{},

@@ -9,12 +9,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/view"
 )
 
 func testAgent(t *testing.T, dir, host string) *Agent {
 	t.Helper()
-	return New(Config{Host: host, State: dir, Address: netip.MustParseAddr("192.168.5.2")}, nil, slog.New(slog.DiscardHandler))
+	return New(local.Config{Host: host, State: dir, Address: netip.MustParseAddr("192.168.5.2")}, nil, slog.New(slog.DiscardHandler))
 }
 
 var plain = cmp.Options{

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/answer"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -27,7 +28,7 @@ const (
 // leases are the addresses that endpoints of this host get by DHCP. Those of dynamic endpoints end; by name, it
 // remembers when.
 type leases struct {
-	config      Config
+	config      local.Config
 	server      Server
 	log         *slog.Logger
 	queue       *queue
@@ -40,7 +41,7 @@ type leases struct {
 	making map[string]string    // the endpoint in front of it, while the server is being asked
 }
 
-func newLeases(c Config, s Server, log *slog.Logger, q *queue, i *intent, flows *switchSync, at *attachments) *leases {
+func newLeases(c local.Config, s Server, log *slog.Logger, q *queue, i *intent, flows *switchSync, at *attachments) *leases {
 	return &leases{config: c, server: s, log: log, queue: q, intent: i, flows: flows, attachments: at,
 		until: map[string]time.Time{}, asked: map[string]time.Time{}, making: map[string]string{}}
 }

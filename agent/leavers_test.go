@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -28,14 +29,14 @@ func TestLeavers(t *testing.T) {
 		"the segment is gone":  {view.Delta{GoneSegments: []model.VNI{100}}, []string{"10.0.0.2", "10.0.0.3"}},
 		"all of the view anew": {view.Delta{Complete: true, Segments: first.Segments, Addresses: first.Addresses[1:]}, []string{"10.0.0.2"}},
 	} {
-		a := New(Config{Host: "h1", State: t.TempDir()}, nil, nil)
-		a.zones.Number[900] = 1
+		a := New(local.Config{Host: "h1", State: t.TempDir()}, nil, nil)
+		a.zones.numbers.give(vpcOwner(900))
 		for _, d := range []view.Delta{first, tt.then} {
 			_, left := a.intent.take(d)
 			a.zones.leave(left)
 		}
 		var got []string
-		for _, l := range a.zones.Leavers {
+		for _, l := range a.zones.leavers {
 			if l.VPC != 900 {
 				t.Errorf("%s: %s is of VPC %d", what, l.Address, l.VPC)
 			}

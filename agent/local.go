@@ -9,16 +9,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/unixsocket"
 	"github.com/overlane/overlane/view"
 )
-
-// The local API is for the machine's own administrator: a unix socket that only root may open.
-//
-//	POST /v1/attach  AttachRequest -> AttachReply
-//	POST /v1/detach  DetachRequest -> names
-//	GET  /v1/status  -> Status
-//	GET  /v1/view    -> view.Delta, complete
 
 // stopPatience is how long calls under way may take to end when the agent does, and then again to take back what they
 // have made.
@@ -63,7 +57,7 @@ func (a *Agent) localAPI() http.Handler {
 	mux := http.NewServeMux()
 	route(mux, "POST /v1/attach", a.attachments.attach)
 	route(mux, "POST /v1/detach", a.attachments.detach)
-	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s Status, err error) {
+	route(mux, "GET /v1/status", func(ctx context.Context, _ struct{}) (s local.Status, err error) {
 		err = a.queue.ask(ctx, func() {
 			a.count(ctx)
 			s = a.status(time.Now())

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/attach"
 )
 
@@ -14,7 +15,7 @@ func (a *Agent) attachAside(t *testing.T, s *pretendServer, ns string) (ended <-
 	a.eventually(t, "the agent to be ready", func() bool { return a.flows.sw != nil && a.intent.complete && a.flows.resync == "" })
 	attached := make(chan error, 1)
 	go func() {
-		_, err := Local{filepath.Join(a.config.State, "a.sock")}.Attach(t.Context(), AttachRequest{Netns: ns, Subnet: "blue/web"})
+		_, err := local.Client{Socket: filepath.Join(a.config.State, "a.sock")}.Attach(t.Context(), local.AttachRequest{Netns: ns, Subnet: "blue/web"})
 		attached <- err
 	}()
 	poll(t, "the server has been asked", func() bool { return s.did(&s.puts) != "" })

@@ -16,7 +16,7 @@ func layout(v *view.View, f facts) ovs.Layout {
 		Bridge: f.config.Bridge, Tunnel: tunnelPort, VTEP: v.VTEP, UDPPort: f.config.UDPPort,
 		Datapath: f.config.Datapath, Tables: dataplane.Names(), Keep: !f.complete,
 		Ports: slices.Concat(
-			hostPorts(v, !f.complete && len(f.zones) > 0),
+			hostPorts(v, !f.complete && len(f.translations) > 0),
 			bfdPorts(v, f.config, f.shut),
 			externalPorts(f.nic)),
 	}
@@ -35,7 +35,7 @@ func externalPorts(nic string) []ovs.BridgePort {
 func wiring(v *view.View, f facts) dataplane.Wiring {
 	w := dataplane.Wiring{
 		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: portNumbers(f.mine, f.endpoints),
-		Translations: f.zones, Guarded: reserved(f),
+		VPCZones: f.zones, Translations: f.translations, Guarded: reserved(f),
 		BFDPorts: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
 	}
 	if f.nic != "" {

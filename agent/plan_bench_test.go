@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
@@ -43,7 +44,7 @@ func crowdAddress(n, hosts int) view.Address {
 func BenchmarkOneChange(b *testing.B) {
 	for _, endpoints := range []int{0, 500, 5000} {
 		b.Run(fmt.Sprint(endpoints), func(b *testing.B) {
-			a := New(Config{Host: "h1", State: b.TempDir(), UDPPort: 4789, NATRange: netip.MustParsePrefix("100.64.0.0/10")}, nil, nil)
+			a := New(local.Config{Host: "h1", State: b.TempDir(), UDPPort: 4789, NATRange: netip.MustParsePrefix("100.64.0.0/10")}, nil, nil)
 			a.apply(crowd(endpoints))
 			a.plan(b.Context(), time.Now())
 			a.flows.resync = ""

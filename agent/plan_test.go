@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
@@ -30,7 +31,7 @@ func TestWiring(t *testing.T) {
 	vm, nested, bare := at(2, "blue/web/vm", ""), at(3, "blue/web/nested", "blue/web/vm"), at(4, "blue/web/bare", "")
 	base := factsOf(hostnet.SNATPort, hostnet.UnderlayPort, edgePort("edge1"), bfdPort("edge1"), bfdPort("edge2"), "eth1")
 	base.bridge.TunnelOFPort = 1
-	wired := dataplane.Wiring{TunnelPort: 1, UDPPort: 4789, Ports: map[view.AddressKey]uint32{}, Translations: base.zones,
+	wired := dataplane.Wiring{TunnelPort: 1, UDPPort: 4789, Ports: map[view.AddressKey]uint32{}, VPCZones: base.zones, Translations: base.translations,
 		Guarded:  []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("192.168.5.2"), addr("192.168.5.3")},
 		BFDPorts: map[string]uint32{"edge1": 8}, EdgePorts: map[string]uint32{}}
 	v := hostView("host1")
@@ -66,7 +67,8 @@ func TestWiring(t *testing.T) {
 		}, func(w *dataplane.Wiring) {
 			w.SNATPort, w.UnderlayPort, w.EdgePorts = 5, 6, map[string]uint32{"edge1": 7}
 		}},
-		{"no VPC is translated", func(f *facts) { f.zones = nil }, func(w *dataplane.Wiring) { w.Translations = nil }},
+		{"no VPC is translated", func(f *facts) { f.translations = nil }, func(w *dataplane.Wiring) { w.Translations = nil }},
+		{"nor has a zone", func(f *facts) { f.zones, f.translations = nil, nil }, func(w *dataplane.Wiring) { w.VPCZones, w.Translations = nil, nil }},
 		{"servers and other addresses of the host are reserved", func(f *facts) {
 			f.addresses, f.servers = []netip.Addr{addr("172.17.0.1")}, []netip.Addr{addr("192.0.2.9"), addr("192.168.5.3")}
 		}, func(w *dataplane.Wiring) {
@@ -99,7 +101,7 @@ func TestLayout(t *testing.T) {
 		{"nothing is wanted", none, func(*facts) {}, nil, false},
 		{"VPCs that leave by this host", blue, func(*facts) {}, []string{hostnet.SNATPort, edgePort("edge1"), edgePort("edge2")}, false},
 		{"the view is not complete", none, func(f *facts) { f.complete = false }, []string{hostnet.SNATPort}, true},
-		{"nor were VPCs translated before", none, func(f *facts) { f.complete, f.zones = false, nil }, nil, true},
+		{"nor were VPCs translated before", none, func(f *facts) { f.complete, f.translations = false, nil }, nil, true},
 		{"a NIC on the upstream network", none, func(f *facts) { f.nic = "eth1" }, []string{"eth1"}, false},
 		{"a peer with BFD", watching, func(*facts) {}, []string{bfdPort("edge1")}, false},
 	} {
@@ -123,7 +125,7 @@ func TestLayout(t *testing.T) {
 func TestLayoutTellsPeersWhetherTheBorderIsShut(t *testing.T) {
 	v := &view.View{Host: "g1", VTEP: addr("192.168.5.2"), Peers: view.Table[string, view.Peer]{"host2": {Host: "host2", VTEP: addr("192.168.5.3"), BFD: true}}}
 	for shut, want := range map[bool]string{true: "true", false: "false"} {
-		ports := layout(v, facts{config: Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
+		ports := layout(v, facts{config: local.Config{UDPPort: 4789, BFDInterval: api.Duration(32 * time.Millisecond)}, complete: true, shut: shut}).Ports
 		bfd := map[string]string{"enable": "true", "min_tx": "32", "min_rx": "32", "mult": "7", "cpath_down": want}
 		if len(ports) != 1 || !maps.Equal(ports[0].BFD, bfd) || ports[0].Options["remote_ip"] != "192.168.5.3" {
 			t.Errorf("shut %t: %+v", shut, ports)

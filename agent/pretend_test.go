@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/roottest"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
@@ -162,7 +163,7 @@ func start(t *testing.T, s *pretendServer, ovsDir, state string) (a *Agent, stop
 
 func startLogging(t *testing.T, s *pretendServer, ovsDir, state string, log io.Writer) (a *Agent, stop func()) {
 	t.Helper()
-	a = New(Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
+	a = New(local.Config{Host: "h1", Address: netip.MustParseAddr("127.0.0.1"), State: state, Socket: filepath.Join(state, "a.sock"),
 		OVS: ovsDir, Bridge: "br-overlane", Datapath: ovs.Kernel, UDPPort: 4789, NoFirewall: true}, s, slog.New(slog.NewTextHandler(log, nil)))
 	a.measured.every = cmp.Or(s.tick, a.measured.every)
 	ctx, cancel := context.WithCancel(context.Background())

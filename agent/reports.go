@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
 	"github.com/overlane/overlane/view"
@@ -35,7 +36,7 @@ func newReports(s Server, log *slog.Logger, q *queue, problems *conditions) *rep
 }
 
 // send tells the server what has changed. One report is under way at a time; if it fails, the next one says the same.
-func (r *reports) send(ctx context.Context, s Status, now time.Time) {
+func (r *reports) send(ctx context.Context, s local.Status, now time.Time) {
 	updates := r.news(s, now)
 	if len(updates) == 0 {
 		return
@@ -49,7 +50,7 @@ func (r *reports) send(ctx context.Context, s Status, now time.Time) {
 }
 
 // news are the statuses that the server has not been told.
-func (r *reports) news(s Status, now time.Time) []model.StatusUpdate {
+func (r *reports) news(s local.Status, now time.Time) []model.StatusUpdate {
 	var updates []model.StatusUpdate
 	host := model.Key{Kind: "Host", Name: s.Name}
 	if old, ok := r.sent[host].(*model.HostStatus); !ok || weighty(*old, s.Host) || now.Sub(r.at) >= hostReportEvery {

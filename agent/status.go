@@ -7,22 +7,14 @@ import (
 	"maps"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
-// Status is what the agent knows of its host.
-type Status struct {
-	Name      string                          `json:"name"` // of the host
-	Away      string                          `json:"serverUnreachable,omitempty"`
-	Unheard   string                          `json:"reportsRefused,omitempty"` // why the server does not take this host's reports
-	Host      model.HostStatus                `json:"host"`
-	Endpoints map[string]model.EndpointStatus `json:"endpoints"`
-}
-
 // status measures, as far as a look at what has been measured is enough.
-func (a *Agent) status(now time.Time) Status {
-	s := Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[condReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
+func (a *Agent) status(now time.Time) local.Status {
+	s := local.Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[condReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
 	for name, address := range a.intent.own() {
 		e := a.endpointStatus(address)
 		e.Since = now

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/dataplane/flow"
 	"github.com/overlane/overlane/model"
@@ -41,7 +42,7 @@ type switchSync struct {
 	drift           *model.Drift
 }
 
-func newSwitchSync(c Config, log *slog.Logger, drift *model.Drift) *switchSync {
+func newSwitchSync(c local.Config, log *slog.Logger, drift *model.Drift) *switchSync {
 	return &switchSync{
 		log:     log,
 		drift:   drift,

@@ -2,35 +2,15 @@ package agent
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
-
-// Underlay is the interface that holds the VTEP's address.
-func Underlay(address netip.Addr) (net.Interface, error) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return net.Interface{}, fmt.Errorf("list this machine's interfaces: %w", err)
-	}
-	for _, i := range interfaces {
-		addresses, err := i.Addrs()
-		if err != nil {
-			continue // it has just gone
-		}
-		for _, a := range addresses {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == address {
-				return i, nil
-			}
-		}
-	}
-	return net.Interface{}, fmt.Errorf("no interface of this machine has the address %s; give one that it has with --address", address)
-}
 
 // look looks how long a packet the underlay takes, and by what addresses others may reach this host, unless it has
 // lately.
@@ -39,7 +19,7 @@ func (m *measured) look(vtep netip.Addr, now time.Time) {
 		return
 	}
 	m.mtu, m.lookedAt = 0, now
-	if i, err := Underlay(vtep); err == nil {
+	if i, err := local.Underlay(vtep); err == nil {
 		m.mtu = i.MTU
 	}
 	m.conditions.set(condAddresses, m.findAddresses(vtep))

@@ -6,32 +6,30 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/overlane/overlane/dataplane"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
 
-// zones gives each VPC that this host translates for a number of its own, from which its conntrack zone and its address
-// towards the host's kernel follow. Both must stay as they are while there are connections, over restarts too, and must
-// hold none of their last owner's when they pass to another VPC: so the numbers are on disk, go round, and a zone is
-// flushed before its number is free again.
+// zones gives whatever needs a conntrack zone one of its own, and each VPC that this host translates for an address
+// towards the host's kernel. Both must stay as they are while there are connections, over restarts too: so the numbers
+// that they follow from are on disk. A zone must hold no connections of its last owner when it passes to another: so
+// it is flushed before its number is free again.
 type zones struct {
-	path   string
-	Last   int               `json:"last"`   // given
-	Number map[model.VNI]int `json:"number"` // by transit VNI
-	Gone   map[int]bool      `json:"gone"`   // to be flushed
+	path      string
+	numbers   *numbers[zoneOwner] // of zones
+	addresses *numbers[model.VNI] // of addresses; of the VPCs that are translated, by transit VNI. Each has a zone.
 
-	Sources map[model.VNI][]source `json:"sources"`           // by which connections of SNAT may be known, by transit VNI
-	Leavers []leaver               `json:"leavers,omitempty"` // whose connections are to be forgotten
+	sources map[model.VNI][]source // by which connections of SNAT may be known, by transit VNI
+	leavers []leaver               // whose connections are to be forgotten
 
-	config     Config
+	config     local.Config
 	log        *slog.Logger
 	queue      *queue
 	conditions *conditions
@@ -49,7 +47,8 @@ type source struct {
 	Last    uint16     `json:"last,omitempty"`
 }
 
-// firstZone keeps clear of the low zones that people choose. A number is from 1 to maxZones.
+// firstZone keeps clear of the low zones that people choose. A number, of a zone or of an address, is from 1 to
+// maxZones.
 const (
 	firstZone = 0x4f00
 	maxZones  = 4096
@@ -58,67 +57,75 @@ const (
 // natOffset leaves room in the range for the host's own end.
 const natOffset = 15
 
-func newZones(c Config, log *slog.Logger, q *queue, problems *conditions) *zones {
+func newZones(c local.Config, log *slog.Logger, q *queue, problems *conditions) *zones {
 	return &zones{path: filepath.Join(c.State, "zones.json"), config: c, log: log, queue: q, conditions: problems,
-		Number: map[model.VNI]int{}, Gone: map[int]bool{}, Sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
+		numbers: newNumbers[zoneOwner](maxZones), addresses: newNumbers[model.VNI](maxZones),
+		sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
 
-const zonesContent = "the numbers of conntrack zones"
-
-// load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it
-// unlikely that one of them is given to another VPC while it has connections.
-func (z *zones) load() error {
-	found, err := readState(z.path, zonesContent, z)
-	if err == nil && !found {
-		z.Last = rand.IntN(maxZones)
+// give makes sure that the owners have a zone each, and translated VPCs, which are among the owners, an address. With
+// take, all others lose theirs.
+func (z *zones) give(owners []zoneOwner, translated []model.VNI, take bool) (changed bool, err error) {
+	for _, owner := range owners {
+		added, ok := z.numbers.give(owner)
+		if changed = changed || added; !ok {
+			err = fmt.Errorf("all %d conntrack zones of this host are in use; %s has none", maxZones, owner)
+		}
 	}
-	return err
+	if take {
+		changed = len(z.numbers.keep(owners)) > 0 || changed
+	}
+	return z.giveAddresses(translated, take) || changed, err
 }
 
-func (z *zones) save() error { return writeState(z.path, zonesContent, z) }
-
-// give makes sure that those VPCs have a number. With take, all others lose theirs.
-func (z *zones) give(vpcs map[model.VNI]bool, take bool) (changed bool, err error) {
-	for vpc := range vpcs {
-		if z.Number[vpc] != 0 {
-			continue
-		}
-		n := z.free()
-		if n == 0 {
-			return changed, fmt.Errorf("this host translates for %d VPCs already, which is the most", maxZones)
-		}
-		z.Number[vpc], z.Last, changed = n, n, true
-	}
-	for vpc, n := range maps.Clone(z.Number) {
-		if take && !vpcs[vpc] {
-			delete(z.Number, vpc)
-			z.Gone[n], changed = true, true
+// giveAddresses makes sure that translated VPCs have an address, if they have a zone. An address is free at once when
+// its VPC loses it: the zone of the next VPC knows none of the connections by it. If the last VPC keeps its zone, that
+// is to be rid of them.
+func (z *zones) giveAddresses(translated []model.VNI, take bool) (changed bool) {
+	for _, vpc := range translated {
+		if z.numbers.of[vpcOwner(vpc)] != 0 {
+			added, _ := z.addresses.give(vpc)
+			changed = changed || added
 		}
 	}
-	return changed, nil
-}
-
-// free is the next number that nobody has; 0 if there is none.
-func (z *zones) free() int {
-	taken := maps.Clone(z.Gone)
-	for _, n := range z.Number {
-		taken[n] = true
+	if !take {
+		return changed
 	}
-	for i := range maxZones {
-		if n := (z.Last+i)%maxZones + 1; !taken[n] {
-			return n
+	for vpc, n := range z.addresses.keep(translated) {
+		z.addresses.flushed(n)
+		if changed = true; z.numbers.of[vpcOwner(vpc)] != 0 {
+			z.noteSources(map[model.VNI]source{vpc: {Address: z.address(n)}})
 		}
 	}
-	return 0
+	return changed
 }
 
 func zoneOf(number int) uint16 { return uint16(firstZone + number) }
 
-// translations are what the flows need to know of the numbers.
-func (z *zones) translations() map[model.VNI]dataplane.Translation {
-	all := make(map[model.VNI]dataplane.Translation, len(z.Number))
-	for vpc, n := range z.Number {
-		all[vpc] = dataplane.Translation{Zone: zoneOf(n), Address: model.Nth(z.config.NATRange, natOffset+n)}
+func (z *zones) address(number int) netip.Addr { return model.Nth(z.config.NATRange, natOffset+number) }
+
+// vpcZone is the zone of a VPC; ok is false if it has none.
+func (z *zones) vpcZone(vpc model.VNI) (zone uint16, ok bool) {
+	n, ok := z.numbers.of[vpcOwner(vpc)]
+	return zoneOf(n), ok
+}
+
+// vpcZones are the zones of VPCs, by transit VNI.
+func (z *zones) vpcZones() map[model.VNI]uint16 {
+	all := make(map[model.VNI]uint16, len(z.numbers.of))
+	for owner, n := range z.numbers.of {
+		if vpc, ok := owner.vpc(); ok {
+			all[vpc] = zoneOf(n)
+		}
+	}
+	return all
+}
+
+// translations are the addresses towards the host's kernel, by transit VNI of the VPC.
+func (z *zones) translations() map[model.VNI]netip.Addr {
+	all := make(map[model.VNI]netip.Addr, len(z.addresses.of))
+	for vpc, n := range z.addresses.of {
+		all[vpc] = z.address(n)
 	}
 	return all
 }
@@ -144,10 +151,15 @@ func translated(v *view.View) map[model.VNI]bool {
 	return vpcs
 }
 
-// follow gives each VPC that is translated a number, and remembers what VPCs are known by. Only a complete view tells
-// which VPCs are not translated any more.
+// follow gives each VPC that is translated a zone and an address, and remembers what VPCs are known by. Only a complete
+// view tells which VPCs are not translated any more.
 func (z *zones) follow(v *view.View, complete bool) {
-	changed, err := z.give(translated(v), complete)
+	vpcs := slices.Sorted(maps.Keys(translated(v)))
+	owners := make([]zoneOwner, len(vpcs)) // nothing else needs a zone yet
+	for i, vpc := range vpcs {
+		owners[i] = vpcOwner(vpc)
+	}
+	changed, err := z.give(owners, vpcs, complete)
 	if changed {
 		err = errors.Join(err, z.save())
 	}
@@ -163,8 +175,8 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 		return
 	}
 	var fresh []uint16
-	for _, n := range z.Number {
-		if zone := zoneOf(n); !z.limited[zone] {
+	for _, zone := range z.vpcZones() {
+		if !z.limited[zone] {
 			fresh = append(fresh, zone)
 		}
 	}
@@ -191,19 +203,19 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 // disconnected forgets what the switch was told.
 func (z *zones) disconnected() { clear(z.limited) }
 
-// flushGone frees the numbers of VPCs that are not translated any more. The switch must have no flows of theirs.
+// flushGone frees the zones that have no owner any more. The switch must have no flows that name them.
 func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
-	if len(z.Gone) == 0 {
+	if len(z.numbers.gone) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	for n := range maps.Clone(z.Gone) {
+	for n := range maps.Clone(z.numbers.gone) {
 		if err := sw.FlushZone(ctx, zoneOf(n)); err != nil {
 			z.log.Warn("flush a conntrack zone", "zone", zoneOf(n), "err", err)
 			return
 		}
-		delete(z.Gone, n)
+		z.numbers.flushed(n)
 	}
 	z.conditions.set(condDisk, z.save())
 }
@@ -211,8 +223,8 @@ func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
 // noteSources remembers what VPCs are known by from now on.
 func (z *zones) noteSources(now map[model.VNI]source) (changed bool) {
 	for vpc, s := range now {
-		if !slices.Contains(z.Sources[vpc], s) {
-			z.Sources[vpc] = append(z.Sources[vpc], s)
+		if !slices.Contains(z.sources[vpc], s) {
+			z.sources[vpc] = append(z.sources[vpc], s)
 			changed = true
 		}
 	}
@@ -225,23 +237,23 @@ func (z *zones) flushSources(ctx context.Context, sw *ovs.Switch, v *view.View) 
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	now, changed := sources(v, z.translations()), false
-	for vpc, all := range z.Sources {
+	for vpc, all := range z.sources {
 		left := slices.DeleteFunc(slices.Clone(all), func(s source) bool { return s != now[vpc] })
 		if len(left) == len(all) {
 			continue
 		}
 		for _, s := range all {
-			if n := z.Number[vpc]; n != 0 && s != now[vpc] {
-				if err := flushSource(ctx, sw, zoneOf(n), s); err != nil {
+			if zone, ok := z.vpcZone(vpc); ok && s != now[vpc] {
+				if err := flushSource(ctx, sw, zone, s); err != nil {
 					z.log.Warn("flush connections by SNAT", "vpc", v.Gateways[vpc].Name, "err", err)
 					return
 				}
 			}
 		}
 		if changed = true; len(left) > 0 {
-			z.Sources[vpc] = left
+			z.sources[vpc] = left
 		} else {
-			delete(z.Sources, vpc)
+			delete(z.sources, vpc)
 		}
 	}
 	if changed {
@@ -265,13 +277,13 @@ type leaver struct {
 	Address netip.Addr `json:"address"`
 }
 
-// leave notes addresses that endpoints have left, if their VPCs are translated: answers to their connections would
+// leave notes addresses that endpoints have left, if their VPCs have a zone: answers to their connections would
 // reach whoever gets such an address next.
 func (z *zones) leave(left []leaver) {
 	noted := false
 	for _, l := range left {
-		if z.Number[l.VPC] != 0 && !slices.Contains(z.Leavers, l) {
-			z.Leavers = append(z.Leavers, l)
+		if _, ok := z.vpcZone(l.VPC); ok && !slices.Contains(z.leavers, l) {
+			z.leavers = append(z.leavers, l)
 			noted = true
 		}
 	}
@@ -283,15 +295,15 @@ func (z *zones) leave(left []leaver) {
 // forgetLeavers has conntrack forget the connections of endpoints that are gone, and tells whether some are left for
 // the next time. The view must be complete, and the switch must have no flows of those endpoints.
 func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time) (more bool) {
-	if len(z.Leavers) == 0 || now.Before(z.retry) {
+	if len(z.leavers) == 0 || now.Before(z.retry) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	for done := 0; len(z.Leavers) > 0 && done < leaversAtOnce; done++ {
-		l := z.Leavers[0]
-		if n := z.Number[l.VPC]; n != 0 {
-			err := sw.FlushEndpoint(ctx, zoneOf(n), l.Address)
+	for done := 0; len(z.leavers) > 0 && done < leaversAtOnce; done++ {
+		l := z.leavers[0]
+		if zone, ok := z.vpcZone(l.VPC); ok {
+			err := sw.FlushEndpoint(ctx, zone, l.Address)
 			if errors.Is(err, ovs.ErrNoFlush) {
 				z.log.Warn("connections of an endpoint that is gone are left to time out; whoever gets its address meanwhile hears their answers", "address", l.Address, "err", err)
 			} else if err != nil {
@@ -300,10 +312,10 @@ func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time
 				return false
 			}
 		}
-		z.Leavers = z.Leavers[1:]
+		z.leavers = z.leavers[1:]
 	}
 	z.conditions.set(condDisk, z.save())
-	return len(z.Leavers) > 0
+	return len(z.leavers) > 0
 }
 
 // leaversAtOnce is how many the loop may take care of before it looks what else there is: Open vSwitch looks at all
@@ -311,11 +323,11 @@ func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time
 const leaversAtOnce = 16
 
 // sources are what VPCs are known by now.
-func sources(v *view.View, translations map[model.VNI]dataplane.Translation) map[model.VNI]source {
+func sources(v *view.View, translations map[model.VNI]netip.Addr) map[model.VNI]source {
 	all := map[model.VNI]source{}
-	for vpc, t := range translations {
+	for vpc, address := range translations {
 		if g := v.Gateways[vpc]; g.SNAT && g.Design == model.Distributed {
-			all[vpc] = source{Address: t.Address}
+			all[vpc] = source{Address: address}
 		}
 	}
 	for _, b := range v.Blocks {

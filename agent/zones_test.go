@@ -10,27 +10,30 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
 
-func vpcs(all ...model.VNI) map[model.VNI]bool {
-	m := map[model.VNI]bool{}
-	for _, vpc := range all {
-		m[vpc] = true
+// vpcList are VPCs by transit VNI.
+func vpcList(all ...model.VNI) []model.VNI { return all }
+
+func vpcOwners(vpcs ...model.VNI) (owners []zoneOwner) {
+	for _, vpc := range vpcs {
+		owners = append(owners, vpcOwner(vpc))
 	}
-	return m
+	return owners
 }
 
 func testZones(state string) *zones {
 	log := slog.New(slog.DiscardHandler)
-	return newZones(Config{State: state}, log, newQueue(), newConditions(log))
+	return newZones(local.Config{State: state, NATRange: netip.MustParsePrefix("100.64.0.0/10")}, log, newQueue(), newConditions(log))
 }
 
-// give gives numbers, writes them down and reads them as another run does.
-func give(t *testing.T, z *zones, wanted map[model.VNI]bool, take bool) *zones {
+// give gives translated VPCs zones, writes them down and reads them as another run does.
+func give(t *testing.T, z *zones, vpcs []model.VNI, take bool) *zones {
 	t.Helper()
-	_, err := z.give(wanted, take)
+	_, err := z.give(vpcOwners(vpcs...), vpcs, take)
 	if err == nil {
 		err = z.save()
 	}
@@ -45,69 +48,94 @@ func give(t *testing.T, z *zones, wanted map[model.VNI]bool, take bool) *zones {
 }
 
 func TestZonesKeepTheirNumbers(t *testing.T) {
-	z := give(t, testZones(t.TempDir()), vpcs(1000, 1001), true)
-	before := z.Number
-	if len(before) != 2 || before[1000] == before[1001] {
-		t.Fatalf("the numbers are %v", before)
+	z := give(t, testZones(t.TempDir()), vpcList(1000, 1001), true)
+	zones, addresses := z.vpcZones(), z.translations()
+	if len(zones) != 2 || zones[1000] == zones[1001] || len(addresses) != 2 || addresses[1000] == addresses[1001] {
+		t.Fatalf("the zones are %v, the addresses %v", zones, addresses)
 	}
-	z = give(t, z, vpcs(1001, 1002), false)
-	if z.Number[1000] != before[1000] || z.Number[1001] != before[1001] || len(z.Number) != 3 {
-		t.Errorf("while not all VPCs are known, %v have become %v", before, z.Number)
+	z = give(t, z, vpcList(1001, 1002), false)
+	if got := z.vpcZones(); got[1000] != zones[1000] || got[1001] != zones[1001] || len(got) != 3 {
+		t.Errorf("while not all VPCs are known, %v have become %v", zones, got)
 	}
-	if changed, err := z.give(vpcs(1000, 1001, 1002), true); changed || err != nil {
+	if got := z.translations(); got[1000] != addresses[1000] || got[1001] != addresses[1001] || len(got) != 3 {
+		t.Errorf("while not all VPCs are known, %v have become %v", addresses, got)
+	}
+	if changed, err := z.give(vpcOwners(1000, 1001, 1002), vpcList(1000, 1001, 1002), true); changed || err != nil {
 		t.Errorf("there was nothing to give: %t, %v", changed, err)
 	}
 }
 
 func TestZonesAreNotGivenAgainBeforeTheyAreFlushed(t *testing.T) {
-	z := give(t, testZones(t.TempDir()), vpcs(1000), true)
-	old := z.Number[1000]
+	z := give(t, testZones(t.TempDir()), vpcList(1000), true)
+	old := z.numbers.of[vpcOwner(1000)]
 	z = give(t, z, nil, true)
-	if !z.Gone[old] || len(z.Number) != 0 {
-		t.Fatalf("taken: %v, to be flushed: %v", z.Number, z.Gone)
+	if !z.numbers.gone[old] || len(z.numbers.of)+len(z.addresses.of) != 0 {
+		t.Fatalf("taken: %v, to be flushed: %v", z.numbers.of, z.numbers.gone)
 	}
 	for vpc := range model.VNI(maxZones - 1) {
-		if _, err := z.give(map[model.VNI]bool{vpc + 1: true}, false); err != nil {
+		if _, err := z.give(vpcOwners(vpc+1), vpcList(vpc+1), false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if slices.Contains(slices.Collect(maps.Values(z.Number)), old) {
+	if slices.Contains(slices.Collect(maps.Values(z.numbers.of)), old) {
 		t.Error("its number has another owner, and its connections have, too")
 	}
-	if _, err := z.give(vpcs(9999), false); err == nil || !strings.Contains(err.Error(), "4096 VPCs") {
+	if _, err := z.give(vpcOwners(9999), vpcList(9999), false); err == nil || !strings.Contains(err.Error(), "4096 conntrack zones") || !strings.Contains(err.Error(), "vpc/9999") {
 		t.Errorf("one too many: %v", err)
 	}
-	delete(z.Gone, old)
-	if _, err := z.give(vpcs(9999), false); err != nil || z.Number[9999] != old {
-		t.Errorf("once it is flushed: %d, %v", z.Number[9999], err)
+	if z.addresses.of[9999] != 0 {
+		t.Error("it has an address without a zone")
+	}
+	z.numbers.flushed(old)
+	if _, err := z.give(vpcOwners(9999), vpcList(9999), false); err != nil || z.numbers.of[vpcOwner(9999)] != old || z.addresses.of[9999] == 0 {
+		t.Errorf("once it is flushed: %d, %v", z.numbers.of[vpcOwner(9999)], err)
 	}
 }
 
-func TestZonesGoRound(t *testing.T) {
+// A VPC that is not translated any more and keeps its zone loses its address. Connections by that address are to be
+// flushed, and another VPC may have the address, after all others.
+func TestAddressesAreOfTranslation(t *testing.T) {
 	z := testZones(t.TempDir())
-	z.Last = maxZones - 1
-	if _, err := z.give(vpcs(1), true); err != nil || z.Number[1] != maxZones {
-		t.Errorf("the last is %d, %v", z.Number[1], err)
+	z.numbers.last = 100
+	z = give(t, z, vpcList(1000, 1001), true)
+	zones, addresses := z.vpcZones(), z.translations()
+	if want := map[model.VNI]netip.Addr{1000: addr("100.64.0.16"), 1001: addr("100.64.0.17")}; !maps.Equal(addresses, want) {
+		t.Fatalf("addresses %v, want %v", addresses, want)
 	}
-	z.Gone = map[int]bool{}
-	if _, err := z.give(vpcs(2), true); err != nil || z.Number[2] != 1 || !z.Gone[maxZones] {
-		t.Errorf("after the last comes %d, %v", z.Number[2], err)
+	if changed, err := z.give(vpcOwners(1000, 1001), vpcList(1001), true); !changed || err != nil {
+		t.Fatalf("an address is lost: %t, %v", changed, err)
 	}
-	if _, err := z.give(vpcs(2, 3), true); err != nil || z.Number[3] != 2 {
-		t.Errorf("then %d, %v", z.Number[3], err)
+	if got := z.vpcZones(); !maps.Equal(got, zones) || len(z.numbers.gone) > 0 {
+		t.Errorf("the zones %v have become %v", zones, got)
+	}
+	if got := z.translations(); len(got) != 1 || got[1001] != addresses[1001] {
+		t.Errorf("the addresses %v have become %v", addresses, got)
+	}
+	if got, want := z.sources[1000], []source{{Address: addr("100.64.0.16")}}; !slices.Equal(got, want) {
+		t.Errorf("what is left to be flushed is %v, want %v", got, want)
+	}
+	z.addresses.last = maxZones
+	if z = give(t, z, vpcList(1000, 1001, 1002), true); z.translations()[1000] != addr("100.64.0.16") || z.translations()[1002] != addr("100.64.0.18") {
+		t.Errorf("addresses %v", z.translations())
+	}
+}
+
+// An agent that begins anew gives numbers at random, and the first address goes with the first zone.
+func TestZonesBeginAnywhere(t *testing.T) {
+	z := testZones(t.TempDir())
+	if err := z.load(); err != nil || z.numbers.last != z.addresses.last {
+		t.Errorf("last zone %d, last address %d, %v", z.numbers.last, z.addresses.last, err)
 	}
 }
 
 func TestTranslationsAreOfTheRange(t *testing.T) {
 	z := testZones(t.TempDir())
 	z.config.NATRange = netip.MustParsePrefix("10.96.0.0/19")
-	z.Number = map[model.VNI]int{1: 1, 2: maxZones}
-	got := z.translations()
-	if got[1].Address != netip.MustParseAddr("10.96.0.16") || got[1].Zone != firstZone+1 {
-		t.Errorf("the first is %v", got[1])
+	if got := z.address(1); got != netip.MustParseAddr("10.96.0.16") {
+		t.Errorf("the first is %s", got)
 	}
-	if !netip.MustParsePrefix("10.96.0.0/19").Contains(got[2].Address) || got[2].Zone != firstZone+maxZones {
-		t.Errorf("the last is %v", got[2])
+	if got := z.address(maxZones); !z.config.NATRange.Contains(got) {
+		t.Errorf("the last is %s", got)
 	}
 }
 
@@ -137,14 +165,14 @@ func TestAGatewayWithoutAWayHasNoZone(t *testing.T) {
 		{view.Gateway{VPC: vpc}, nil, false},
 	} {
 		z := testZones(t.TempDir())
-		z.config.NATRange = netip.MustParsePrefix("100.64.0.0/10")
 		v := view.View{Host: "h1"}
 		v.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, VPC: vpc}}, Gateways: []view.Gateway{{VPC: vpc, SNAT: true}}})
 		z.follow(&v, true)
 		v.Apply(view.Delta{Gateways: []view.Gateway{c.gateway}, Publics: c.publics})
 		z.follow(&v, true)
-		if _, has := z.Number[vpc]; has != c.has || len(z.Gone) > 0 == c.has {
-			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, z.Gone)
+		_, translates := z.translations()[vpc]
+		if _, has := z.vpcZone(vpc); has != c.has || translates != c.has || len(z.numbers.gone) > 0 == c.has {
+			t.Errorf("%+v: has a zone: %t, to be flushed: %v", c.gateway, has, z.numbers.gone)
 		}
 	}
 }
@@ -157,8 +185,8 @@ func TestZonesRememberSources(t *testing.T) {
 	for _, s := range []source{kernel, block, kernel} {
 		z.noteSources(map[model.VNI]source{1000: s})
 	}
-	z = give(t, z, vpcs(1000), true)
-	if got := z.Sources[1000]; !slices.Equal(got, []source{kernel, block}) {
+	z = give(t, z, vpcList(1000), true)
+	if got := z.sources[1000]; !slices.Equal(got, []source{kernel, block}) {
 		t.Errorf("there are %v", got)
 	}
 	if z.noteSources(map[model.VNI]source{1000: block}) {

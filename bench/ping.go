@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 )
 
 const pingRuns = 20
@@ -43,7 +43,7 @@ func measureFirstPing(ctx context.Context, w *world) error {
 	for i := range pingRuns {
 		// A fresh address each time: the pinger's ARP table and the switches' must not know it.
 		err := ours.take(nobody, func() (time.Duration, error) {
-			r, err := agentOf(w.host1).Attach(ctx, agent.AttachRequest{Netns: "p0", Subnet: single, Address: addr(10, 99, 1, byte(1+i))})
+			r, err := agentOf(w.host1).Attach(ctx, local.AttachRequest{Netns: "p0", Subnet: single, Address: addr(10, 99, 1, byte(1+i))})
 			if err != nil {
 				return 0, err
 			}

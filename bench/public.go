@@ -85,7 +85,7 @@ func manyPublics(design string, public bool) (*model.State, error) {
 
 // wiringOf is the wiring of a host on which every endpoint of its view is plugged in.
 func wiringOf(v *view.View) dataplane.Wiring {
-	w := dataplane.Wiring{TunnelPort: 1, SNATPort: 2, Ports: map[view.AddressKey]uint32{}, Translations: map[model.VNI]dataplane.Translation{},
+	w := dataplane.Wiring{TunnelPort: 1, SNATPort: 2, Ports: map[view.AddressKey]uint32{}, VPCZones: map[model.VNI]uint16{}, Translations: map[model.VNI]netip.Addr{},
 		BFDPorts: map[string]uint32{}, EdgePorts: map[string]uint32{}}
 	for _, m := range v.Hosts {
 		w.Guarded = append(w.Guarded, m.VTEP)
@@ -100,7 +100,7 @@ func wiringOf(v *view.View) dataplane.Wiring {
 	}
 	for _, s := range v.Segments {
 		n := len(w.Translations)
-		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(n + 1), Address: addr(100, 64, 0, byte(16+n))}
+		w.VPCZones[s.VPC], w.Translations[s.VPC] = uint16(n+1), addr(100, 64, 0, byte(16+n))
 	}
 	for host, p := range v.Peers {
 		if p.BFD {

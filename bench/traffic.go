@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -176,7 +176,7 @@ const foreign = "0xbe"
 // patch ports lead to the article's bridge; patch ports cost nothing in the datapath.
 func (w *world) overlayPaths(ctx context.Context) (ours, plain *path, err error) {
 	var on, off []string
-	var reply agent.AttachReply
+	var reply local.AttachReply
 	for _, h := range []*lab.Host{w.host1, w.host2} {
 		if err := addNetns(ctx, h, "t"); err != nil {
 			return nil, nil, err

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
@@ -135,7 +135,7 @@ func apply(ctx context.Context, c *client.Client, objects []model.Object) error 
 	return err
 }
 
-func agentOf(h *lab.Host) agent.Local { return agent.Local{Socket: h.Root() + lab.AgentSocket} }
+func agentOf(h *lab.Host) local.Client { return local.Client{Socket: h.Root() + lab.AgentSocket} }
 
 // pids of the server and both agents.
 func (w *world) pids() []int {
@@ -150,12 +150,12 @@ func addNetns(ctx context.Context, h *lab.Host, names ...string) error {
 }
 
 // attach plugs a namespace of a host in, by the agent's socket.
-func attach(ctx context.Context, h *lab.Host, netns, subnet string) (agent.AttachReply, error) {
-	return agentOf(h).Attach(ctx, agent.AttachRequest{Netns: netns, Subnet: subnet, Name: h.Name + "-" + netns})
+func attach(ctx context.Context, h *lab.Host, netns, subnet string) (local.AttachReply, error) {
+	return agentOf(h).Attach(ctx, local.AttachRequest{Netns: netns, Subnet: subnet, Name: h.Name + "-" + netns})
 }
 
 func detach(ctx context.Context, h *lab.Host, netns string) error {
-	_, err := agentOf(h).Detach(ctx, agent.DetachRequest{Netns: netns})
+	_, err := agentOf(h).Detach(ctx, local.DetachRequest{Netns: netns})
 	return err
 }
 

@@ -31,7 +31,7 @@ func compileBlock(v *view.View, w Wiring, b view.Block) Entries {
 		return Entries{}
 	}
 	var flows []flow.Flow
-	if t, ok := w.Translations[b.VPC]; ok && b.Host == v.Host {
+	if t, ok := w.translation(b.VPC); ok && b.Host == v.Host {
 		flows = append(flows, publicNATBlock(b, t), snatOutBlock(b))
 		for _, p := range portProtocols {
 			flows = append(flows, snatToBlock(b, t, p))
@@ -80,10 +80,10 @@ func inBlock(f *flow.Field, b view.Block) flow.Term {
 	return flow.Masked(f, flow.U32(uint32(b.First)), flow.U32(uint32(^(b.Last - b.First))))
 }
 
-func snatToBlock(b view.Block, t Translation, p protocol) flow.Flow {
+func snatToBlock(b view.Block, t translation, p protocol) flow.Flow {
 	return flow.Flow{Table: tableSNAT, Priority: prioNormal,
 		Match: flow.On(flow.IP, p.match, is(slotVPC, uint32(b.VPC))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut,
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut,
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
 }
 
@@ -94,10 +94,10 @@ func snatOutBlock(b view.Block) flow.Flow {
 }
 
 // publicNATBlock matches the VPC, since VPCs may share an address, each with blocks of its own.
-func publicNATBlock(b view.Block, t Translation) flow.Flow {
+func publicNATBlock(b view.Block, t translation) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal,
 		Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.Zone, Table: tablePublicState,
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.zone, Table: tablePublicState,
 			NAT: &flow.NAT{}}}}
 }
 

@@ -28,9 +28,9 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		w := dataplane.Wiring{TunnelPort: 1}
 		if rapid.Bool().Draw(rt, "border host") {
 			w.SNATPort, w.UpstreamPort, w.Router, w.UnderlayPort = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
-			w.Translations = map[model.VNI]dataplane.Translation{1100: {Zone: 7,
-				Address: netip.MustParseAddr("100.64.0.7")},
-				2101: {Zone: 8, Address: netip.MustParseAddr("100.64.0.8")}}
+			w.VPCZones = map[model.VNI]uint16{1100: 7, 2101: 8}
+			w.Translations = map[model.VNI]netip.Addr{1100: netip.MustParseAddr("100.64.0.7"),
+				2101: netip.MustParseAddr("100.64.0.8")}
 			w.BFDPorts, w.EdgePorts = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
 		}
 		have := compileAll(v, w)
@@ -83,9 +83,10 @@ var rewirings = map[string]rewiring{
 		toggle(&w.Ports, rapid.SampledFrom(keys).Draw(t, "address"), 10+randomPort(t)) // which others may be behind
 	},
 	"Translations": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
-		n := 7 + randomPort(t)
-		toggle(&w.Translations, randomVPC(t), dataplane.Translation{Zone: uint16(n),
-			Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(n)})})
+		toggle(&w.Translations, randomVPC(t), netip.AddrFrom4([4]byte{100, 64, 0, byte(7 + randomPort(t))}))
+	},
+	"VPCZones": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
+		toggle(&w.VPCZones, randomVPC(t), uint16(7+randomPort(t)))
 	},
 	"BFDPorts": func(t *rapid.T, _ *view.View, w *dataplane.Wiring) {
 		toggle(&w.BFDPorts, randomHost(t), 100+randomPort(t))
@@ -109,7 +110,8 @@ var rewiringsOfAll = map[string]rewiring{
 
 // rewired is a wiring that differs from another in one part.
 func rewired(t *rapid.T, v *view.View, w dataplane.Wiring) dataplane.Wiring {
-	w.Ports, w.Translations, w.BFDPorts, w.EdgePorts = maps.Clone(w.Ports), maps.Clone(w.Translations), maps.Clone(w.BFDPorts), maps.Clone(w.EdgePorts)
+	w.Ports, w.BFDPorts, w.EdgePorts = maps.Clone(w.Ports), maps.Clone(w.BFDPorts), maps.Clone(w.EdgePorts)
+	w.VPCZones, w.Translations = maps.Clone(w.VPCZones), maps.Clone(w.Translations)
 	from := rewirings
 	if rapid.IntRange(0, 9).Draw(t, "of all") == 9 {
 		from = rewiringsOfAll
@@ -435,8 +437,8 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
 	}
 	v.Host, w.UpstreamPort = "h0", 0
-	w.Translations = map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 7,
-		Address: netip.MustParseAddr("100.64.0.16")}}
+	w.VPCZones = map[model.VNI]uint16{model.FirstTransitVNI: 7}
+	w.Translations = map[model.VNI]netip.Addr{model.FirstTransitVNI: netip.MustParseAddr("100.64.0.16")}
 	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways,
 		Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, BFD: true}}}
 	for _, p := range d.Publics {
@@ -458,8 +460,8 @@ func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
 		60000: "1024-59999"} {
 		const vpc = 1000
 		w := dataplane.Wiring{TunnelPort: 1, UDPPort: port, SNATPort: 2,
-			Translations: map[model.VNI]dataplane.Translation{vpc: {Zone: 7,
-				Address: netip.MustParseAddr("100.64.0.16")}}}
+			VPCZones:     map[model.VNI]uint16{vpc: 7},
+			Translations: map[model.VNI]netip.Addr{vpc: netip.MustParseAddr("100.64.0.16")}}
 		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
 		found := false
 		for _, f := range dataplane.Compile(&v, w).Flows {

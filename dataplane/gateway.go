@@ -23,7 +23,7 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 	if g.Design == model.Central {
 		e.Flows = append(e.Flows, admitTransit(v, w, g)...)
 	}
-	if t, ok := w.Translations[g.VPC]; ok {
+	if t, ok := w.translation(g.VPC); ok {
 		e.Flows = append(e.Flows, locateOutside(g))
 		for _, to := range g.Allow {
 			e.Flows = append(e.Flows, allowGuarded(g, to))
@@ -148,7 +148,7 @@ func isBorder(v *view.View, w Wiring, g view.Gateway) bool {
 // admitTransit takes packets under the transit VNI: on a border host those from hosts, on a host with endpoints of the
 // VPC those from border hosts.
 func admitTransit(v *view.View, w Wiring, g view.Gateway) []flow.Flow {
-	_, hasEndpoints := w.Translations[g.VPC]
+	_, hasEndpoints := w.translation(g.VPC)
 	if !isBorder(v, w, g) {
 		if !hasEndpoints {
 			return nil

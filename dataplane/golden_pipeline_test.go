@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -24,7 +25,8 @@ var hostKinds = []struct {
 }{
 	{"every host", dataplane.Wiring{TunnelPort: tunnelPort}},
 	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort,
-		Translations: map[model.VNI]dataplane.Translation{model.FirstTransitVNI: {Zone: 100}}}},
+		VPCZones:     map[model.VNI]uint16{model.FirstTransitVNI: 100},
+		Translations: map[model.VNI]netip.Addr{model.FirstTransitVNI: {}}}},
 	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort,
 		SNATPort: outsidePort}},
 	{"a gateway", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort}},

@@ -29,9 +29,9 @@ func hairpin(g view.Gateway, p view.Public) flow.Flow {
 }
 
 // snatOutHairpin takes the answers of that endpoint.
-func snatOutHairpin(g view.Gateway, t Translation) flow.Flow {
+func snatOutHairpin(g view.Gateway, t translation) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial - 5,
-		Match:   flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.Address)), valid),
+		Match:   flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.address)), valid),
 		Actions: append([]flow.Action{clearInPort, set(slotArrived, arrivedKernel)}, checkMTU(g, 0)...)}
 }
 

@@ -53,7 +53,7 @@ func forwardsOf(v *view.View, address netip.Addr) (list []view.Forward) {
 // errors. If the VPC has SNAT, or the endpoint a public address, the flow for that takes the answers first, with the
 // same result.
 func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Flow {
-	t, ok := w.Translations[f.VPC]
+	t, ok := w.translation(f.VPC)
 	if !ok || f.Host != v.Host {
 		return nil
 	}
@@ -62,7 +62,7 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 		{Table: tablePublicNAT, Priority: prioNormal,
 			Match: flow.On(flow.IP, p.match, vpc, flow.Eq(flow.IPDst, public),
 				flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
-			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.Zone,
+			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.zone,
 				Table: tablePublicState,
 				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort,
 					LastPort: f.TargetPort}}}},
@@ -79,7 +79,7 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 	for _, answer := range answerMatches(f, p) {
 		flows = append(flows, flow.Flow{Table: tableSNAT, Priority: prioRest,
 			Match:   flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
-			Actions: []flow.Action{flow.CT{Zone: t.Zone, Table: tableSNATOut, NAT: &flow.NAT{}}}})
+			Actions: []flow.Action{flow.CT{Zone: t.zone, Table: tableSNATOut, NAT: &flow.NAT{}}}})
 	}
 	return flows
 }
@@ -87,10 +87,10 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 // publicNATError takes ICMP errors about connections of this host, which border hosts have sorted out. For an error in
 // the direction in which the connection was opened, the kernel translates only if the action commits. It then uses the
 // translation of the connection, whatever the action says.
-func publicNATError(f view.Forward, t Translation) flow.Flow {
+func publicNATError(f view.Forward, t translation) flow.Flow {
 	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal,
 		Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.Zone,
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.zone,
 			Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
 }
 

@@ -71,7 +71,7 @@ func (publicAddresses) touch(c *change, add func(key any)) {
 func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
-	if t, ok := w.Translations[p.VPC]; ok && p.Host == v.Host {
+	if t, ok := w.translation(p.VPC); ok && p.Host == v.Host {
 		flows = append(flows, snatToPublic(p, t), publicNATOpen(p, t, p.Known()), publicStateOpen(p.VPC, p.Address,
 			p.Endpoint.IP), snatOutPublic(g, p))
 		if p.NATIP.IsValid() { // packets from upstream or by hairpin have the address itself
@@ -88,10 +88,10 @@ func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	return Entries{Flows: flows}.ownedBy("PublicIP " + p.Name).Flows
 }
 
-func snatToPublic(p view.Public, t Translation) flow.Flow {
+func snatToPublic(p view.Public, t translation) flow.Flow {
 	return flow.Flow{Table: tableSNAT, Priority: prioSpecial,
 		Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut,
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut,
 			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
@@ -147,7 +147,7 @@ func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flo
 // toHost sends a packet from a border host to a host with endpoints of a VPC, which may be this one, in the central
 // design. It returns false if there is no such host.
 func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, bool) {
-	if _, hasEndpoints := w.Translations[vpc]; host == v.Host && hasEndpoints {
+	if _, hasEndpoints := w.translation(vpc); host == v.Host && hasEndpoints {
 		return checkMTU(v.Gateways[vpc], 0, set(slotVPC, uint32(vpc))), true
 	}
 	peer, ok := v.Peers[host]

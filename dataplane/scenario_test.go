@@ -154,15 +154,15 @@ func newHost(v view.View) *host {
 // wireOutside plugs in what the view's gateways need.
 func (h *host) wireOutside(ports map[uint32]string) {
 	v, w := h.view, &h.wiring
-	w.Translations, w.BFDPorts, w.EdgePorts = map[model.VNI]dataplane.Translation{}, map[string]uint32{}, map[string]uint32{}
+	w.VPCZones, w.Translations, w.BFDPorts, w.EdgePorts = map[model.VNI]uint16{}, map[model.VNI]netip.Addr{}, map[string]uint32{}, map[string]uint32{}
 	for _, s := range v.Segments {
 		g, ok := v.Gateways[s.VPC]
 		if !ok {
 			continue
 		}
 		n := int(s.VPC - model.FirstTransitVNI)
-		w.Translations[s.VPC] = dataplane.Translation{Zone: uint16(100 + n),
-			Address: model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)}
+		w.VPCZones[s.VPC], w.Translations[s.VPC] = uint16(100+n), model.Nth(netip.MustParsePrefix("100.64.0.0/10"),
+			16+n)
 		if g.SNAT || g.Design == model.Distributed && len(g.BorderHosts) > 0 {
 			w.SNATPort = outsidePort
 		}

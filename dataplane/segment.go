@@ -33,7 +33,7 @@ func compileSegment(v *view.View, w Wiring, s view.Segment) Entries {
 			e.Flows = append(e.Flows, forwardFlood(s))
 		}
 	}
-	if _, ok := w.Translations[s.VPC]; ok {
+	if _, ok := w.translation(s.VPC); ok {
 		e.Flows = append(e.Flows, locateUnknown(s))
 	}
 	return e.ownedBy("Subnet " + s.Subnet)

@@ -65,20 +65,20 @@ func snatPorts(w Wiring) (first, last uint16) {
 
 // snatToKernel takes the packets of endpoints without a public address. In the central design it takes ICMP only, which
 // has no ports and so cannot use a block of ports.
-func snatToKernel(w Wiring, g view.Gateway, t Translation) flow.Flow {
+func snatToKernel(w Wiring, g view.Gateway, t translation) flow.Flow {
 	what := flow.On(flow.IP, is(slotVPC, uint32(g.VPC)))
 	if g.Design == model.Central {
 		what = flow.On(what, flow.ICMP)
 	}
 	firstPort, lastPort := snatPorts(w)
 	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: what,
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.Zone, Table: tableSNATOut,
-			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.Address, FirstPort: firstPort, LastPort: lastPort}}}}
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut,
+			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: t.address, FirstPort: firstPort, LastPort: lastPort}}}}
 }
 
 // snatOutToKernel matches the VPC, too: an endpoint of another VPC may have the same address.
-func snatOutToKernel(g view.Gateway, t Translation) flow.Flow {
+func snatOutToKernel(g view.Gateway, t translation) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial,
-		Match:   flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.Address)), valid),
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.address)), valid),
 		Actions: []flow.Action{flow.Goto{Table: tableHairpin}}}
 }

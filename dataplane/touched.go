@@ -58,8 +58,8 @@ type change struct {
 	gateways     map[model.VNI]bool
 	hops         map[string]bool // next hops, by host
 	ports        map[view.AddressKey]bool
-	translations map[model.VNI]bool
-	bfd          map[string]bool // tunnels, by host
+	translations map[model.VNI]bool // VPCs with another zone or address
+	bfd          map[string]bool    // tunnels, by host
 	edges        map[string]bool
 }
 
@@ -75,6 +75,7 @@ func newChange(before Before, now Input) *change {
 		edges:        differing(before.Wiring.EdgePorts, now.Wiring.EdgePorts),
 		peers:        map[string]bool{},
 	}
+	maps.Copy(c.translations, differing(before.Wiring.VPCZones, now.Wiring.VPCZones))
 	for was, is := range changed(undo.Peers, undo.GonePeers, v.Peers) {
 		if was == nil || is == nil || was.VTEP != is.VTEP {
 			c.peers[either(was, is).Host] = true

@@ -14,9 +14,11 @@ type Wiring struct {
 	UDPPort    uint16 // of the tunnels
 	Ports      map[view.AddressKey]uint32
 
-	SNATPort     uint32                    // to the host's kernel, which forwards translated packets; 0: it does not
-	Translations map[model.VNI]Translation // of the VPCs that this host translates for, by transit VNI
-	Guarded      []netip.Addr              // hosts and servers, which endpoints reach only if the gateway allows it
+	VPCZones map[model.VNI]uint16 // conntrack zones of this host that VPCs have, by transit VNI
+
+	SNATPort     uint32                   // to the host's kernel, which forwards translated packets; 0: it does not
+	Translations map[model.VNI]netip.Addr // addresses of translated VPCs towards the host's kernel, by transit VNI
+	Guarded      []netip.Addr             // hosts and servers, which endpoints reach only if the gateway allows it
 
 	BFDPorts     map[string]uint32 // tunnel ports with BFD (RFC 5880), by peer host
 	UpstreamPort uint32            // the interface on the upstream network; 0: this host is no border host
@@ -26,9 +28,15 @@ type Wiring struct {
 	EdgePorts    map[string]uint32 // by edge: to the host's kernel, which forwards to that edge
 }
 
-// Translation is what this host has allocated to a VPC for the translation of addresses. No other VPC of this host has
-// the same.
-type Translation struct {
-	Zone    uint16     // of conntrack
-	Address netip.Addr // towards the host's kernel
+// translation is what this host translates a VPC's packets with.
+type translation struct {
+	zone    uint16     // of conntrack
+	address netip.Addr // towards the host's kernel; no other VPC of this host has it
+}
+
+// translation is that of a VPC; ok is false if this host does not translate for it.
+func (w Wiring) translation(vpc model.VNI) (t translation, ok bool) {
+	address, translates := w.Translations[vpc]
+	zone, has := w.VPCZones[vpc]
+	return translation{zone, address}, translates && has
 }

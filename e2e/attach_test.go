@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -194,7 +194,7 @@ func TestConcurrentAttaches(t *testing.T) {
 	var (
 		all     sync.WaitGroup
 		mu      sync.Mutex
-		replies []agent.AttachReply
+		replies []local.AttachReply
 	)
 	for _, host := range []string{"host1", "host2"} {
 		for i := range each {

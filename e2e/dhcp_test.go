@@ -9,7 +9,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 )
 
@@ -109,7 +109,7 @@ func (n *network) machine(host, outer, name, mac string) {
 }
 
 // bridged puts an attached namespace's interface into a bridge, which takes over its MAC and its address.
-func (n *network) bridged(host string, r agent.AttachReply, netns string) {
+func (n *network) bridged(host string, r local.AttachReply, netns string) {
 	n.t.Helper()
 	for _, line := range []string{
 		"link add br0 address " + r.MAC.String() + " type bridge", "link set br0 up", "addr flush dev eth0", "link set eth0 master br0",

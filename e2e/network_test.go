@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/lab/labtest"
@@ -118,7 +118,7 @@ func (n *network) give(command, yaml string) string {
 
 // endpoint makes a network namespace on a host and attaches it. "host1 a blue/web" is the namespace a, and words behind
 // that are flags of attach.
-func (n *network) endpoint(line string) agent.AttachReply {
+func (n *network) endpoint(line string) local.AttachReply {
 	n.t.Helper()
 	f := strings.Fields(line)
 	n.Log().Info("attach", "what", line)
@@ -127,7 +127,7 @@ func (n *network) endpoint(line string) agent.AttachReply {
 }
 
 // attach attaches with flags of the command.
-func (n *network) attach(host string, flags ...string) (r agent.AttachReply) {
+func (n *network) attach(host string, flags ...string) (r local.AttachReply) {
 	n.t.Helper()
 	out := n.on(host, append([]string{"overlane", "attach", "-o", "json"}, flags...)...)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
@@ -175,7 +175,7 @@ func (n *network) eventually(what string, check func() error) {
 }
 
 // measured is what a host's agent knows now.
-func (n *network) measured(host string) agent.Status {
+func (n *network) measured(host string) local.Status {
 	n.t.Helper()
 	s, err := n.tryMeasured(host)
 	if err != nil {
@@ -184,16 +184,16 @@ func (n *network) measured(host string) agent.Status {
 	return s
 }
 
-func (n *network) tryMeasured(host string) (agent.Status, error) {
+func (n *network) tryMeasured(host string) (local.Status, error) {
 	labtest.TookPart(n.t, n.Lab, host)
 	return n.status(host)
 }
 
 // status is what a host's agent says.
-func (n *network) status(host string) (agent.Status, error) {
+func (n *network) status(host string) (local.Status, error) {
 	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
-	return agent.Local{Socket: n.Host(host).Root() + lab.AgentSocket}.Status(ctx)
+	return local.Client{Socket: n.Host(host).Root() + lab.AgentSocket}.Status(ctx)
 }
 
 // drops reads one drop counter of a host.
@@ -259,7 +259,7 @@ func (n *network) awaitHostReady(host string) {
 	n.eventually(host+" is ready", func() error { return ready(n.tryMeasured(host)) })
 }
 
-func ready(s agent.Status, err error) error {
+func ready(s local.Status, err error) error {
 	if err == nil && !s.Host.Ready {
 		err = errors.New(s.Host.Reason)
 	}

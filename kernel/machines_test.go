@@ -20,8 +20,7 @@ import (
 func TestTwoMachines(t *testing.T) {
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")
-	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")
-	build(t, filepath.Join(dir, "overlane-server"), "../cmd/overlane-server")
+	build(t, dir+"/", "../cmd/...")
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	scripts, err := filepath.Abs("testdata")
 	if err != nil {

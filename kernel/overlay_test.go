@@ -35,8 +35,7 @@ func inGuest(t *testing.T, pkg string, flags ...string) {
 	t.Parallel() // a guest has the time that it needs, whatever else runs
 	dir := t.TempDir()
 	build(t, filepath.Join(dir, "kernel"), ".")
-	build(t, filepath.Join(dir, "overlane"), "../cmd/overlane")
-	build(t, filepath.Join(dir, "overlane-server"), "../cmd/overlane-server")
+	build(t, dir+"/", "../cmd/...")
 	tests := filepath.Join(dir, "tests")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "kernel", "-o", tests, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

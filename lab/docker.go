@@ -1,12 +1,13 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"time"
-
-	"github.com/moby/moby/client"
 )
 
 // Image is the one image that every Docker daemon of a lab has: busybox.
@@ -40,19 +41,8 @@ func (h *Host) cgroup() string { return cgroupOf(h.lab.File.Name) + "/" + h.Name
 
 func cgroupOf(lab string) string { return "overlane-lab-" + lab }
 
-// dockerClient speaks with the host's daemon from outside.
-func (h *Host) dockerClient() (*client.Client, error) {
-	return client.New(client.WithHost("unix://" + h.Root() + dockerSocket))
-}
-
 func (h *Host) pingDocker(ctx context.Context) error {
-	c, err := h.dockerClient()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	_, err = c.Ping(ctx, client.PingOptions{})
-	return err
+	return h.callDocker(ctx, http.MethodGet, "/_ping", nil)
 }
 
 func (h *Host) loadImage(ctx context.Context) error {
@@ -60,16 +50,27 @@ func (h *Host) loadImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := h.dockerClient()
+	return h.callDocker(ctx, http.MethodPost, "/images/create?fromSrc=-&repo="+Image+"&tag=latest", root)
+}
+
+// callDocker calls the host's daemon from outside (Docker Engine API). Docker's own client would cost every start of the command line, which
+// links this package, more than the two calls are worth.
+func (h *Host) callDocker(ctx context.Context, method, path string, body io.Reader) error {
+	r, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, body)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	answer, err := c.ImageImport(ctx, client.ImageImportSource{Source: root, SourceName: "-"}, Image, client.ImageImportOptions{})
+	daemon := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", h.Root()+dockerSocket)
+	}}}
+	answer, err := daemon.Do(r)
 	if err != nil {
 		return err
 	}
-	defer answer.Close()
-	_, err = io.Copy(io.Discard, answer)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && (answer.StatusCode != http.StatusOK || bytes.Contains(text, []byte(`"errorDetail"`))) {
+		err = fmt.Errorf("docker answers %s to %s %s: %s", answer.Status, method, path, bytes.TrimSpace(text))
+	}
 	return err
 }

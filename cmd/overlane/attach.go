@@ -8,23 +8,20 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/model"
 	"github.com/spf13/cobra"
 )
 
-// defaultAgentSocket is where an agent listens unless its configuration says otherwise.
-const defaultAgentSocket = "/run/overlane/agent.sock"
-
 // agentFlag adds --agent to a command that talks to the agent of this machine.
-func agentFlag(c *cobra.Command, local *agent.Local) {
-	c.Flags().StringVar(&local.Socket, "agent", cmp.Or(os.Getenv("OVERLANE_AGENT"), defaultAgentSocket), "`SOCKET` of this machine's agent ($OVERLANE_AGENT)")
+func agentFlag(c *cobra.Command, agent *local.Client) {
+	c.Flags().StringVar(&agent.Socket, "agent", cmp.Or(os.Getenv("OVERLANE_AGENT"), local.DefaultSocket), "`SOCKET` of this machine's agent ($OVERLANE_AGENT)")
 }
 
 func newAttach(e *env) *cobra.Command {
 	var (
-		local   agent.Local
-		r       agent.AttachRequest
+		agent   local.Client
+		r       local.AttachRequest
 		ip, mac string
 		output  string
 	)
@@ -48,7 +45,7 @@ func newAttach(e *env) *cobra.Command {
 			if err := parseAddresses(&r, ip, mac); err != nil {
 				return err
 			}
-			reply, err := local.Attach(c.Context(), r)
+			reply, err := agent.Attach(c.Context(), r)
 			if err != nil {
 				return err
 			}
@@ -59,7 +56,7 @@ func newAttach(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	agentFlag(c, &local)
+	agentFlag(c, &agent)
 	c.Flags().StringVar(&r.Subnet, "subnet", "", "`VPC/SUBNET` to plug into")
 	c.Flags().StringVar(&r.Netns, "netns", "", "network namespace: `NAME`, path, or process ID")
 	c.Flags().StringVar(&ip, "ip", "", "fixed `ADDRESS`; default: the next free one")
@@ -90,7 +87,7 @@ func checkSubnet(name string) error {
 	return nil
 }
 
-func parseAddresses(r *agent.AttachRequest, ip, mac string) (err error) {
+func parseAddresses(r *local.AttachRequest, ip, mac string) (err error) {
 	if ip != "" {
 		if r.Address, err = netip.ParseAddr(ip); err != nil {
 			return usagef("--ip %q is no IP address", ip)
@@ -104,7 +101,7 @@ func parseAddresses(r *agent.AttachRequest, ip, mac string) (err error) {
 	return nil
 }
 
-func (e *env) printAttached(r agent.AttachReply) {
+func (e *env) printAttached(r local.AttachReply) {
 	how := "attached"
 	if r.Unchanged {
 		how = "unchanged"
@@ -118,8 +115,8 @@ func (e *env) printAttached(r agent.AttachReply) {
 
 func newDetach(e *env) *cobra.Command {
 	var (
-		local agent.Local
-		r     agent.DetachRequest
+		agent local.Client
+		r     local.DetachRequest
 	)
 	c := &cobra.Command{
 		Use:   "detach [CONTAINER | VPC/SUBNET/ENDPOINT]",
@@ -133,7 +130,7 @@ func newDetach(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			names, err := local.Detach(c.Context(), r)
+			names, err := agent.Detach(c.Context(), r)
 			for _, name := range names {
 				fmt.Fprintf(e.out, "%s detached\n", e.palette.bold(name))
 			}
@@ -143,7 +140,7 @@ func newDetach(e *env) *cobra.Command {
 			return err
 		},
 	}
-	agentFlag(c, &local)
+	agentFlag(c, &agent)
 	c.Flags().StringVar(&r.Netns, "netns", "", "network namespace: `NAME`, path, or process ID")
 	c.Flags().StringVar(&r.Endpoint, "endpoint", "", "`VPC/SUBNET/ENDPOINT`")
 	c.Flags().StringVar(&r.Subnet, "subnet", "", "only from this `VPC/SUBNET`")
@@ -151,7 +148,7 @@ func newDetach(e *env) *cobra.Command {
 }
 
 // toDetach completes a request by the argument, and names the endpoint or container. No container's name has a slash.
-func toDetach(r *agent.DetachRequest, args []string) (what string, err error) {
+func toDetach(r *local.DetachRequest, args []string) (what string, err error) {
 	for _, arg := range args {
 		if strings.Contains(arg, "/") && r.Endpoint == "" {
 			r.Endpoint = arg

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/capture"
 	"github.com/overlane/overlane/view"
 	"github.com/spf13/cobra"
@@ -17,7 +17,7 @@ import (
 
 // captureFlags is the command line of overlane capture.
 type captureFlags struct {
-	local      agent.Local
+	agent      local.Client
 	want       capture.Want
 	interfaces []string
 	udpPort    uint16
@@ -47,7 +47,7 @@ func newCapture(e *env) *cobra.Command {
 			return e.capture(c.Context(), f)
 		},
 	}
-	agentFlag(c, &f.local)
+	agentFlag(c, &f.agent)
 	c.Flags().StringVar(&f.want.VPC, "vpc", "", "only packets of this `VPC`")
 	c.Flags().StringVar(&f.want.Subnet, "subnet", "", "only packets of this subnet: `VPC/SUBNET`")
 	c.Flags().StringVar(&f.want.Endpoint, "endpoint", "", "only packets from or to this endpoint: `VPC/SUBNET/ENDPOINT`")
@@ -109,19 +109,19 @@ func (e *env) capture(ctx context.Context, f captureFlags) error {
 func (e *env) captureNames(ctx context.Context, f captureFlags) (v view.View, n capture.Names, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	delta, err := f.local.View(ctx)
+	delta, err := f.agent.View(ctx)
 	if err != nil {
 		if f.want != (capture.Want{}) {
 			return v, n, err
 		}
 		if f.read == "" {
-			e.complain("no names: the agent does not answer on " + f.local.Socket)
+			e.complain("no names: the agent does not answer on " + f.agent.Socket)
 		}
 		return v, n, nil
 	}
 	v.Apply(delta)
 	if v.Host == "" {
-		if s, err := f.local.Status(ctx); err == nil {
+		if s, err := f.agent.Status(ctx); err == nil {
 			v.Host = s.Name
 		}
 	}
@@ -171,7 +171,7 @@ func (e *env) openOr(path string) (io.ReadCloser, error) {
 // bypass the tap that has the tunnel address, and the NIC below has no address; so the capture listens on all
 // interfaces.
 func tunnelInterface(v view.View) string {
-	i, err := agent.Underlay(v.VTEP)
+	i, err := local.Underlay(v.VTEP)
 	if err != nil {
 		return capture.AllInterfaces
 	}

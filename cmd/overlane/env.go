@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/cmd/internal/program"
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ func (e *env) client() (*client.Client, error) { return e.clientAfter(0) }
 func (e *env) clientAfter(wait time.Duration) (*client.Client, error) {
 	c := client.Config{Address: e.server, Wait: wait}
 	if strings.HasPrefix(e.server, "https://") {
-		tls, err := client.CredentialsIn(defaultConfigDir).TLS()
+		tls, err := client.CredentialsIn(local.DefaultConfigDir).TLS()
 		if err != nil {
 			return nil, fmt.Errorf("%w; remote callers show a host's certificate: overlane join gets one", err)
 		}
@@ -60,9 +61,6 @@ func (e *env) clientAfter(wait time.Duration) (*client.Client, error) {
 	}
 	return made, nil
 }
-
-// defaultConfigDir is where join writes, and the agent reads.
-const defaultConfigDir = "/etc/overlane"
 
 // errSilent ends a command with status 1 when everything has been said.
 var errSilent = errors.New("failed")

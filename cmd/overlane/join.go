@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/client"
 	"github.com/overlane/overlane/internal/yamljson"
 	"github.com/overlane/overlane/server/api"
@@ -40,7 +40,7 @@ func newJoin(e *env) *cobra.Command {
 	flags.StringVar(&f.name, "name", "", "`NAME` of the host; default is this machine's host name")
 	flags.StringVar(&f.address, "address", "", "`IPv4` address of this machine that other hosts send tunnel packets to; default is the one that reaches the server")
 	flags.StringVar(&f.uplink, "uplink", "", "`NIC` to put into Open vSwitch where there is no kernel datapath; it is never moved unasked")
-	flags.StringVar(&f.configDir, "config-dir", defaultConfigDir, "`FOLDER` for the configuration and the host's key")
+	flags.StringVar(&f.configDir, "config-dir", local.DefaultConfigDir, "`FOLDER` for the configuration and the host's key")
 	flags.BoolVar(&f.noStart, "no-start", false, "do not start the agent")
 	return c
 }
@@ -78,8 +78,8 @@ func (e *env) readToken(text string) (api.Token, error) {
 }
 
 // config measures this machine: the agent's configuration, and the underlay's MTU.
-func (f joinFlags) config(server string) (agent.Config, int, error) {
-	c := agent.Config{Host: f.name, Server: "https://" + client.HostPort(server), Uplink: f.uplink}
+func (f joinFlags) config(server string) (local.Config, int, error) {
+	c := local.Config{Host: f.name, Server: "https://" + client.HostPort(server), Uplink: f.uplink}
 	var err error
 	if c.Host == "" {
 		if c.Host, err = os.Hostname(); err != nil {
@@ -89,7 +89,7 @@ func (f joinFlags) config(server string) (agent.Config, int, error) {
 	if c.Address, err = f.vtep(server); err != nil {
 		return c, 0, err
 	}
-	i, err := agent.Underlay(c.Address)
+	i, err := local.Underlay(c.Address)
 	if err != nil {
 		return c, 0, err
 	}
@@ -111,7 +111,7 @@ func (f joinFlags) vtep(server string) (netip.Addr, error) {
 }
 
 // writeAgentConfig replaces what joining decides, and keeps what the user has added.
-func writeAgentConfig(path string, c agent.Config) error {
+func writeAgentConfig(path string, c local.Config) error {
 	kept := map[string]any{}
 	if old, err := os.ReadFile(path); err == nil {
 		if err := yamljson.Unmarshal(old, &kept); err != nil {

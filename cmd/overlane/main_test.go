@@ -15,15 +15,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/overlane/overlane/client"
-	"github.com/overlane/overlane/cmd/internal/program"
+	"github.com/overlane/overlane/cmd/internal/agentd"
 	"github.com/overlane/overlane/cmd/internal/serverd"
 	"github.com/overlane/overlane/internal/roottest"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"overlane":            main,
-		program.ServerProgram: func() { os.Exit(serverd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"overlane":        main,
+		"overlane-server": func() { os.Exit(serverd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"overlane-agent":  func() { os.Exit(agentd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
 	})
 }
 

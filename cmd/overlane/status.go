@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/printable"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
@@ -20,7 +20,7 @@ import (
 
 func newStatus(e *env) *cobra.Command {
 	var (
-		local  agent.Local
+		agent  local.Client
 		here   bool
 		output string
 	)
@@ -34,7 +34,7 @@ func newStatus(e *env) *cobra.Command {
 			if err := checkOutput(output, "table", "json"); err != nil {
 				return err
 			}
-			s, err := e.status(c.Context(), local, here)
+			s, err := e.status(c.Context(), agent, here)
 			if err != nil {
 				return err
 			}
@@ -45,7 +45,7 @@ func newStatus(e *env) *cobra.Command {
 			return nil
 		},
 	}
-	agentFlag(c, &local)
+	agentFlag(c, &agent)
 	c.Flags().BoolVar(&here, "here", false, "only this host, as its agent has measured it just now")
 	outputFlag(c, &output, "table", "json")
 	return c
@@ -60,9 +60,9 @@ type networkStatus struct {
 }
 
 // status asks the server if it permits the caller, and else the agent of this machine.
-func (e *env) status(ctx context.Context, local agent.Local, here bool) (networkStatus, error) {
+func (e *env) status(ctx context.Context, agent local.Client, here bool) (networkStatus, error) {
 	if here || strings.HasPrefix(e.server, "unix://") && !exists(strings.TrimPrefix(e.server, "unix://")) {
-		return hostStatus(ctx, local)
+		return hostStatus(ctx, agent)
 	}
 	c, err := e.client()
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *env) status(ctx context.Context, local agent.Local, here bool) (network
 	defer c.Close()
 	overview, err := c.Overview(ctx)
 	if refused := new(api.Error); errors.As(err, &refused) && refused.Kind == api.Denied {
-		return hostStatus(ctx, local)
+		return hostStatus(ctx, agent)
 	}
 	if err != nil {
 		return networkStatus{}, err
@@ -85,8 +85,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func hostStatus(ctx context.Context, local agent.Local) (networkStatus, error) {
-	s, err := local.Status(ctx)
+func hostStatus(ctx context.Context, agent local.Client) (networkStatus, error) {
+	s, err := agent.Status(ctx)
 	if err != nil {
 		return networkStatus{}, err
 	}

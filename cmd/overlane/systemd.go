@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/overlane/overlane/agent"
+	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/client"
 )
 
@@ -67,12 +67,12 @@ func (e *env) startAgent(ctx context.Context, config string, noStart bool) error
 
 // spawnAgent starts an agent that outlives this program, and waits until it takes calls.
 func (e *env) spawnAgent(ctx context.Context, self, config string) error {
-	parsed, err := agent.ReadConfig(config)
+	parsed, err := local.ReadConfig(config)
 	if err != nil {
 		return err
 	}
 	running := func() bool {
-		_, err := agent.Local{Socket: parsed.Socket}.Status(ctx)
+		_, err := local.Client{Socket: parsed.Socket}.Status(ctx)
 		return err == nil
 	}
 	if running() {

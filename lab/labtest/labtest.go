@@ -93,8 +93,8 @@ func down(t testing.TB, l *lab.Lab, r *report) {
 	}
 }
 
-// Binary is the overlane binary, with overlane-server beside it: that of $OVERLANE_BINARY, or one built once for this
-// test process.
+// Binary is the overlane binary, with its other programs beside it: that of $OVERLANE_BINARY, or one built once for
+// this test process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	if path := os.Getenv("OVERLANE_BINARY"); path != "" {
@@ -126,7 +126,7 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := syscall.Flock(int(bin.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", filepath.Dir(path)+"/", "./cmd/overlane", "./cmd/overlane-server")
+	cmd := exec.Command("go", "build", "-o", filepath.Dir(path)+"/", "./cmd/...")
 	cmd.Dir = strings.TrimSpace(string(root))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build overlane: %w\n%s", err, out)

@@ -1,4 +1,4 @@
-// Package program is what the programs overlane and overlane-server have in common: the server's command line, errors and exit statuses, the
+// Package program is what the programs overlane, overlane-server and overlane-agent have in common: the command lines of the latter, errors and exit statuses, the
 // version, the log, and how a machine joins.
 package program
 

@@ -8,9 +8,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// ServerProgram is the name of the program that overlane server runs.
-const ServerProgram = "overlane-server"
-
 // ServerFlags are the command line of overlane server.
 type ServerFlags struct {
 	Data   string   // folder of the embedded store
@@ -28,7 +25,7 @@ type EtcdFlags struct {
 	CA, Cert, Key string   // files in PEM
 }
 
-// NewServerCommand is overlane server: overlane parses its flags, and has [ServerProgram] run it, which parses them again.
+// NewServerCommand is overlane server: overlane parses its flags, and has overlane-server run it, which parses them again.
 func NewServerCommand(run func(*cobra.Command, ServerFlags) error) *cobra.Command {
 	var f ServerFlags
 	c := &cobra.Command{

@@ -11,10 +11,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/overlane/overlane/cmd/internal/program"
@@ -25,22 +23,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Main runs overlane-server, and gives the exit status. A first signal ends it in order; a second one at once.
+// Main runs overlane-server, and gives the exit status.
 func Main(args []string, out, problems io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	defer stop()
-	parsed := false
-	c := program.NewServerCommand(func(c *cobra.Command, f program.ServerFlags) error {
-		parsed = true
+	return program.Run(program.NewServerCommand(func(c *cobra.Command, f program.ServerFlags) error {
 		return options{f, out, problems}.serve(c.Context())
-	})
-	c.Use, c.Version = program.ServerProgram, program.Version()
-	c.SilenceErrors, c.SilenceUsage = true, true
-	c.SetOut(out)
-	c.SetErr(problems)
-	c.SetArgs(args)
-	return program.Finish(problems, parsed, c.ExecuteContext(ctx))
+	}), args, out, problems)
 }
 
 // options are the command line, and where to write.

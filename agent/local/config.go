@@ -1,4 +1,6 @@
-package agent
+// Package local is what the programs of a host share with its agent: the configuration file, and the API on a unix socket. It is all of the
+// agent that the command line links.
+package local
 
 import (
 	"fmt"
@@ -10,6 +12,12 @@ import (
 	"github.com/overlane/overlane/internal/yamljson"
 	"github.com/overlane/overlane/server/api"
 )
+
+// DefaultConfigDir is where overlane join writes agent.yaml and the host's certificate, and the agent reads them.
+const DefaultConfigDir = "/etc/overlane"
+
+// DefaultSocket is where an agent listens unless its configuration says otherwise.
+const DefaultSocket = "/run/overlane/agent.sock"
 
 // Config is the agent's configuration file, written by "overlane join". Everything but Host, Server and Address has a
 // default.
@@ -67,7 +75,7 @@ func (c *Config) fill() {
 		value string
 	}{
 		{&c.State, "/var/lib/overlane"},
-		{&c.Socket, "/run/overlane/agent.sock"},
+		{&c.Socket, DefaultSocket},
 		{&c.OVS, "/var/run/openvswitch"},
 		{&c.Docker, "/var/run/docker.sock"},
 		{&c.Bridge, ifname.Bridge},
@@ -115,5 +123,5 @@ const (
 	maxBFD = api.Duration(10 * time.Second)
 )
 
-// maxNATBits leaves room for maxZones addresses beside the host's own.
+// maxNATBits leaves room for an address of each VPC that a host translates for, 4096 at most, beside the host's own.
 const maxNATBits = 19
