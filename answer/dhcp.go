@@ -12,11 +12,11 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Lease has the values that DHCP gives to an endpoint: the store has allocated its address, so nothing is kept here.
+// Lease has the values that DHCP gives to an endpoint. The store has allocated the address, so there is no state here.
 type Lease struct {
 	MAC     model.MAC
-	Address netip.Prefix // with the length of its subnet
-	Gateway netip.Addr   // of the default route, and the server that answers
+	Address netip.Prefix // with the prefix length of its subnet
+	Gateway netip.Addr   // next hop of the default route, and the DHCP server
 	MTU     int          // in bytes of IP
 	Options *model.DHCP  // nil: none
 }
@@ -24,8 +24,8 @@ type Lease struct {
 // Question is a message of a client to a DHCP server, in its Ethernet frame.
 type Question struct{ message *dhcpv4.DHCPv4 }
 
-// ReadDHCP reads such a message; ok is false for any other frame, a relay's, and one in the name of another MAC than
-// the frame's sender.
+// ReadDHCP reads a message from a frame. ok is false for any other frame, for a message of a relay, and for a message
+// whose client MAC is not the frame's source.
 func ReadDHCP(frame []byte) (q Question, ok bool) {
 	p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.DecodeOptions{NoCopy: true, Lazy: true})
 	udp, _ := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
@@ -40,19 +40,19 @@ func ReadDHCP(frame []byte) (q Question, ok bool) {
 	return Question{m}, len(m.ClientHWAddr) == len(model.MAC{}) && string(m.ClientHWAddr) == string(eth.SrcMAC)
 }
 
-// MAC is the client's.
+// MAC is the MAC of the client.
 func (q Question) MAC() model.MAC { return model.MAC(q.message.ClientHWAddr) }
 
-// Asked is what the message wants, in words for the log (RFC 2131 section 3.1).
+// Asked is the type of the message, for the log (RFC 2131 section 3.1).
 func (q Question) Asked() string { return q.message.MessageType().String() }
 
-// Seeks reports whether the client asks the server at an address for a lease that it does not have.
+// Seeks reports whether the client asks the server at an address for a new lease.
 func (q Question) Seeks(server netip.Addr) bool {
 	kind := q.message.MessageType()
 	return kind == dhcpv4.MessageTypeDiscover || kind == dhcpv4.MessageTypeRequest && !q.forAnother(server)
 }
 
-// GivesUp reports whether the client releases its lease, or declines it because another machine uses the address.
+// GivesUp reports whether the client releases its lease, or declines it since another machine uses the address.
 func (q Question) GivesUp(l Lease) bool {
 	if q.forAnother(l.Gateway) {
 		return false
@@ -72,15 +72,16 @@ func (q Question) forAnother(server netip.Addr) bool {
 	return named != nil && !named.Equal(server.AsSlice())
 }
 
-// Answer is the reply (RFC 2131 section 4.3), and whether the client has its lease now, or keeps it. There is no reply
-// to a message of another MAC, for another server, or of a type without a reply. The client gets the endpoint's address
-// or a refusal, never another address.
+// Answer returns the reply (RFC 2131 section 4.3), and whether the client now has the lease. There is no reply to a
+// message from another MAC, to another server, or of a type without replies. The client gets the endpoint's address or
+// a refusal, never another address.
 func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 	kind := l.replyType(q)
 	if kind == dhcpv4.MessageTypeNone || q.MAC() != l.MAC {
 		return nil, false
 	}
-	a, err := dhcpv4.NewReplyFromRequest(q.message, dhcpv4.WithMessageType(kind), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(l.Gateway.AsSlice())))
+	a, err := dhcpv4.NewReplyFromRequest(q.message, dhcpv4.WithMessageType(kind),
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(l.Gateway.AsSlice())))
 	if err != nil {
 		return nil, false
 	}
@@ -90,7 +91,7 @@ func (q Question) Answer(l Lease) (reply []byte, leased bool) {
 	return l.packet(a, q.message), kind == dhcpv4.MessageTypeAck && q.message.MessageType() == dhcpv4.MessageTypeRequest
 }
 
-// judge says which answer a message gets; none is MessageTypeNone.
+// replyType is the type of the reply to a message; MessageTypeNone: there is no reply.
 func (l Lease) replyType(q Question) dhcpv4.MessageType {
 	switch q.message.MessageType() {
 	case dhcpv4.MessageTypeDiscover:
@@ -110,10 +111,10 @@ func (l Lease) replyType(q Question) dhcpv4.MessageType {
 		}
 		return dhcpv4.MessageTypeNak
 	}
-	return dhcpv4.MessageTypeNone // release and decline want none
+	return dhcpv4.MessageTypeNone // release and decline have no reply
 }
 
-// fill writes address and options. An inform has an address already, and gets no lease (RFC 2131 section 4.3.5).
+// fill writes the address and the options. An inform has an address already and gets no lease (RFC 2131 section 4.3.5).
 func (l Lease) fill(a, q *dhcpv4.DHCPv4) {
 	if q.MessageType() != dhcpv4.MessageTypeInform {
 		seconds := l.Options.LeaseTime()
@@ -147,9 +148,10 @@ func (l Lease) fill(a, q *dhcpv4.DHCPv4) {
 	}
 }
 
-// routes includes the default route: a client that reads this option ignores the router option (RFC 3442).
+// routes includes the default route, since a client that reads this option ignores the router option (RFC 3442).
 func (l Lease) routes() []*dhcpv4.Route {
-	routes := []*dhcpv4.Route{{Dest: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}, Router: l.Gateway.AsSlice()}}
+	routes := []*dhcpv4.Route{{Dest: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)},
+		Router: l.Gateway.AsSlice()}}
 	for _, r := range l.Options.Routes {
 		routes = append(routes, &dhcpv4.Route{
 			Dest: &net.IPNet{IP: r.To.Addr().AsSlice(), Mask: net.CIDRMask(r.To.Bits(), 32)}, Router: r.Via.AsSlice(),
@@ -158,11 +160,13 @@ func (l Lease) routes() []*dhcpv4.Route {
 	return routes
 }
 
-// packet sends the answer to where the client can hear it (RFC 2131 section 4.1), which is its MAC even if its IP hears
-// broadcasts only: others may share the port.
+// packet addresses the answer so that the client receives it (RFC 2131 section 4.1). The Ethernet destination is always
+// the client's MAC, even for an IP broadcast, since endpoints may share the port.
 func (l Lease) packet(a, q *dhcpv4.DHCPv4) []byte {
-	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: q.ClientHWAddr, EthernetType: layers.EthernetTypeIPv4}
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: l.Gateway.AsSlice(), DstIP: l.Address.Addr().AsSlice()}
+	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: q.ClientHWAddr,
+		EthernetType: layers.EthernetTypeIPv4}
+	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: l.Gateway.AsSlice(),
+		DstIP: l.Address.Addr().AsSlice()}
 	if nak := a.MessageType() == dhcpv4.MessageTypeNak; nak || q.IsBroadcast() && q.ClientIPAddr.IsUnspecified() {
 		ip.DstIP = net.IPv4bcast
 	}
@@ -171,7 +175,8 @@ func (l Lease) packet(a, q *dhcpv4.DHCPv4) []byte {
 	if udp.SetNetworkLayerForChecksum(ip) != nil {
 		return nil
 	}
-	if err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth, ip, udp, gopacket.Payload(a.ToBytes())); err != nil {
+	if err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, eth,
+		ip, udp, gopacket.Payload(a.ToBytes())); err != nil {
 		return nil
 	}
 	return out.Bytes()

@@ -25,7 +25,8 @@ var lease = answer.Lease{
 // question is a client's message in its frame.
 func question(t testing.TB, kind dhcpv4.MessageType, options ...dhcpv4.Modifier) []byte {
 	t.Helper()
-	m, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithHwAddr(macA), dhcpv4.WithMessageType(kind)}, options...)...)
+	m, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithHwAddr(macA), dhcpv4.WithMessageType(kind)},
+		options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,29 +49,44 @@ func wanting(ip string) dhcpv4.Modifier {
 
 // Each message, and what becomes of it: the answer's type, who it is sent to, and the address that it gives.
 func TestDHCP(t *testing.T) {
-	ours, other := option(dhcpv4.OptServerIdentifier(net.IP{10, 0, 1, 1})), option(dhcpv4.OptServerIdentifier(net.IP{10, 0, 1, 99}))
+	ours, other := option(dhcpv4.OptServerIdentifier(net.IP{10, 0, 1, 1})), option(dhcpv4.OptServerIdentifier(net.IP{10,
+		0, 1, 99}))
 	renewing := dhcpv4.WithClientIP(net.IP{10, 0, 1, 2})
 	for _, tt := range []struct {
 		name string
 		sent []byte
 		want string
 	}{
-		{"discover", question(t, dhcpv4.MessageTypeDiscover), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
-		{"discover, wants another", question(t, dhcpv4.MessageTypeDiscover, wanting("10.0.1.9")), "DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
-		{"discover, hears broadcasts only", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)), "DISCOVER: OFFER to 02:4f:0a:00:01:02 255.255.255.255 gives 10.0.1.2, seeks"},
-		{"request, selecting", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
-		{"request, selecting another server", question(t, dhcpv4.MessageTypeRequest, other, wanting("10.0.1.2")), "REQUEST: none"},
-		{"request, selecting another address", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.9")), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
-		{"request, after a reboot", question(t, dhcpv4.MessageTypeRequest, wanting("10.0.1.2")), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
-		{"request, after a move", question(t, dhcpv4.MessageTypeRequest, wanting("192.168.0.4")), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
-		{"request, renewing", question(t, dhcpv4.MessageTypeRequest, renewing), "REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
-		{"request, renewing another's", question(t, dhcpv4.MessageTypeRequest, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})), "REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
-		{"inform", question(t, dhcpv4.MessageTypeInform, renewing), "INFORM: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 0.0.0.0"},
+		{"discover", question(t, dhcpv4.MessageTypeDiscover),
+			"DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"discover, wants another", question(t, dhcpv4.MessageTypeDiscover, wanting("10.0.1.9")),
+			"DISCOVER: OFFER to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"discover, hears broadcasts only", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithBroadcast(true)),
+			"DISCOVER: OFFER to 02:4f:0a:00:01:02 255.255.255.255 gives 10.0.1.2, seeks"},
+		{"request, selecting", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.2")),
+			"REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"request, selecting another server", question(t, dhcpv4.MessageTypeRequest, other, wanting("10.0.1.2")),
+			"REQUEST: none"},
+		{"request, selecting another address", question(t, dhcpv4.MessageTypeRequest, ours, wanting("10.0.1.9")),
+			"REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
+		{"request, after a reboot", question(t, dhcpv4.MessageTypeRequest, wanting("10.0.1.2")),
+			"REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"request, after a move", question(t, dhcpv4.MessageTypeRequest, wanting("192.168.0.4")),
+			"REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
+		{"request, renewing", question(t, dhcpv4.MessageTypeRequest, renewing),
+			"REQUEST: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 10.0.1.2, seeks"},
+		{"request, renewing another's", question(t, dhcpv4.MessageTypeRequest,
+			dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})),
+			"REQUEST: NAK to 02:4f:0a:00:01:02 255.255.255.255 gives 0.0.0.0, seeks"},
+		{"inform", question(t, dhcpv4.MessageTypeInform, renewing),
+			"INFORM: ACK to 02:4f:0a:00:01:02 10.0.1.2 gives 0.0.0.0"},
 		{"release", question(t, dhcpv4.MessageTypeRelease, renewing), "RELEASE: none, gives up"},
 		{"release to another server", question(t, dhcpv4.MessageTypeRelease, renewing, other), "RELEASE: none"},
-		{"release of another's", question(t, dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})), "RELEASE: none"},
+		{"release of another's", question(t, dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(net.IP{10, 0, 1, 3})),
+			"RELEASE: none"},
 		{"decline", question(t, dhcpv4.MessageTypeDecline, wanting("10.0.1.2")), "DECLINE: none, gives up"},
-		{"another MAC", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 9})), "ignored"},
+		{"another MAC", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithHwAddr(net.HardwareAddr{2, 0, 0, 0, 0, 9})),
+			"ignored"},
 		{"a relay's", question(t, dhcpv4.MessageTypeDiscover, dhcpv4.WithRelay(net.IP{10, 0, 1, 3})), "ignored"},
 		{"no DHCP", ask(t, []byte("hello")), "ignored"},
 		{"nothing", nil, "ignored"},
@@ -128,7 +144,8 @@ func said(t *testing.T, reply []byte) string {
 
 func message(t *testing.T, reply []byte) *dhcpv4.DHCPv4 {
 	t.Helper()
-	udp := gopacket.NewPacket(reply, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeUDP).(*layers.UDP)
+	udp := gopacket.NewPacket(reply, layers.LayerTypeEthernet,
+		gopacket.Default).Layer(layers.LayerTypeUDP).(*layers.UDP)
 	m, err := dhcpv4.FromBytes(udp.Payload)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +162,8 @@ func TestDHCPOptions(t *testing.T) {
 	for what, pair := range map[string][2]string{
 		"with options": {with, "1=ffffff00 3=0a000101 6=0a000135 15=7765622e6578616d706c65 26=05aa 51=00000258 53=02 54=0a000101 58=0000012c 59=0000020d 121=000a000101100a090a000107"},
 		"without":      {without, "1=ffffff00 3=0a000101 26=05aa 51=00015180 53=02 54=0a000101 58=0000a8c0 59=00012750"},
-		"inform":       {optionsOf(message(t, inform)), "1=ffffff00 3=0a000101 6=0a000135 15=7765622e6578616d706c65 26=05aa 53=05 54=0a000101 121=000a000101100a090a000107"},
+		"inform": {optionsOf(message(t, inform)),
+			"1=ffffff00 3=0a000101 6=0a000135 15=7765622e6578616d706c65 26=05aa 53=05 54=0a000101 121=000a000101100a090a000107"},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s:\n%s, want\n%s", what, pair[0], pair[1])
@@ -168,7 +186,8 @@ func optionsOf(m *dhcpv4.DHCPv4) string {
 
 // Whatever is asked, nobody gets another address, or hears more than the client.
 func FuzzDHCP(f *testing.F) {
-	for _, kind := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform} {
+	for _, kind := range []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest,
+		dhcpv4.MessageTypeInform} {
 		f.Add(question(f, kind, dhcpv4.WithClientIP(net.IP{10, 0, 1, 2})))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -182,7 +201,8 @@ func FuzzDHCP(f *testing.F) {
 			return
 		}
 		m := message(t, reply)
-		if gives := m.YourIPAddr.String(); gives != "10.0.1.2" && gives != "0.0.0.0" || string(m.ClientHWAddr) != string(macA) || len(reply) > 1500 {
+		if gives := m.YourIPAddr.String(); gives != "10.0.1.2" && gives != "0.0.0.0" ||
+			string(m.ClientHWAddr) != string(macA) || len(reply) > 1500 {
 			t.Fatalf("%x is answered with %s", sent, m.Summary())
 		}
 	})

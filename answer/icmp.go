@@ -1,5 +1,5 @@
-// Package answer makes the frames with which a host answers its endpoints itself: DHCP and ICMP. It is pure: a frame
-// goes in, and a frame comes out.
+// Package answer makes the frames by which a host answers endpoints itself: DHCP replies and ICMP errors. It is pure: a
+// frame goes in, and a frame comes out.
 package answer
 
 import (
@@ -12,17 +12,19 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Trouble is why a packet went no further.
+// Trouble is the reason of an ICMP error: its type and code.
 type Trouble struct {
 	kind, code uint8
-	mtu        uint16 // of the next hop, if the packet was too long
+	mtu        uint16 // of the next hop, if the packet is too long
 }
 
 // The ICMP errors that a host sends (RFC 792).
 var (
-	Expired         = Trouble{kind: layers.ICMPv4TypeTimeExceeded, code: layers.ICMPv4CodeTTLExceeded}
-	NetUnreachable  = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeNet}  // no route leads there
-	HostUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost} // a subnet has the address, but no endpoint has it
+	Expired = Trouble{kind: layers.ICMPv4TypeTimeExceeded, code: layers.ICMPv4CodeTTLExceeded}
+	// no route leads there
+	NetUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeNet}
+	// a subnet has the address, but no endpoint has it
+	HostUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost}
 	PortUnreachable = Trouble{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodePort}
 )
 
@@ -31,13 +33,13 @@ func TooLong(mtu int) Trouble {
 	return Trouble{layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded, uint16(mtu)}
 }
 
-// mostQuoted is how much of a packet an error quotes, in bytes: the error is to be no longer than 576 (RFC 1812 section
-// 4.3.2.3).
+// mostQuoted is the part of a packet that an error quotes, in bytes. The error is at most 576 bytes long (RFC 1812
+// section 4.3.2.3).
 const mostQuoted = 576 - 20 - 8
 
-// ICMP is the error for the sender of an Ethernet frame with IPv4, from the gateway's address. ok is false if none may
-// be sent (RFC 1812 section 4.3.2.7): for an ICMP error, a packet that is too long but may be fragmented, a packet to
-// or from an address that is not one machine's, and a fragment other than the first.
+// ICMP makes the error for the sender of an Ethernet frame with IPv4, from the gateway's address. ok is false if none
+// may be sent (RFC 1812 section 4.3.2.7): about an ICMP error, a packet that is too long but may be fragmented, a
+// packet to or from an address that is not a single machine's, and a fragment other than the first.
 func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool) {
 	var (
 		eth     layers.Ethernet
@@ -64,14 +66,16 @@ func ICMP(frame []byte, gateway netip.Addr, why Trouble) (reply []byte, ok bool)
 	quoted = quoted[:min(len(quoted), int(ip.Length), mostQuoted)]
 	out := gopacket.NewSerializeBuffer()
 	err := gopacket.SerializeLayers(out, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		&layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: eth.SrcMAC, EthernetType: layers.EthernetTypeIPv4},
-		&layers.IPv4{Version: 4, TTL: 64, TOS: precedence, Protocol: layers.IPProtocolICMPv4, SrcIP: gateway.AsSlice(), DstIP: ip.SrcIP},
+		&layers.Ethernet{SrcMAC: net.HardwareAddr(model.GatewayMAC[:]), DstMAC: eth.SrcMAC,
+			EthernetType: layers.EthernetTypeIPv4},
+		&layers.IPv4{Version: 4, TTL: 64, TOS: precedence, Protocol: layers.IPProtocolICMPv4, SrcIP: gateway.AsSlice(),
+			DstIP: ip.SrcIP},
 		&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(why.kind, why.code), Seq: why.mtu},
 		gopacket.Payload(quoted))
 	return out.Bytes(), err == nil
 }
 
-// Addresses are source and destination of an Ethernet frame with IPv4; ok is false for any other.
+// Addresses returns the IPv4 source and destination of an Ethernet frame. ok is false for any other frame.
 func Addresses(frame []byte) (from, to netip.Addr, ok bool) {
 	if len(frame) < 34 || frame[12] != 8 || frame[13] != 0 || frame[14]>>4 != 4 {
 		return from, to, false
@@ -79,19 +83,20 @@ func Addresses(frame []byte) (from, to netip.Addr, ok bool) {
 	return netip.AddrFrom4([4]byte(frame[26:30])), netip.AddrFrom4([4]byte(frame[30:34])), true
 }
 
-// precedence is "internetwork control", as RFC 1812 section 4.3.2.5 has it for errors.
+// precedence is "internetwork control", the precedence of ICMP errors (RFC 1812 section 4.3.2.5).
 const precedence = 0xc0
 
-// single reports whether the address is one machine's.
+// single reports whether an address may belong to a single machine.
 func single(a netip.Addr) bool {
 	return a.Is4() && !a.IsMulticast() && !a.IsUnspecified() && !a.IsLoopback() && a.As4()[0] < 240
 }
 
-// isError reports whether an ICMP message is about another packet (RFC 1122 section 3.2.2). A message of an unknown
-// type may be.
+// isError reports whether an ICMP message is about another packet (RFC 1122 section 3.2.2). Unknown types count as
+// errors.
 func isError(kind uint8) bool {
 	switch kind {
-	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply, layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:
+	case layers.ICMPv4TypeEchoRequest, layers.ICMPv4TypeEchoReply,
+		layers.ICMPv4TypeTimestampRequest, layers.ICMPv4TypeTimestampReply:
 		return false
 	}
 	return true

@@ -21,8 +21,10 @@ var (
 // frame is one of A's to its gateway.
 func frame(t testing.TB, change func(*layers.Ethernet, *layers.IPv4), rest ...gopacket.SerializableLayer) []byte {
 	t.Helper()
-	eth := &layers.Ethernet{SrcMAC: macA, DstMAC: net.HardwareAddr(model.GatewayMAC[:]), EthernetType: layers.EthernetTypeIPv4}
-	ip := &layers.IPv4{Version: 4, TTL: 1, Protocol: layers.IPProtocolUDP, SrcIP: net.IP{10, 0, 1, 2}, DstIP: net.IP{8, 8, 8, 8}}
+	eth := &layers.Ethernet{SrcMAC: macA, DstMAC: net.HardwareAddr(model.GatewayMAC[:]),
+		EthernetType: layers.EthernetTypeIPv4}
+	ip := &layers.IPv4{Version: 4, TTL: 1, Protocol: layers.IPProtocolUDP, SrcIP: net.IP{10, 0, 1, 2},
+		DstIP: net.IP{8, 8, 8, 8}}
 	if change != nil {
 		change(eth, ip)
 	}
@@ -46,13 +48,15 @@ func TestICMPTellsTheSender(t *testing.T) {
 		eth := p.Layer(layers.LayerTypeEthernet).(*layers.Ethernet)
 		ip := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 		icmp := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
-		if p.ErrorLayer() != nil || !bytes.Equal(eth.DstMAC, macA) || !ip.SrcIP.Equal(net.IP(gateway.AsSlice())) || !ip.DstIP.Equal(net.IP{10, 0, 1, 2}) {
+		if p.ErrorLayer() != nil || !bytes.Equal(eth.DstMAC, macA) || !ip.SrcIP.Equal(net.IP(gateway.AsSlice())) ||
+			!ip.DstIP.Equal(net.IP{10, 0, 1, 2}) {
 			t.Errorf("%d bytes: %s", length, p)
 		}
 		if icmp.TypeCode.String() != "TimeExceeded(TTLExceeded)" || int(ip.Length) != len(reply)-14 || ip.Length > 576 {
 			t.Errorf("%d bytes: %s of %d", length, icmp.TypeCode, ip.Length)
 		}
-		if want := sent[14 : 14+20+length]; !bytes.HasPrefix(want, icmp.Payload) || len(icmp.Payload) != min(len(want), 548) {
+		if want := sent[14 : 14+20+length]; !bytes.HasPrefix(want, icmp.Payload) || len(icmp.Payload) != min(len(want),
+			548) {
 			t.Errorf("%d bytes: quotes %d of %d", length, len(icmp.Payload), len(want))
 		}
 		if sum := checksum(ip.Payload); sum != 0 {
@@ -63,13 +67,15 @@ func TestICMPTellsTheSender(t *testing.T) {
 
 func TestICMPTellsHowLong(t *testing.T) {
 	sent := func(flags layers.IPv4Flag) []byte {
-		return frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Flags = flags }, gopacket.Payload(make([]byte, 1480)))
+		return frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Flags = flags },
+			gopacket.Payload(make([]byte, 1480)))
 	}
 	reply, ok := answer.ICMP(sent(layers.IPv4DontFragment), gateway, answer.TooLong(1450))
 	if !ok {
 		t.Fatal("no answer")
 	}
-	icmp := gopacket.NewPacket(reply, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
+	icmp := gopacket.NewPacket(reply, layers.LayerTypeEthernet,
+		gopacket.Default).Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
 	if icmp.TypeCode.String() != "DestinationUnreachable(FragmentationNeeded)" || icmp.Id != 0 || icmp.Seq != 1450 {
 		t.Errorf("%s, %d, MTU %d", icmp.TypeCode, icmp.Id, icmp.Seq)
 	}
@@ -97,24 +103,37 @@ func TestICMPIsNotAbout(t *testing.T) {
 	message := func(kind uint8) *layers.ICMPv4 { return &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(kind, 0)} }
 	isICMP := func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Protocol = layers.IPProtocolICMPv4 }
 	for what, sent := range map[string][]byte{
-		"an error":                  frame(t, isICMP, message(layers.ICMPv4TypeDestinationUnreachable), gopacket.Payload(make([]byte, 28))),
-		"a redirect":                frame(t, isICMP, message(layers.ICMPv4TypeRedirect)),
-		"a kind nobody knows":       frame(t, isICMP, message(99)),
-		"ICMP that is cut off":      frame(t, isICMP),
-		"a broadcast on the link":   frame(t, func(e *layers.Ethernet, _ *layers.IPv4) { e.DstMAC = layers.EthernetBroadcast }),
-		"a multicast":               frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.DstIP = net.IP{224, 0, 0, 1} }),
-		"a broadcast":               frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.DstIP = net.IP{255, 255, 255, 255} }),
-		"what nobody has sent":      frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.SrcIP = net.IP{0, 0, 0, 0} }),
+		"an error": frame(t, isICMP, message(layers.ICMPv4TypeDestinationUnreachable),
+			gopacket.Payload(make([]byte, 28))),
+		"a redirect":           frame(t, isICMP, message(layers.ICMPv4TypeRedirect)),
+		"a kind nobody knows":  frame(t, isICMP, message(99)),
+		"ICMP that is cut off": frame(t, isICMP),
+		"a broadcast on the link": frame(t,
+			func(e *layers.Ethernet, _ *layers.IPv4) { e.DstMAC = layers.EthernetBroadcast }),
+		"a multicast": frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) {
+			ip.DstIP = net.IP{224, 0, 0,
+				1}
+		}),
+		"a broadcast": frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) {
+			ip.DstIP = net.IP{255, 255,
+				255, 255}
+		}),
+		"what nobody has sent": frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) {
+			ip.SrcIP = net.IP{0, 0, 0,
+				0}
+		}),
 		"a fragment, not the first": frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.FragOffset = 100 }),
 		"nothing":                   nil,
-		"ARP":                       frame(t, func(e *layers.Ethernet, _ *layers.IPv4) { e.EthernetType = layers.EthernetTypeARP }),
+		"ARP": frame(t,
+			func(e *layers.Ethernet, _ *layers.IPv4) { e.EthernetType = layers.EthernetTypeARP }),
 	} {
 		if reply, ok := answer.ICMP(sent, gateway, answer.HostUnreachable); ok {
 			t.Errorf("%s is answered with %x", what, reply)
 		}
 	}
 	echo := frame(t, isICMP, message(layers.ICMPv4TypeEchoRequest))
-	first := frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments }, gopacket.Payload(make([]byte, 64)))
+	first := frame(t, func(_ *layers.Ethernet, ip *layers.IPv4) { ip.Flags = layers.IPv4MoreFragments },
+		gopacket.Payload(make([]byte, 64)))
 	for _, sent := range [][]byte{echo, first} {
 		if _, ok := answer.ICMP(sent, gateway, answer.HostUnreachable); !ok {
 			t.Errorf("%x is not answered", sent)

@@ -7,9 +7,9 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// Quoted is whose packet an ICMP error in an Ethernet frame is about: protocol (tcp or udp) and source of the packet
-// that it quotes (RFC 792). It wants the whole header of that, as RFC 1812 section 4.3.2.3 has it: OVS's userspace
-// conntrack (3.1) writes where a shorter one would go on.
+// Quoted returns the protocol (tcp or udp) and the source of the packet that an ICMP error in an Ethernet frame quotes
+// (RFC 792). ok is false unless the quote has the whole header of the protocol, as RFC 1812 section 4.3.2.3 asks for:
+// with a shorter quote, the userspace conntrack of OVS 3.1 writes beyond its end.
 func Quoted(frame []byte) (protocol string, sender netip.AddrPort, ok bool) {
 	inner, ok := payload(frame, layers.IPProtocolICMPv4)
 	if !ok || len(inner) < icmpHeader || !isError(inner[0]) {
@@ -25,7 +25,7 @@ func Quoted(frame []byte) (protocol string, sender netip.AddrPort, ok bool) {
 	return "", sender, false
 }
 
-// ported are the protocols that have ports, and how long their headers are at least.
+// ported are the protocols that have ports, with the least length of their headers.
 var ported = []struct {
 	name   string
 	number layers.IPProtocol
@@ -40,7 +40,7 @@ const (
 	udpHeader      = 8
 )
 
-// payload is the payload of a protocol over IPv4 in an Ethernet frame.
+// payload returns the payload of a protocol over IPv4 in an Ethernet frame.
 func payload(frame []byte, proto layers.IPProtocol) ([]byte, bool) {
 	if len(frame) < ethernetHeader || binary.BigEndian.Uint16(frame[12:]) != uint16(layers.EthernetTypeIPv4) {
 		return nil, false
@@ -48,9 +48,10 @@ func payload(frame []byte, proto layers.IPProtocol) ([]byte, bool) {
 	return ipv4(frame[ethernetHeader:], proto)
 }
 
-// ipv4 is the payload of a packet that is no later fragment (RFC 791 section 3.1).
+// ipv4 returns the payload of an IPv4 packet. It refuses fragments other than the first (RFC 791 section 3.1).
 func ipv4(packet []byte, proto layers.IPProtocol) ([]byte, bool) {
-	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != byte(proto) || binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
+	if len(packet) < 20 || packet[0]>>4 != 4 || packet[9] != byte(proto) ||
+		binary.BigEndian.Uint16(packet[6:])&0x1fff != 0 {
 		return nil, false
 	}
 	header := int(packet[0]&0xf) * 4

@@ -8,8 +8,8 @@ import (
 	"github.com/gopacket/gopacket/layers"
 )
 
-// Readdressed is an Ethernet frame with IPv4 as it was before its destination was changed, as set_field does that: with
-// checksums that fit.
+// Readdressed returns an Ethernet frame with another IPv4 destination and with the checksums adjusted, as set_field in
+// OVS does. It reverts such a change.
 func Readdressed(frame []byte, to netip.Addr) []byte {
 	_, was, ok := Addresses(frame)
 	if !ok || was == to {
@@ -20,7 +20,8 @@ func Readdressed(frame []byte, to netip.Addr) []byte {
 	if tcp, ok := payload(frame, layers.IPProtocolTCP); ok && len(tcp) >= tcpHeader {
 		sums = append(sums, tcp[16:])
 	}
-	if udp, ok := payload(frame, layers.IPProtocolUDP); ok && len(udp) >= udpHeader && binary.BigEndian.Uint16(udp[6:]) != 0 { // 0: none (RFC 768)
+	if udp, ok := payload(frame, layers.IPProtocolUDP); ok && len(udp) >= udpHeader &&
+		binary.BigEndian.Uint16(udp[6:]) != 0 { // 0: none (RFC 768)
 		sums = append(sums, udp[6:])
 	}
 	before, after := was.As4(), to.As4()
@@ -31,7 +32,7 @@ func Readdressed(frame []byte, to netip.Addr) []byte {
 	return frame
 }
 
-// adjusted is a checksum after a change of an address (RFC 1624 section 3).
+// adjusted returns a checksum after a change of an address (RFC 1624 section 3).
 func adjusted(checksum uint16, before, after [4]byte) uint16 {
 	sum := uint32(^checksum)
 	for i := 0; i < 4; i += 2 {

@@ -16,12 +16,15 @@ func TestReaddressed(t *testing.T) {
 	to := netip.MustParseAddr("203.0.113.77")
 	for _, proto := range []layers.IPProtocol{layers.IPProtocolUDP, layers.IPProtocolTCP, layers.IPProtocolICMPv4} {
 		sent := func(dst netip.Addr) []byte {
-			ip := &layers.IPv4{Version: 4, TTL: 1, Protocol: proto, SrcIP: []byte{198, 51, 100, 9}, DstIP: dst.AsSlice()}
+			ip := &layers.IPv4{Version: 4, TTL: 1, Protocol: proto, SrcIP: []byte{198, 51, 100, 9},
+				DstIP: dst.AsSlice()}
 			udp, tcp := &layers.UDP{SrcPort: 4000, DstPort: 9}, &layers.TCP{SrcPort: 4000, DstPort: 9, SYN: true}
 			_, _ = udp.SetNetworkLayerForChecksum(ip), tcp.SetNetworkLayerForChecksum(ip)
-			transport := map[layers.IPProtocol]gopacket.SerializableLayer{layers.IPProtocolUDP: udp, layers.IPProtocolTCP: tcp,
+			transport := map[layers.IPProtocol]gopacket.SerializableLayer{layers.IPProtocolUDP: udp,
+				layers.IPProtocolTCP:    tcp,
 				layers.IPProtocolICMPv4: &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0)}}[proto]
-			return frame(t, func(_ *layers.Ethernet, other *layers.IPv4) { *other = *ip }, transport, gopacket.Payload("hello"))
+			return frame(t, func(_ *layers.Ethernet, other *layers.IPv4) { *other = *ip }, transport,
+				gopacket.Payload("hello"))
 		}
 		for _, was := range []string{"10.200.1.5", "203.0.113.77", "255.255.255.254"} {
 			arrived := sent(netip.MustParseAddr(was))

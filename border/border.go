@@ -1,8 +1,8 @@
-// Package border decides whether a border host, a host of role gateway or edge, takes public traffic. It is pure:
-// the agent looks at the host, hands over what it sees as a value, and carries the decision out.
-//
-// While a border host is open, hosts send public traffic to it and it holds next hops. While it is shut, BFD tells
-// the peers so ("cpath_down", ovs-vswitchd.conf.db(5)); what still comes passes all the same.
+// Package border decides whether a border host, a host of role gateway or edge, takes public traffic. It is pure: the
+// agent observes the host, passes the observation as a value, and executes the decision.
+// While a border host is open, hosts send public traffic to it, and next hops are active on it. While it is shut, BFD
+// tells the peers so ("cpath_down", ovs-vswitchd.conf.db(5)), but the border host still forwards the packets that it
+// gets.
 package border
 
 import (
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Settle is how long nothing may be wrong before a border host that was shut opens, unless no other one is open: a
-// router or a link that flaps does not move the traffic each time.
+// Settle is the time without a fault after which a border host that was shut opens, if another one is open. Without it,
+// a router or a link that flaps would move the traffic each time.
 const Settle = 3 * time.Second
 
-// Observation is everything that a decision depends on, as it is now. Its zero value is a host that is no border
-// host, of which nothing is known.
+// Observation is everything that a decision depends on, as it is now. Its zero value is a host without the role, of
+// which nothing is known.
 type Observation struct {
 	IsBorder     bool // the view has a next hop of this host
-	ViewComplete bool // a complete view has come since the agent started
+	ViewComplete bool // the agent has received a complete view since it started
 	Drained      bool // by intent
 
 	NIC     NIC
@@ -30,8 +30,8 @@ type Observation struct {
 // NIC is the interface on the upstream network.
 type NIC struct {
 	Name    string // as the view has it
-	Claimed bool   // it is kept for the switch, or was before the agent started
-	Refused string // why it cannot be kept for the switch; empty: nothing is known against it
+	Claimed bool   // reserved for the switch, now or before the agent started
+	Refused string // why it cannot be reserved for the switch; empty: no reason is known
 	HasPort bool   // the switch has it as a port
 	Link    Link
 }
@@ -51,51 +51,51 @@ type Router struct {
 	ARP     ARP
 }
 
-// ARP is what questions to the upstream router came to since the switch was connected.
+// ARP is the result of the ARP requests to the upstream router since the agent connected to the switch.
 type ARP uint8
 
 const (
-	ARPUnasked ARP = iota // no answer yet, and not enough questions to make anything of that
+	ARPUnasked ARP = iota // no answer yet, and too few requests to conclude anything
 	ARPAnswers
-	ARPSilent // several questions in a row were not answered
+	ARPSilent // several requests in a row had no answer
 )
 
-// Flows is what the agent knows of the switch's flows.
+// Flows is the agent's knowledge of the switch's flows.
 type Flows uint8
 
 const (
-	FlowsUnread    Flows = iota // not read since the agent started, or since it connected
-	FlowsLost                   // the connection has ended: a switch that starts again may have none
-	FlowsMissing                // read: the flow to the upstream router is not there
-	FlowsInherited              // read: the flow to the upstream router is there, from the agent before this one
-	FlowsPending                // this agent has loaded them, and has changes that the switch has not confirmed
-	FlowsConfirmed              // the switch has confirmed what view and wiring ask for
+	FlowsUnread    Flows = iota // not read since the agent started or connected
+	FlowsLost                   // the connection has ended; a restarted switch may have no flows
+	FlowsMissing                // read: the flow to the upstream router is missing
+	FlowsInherited              // read: the flow to the upstream router is there, from the previous agent
+	FlowsPending                // loaded by this agent, with changes that the switch has not confirmed
+	FlowsConfirmed              // the switch has confirmed all flows of view and wiring
 )
 
-// loaded tells whether this agent has loaded the flows since it connected.
+// loaded reports whether this agent has loaded the flows since it connected.
 func (f Flows) loaded() bool { return f == FlowsPending || f == FlowsConfirmed }
 
 // Tunnels sums up the BFD sessions to the peers (RFC 5880).
 type Tunnels struct {
-	Peers     int  // sessions that there are
-	AnyUp     bool // at least one is up, whether the peer wants traffic or not
-	OtherOpen bool // at least one leads to another border host of the upstream network that is open
+	Peers     int  // number of sessions
+	AnyUp     bool // at least one session is up, even if the peer is shut
+	OtherOpen bool // another border host of the upstream network is open
 
 	Underlay     string // the interface that tunnel packets leave by
 	UnderlayLink Link
 }
 
-// UnderlayMatters tells that the link of the underlay decides whether the host is cut off. Otherwise nobody needs
-// to look.
+// UnderlayMatters reports whether the link of the underlay decides if the host is cut off. Otherwise the agent need not
+// look at it.
 func (t Tunnels) UnderlayMatters() bool { return t.Peers == 1 && !t.AnyUp }
 
-// State is whether the border host takes public traffic. Its zero value is shut, and has decided nothing.
+// State is the decision: whether the border host takes public traffic. Its zero value is shut, without a decision.
 type State struct {
 	Open        bool
-	Since       time.Time // when this agent opened or shut it; zero: it is as the agent before this one left it
-	Healthy     time.Time // since when Why has been empty; zero: it is not
-	FlowsLoaded bool      // the flows have been loaded since the host became a border host, so that being shut is worth a warning
-	Why         Reason    // what keeps it shut or, while it is open, what would keep it shut
+	Since       time.Time // when this agent opened or shut it; zero: unchanged since the previous agent
+	Healthy     time.Time // since when Why is empty; zero: it is not
+	FlowsLoaded bool      // loaded since the host became a border host; being shut deserves a warning
+	Why         Reason    // why it is shut or, if it is open, why it would stay shut
 }
 
 // Reason is a cause, and a sentence about it for people.
@@ -104,10 +104,10 @@ type Reason struct {
 	Text  string
 }
 
-// Cause is what keeps a border host shut.
+// Cause identifies a reason.
 type Cause uint8
 
-// A fault shuts a border host that is open. An open question keeps shut one that is shut.
+// A fault shuts a border host that is open. An open question only keeps a border host shut.
 const (
 	None Cause = iota
 
@@ -126,11 +126,11 @@ const (
 	Settling
 )
 
-// Fault tells whether the cause shuts a border host that is open.
+// Fault reports whether the cause shuts a border host that is open.
 func (c Cause) Fault() bool { return Drained <= c && c <= CutOff }
 
-// Decide gives the state that follows from what was before and what is observed. Now must not go back; it is best
-// read by [time.Now], whose monotonic part does not follow the wall clock.
+// Decide returns the state that follows from the state before and an observation. Now must not go back: take it from
+// [time.Now], whose monotonic reading does not follow the wall clock.
 func Decide(before State, o Observation, now time.Time) State {
 	if !o.IsBorder {
 		if o.ViewComplete {
@@ -159,7 +159,7 @@ func Decide(before State, o Observation, now time.Time) State {
 	return next
 }
 
-// examine gives the first fault or, if there is none, the first open question.
+// examine returns the first fault or, if there is none, the first open question.
 func examine(o Observation) Reason {
 	cutOff := o.Tunnels.cutOff()
 	switch {
@@ -191,9 +191,9 @@ func because(c Cause, format string, args ...any) Reason {
 	return Reason{c, fmt.Sprintf(format, args...)}
 }
 
-// cutOff tells why the host counts as cut off from all others; empty: it does not. Each of two hosts alone would
-// take the death of the other for that, so there the underlay's link must be down as well. A peer that is shut
-// counts: it is there.
+// cutOff is why the host counts as cut off from all others; empty: it does not. With a single peer, a dead tunnel may
+// also mean that the peer has died, so the link of the underlay must be down as well. A peer that is shut counts as
+// reachable.
 func (t Tunnels) cutOff() string {
 	switch {
 	case t.AnyUp || t.Peers == 0:

@@ -9,7 +9,8 @@ import (
 // The table admit finds the segment of a packet. It drops packets of ports and VNIs that are not in intent.
 
 func admitEndpoint(s view.Segment, port localPort) flow.Flow {
-	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)), Actions: enterSegment(s), Owner: "Endpoint " + port.endpoint}
+	return flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(port.number)),
+		Actions: enterSegment(s), Owner: "Endpoint " + port.endpoint}
 }
 
 func admitTunnel(w Wiring, s view.Segment) flow.Flow {

@@ -23,18 +23,21 @@ func answerStatic() []flow.Flow {
 				flow.Goto{Table: tableARPReply},
 			)},
 		// The agent asks endpoints by ARP, in the gateway's name, whether they are alive.
-		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
+		{Table: tableAnswer, Priority: prioNormal,
+			Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.EthDst, gatewayMAC)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterEndpointARP},
 				flow.Controller{Userdata: []byte{ForAgentEndpointARP}, MaxLen: 128},
 			}},
 		drop(tableAnswer, prioRest, dropARPUnsolicited, flow.ARP),
-		{Table: tableAnswer, Priority: prioNormal, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+		{Table: tableAnswer, Priority: prioNormal,
+			Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{
 				flow.UseMeter{ID: meterDHCP},
 				flow.Controller{Userdata: []byte{ForAgentDHCP}, MaxLen: 1500},
 			}},
-		drop(tableAnswer, prioNormal, dropDHCPServer, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer), flow.Eq(flow.UDPDst, dhcpClient)),
+		drop(tableAnswer, prioNormal, dropDHCPServer, flow.IP, flow.UDP, flow.Eq(flow.UDPSrc, dhcpServer),
+			flow.Eq(flow.UDPDst, dhcpClient)),
 		{Table: tableAnswer, Priority: prioMiss, Actions: []flow.Action{flow.Goto{Table: tableForward}}},
 	}
 }

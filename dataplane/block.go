@@ -11,8 +11,9 @@ import (
 // translates TCP and UDP to the block and tracks the connections. A border host only knows the host of each block, so
 // any border host can replace another one.
 //
-// ICMP echoes have no ports and leave by the host's kernel. The switch cannot read the packet that an ICMP error quotes.
-// The agent of the border host reads it, and sends the error to the block's host, where conntrack translates it.
+// ICMP echoes have no ports and leave by the host's kernel. The switch cannot read the packet that an ICMP error
+// quotes. The agent of the border host reads it, and sends the error to the block's host, where conntrack translates
+// it.
 
 // blocks compiles a block of ports.
 var blocks = rows[view.BlockKey, view.Block]{
@@ -80,19 +81,24 @@ func inBlock(f *flow.Field, b view.Block) flow.Term {
 }
 
 func snatToBlock(b view.Block, t translation, p protocol) flow.Flow {
-	return flow.Flow{Table: tableSNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.match, is(slotVPC, uint32(b.VPC))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
+	return flow.Flow{Table: tableSNAT, Priority: prioNormal,
+		Match: flow.On(flow.IP, p.match, is(slotVPC, uint32(b.VPC))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut,
+			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: b.Address, FirstPort: b.First, LastPort: b.Last}}}}
 }
 
 func snatOutBlock(b view.Block) flow.Flow {
-	return flow.Flow{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
+	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPSrc, flow.Addr(b.Address)), valid),
 		Actions: toBorder(b.VPC)}
 }
 
 // publicNATBlock matches the VPC, since VPCs may share an address, each with blocks of its own.
 func publicNATBlock(b view.Block, t translation) flow.Flow {
-	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.zone, Table: tablePublicState, NAT: &flow.NAT{}}}}
+	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal,
+		Match: flow.On(flow.IP, is(slotVPC, uint32(b.VPC)), flow.Eq(flow.IPDst, flow.Addr(b.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Zone: t.zone, Table: tablePublicState,
+			NAT: &flow.NAT{}}}}
 }
 
 // borderBlock sends packets for the block to its host, and accepts packets from the block's ports, and ICMP errors,
@@ -133,8 +139,10 @@ func SendToPortOwner(v *view.View, w Wiring, protocol string, port netip.AddrPor
 // icmpErrorsToAgent gives ICMP errors for a shared public address to the agent.
 func icmpErrorsToAgent() (flows []flow.Flow) {
 	for _, icmpType := range icmpErrors {
-		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20, Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
-			Actions: []flow.Action{flow.UseMeter{ID: meterICMPErrors}, flow.Controller{Userdata: []byte{ForAgentICMPError}, MaxLen: 1500}}})
+		flows = append(flows, flow.Flow{Table: tableInbound, Priority: prioRest + 20,
+			Match: flow.On(flow.IP, flow.ICMP, flow.Eq(flow.ICMPType, flow.U32(icmpType)), is(slotLeaving, 0)),
+			Actions: []flow.Action{flow.UseMeter{ID: meterICMPErrors},
+				flow.Controller{Userdata: []byte{ForAgentICMPError}, MaxLen: 1500}}})
 	}
 	return flows
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A border host, a gateway or an edge, connects the VPCs with the upstream network. The upstream router's routes lead to
-// next hops. Each border host has one, with a fixed address and MAC, and the others take it over in a fixed order: the
-// failover order.
+// A border host, a gateway or an edge, connects the VPCs with the upstream network. The upstream router's routes lead
+// to next hops. Each border host has one, with a fixed address and MAC, and the others take it over in a fixed order:
+// the failover order.
 //
 // A border host has its own next hop active, that is, it answers and announces it, while a tunnel to any host is alive,
 // or while the next hop leads to endpoints on the border host itself. It has another one's next hop active while all
@@ -24,11 +24,13 @@ func borderStatic(v *view.View, w Wiring) []flow.Flow {
 		return nil
 	}
 	flows := []flow.Flow{
-		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.UpstreamPort)), Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
+		{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.UpstreamPort)),
+			Actions: []flow.Action{flow.Goto{Table: tableUpstream}}},
 		drop(tableUpstream, prioSpecial, dropUnsupported, tagged), // otherwise an endpoint would receive the tag
 		drop(tableUpstream, prioMiss, dropNoNextHop),
 		drop(tableOutbound, prioMiss, dropSpoofedPeer),
-		reject(tableInbound, prioSpecial, dropTTLExpired, ForAgentBorderTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		reject(tableInbound, prioSpecial, dropTTLExpired, ForAgentBorderTTLExpired, flow.IP,
+			flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tableInbound, prioMiss, dropNoPublicIP),
 	}
 	flows = append(flows, icmpErrorsToAgent()...)
@@ -48,12 +50,13 @@ func Exit(v *view.View, w Wiring) (f flow.Flow, ok bool) {
 	if !ok || w.UpstreamPort == 0 || w.Router == (model.MAC{}) {
 		return f, false
 	}
-	return flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)), Actions: []flow.Action{
-		flow.DecTTL{},
-		flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.LeavingMAC())},
-		flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
-		flow.Output{Port: w.UpstreamPort},
-	}}, true
+	return flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, is(slotLeaving, 1)),
+		Actions: []flow.Action{
+			flow.DecTTL{},
+			flow.SetField{Field: flow.EthSrc, Value: flow.MAC(own.LeavingMAC())},
+			flow.SetField{Field: flow.EthDst, Value: flow.MAC(w.Router)},
+			flow.Output{Port: w.UpstreamPort},
+		}}, true
 }
 
 // ExitKeys are the keys of [Exit] in this version of the pipeline and in earlier ones. A switch with one of them is
@@ -63,7 +66,8 @@ func ExitKeys(v *view.View, w Wiring) []flow.Key {
 	if !ok {
 		return nil
 	}
-	first := flow.Flow{Table: tableInbound, Priority: prioRest, Match: flow.On(flow.IP, flow.Eq(flow.Reg13, flow.U32(1)))} // 0.1.0
+	first := flow.Flow{Table: tableInbound, Priority: prioRest,
+		Match: flow.On(flow.IP, flow.Eq(flow.Reg13, flow.U32(1)))} // 0.1.0
 	return []flow.Key{exit.Key(), first.Key()}
 }
 

@@ -29,7 +29,8 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 		if rapid.Bool().Draw(rt, "border host") {
 			w.SNATPort, w.UpstreamPort, w.Router, w.UnderlayPort = 2, 3, model.MAC{2, 0, 0, 0, 0, 9}, 4
 			w.VPCZones = map[model.VNI]uint16{1100: 7, 2101: 8}
-			w.Translations = map[model.VNI]netip.Addr{1100: netip.MustParseAddr("100.64.0.7"), 2101: netip.MustParseAddr("100.64.0.8")}
+			w.Translations = map[model.VNI]netip.Addr{1100: netip.MustParseAddr("100.64.0.7"),
+				2101: netip.MustParseAddr("100.64.0.8")}
 			w.BFDPorts, w.EdgePorts = map[string]uint32{"h1": 101, "h2": 102}, map[string]uint32{"h1": 51}
 		}
 		have := compileAll(v, w)
@@ -57,7 +58,8 @@ func TestTouchedAgreesWithWhole(t *testing.T) {
 				have[s] = dataplane.CompileSubject(v, w, s)
 			}
 			answeredOnce(rt, v, w)
-			if diff := cmp.Diff(lines(dataplane.Compile(v, w)), lines(slices.Collect(maps.Values(have))...)); diff != "" {
+			if diff := cmp.Diff(lines(dataplane.Compile(v, w)),
+				lines(slices.Collect(maps.Values(have))...)); diff != "" {
 				rt.Fatalf("(-whole +touched):\n%s", diff)
 			}
 		}
@@ -152,8 +154,10 @@ func toggle[K, V comparable](m *map[K]V, key K, value V) {
 // One address of a big network touches that and, if it is plugged in here, its segment.
 func TestAnAddressTouchesNothingElse(t *testing.T) {
 	v, w := big()
-	here, elsewhere := view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}, view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.1")}
-	for key, want := range map[view.AddressKey][]dataplane.Subject{here: {{"address", here}, {"segment", here.VNI}}, elsewhere: {{"address", elsewhere}}} {
+	here, elsewhere := view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}, view.AddressKey{VNI: 4096,
+		IP: netip.MustParseAddr("10.0.1.1")}
+	for key, want := range map[view.AddressKey][]dataplane.Subject{here: {{"address", here}, {"segment", here.VNI}},
+		elsewhere: {{"address", elsewhere}}} {
 		a := v.Addresses[key]
 		a.MAC[5]++
 		a.Endpoint += "-renamed"
@@ -210,11 +214,13 @@ func randomVPC(t *rapid.T) model.VNI {
 
 // randomPublic is an address that a route leads to, or one of the upstream network itself.
 func randomPublic(t *rapid.T) netip.Addr {
-	return rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("1.22.3.5"), netip.MustParseAddr("1.22.3.6"), netip.MustParseAddr("203.0.113.200")}).Draw(t, "public")
+	return rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("1.22.3.5"), netip.MustParseAddr("1.22.3.6"),
+		netip.MustParseAddr("203.0.113.200")}).Draw(t, "public")
 }
 
 func randomForward(t *rapid.T) view.ForwardKey {
-	return view.ForwardKey{Address: randomPublic(t), Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"), Port: 443}
+	return view.ForwardKey{Address: randomPublic(t), Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t,
+		"protocol"), Port: 443}
 }
 
 func randomBlock(t *rapid.T) view.BlockKey {
@@ -233,40 +239,54 @@ func randomDelta(t *rapid.T, complete bool) view.Delta {
 	n := func(what string) int { return rapid.IntRange(0, 2).Draw(t, what) }
 	for range n("segments") {
 		key := randomKey(t)
-		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: randomVPC(t), Subnet: fmt.Sprint("blue/s", key.VNI),
-			CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"), DHCP: &model.DHCP{Dynamic: rapid.Bool().Draw(t, "dynamic")},
-			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "members")})
+		d.Segments = append(d.Segments, view.Segment{VNI: key.VNI, VPC: randomVPC(t),
+			Subnet: fmt.Sprint("blue/s", key.VNI),
+			CIDR:   netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1"),
+			DHCP: &model.DHCP{Dynamic: rapid.Bool().Draw(t, "dynamic")},
+			Members: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4,
+				rapid.ID[string]).Draw(t, "members")})
 	}
 	for range n("gateways") {
-		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue", MTU: rapid.SampledFrom([]int{0, 1450, 8950}).Draw(t, "mtu"), SNAT: rapid.Bool().Draw(t, "snat"),
-			Design:      rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
-			BorderHosts: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3, rapid.ID[string]).Draw(t, "passages")})
+		d.Gateways = append(d.Gateways, view.Gateway{VPC: randomVPC(t), Name: "blue",
+			MTU: rapid.SampledFrom([]int{0, 1450, 8950}).Draw(t, "mtu"), SNAT: rapid.Bool().Draw(t, "snat"),
+			Design: rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
+			BorderHosts: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2"}), 0, 3,
+				rapid.ID[string]).Draw(t, "border hosts")})
 	}
 	for range n("publics") {
-		d.Publics = append(d.Publics, view.Public{Address: randomPublic(t), Name: "blue/p", VPC: randomVPC(t), Endpoint: randomKey(t), Host: randomHost(t)})
+		d.Publics = append(d.Publics, view.Public{Address: randomPublic(t), Name: "blue/p", VPC: randomVPC(t),
+			Endpoint: randomKey(t), Host: randomHost(t)})
 	}
 	for range n("blocks") {
-		d.Blocks = append(d.Blocks, view.Block{BlockKey: randomBlock(t), Last: 2047, Name: "blue/h", VPC: randomVPC(t), Host: randomHost(t)})
+		d.Blocks = append(d.Blocks, view.Block{BlockKey: randomBlock(t), Last: 2047, Name: "blue/h", VPC: randomVPC(t),
+			Host: randomHost(t)})
 	}
 	for range n("forwards") {
-		d.Forwards = append(d.Forwards, view.Forward{ForwardKey: randomForward(t), Name: "blue/f", VPC: randomVPC(t), Endpoint: randomKey(t), TargetPort: 8080, Host: randomHost(t)})
+		d.Forwards = append(d.Forwards, view.Forward{ForwardKey: randomForward(t), Name: "blue/f", VPC: randomVPC(t),
+			Endpoint: randomKey(t), TargetPort: 8080, Host: randomHost(t)})
 	}
 	for range n("next hops") {
 		i := byte(rapid.IntRange(1, 3).Draw(t, "next hop"))
-		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i), Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
-			Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4, rapid.ID[string]).Draw(t, "heirs")})
+		d.NextHops = append(d.NextHops, view.NextHop{Host: fmt.Sprintf("h%d", i),
+			Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, 10 + i}), 24),
+			Router:  netip.MustParseAddr("203.0.113.1"),
+			FailoverOrder: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"h0", "h1", "h2", "h3"}), 0, 4,
+				rapid.ID[string]).Draw(t, "heirs")})
 	}
-	if len(d.NextHops) > 0 { // a passage always knows its own
-		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"), Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"h0"}})
+	if len(d.NextHops) > 0 { // a border host always knows its own next hop
+		d.NextHops = append(d.NextHops, view.NextHop{Host: "h0", Address: netip.MustParsePrefix("203.0.113.10/24"),
+			Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"h0"}})
 	}
 	for range n("peers") {
-		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t), VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
+		d.Peers = append(d.Peers, view.Peer{Host: randomHost(t),
+			VTEP: netip.AddrFrom4([4]byte{192, 168, 5, byte(rapid.IntRange(2, 9).Draw(t, "vtep"))})})
 	}
 	for range n("addresses") {
 		key := randomKey(t)
 		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, MAC: model.MAC{2, 0, 0, 0, 0, byte(n("mac"))},
 			Host: randomHost(t), Endpoint: fmt.Sprint("blue/s", key.VNI, "/", key.IP),
-			Attachment: rapid.SampledFrom([]*model.Attachment{nil, {}, {Via: "blue/s100/front"}}).Draw(t, "attachment")})
+			Attachment: rapid.SampledFrom([]*model.Attachment{nil, {}, {Via: "blue/s100/front"}}).Draw(t,
+				"attachment")})
 	}
 	if !complete {
 		for range n("gone segments") {
@@ -310,14 +330,18 @@ func big() (*view.View, dataplane.Wiring) {
 		}
 	}
 	for s := range subnets {
-		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), VPC: model.FirstTransitVNI, Subnet: fmt.Sprintf("blue/s%d", s),
-			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16), Gateway: netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), Members: members})
+		d.Segments = append(d.Segments, view.Segment{VNI: model.VNI(4096 + s), VPC: model.FirstTransitVNI,
+			Subnet:  fmt.Sprintf("blue/s%d", s),
+			CIDR:    netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16),
+			Gateway: netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), Members: members})
 	}
 	w := dataplane.Wiring{TunnelPort: 1, Ports: map[view.AddressKey]uint32{}}
 	for e := range endpoints {
 		s, h := e%subnets, e/subnets%hosts
-		key := view.AddressKey{VNI: model.VNI(4096 + s), IP: netip.AddrFrom4([4]byte{10, byte(s), 1, byte(e / subnets)})}
-		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, Host: members[h], Endpoint: fmt.Sprintf("blue/s%d/e%d", s, e)})
+		key := view.AddressKey{VNI: model.VNI(4096 + s),
+			IP: netip.AddrFrom4([4]byte{10, byte(s), 1, byte(e / subnets)})}
+		d.Addresses = append(d.Addresses, view.Address{AddressKey: key, Host: members[h],
+			Endpoint: fmt.Sprintf("blue/s%d/e%d", s, e)})
 		if h == 0 {
 			w.Ports[key] = uint32(10 + len(w.Ports))
 		}
@@ -347,7 +371,8 @@ func BenchmarkOneChange(b *testing.B) {
 				a := v.Addresses[view.AddressKey{VNI: 4096, IP: netip.MustParseAddr("10.0.1.0")}]
 				a.MAC[5]++
 				undo := v.Apply(view.Delta{Addresses: []view.Address{a}})
-				subjects, _ := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: bigWiring}, dataplane.Input{View: v, Wiring: bigWiring})
+				subjects, _ := dataplane.Touched(dataplane.Before{Undo: undo, Wiring: bigWiring},
+					dataplane.Input{View: v, Wiring: bigWiring})
 				for _, s := range subjects {
 					dataplane.CompileSubject(v, bigWiring, s)
 				}
@@ -378,34 +403,44 @@ func BenchmarkCompileBig(b *testing.B) {
 func TestFlowsOfManyPublicAddresses(t *testing.T) {
 	const publics, hosts, shared, blocks = 10000, 100, 10, 63
 	d := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.5.2"),
-		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", MTU: 1450, SNAT: true, Design: model.Central, BorderHosts: []string{"g1"}}},
-		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"g1"}}}}
-	w := dataplane.Wiring{TunnelPort: 1, UpstreamPort: 3, Router: model.MAC{2, 0, 0, 0, 0, 9}, BFDPorts: map[string]uint32{}}
+		Gateways: []view.Gateway{{VPC: model.FirstTransitVNI, Name: "blue", MTU: 1450, SNAT: true,
+			Design: model.Central, BorderHosts: []string{"g1"}}},
+		NextHops: []view.NextHop{{Host: "g1", Address: netip.MustParsePrefix("203.0.113.11/24"),
+			Router: netip.MustParseAddr("203.0.113.1"), FailoverOrder: []string{"g1"}}}}
+	w := dataplane.Wiring{TunnelPort: 1, UpstreamPort: 3, Router: model.MAC{2, 0, 0, 0, 0, 9},
+		BFDPorts: map[string]uint32{}}
 	for h := range hosts {
 		host := fmt.Sprintf("h%d", h)
-		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}), BFD: true})
+		d.Peers = append(d.Peers, view.Peer{Host: host, VTEP: netip.AddrFrom4([4]byte{192, 168, 6, byte(h)}),
+			BFD: true})
 		w.BFDPorts[host] = uint32(100 + h)
 	}
 	for i := range publics {
-		d.Publics = append(d.Publics, view.Public{Address: netip.AddrFrom4([4]byte{1, 22, byte(i >> 8), byte(i)}), Name: fmt.Sprint("blue/p", i), VPC: model.FirstTransitVNI,
-			Endpoint: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}, Host: fmt.Sprintf("h%d", i%hosts)})
+		d.Publics = append(d.Publics, view.Public{Address: netip.AddrFrom4([4]byte{1, 22, byte(i >> 8), byte(i)}),
+			Name: fmt.Sprint("blue/p", i), VPC: model.FirstTransitVNI,
+			Endpoint: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})},
+			Host:     fmt.Sprintf("h%d", i%hosts)})
 	}
 	for i := range shared * blocks {
-		key := view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 23, 0, byte(i / blocks)}), First: uint16(1024 * (1 + i%blocks))}
-		d.Blocks = append(d.Blocks, view.Block{BlockKey: key, Last: key.First + 1023, Name: "blue/h", VPC: model.FirstTransitVNI, Host: fmt.Sprintf("h%d", i%hosts)})
+		key := view.BlockKey{Address: netip.AddrFrom4([4]byte{1, 23, 0, byte(i / blocks)}),
+			First: uint16(1024 * (1 + i%blocks))}
+		d.Blocks = append(d.Blocks, view.Block{BlockKey: key, Last: key.First + 1023, Name: "blue/h",
+			VPC: model.FirstTransitVNI, Host: fmt.Sprintf("h%d", i%hosts)})
 	}
 	v := &view.View{Host: "g1"}
 	v.Apply(d)
 	began := time.Now()
 	e := dataplane.Compile(v, w)
-	t.Logf("a gateway has %d flows for %d public addresses and %d blocks of ports, compiled in %v", len(e.Flows), publics, shared*blocks, time.Since(began))
+	t.Logf("a gateway has %d flows for %d public addresses and %d blocks of ports, compiled in %v", len(e.Flows),
+		publics, shared*blocks, time.Since(began))
 	if most := 2*publics + 5*shared*blocks + hosts*2 + 100; len(e.Flows) > most {
 		t.Errorf("%d flows, want %d at most", len(e.Flows), most)
 	}
 	v.Host, w.UpstreamPort = "h0", 0
 	w.VPCZones = map[model.VNI]uint16{model.FirstTransitVNI: 7}
 	w.Translations = map[model.VNI]netip.Addr{model.FirstTransitVNI: netip.MustParseAddr("100.64.0.16")}
-	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways, Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, BFD: true}}}
+	own := view.Delta{Complete: true, VTEP: netip.MustParseAddr("192.168.6.0"), Gateways: d.Gateways,
+		Peers: []view.Peer{{Host: "g1", VTEP: d.VTEP, BFD: true}}}
 	for _, p := range d.Publics {
 		if p.Host == "h0" {
 			own.Publics = append(own.Publics, p)
@@ -421,10 +456,12 @@ func TestFlowsOfManyPublicAddresses(t *testing.T) {
 
 // What comes back to the tunnels' port is the tunnels'.
 func TestNothingIsTranslatedToTheTunnelsPort(t *testing.T) {
-	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535", 60000: "1024-59999"} {
+	for port, want := range map[uint16]string{4789: "4790-65535", 8472: "8473-65535", 800: "1024-65535",
+		60000: "1024-59999"} {
 		const vpc = 1000
 		w := dataplane.Wiring{TunnelPort: 1, UDPPort: port, SNATPort: 2,
-			VPCZones: map[model.VNI]uint16{vpc: 7}, Translations: map[model.VNI]netip.Addr{vpc: netip.MustParseAddr("100.64.0.16")}}
+			VPCZones:     map[model.VNI]uint16{vpc: 7},
+			Translations: map[model.VNI]netip.Addr{vpc: netip.MustParseAddr("100.64.0.16")}}
 		v := view.View{Gateways: map[model.VNI]view.Gateway{vpc: {Name: "blue", VPC: vpc, SNAT: true}}}
 		found := false
 		for _, f := range dataplane.Compile(&v, w).Flows {

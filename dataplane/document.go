@@ -18,7 +18,8 @@ func Document() string {
 	for _, s := range Slots {
 		fmt.Fprintf(&b, "| `%s[%d..%d]` | `%s` | %s |\n", s.Field.Name, s.First, s.First+s.Width-1, s.Name, s.Holds)
 	}
-	b.WriteString("\n## Why a packet is dropped\n\nEvery drop is a flow with a name; `overlane status` shows the counters.\n\n" +
+	b.WriteString("\n## Why a packet is dropped\n\n" +
+		"Every drop is a flow with a name; `overlane status` shows the counters.\n\n" +
 		"| name | the packet |\n|---|---|\n")
 	for _, d := range Drops {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", d.Name, d.Because)

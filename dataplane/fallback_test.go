@@ -13,8 +13,9 @@ import (
 	"github.com/overlane/overlane/dataplane/flow/flowtest"
 )
 
-// On a real switch, what leaves a VPC is spread over the passages that are alive, and takes one way whole if none is.
-func TestPassagesFoundDead(t *testing.T) {
+// On a real switch, packets that leave a VPC are balanced over the border hosts that are alive. If none is alive, all
+// of them take one path.
+func TestBorderHostsFoundDead(t *testing.T) {
 	intent, err := txtar.ParseFile("testdata/distributed.txtar")
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +23,8 @@ func TestPassagesFoundDead(t *testing.T) {
 	n := newNetwork(t, section(intent, "intent.yaml"))
 	groups := n.hosts["h1"].entries.Groups
 	leave := groups[slices.IndexFunc(groups, func(g flow.Group) bool { return g.Type == flow.GroupFastFailover })]
-	const endpoint, toE1, toE2, watchE1, watchE2 = 10, firstEdgePort, firstEdgePort + 1, firstWatchedPort, firstWatchedPort + 1
+	const endpoint, toE1, toE2, watchE1, watchE2 = 10, firstEdgePort, firstEdgePort + 1, firstWatchedPort,
+		firstWatchedPort + 1
 	ovs := flowtest.StartSwitch(t)
 	for _, port := range []uint32{endpoint, toE1, toE2, watchE1, watchE2} {
 		ovs.AddPort(port)

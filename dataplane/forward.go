@@ -28,7 +28,8 @@ func forwardStatic() []flow.Flow {
 
 // forwardFlood takes the multicast of the segment's own endpoints. Multicast is not routed.
 func forwardFlood(s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableForward, Priority: prioSpecial, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI)), multicast),
+	return flow.Flow{Table: tableForward, Priority: prioSpecial,
+		Match:   flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI)), multicast),
 		Actions: []flow.Action{flow.ToGroup{ID: floodGroupID(s.VNI)}}}
 }
 
@@ -69,7 +70,8 @@ func localPorts(v *view.View, w Wiring, vni model.VNI) []localPort {
 		}
 	}
 	slices.SortFunc(ports, func(x, y localPort) int {
-		return cmp.Or(cmp.Compare(x.number, y.number), strings.Compare(x.via, y.via), strings.Compare(x.endpoint, y.endpoint))
+		return cmp.Or(cmp.Compare(x.number, y.number), strings.Compare(x.via, y.via),
+			strings.Compare(x.endpoint, y.endpoint))
 	})
 	return slices.CompactFunc(ports, func(x, y localPort) bool { return x.number == y.number })
 }

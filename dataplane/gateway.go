@@ -29,7 +29,8 @@ func compileGateway(v *view.View, w Wiring, g view.Gateway) Entries {
 			e.Flows = append(e.Flows, allowGuarded(g, to))
 		}
 		if g.SNAT && w.SNATPort != 0 {
-			e.Flows = append(e.Flows, publicNATAnswer(g, t), snatToKernel(w, g, t), snatOutToKernel(g, t), snatOutHairpin(g, t))
+			e.Flows = append(e.Flows, publicNATAnswer(g, t), snatToKernel(w, g, t), snatOutToKernel(g, t),
+				snatOutHairpin(g, t))
 		}
 		e.Groups = append(e.Groups, borderGroups(v, w, g)...)
 	}
@@ -49,7 +50,8 @@ func touchGateways(c *change, add func(model.VNI)) {
 
 // toBorder sends a packet with a public source address to a border host.
 func toBorder(vpc model.VNI, before ...flow.Action) []flow.Action {
-	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.ToGroup{ID: borderGroupID(vpc)})
+	return append(before, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+		flow.ToGroup{ID: borderGroupID(vpc)})
 }
 
 // borderGroupID shares its range with the flood groups, since a transit VNI is never the VNI of a segment.
@@ -79,8 +81,10 @@ func borderGroups(v *view.View, w Wiring, g view.Gateway) []flow.Group {
 	}
 	paths := borderPaths(v, w, g)
 	for _, path := range paths {
-		balance.Buckets = append(balance.Buckets, flow.Bucket{Weight: 100, WatchPort: path.livenessPort, Actions: path.actions})
-		failover.Buckets = append(failover.Buckets, flow.Bucket{WatchPort: path.livenessPort, Actions: []flow.Action{flow.ToGroup{ID: balance.ID}}})
+		balance.Buckets = append(balance.Buckets, flow.Bucket{Weight: 100, WatchPort: path.livenessPort,
+			Actions: path.actions})
+		failover.Buckets = append(failover.Buckets, flow.Bucket{WatchPort: path.livenessPort,
+			Actions: []flow.Action{flow.ToGroup{ID: balance.ID}}})
 	}
 	if w.Shut { // a drained border host still forwards the packets that it gets
 		failover.Buckets = append(failover.Buckets, own...)
@@ -119,7 +123,9 @@ func borderPathTo(v *view.View, w Wiring, g view.Gateway, host string) borderPat
 	case g.Design == model.Central && isPeer:
 		return borderPath{w.BFDPorts[host], w.TunnelPort, overTransit(w, g.VPC, peer)}
 	case g.Design == model.Distributed && edgePort != 0:
-		return borderPath{w.BFDPorts[host], edgePort, []flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)}, flow.Output{Port: edgePort}}}
+		return borderPath{w.BFDPorts[host], edgePort,
+			[]flow.Action{flow.SetField{Field: flow.EthDst, Value: flow.MAC(model.KernelMAC)},
+				flow.Output{Port: edgePort}}}
 	}
 	return borderPath{}
 }

@@ -24,8 +24,11 @@ var hostKinds = []struct {
 	wiring dataplane.Wiring
 }{
 	{"every host", dataplane.Wiring{TunnelPort: tunnelPort}},
-	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort, VPCZones: map[model.VNI]uint16{model.FirstTransitVNI: 100}, Translations: map[model.VNI]netip.Addr{model.FirstTransitVNI: {}}}},
-	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort, SNATPort: outsidePort}},
+	{"a host that translates", dataplane.Wiring{TunnelPort: tunnelPort,
+		VPCZones:     map[model.VNI]uint16{model.FirstTransitVNI: 100},
+		Translations: map[model.VNI]netip.Addr{model.FirstTransitVNI: {}}}},
+	{"a host that translates and whose kernel takes packets out", dataplane.Wiring{TunnelPort: tunnelPort,
+		SNATPort: outsidePort}},
 	{"a gateway", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort}},
 	{"an edge", dataplane.Wiring{TunnelPort: tunnelPort, UpstreamPort: externalPort, UnderlayPort: underlayPort}},
 }

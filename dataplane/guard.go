@@ -21,13 +21,15 @@ func guard(w Wiring) []flow.Flow {
 		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Prefix(flow.IPDst, p)))
 	}
 	for _, a := range w.Guarded {
-		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP, flow.Eq(flow.IPDst, flow.Addr(a))))
+		flows = append(flows, drop(tableGuard, prioNormal, dropGuardedAddress, flow.IP,
+			flow.Eq(flow.IPDst, flow.Addr(a))))
 	}
 	return flows
 }
 
 // allowGuarded lets the endpoints of a VPC reach guarded addresses.
 func allowGuarded(g view.Gateway, to netip.Prefix) flow.Flow {
-	return flow.Flow{Table: tableGuard, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Prefix(flow.IPDst, to)),
+	return flow.Flow{Table: tableGuard, Priority: prioSpecial,
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Prefix(flow.IPDst, to)),
 		Actions: []flow.Action{flow.Goto{Table: tableSNAT}}}
 }

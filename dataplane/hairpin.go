@@ -23,13 +23,15 @@ func hairpinStatic(w Wiring) []flow.Flow {
 
 // hairpin sends a packet to an endpoint of this host by its public address.
 func hairpin(g view.Gateway, p view.Public) flow.Flow {
-	return flow.Flow{Table: tableHairpin, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))),
+	return flow.Flow{Table: tableHairpin, Priority: prioNormal,
+		Match:   flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))),
 		Actions: append([]flow.Action{clearInPort}, checkMTU(g, 0)...)}
 }
 
 // snatOutHairpin takes the answers of that endpoint.
 func snatOutHairpin(g view.Gateway, t translation) flow.Flow {
-	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial - 5, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.address)), valid),
+	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial - 5,
+		Match:   flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(t.address)), valid),
 		Actions: append([]flow.Action{clearInPort, set(slotArrived, arrivedKernel)}, checkMTU(g, 0)...)}
 }
 

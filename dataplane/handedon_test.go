@@ -40,37 +40,40 @@ func TestConnectionsDoNotPassOnWithAnAddress(t *testing.T) {
 			of := func(owner string) func(line string) string {
 				n := newNetwork(t, []byte(handedOn+strings.ReplaceAll(intent, "OWNER", owner)))
 				h := n.hosts["h1"]
-				h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups, Symbols: dataplane.Symbols(h.entries.Groups), Connections: &remembered})
+				h.sim = sim.New(sim.Config{Flows: h.entries.Flows, Groups: h.entries.Groups,
+					Symbols: dataplane.Symbols(h.entries.Groups), Connections: &remembered})
 				return func(line string) string {
 					at, packet := n.packet(t, strings.Fields(line))
 					return n.hosts[at].sim.Send(packet).String()
 				}
 			}
 			const (
-				toPublic  = "h1<192.168.5.11/15728640 tcp 1.22.3.5 from 198.51.100.10 ports 4000-443"
-				anew      = "h1<192.168.5.11/15728640 tcp 1.22.3.5 from 198.51.100.10 ports 4001-443"
-				fromA     = "blue/web/a tcp 198.51.100.10 ports 443-4000 flags syn-ack"
-				fromC     = "blue/web/c tcp 198.51.100.10 ports 443-4001 flags syn-ack"
-				toPassage = "sent to port 1"
+				toPublic     = "h1<192.168.5.11/15728640 tcp 1.22.3.5 from 198.51.100.10 ports 4000-443"
+				anew         = "h1<192.168.5.11/15728640 tcp 1.22.3.5 from 198.51.100.10 ports 4001-443"
+				fromA        = "blue/web/a tcp 198.51.100.10 ports 443-4000 flags syn-ack"
+				fromC        = "blue/web/c tcp 198.51.100.10 ports 443-4001 flags syn-ack"
+				toBorderHost = "sent to port 1"
 			)
 			send := of("a")
 			if story := send(toPublic); !strings.Contains(story, "sent to port 10") {
 				t.Fatalf("the first owner is not reached:\n%s", story)
 			}
-			if story := send(fromA); !strings.Contains(story, "source becomes 1.22.3.5") || !strings.Contains(story, toPassage) {
+			if story := send(fromA); !strings.Contains(story, "source becomes 1.22.3.5") || !strings.Contains(story,
+				toBorderHost) {
 				t.Fatalf("the first owner does not answer:\n%s", story)
 			}
 			send = of("c")
 			if story := send(toPublic); strings.Contains(story, "sent to port") {
 				t.Errorf("somebody goes on with the first owner's connection:\n%s", story)
 			}
-			if story := send(fromA); !strings.Contains(story, "source becomes 1.22.3.5") || strings.Contains(story, "sent to port") {
+			if story := send(fromA); !strings.Contains(story, "source becomes 1.22.3.5") || strings.Contains(story,
+				"sent to port") {
 				t.Errorf("the first owner goes on to send in the name of the address:\n%s", story)
 			}
 			if story := send(anew); !strings.Contains(story, "sent to port 11") {
 				t.Errorf("the second owner is not reached:\n%s", story)
 			}
-			if story := send(fromC); !strings.Contains(story, toPassage) {
+			if story := send(fromC); !strings.Contains(story, toBorderHost) {
 				t.Errorf("the second owner does not answer:\n%s", story)
 			}
 		})

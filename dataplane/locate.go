@@ -35,7 +35,8 @@ func locateUnknown(s view.Segment) flow.Flow {
 }
 
 func locateStatic() []flow.Flow {
-	return []flow.Flow{{Table: tableLocate, Priority: prioMiss, Actions: found(0, kindNothing, netip.Addr{}, 0, model.MAC{})}}
+	return []flow.Flow{{Table: tableLocate, Priority: prioMiss,
+		Actions: found(0, kindNothing, netip.Addr{}, 0, model.MAC{})}}
 }
 
 func located(s view.Segment, ip netip.Addr, kind uint32, vtep netip.Addr, port uint32, mac model.MAC) flow.Flow {

@@ -11,7 +11,8 @@ import (
 // hearing the other.
 func TestMetersAreNotSharedWithTheOutside(t *testing.T) {
 	n := newNetwork(t, []byte(handedOn+"{kind: PublicIP, name: blue/p, spec: {address: 1.22.3.5, endpoint: blue/web/a}}"))
-	outside := map[byte]bool{dataplane.ForAgentRouterARP: true, dataplane.ForAgentICMPError: true, dataplane.ForAgentBorderTTLExpired: true}
+	outside := map[byte]bool{dataplane.ForAgentRouterARP: true, dataplane.ForAgentICMPError: true,
+		dataplane.ForAgentBorderTTLExpired: true}
 	of, known := map[uint32]byte{}, map[uint32]bool{}
 	for _, m := range dataplane.Meters() {
 		known[m.ID] = true

@@ -26,7 +26,8 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	fromUpstream := inPort(w.UpstreamPort)
 	e := Entries{
 		Groups: []flow.Group{
-			{ID: announceGroupID(n), Type: flow.GroupFastFailover, Buckets: whileActive(v, w, n, flow.Output{Port: w.UpstreamPort})},
+			{ID: announceGroupID(n), Type: flow.GroupFastFailover,
+				Buckets: whileActive(v, w, n, flow.Output{Port: w.UpstreamPort})},
 			{ID: replyGroupID(n), Type: flow.GroupFastFailover, Buckets: whileActive(v, w, n, nextHopReply(n)...)},
 		},
 		Flows: []flow.Flow{
@@ -37,8 +38,10 @@ func compileNextHop(v *view.View, w Wiring, n view.NextHop) Entries {
 	}
 	if n.Host == v.Host {
 		e.Flows = append(e.Flows, flow.Flow{Table: tableUpstream, Priority: prioNormal,
-			Match:   flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply), flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
-			Actions: []flow.Action{flow.UseMeter{ID: meterRouterARP}, flow.Controller{Userdata: []byte{ForAgentRouterARP}, MaxLen: 128}}})
+			Match: flow.On(flow.ARP, fromUpstream, flow.Eq(flow.ARPOp, arpReply),
+				flow.Eq(flow.ARPSPA, flow.Addr(n.Router)), flow.Eq(flow.EthDst, flow.MAC(n.LeavingMAC()))),
+			Actions: []flow.Action{flow.UseMeter{ID: meterRouterARP},
+				flow.Controller{Userdata: []byte{ForAgentRouterARP}, MaxLen: 128}}})
 	}
 	return e.ownedBy("Host " + n.Host)
 }
@@ -61,7 +64,8 @@ func touchNextHops(c *change, add func(string)) {
 // answerUpstream answers ARP for an address behind a next hop, while the next hop is active here.
 func answerUpstream(w Wiring, n view.NextHop, address netip.Addr) flow.Flow {
 	return flow.Flow{Table: tableUpstream, Priority: prioNormal,
-		Match:   flow.On(flow.ARP, inPort(w.UpstreamPort), flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPTPA, flow.Addr(address))),
+		Match: flow.On(flow.ARP, inPort(w.UpstreamPort), flow.Eq(flow.ARPOp, arpRequest),
+			flow.Eq(flow.ARPTPA, flow.Addr(address))),
 		Actions: append(loadKey(flow.ARPTPA), flow.ToGroup{ID: replyGroupID(n)})}
 }
 
@@ -126,7 +130,8 @@ func failoverPeers(v *view.View, w Wiring, n view.NextHop) (predecessors, witnes
 // the tunnels alive.
 func NextHopActive(v *view.View, w Wiring, n view.NextHop, alive func(host string) bool) bool {
 	predecessors, witnesses := failoverPeers(v, w, n)
-	return w.UpstreamPort != 0 && !w.Shut && slices.Contains(n.FailoverOrder, v.Host) && !slices.ContainsFunc(predecessors, alive) &&
+	return w.UpstreamPort != 0 && !w.Shut && slices.Contains(n.FailoverOrder, v.Host) &&
+		!slices.ContainsFunc(predecessors, alive) &&
 		(len(witnesses) == 0 || w.hostsOwn(v, n) || slices.ContainsFunc(witnesses, alive))
 }
 

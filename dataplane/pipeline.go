@@ -173,34 +173,45 @@ type Slot struct {
 // families.
 var (
 	slotKey = Slot{"key", flow.XXReg0, 0, 128, flow.IPv6, nil,
-		"the address to look up in locate: the endpoint's own in a packet to the outside, the public one in a packet from there"}
+		"the address to look up: the endpoint's own in a packet to the outside, the public one in a packet from there"}
 
-	slotVNI  = Slot{"vni", flow.Reg4, 0, 24, flow.Decimal, nil, "the segment of the packet, from admit on"}
-	slotVPC  = Slot{"vpc", flow.Reg5, 0, 24, flow.Decimal, nil, "the routing domain of the segment: the transit VNI of its VPC"}
+	slotVNI = Slot{"vni", flow.Reg4, 0, 24, flow.Decimal, nil, "the segment of the packet, from admit on"}
+	slotVPC = Slot{"vpc", flow.Reg5, 0, 24, flow.Decimal, nil,
+		"the routing domain of the segment: the transit VNI of its VPC"}
 	foundVNI = Slot{"found_vni", flow.Reg6, 0, 24, flow.Decimal, nil, "the segment of the address that locate found"}
 
 	slotAsker = Slot{"asker", flow.Reg7, 0, 16, flow.Port, nil, "the port of the endpoint that sent an ARP request"}
 	foundKind = Slot{"found_kind", flow.Reg7, 16, 4, flow.Decimal, kindNames,
 		"what locate found: nothing, an endpoint here or elsewhere, a gateway, or the outside"}
 	slotArrived = Slot{"arrived", flow.Reg7, 20, 2, flow.Decimal, arrivedNames,
-		"how a packet came from outside: as an answer, to an open address, or by the host's kernel while its VPC is unknown"}
+		"how a packet came from outside: as an answer, to an open address, or by the host's kernel, its VPC unknown"}
 	slotBad     = Slot{"bad", flow.Reg7, 22, 1, flow.Decimal, nil, "1 if the sender is not who the packet claims"}
 	slotSame    = Slot{"same", flow.Reg7, 23, 1, flow.Decimal, nil, "1 if found_vni is vni"}
-	slotLeaving = Slot{"leaving", flow.Reg7, 24, 1, flow.Decimal, nil, "1 if a host sends the packet out by this border host"}
-	slotTooLong = Slot{"too_long", flow.Reg7, 25, 1, flow.Decimal, nil, "1 if the packet exceeds the MTU of its destination's VPC"}
+	slotLeaving = Slot{"leaving", flow.Reg7, 24, 1, flow.Decimal, nil,
+		"1 if a host sends the packet out by this border host"}
+	slotTooLong = Slot{"too_long", flow.Reg7, 25, 1, flow.Decimal, nil,
+		"1 if the packet exceeds the MTU of its destination's VPC"}
 
-	foundVTEP = Slot{"found_vtep", flow.Reg8, 0, 32, flow.IPv4, nil, "the VTEP of the host that has the address; 0: this host"}
-	foundPort = Slot{"found_port", flow.Reg9, 0, 16, flow.Port, nil, "the port of the address on this host; 0: on another host"}
-	foundMAC  = Slot{"found_mac", flow.XReg5, 0, 48, flow.Ethernet, nil, "the MAC of the address"}
+	foundVTEP = Slot{"found_vtep", flow.Reg8, 0, 32, flow.IPv4, nil,
+		"the VTEP of the host that has the address; 0: this host"}
+	foundPort = Slot{"found_port", flow.Reg9, 0, 16, flow.Port, nil,
+		"the port of the address on this host; 0: on another host"}
+	foundMAC = Slot{"found_mac", flow.XReg5, 0, 48, flow.Ethernet, nil, "the MAC of the address"}
 
 	// Set aside for security groups. No flow uses these slots yet.
-	slotSenderSet  = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside: the sender's set of groups"}
-	foundSet       = Slot{"found_set", flow.Reg13, 0, 32, flow.Decimal, nil, "set aside: the set of groups of the address found"}
-	slotSenderZone = Slot{"sender_zone", flow.Reg14, 0, 16, flow.Decimal, nil, "set aside: the conntrack zone of the sender"}
-	foundZone      = Slot{"found_zone", flow.Reg14, 16, 16, flow.Decimal, nil, "set aside: the conntrack zone of the address found"}
-	slotVerdict    = Slot{"verdict", flow.Reg15, 0, 32, flow.Decimal, nil, "set aside: the rule that allows the packet; 0: none"}
-	slotOwnSet     = Slot{"own_set", flow.Metadata, 0, 32, flow.Decimal, nil, "set aside: the set of groups whose rules apply"}
-	slotPeerSet    = Slot{"peer_set", flow.Metadata, 32, 32, flow.Decimal, nil, "set aside: the set of groups of the other side"}
+	slotSenderSet = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside: the sender's set of groups"}
+	foundSet      = Slot{"found_set", flow.Reg13, 0, 32, flow.Decimal, nil,
+		"set aside: the set of groups of the address found"}
+	slotSenderZone = Slot{"sender_zone", flow.Reg14, 0, 16, flow.Decimal, nil,
+		"set aside: the conntrack zone of the sender"}
+	foundZone = Slot{"found_zone", flow.Reg14, 16, 16, flow.Decimal, nil,
+		"set aside: the conntrack zone of the address found"}
+	slotVerdict = Slot{"verdict", flow.Reg15, 0, 32, flow.Decimal, nil,
+		"set aside: the rule that allows the packet; 0: none"}
+	slotOwnSet = Slot{"own_set", flow.Metadata, 0, 32, flow.Decimal, nil,
+		"set aside: the set of groups whose rules apply"}
+	slotPeerSet = Slot{"peer_set", flow.Metadata, 32, 32, flow.Decimal, nil,
+		"set aside: the set of groups of the other side"}
 )
 
 // Slots are all slots, by register.

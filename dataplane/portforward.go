@@ -59,18 +59,26 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 	}
 	vpc, public, endpoint := is(slotVPC, uint32(f.VPC)), flow.Addr(f.Address), flow.Addr(f.Endpoint.IP)
 	flows := []flow.Flow{
-		{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, p.match, vpc, flow.Eq(flow.IPDst, public), flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
-			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.zone, Table: tablePublicState,
-				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort, LastPort: f.TargetPort}}}},
-		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, p.match, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
+		{Table: tablePublicNAT, Priority: prioNormal,
+			Match: flow.On(flow.IP, p.match, vpc, flow.Eq(flow.IPDst, public),
+				flow.Eq(p.dst, flow.U32(uint32(f.Port)))),
+			Actions: []flow.Action{set(slotArrived, arrivedOpen), setKey(f.Address), flow.CT{Commit: true, Zone: t.zone,
+				Table: tablePublicState,
+				NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP, FirstPort: f.TargetPort,
+					LastPort: f.TargetPort}}}},
+		{Table: tableSNATOut, Priority: prioNormal,
+			Match: flow.On(flow.IP, p.match, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public),
+				flow.Eq(p.src, flow.U32(uint32(f.Port))), valid),
 			Actions: toBorder(f.VPC)},
-		{Table: tableSNATOut, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), valid),
+		{Table: tableSNATOut, Priority: prioNormal,
+			Match:   flow.On(flow.IP, flow.ICMP, vpc, keyIs(f.Endpoint.IP), flow.Eq(flow.IPSrc, public), valid),
 			Actions: toBorder(f.VPC)},
 		publicStateOpen(f.VPC, f.Address, f.Endpoint.IP),
 		publicNATError(f, t),
 	}
 	for _, answer := range answerMatches(f, p) {
-		flows = append(flows, flow.Flow{Table: tableSNAT, Priority: prioRest, Match: flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
+		flows = append(flows, flow.Flow{Table: tableSNAT, Priority: prioRest,
+			Match:   flow.On(append(answer, flow.IP, vpc, flow.Eq(flow.IPSrc, endpoint))...),
 			Actions: []flow.Action{flow.CT{Zone: t.zone, Table: tableSNATOut, NAT: &flow.NAT{}}}})
 	}
 	return flows
@@ -80,8 +88,10 @@ func translateForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow
 // the direction in which the connection was opened, the kernel translates only if the action commits. It then uses the
 // translation of the connection, whatever the action says.
 func publicNATError(f view.Forward, t translation) flow.Flow {
-	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal, Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
-		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.zone, Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
+	return flow.Flow{Table: tablePublicNAT, Priority: prioNormal,
+		Match: flow.On(flow.IP, flow.ICMP, is(slotVPC, uint32(f.VPC)), flow.Eq(flow.IPDst, flow.Addr(f.Address))),
+		Actions: []flow.Action{set(slotArrived, arrivedAnswer), flow.CT{Commit: true, Zone: t.zone,
+			Table: tablePublicState, NAT: &flow.NAT{Kind: flow.NATDst, Addr: f.Endpoint.IP}}}}
 }
 
 // answerMatches match the packets by which an endpoint may answer to a forwarded connection.
@@ -100,10 +110,12 @@ func borderForward(v *view.View, w Wiring, f view.Forward, p protocol) []flow.Fl
 		return nil
 	}
 	flows := []flow.Flow{{Table: tableInbound, Priority: prioNormal, Actions: actions,
-		Match: flow.On(flow.IP, p.match, flow.Eq(flow.IPDst, flow.Addr(f.Address)), flow.Eq(p.dst, flow.U32(uint32(f.Port))))}}
+		Match: flow.On(flow.IP, p.match, flow.Eq(flow.IPDst, flow.Addr(f.Address)),
+			flow.Eq(p.dst, flow.U32(uint32(f.Port))))}}
 	if f.Host == v.Host {
 		return flows
 	}
 	from := fromHost(v, f.VPC, f.Host, f.Address)
-	return append(flows, outbound(append(from[:3:3], p.match, flow.Eq(p.src, flow.U32(uint32(f.Port))))), outbound(append(from, flow.ICMP)))
+	return append(flows, outbound(append(from[:3:3], p.match, flow.Eq(p.src, flow.U32(uint32(f.Port))))),
+		outbound(append(from, flow.ICMP)))
 }

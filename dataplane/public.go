@@ -72,7 +72,8 @@ func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 	var flows []flow.Flow
 	g := v.Gateways[p.VPC]
 	if t, ok := w.translation(p.VPC); ok && p.Host == v.Host {
-		flows = append(flows, snatToPublic(p, t), publicNATOpen(p, t, p.Known()), publicStateOpen(p.VPC, p.Address, p.Endpoint.IP), snatOutPublic(g, p))
+		flows = append(flows, snatToPublic(p, t), publicNATOpen(p, t, p.Known()), publicStateOpen(p.VPC, p.Address,
+			p.Endpoint.IP), snatOutPublic(g, p))
 		if p.NATIP.IsValid() { // packets from upstream or by hairpin have the address itself
 			flows = append(flows, publicNATOpen(p, t, p.Address))
 		}
@@ -88,14 +89,17 @@ func compilePublicIP(v *view.View, w Wiring, p view.Public) []flow.Flow {
 }
 
 func snatToPublic(p view.Public, t translation) flow.Flow {
-	return flow.Flow{Table: tableSNAT, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
-		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut, NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
+	return flow.Flow{Table: tableSNAT, Priority: prioSpecial,
+		Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Endpoint.IP))),
+		Actions: []flow.Action{flow.CT{Commit: true, Zone: t.zone, Table: tableSNATOut,
+			NAT: &flow.NAT{Kind: flow.NATSrc, Addr: p.Address}}}}
 }
 
 // snatOutPublic matches the endpoint, too: conntrack may have connections of an endpoint that had the address before.
 func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
 	return flow.Flow{Table: tableSNATOut, Priority: prioNormal,
-		Match:   flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP), flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
+		Match: flow.On(flow.IP, is(slotVPC, uint32(p.VPC)), keyIs(p.Endpoint.IP),
+			flow.Eq(flow.IPSrc, flow.Addr(p.Address)), valid),
 		Actions: toBorder(g.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)}
 }
 
@@ -104,7 +108,8 @@ func snatOutPublic(g view.Gateway, p view.Public) flow.Flow {
 func SendFromPublicIP(v *view.View, to netip.Addr) (address netip.Addr, way []flow.Action, ok bool) {
 	for _, p := range v.Publics {
 		if p.Host == v.Host && p.Known() == to {
-			return p.Address, append([]flow.Action{set(slotVPC, uint32(p.VPC))}, toBorder(p.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)...), true
+			return p.Address, append([]flow.Action{set(slotVPC, uint32(p.VPC))},
+				toBorder(p.VPC, rewrite(flow.IPSrc, p.Address, p.Known())...)...), true
 		}
 	}
 	for key, f := range v.Forwards {
@@ -123,7 +128,8 @@ func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flo
 	case ok && p.Host == v.Host:
 		flows := []flow.Flow{inbound(p, actions...)}
 		if g.Design == model.Distributed { // packets from other hosts have no VPC there
-			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...))
+			flows = append(flows, outbound([]flow.Part{is(slotVPC, uint32(p.VPC)),
+				flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...))
 		}
 		return flows
 	case ok && g.Design == model.Central:
@@ -131,7 +137,8 @@ func borderPublicIP(v *view.View, w Wiring, g view.Gateway, p view.Public) []flo
 	case g.Design == model.Distributed && w.UnderlayPort != 0:
 		return []flow.Flow{
 			inbound(p, checkMTU(g, w.UnderlayPort, setKey(p.Known()))...),
-			outbound([]flow.Part{inPort(w.UnderlayPort), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))}, rewrite(flow.IPSrc, p.Known(), p.Address)...),
+			outbound([]flow.Part{inPort(w.UnderlayPort), flow.Eq(flow.IPSrc, flow.Addr(p.Known()))},
+				rewrite(flow.IPSrc, p.Known(), p.Address)...),
 		}
 	}
 	return nil
@@ -152,11 +159,13 @@ func toHost(v *view.View, w Wiring, vpc model.VNI, host string) ([]flow.Action, 
 
 // fromHost matches packets from a host to a border host, from a public address of a VPC.
 func fromHost(v *view.View, vpc model.VNI, host string, address netip.Addr) []flow.Part {
-	return []flow.Part{is(slotVPC, uint32(vpc)), flow.Eq(flow.TunSrc, flow.Addr(v.Peers[host].VTEP)), flow.Eq(flow.IPSrc, flow.Addr(address))}
+	return []flow.Part{is(slotVPC, uint32(vpc)), flow.Eq(flow.TunSrc, flow.Addr(v.Peers[host].VTEP)),
+		flow.Eq(flow.IPSrc, flow.Addr(address))}
 }
 
 func inbound(p view.Public, actions ...flow.Action) flow.Flow {
-	return flow.Flow{Table: tableInbound, Priority: prioNormal, Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))), Actions: actions}
+	return flow.Flow{Table: tableInbound, Priority: prioNormal,
+		Match: flow.On(flow.IP, flow.Eq(flow.IPDst, flow.Addr(p.Address))), Actions: actions}
 }
 
 func outbound(match []flow.Part, actions ...flow.Action) flow.Flow {
@@ -179,7 +188,8 @@ var clearInPort = flow.SetField{Field: flow.InPort16, Value: flow.U32(0)}
 // that peer by its own port, whichever port they have left by.
 func enterBFD(w Wiring, host string, port uint32) flow.Flow {
 	return flow.Flow{Table: tableEnter, Priority: prioNormal, Match: flow.On(inPort(port)), Owner: "Host " + host,
-		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.TunnelPort)}, flow.Goto{Table: tableAdmit}}}
+		Actions: []flow.Action{flow.SetField{Field: flow.InPort16, Value: flow.U32(w.TunnelPort)},
+			flow.Goto{Table: tableAdmit}}}
 }
 
 // bfdPeers are the peers with a tunnel port of their own, in order.

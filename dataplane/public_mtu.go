@@ -15,7 +15,8 @@ import (
 func checkMTU(g view.Gateway, port uint32, before ...flow.Action) []flow.Action {
 	actions := append(before, set(foundPort, port))
 	if g.MTU != 0 {
-		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field, Bit: slotTooLong.First})
+		actions = append(actions, flow.CheckLarger{Len: ethernetHeader + uint16(g.MTU), Dst: slotTooLong.Field,
+			Bit: slotTooLong.First})
 	}
 	return append(actions, flow.Resubmit{Table: tablePublicMTU})
 }
@@ -25,15 +26,18 @@ const ethernetHeader = 14
 // publicMTUStatic gives the static flows on border hosts and on hosts with hairpins.
 func publicMTUStatic(w Wiring) []flow.Flow {
 	by := func(port uint32, actions ...flow.Action) flow.Flow {
-		return flow.Flow{Table: tablePublicMTU, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)), Actions: actions}
+		return flow.Flow{Table: tablePublicMTU, Priority: prioNormal, Match: flow.On(flow.IP, is(foundPort, port)),
+			Actions: actions}
 	}
 	flows := []flow.Flow{
-		{Table: tablePublicMTU, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)), Actions: []flow.Action{flow.CT{Table: tableFragNeeded}}},
+		{Table: tablePublicMTU, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotTooLong, 1)),
+			Actions: []flow.Action{flow.CT{Table: tableFragNeeded}}},
 		drop(tablePublicMTU, prioMiss, dropNoPublicIP),
 		reject(tableFragNeeded, prioMiss, dropTooLong, ForAgentExceedsMTU),
 	}
 	if w.UpstreamPort != 0 {
-		flows = append(flows, by(w.TunnelPort, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, flow.Output{Port: w.TunnelPort}))
+		flows = append(flows, by(w.TunnelPort, flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC},
+			flow.Output{Port: w.TunnelPort}))
 	}
 	if w.UpstreamPort != 0 && w.UnderlayPort != 0 {
 		flows = append(flows, by(w.UnderlayPort,
@@ -44,7 +48,8 @@ func publicMTUStatic(w Wiring) []flow.Flow {
 			flow.Output{Port: w.UnderlayPort}))
 	}
 	if w.translates() {
-		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT})) // conntrack of this host may have translated it
+		// conntrack of this host may have translated it
+		flows = append(flows, by(0, flow.CTClear{}, flow.Goto{Table: tablePublicNAT}))
 	}
 	return flows
 }

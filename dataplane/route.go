@@ -16,9 +16,11 @@ func routeStatic(w Wiring) []flow.Flow {
 	return []flow.Flow{
 		drop(tableRoute, prioTunnel, dropWrongVNI, inPort(w.TunnelPort), is(slotSame, 0)),
 		// A packet with TTL 0 is dropped by dec_ttl. A packet to the gateway itself is delivered whatever its TTL.
-		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway), Actions: []flow.Action{deliver}},
+		{Table: tableRoute, Priority: prioSpecial + 30, Match: flow.On(flow.IP, is(foundKind, kindGateway), toGateway),
+			Actions: []flow.Action{deliver}},
 		reject(tableRoute, prioSpecial+20, dropTTLExpired, ForAgentTTLExpired, flow.IP, toGateway, ttl(1)),
-		reject(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway, is(foundKind, kindNothing)),
+		reject(tableRoute, prioSpecial+10, dropNoSuchAddress, ForAgentUnreachable, flow.IP, toGateway,
+			is(foundKind, kindNothing)),
 		{Table: tableRoute, Priority: prioSpecial, Match: flow.On(flow.IP, toGateway),
 			Actions: []flow.Action{flow.DecTTL{}, flow.SetField{Field: flow.EthSrc, Value: gatewayMAC}, deliver}},
 		{Table: tableRoute, Priority: prioNormal, Match: flow.On(is(slotSame, 1)), Actions: []flow.Action{deliver}},

@@ -26,8 +26,9 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// A scenario is an intent, the flows and groups of each host beyond those of the pipeline (pipeline.txt), and packets with their stories.
-// Registers, groups, meters and ports are printed by their names. The packets' section is a line for each:
+// A scenario is an intent, the flows and groups of each host beyond those of the pipeline (pipeline.txt), and packets
+// with their stories. Registers, groups, meters and ports are printed by their names. The packets' section is a line
+// for each:
 //
 //	SENDER arp TARGET [from ADDRESS] [mac MAC] [sha MAC]
 //	SENDER ping TARGET [from ADDRESS] [mac MAC] [to-mac MAC] [ttl N]
@@ -36,8 +37,8 @@ import (
 //
 // All but arp may be of so many bytes of payload: [payload N].
 //
-// SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, HOST< for what comes from outside by the
-// host's kernel, HOST<underlay for what comes from the underlay by it, or HOST<upstream.
+// SENDER is an endpoint, HOST<VTEP/VNI for a tunnel packet that HOST gets from an outer source under a VNI, HOST< for
+// what comes from outside by the host's kernel, HOST<underlay for what comes from the underlay by it, or HOST<upstream.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -108,7 +109,8 @@ type host struct {
 // Beside the endpoints' ports there are those of the way outside, from 2 on, and those of watched tunnels, from 100 on.
 const tunnelPort, outsidePort, externalPort, underlayPort, firstEdgePort, firstWatchedPort = 1, 2, 3, 4, 50, 100
 
-var fixedPorts = map[uint32]string{tunnelPort: "tunnel", outsidePort: "outside", externalPort: "upstream", underlayPort: "underlay"}
+var fixedPorts = map[uint32]string{tunnelPort: "tunnel", outsidePort: "outside", externalPort: "upstream",
+	underlayPort: "underlay"}
 
 func newNetwork(t *testing.T, intent []byte) *network {
 	objects, err := model.DecodeYAML(intent, "intent.yaml")
@@ -159,7 +161,8 @@ func (h *host) wireOutside(ports map[uint32]string) {
 			continue
 		}
 		n := int(s.VPC - model.FirstTransitVNI)
-		w.VPCZones[s.VPC], w.Translations[s.VPC] = uint16(100+n), model.Nth(netip.MustParsePrefix("100.64.0.0/10"), 16+n)
+		w.VPCZones[s.VPC], w.Translations[s.VPC] = uint16(100+n), model.Nth(netip.MustParsePrefix("100.64.0.0/10"),
+			16+n)
 		if g.SNAT || g.Design == model.Distributed && len(g.BorderHosts) > 0 {
 			w.SNATPort = outsidePort
 		}
@@ -294,7 +297,8 @@ func (n *network) find(t *testing.T, endpoint string) (string, view.Address, uin
 	return "", view.Address{}, 0
 }
 
-func frame(t *testing.T, n *network, src view.Address, what string, target netip.Addr, options map[string]string) []byte {
+func frame(t *testing.T, n *network, src view.Address, what string, target netip.Addr,
+	options map[string]string) []byte {
 	t.Helper()
 	mac := func(option string, otherwise net.HardwareAddr) net.HardwareAddr {
 		if s, ok := options[option]; ok {
@@ -316,24 +320,30 @@ func frame(t *testing.T, n *network, src view.Address, what string, target netip
 	switch what {
 	case "arp":
 		eth.EthernetType = layers.EthernetTypeARP
-		rest = append(rest, &layers.ARP{AddrType: 1, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4, Operation: 1,
-			SourceHwAddress: mac("sha", eth.SrcMAC), SourceProtAddress: from.AsSlice(), DstHwAddress: make([]byte, 6), DstProtAddress: target.AsSlice()})
+		rest = append(rest, &layers.ARP{AddrType: 1, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6,
+			ProtAddressSize: 4, Operation: 1,
+			SourceHwAddress: mac("sha", eth.SrcMAC), SourceProtAddress: from.AsSlice(), DstHwAddress: make([]byte, 6),
+			DstProtAddress: target.AsSlice()})
 	case "ping", "udp", "tcp":
 		eth.EthernetType = layers.EthernetTypeIPv4
-		if _, given := options["to-mac"]; !given && !target.IsMulticast() && !strings.HasSuffix(target.String(), ".255") {
+		if _, given := options["to-mac"]; !given && !target.IsMulticast() && !strings.HasSuffix(target.String(),
+			".255") {
 			eth.DstMAC = n.nextHop(view.AddressKey{VNI: src.VNI, IP: target})
 		}
-		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(), DstIP: target.AsSlice()}
+		ip := &layers.IPv4{Version: 4, TTL: ttl(t, options), Protocol: layers.IPProtocolICMPv4, SrcIP: from.AsSlice(),
+			DstIP: target.AsSlice()}
 		if what != "ping" {
 			rest = append(rest, ip, portProtocols(t, ip, what, options), payload(t, "payload", options))
 			break
 		}
-		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1}, payload(t, "oooooooo", options))
+		rest = append(rest, ip, &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 1, Seq: 1},
+			payload(t, "oooooooo", options))
 	default:
 		t.Fatalf("no such packet: %s", what)
 	}
 	buffer := gopacket.NewSerializeBuffer()
-	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, append([]gopacket.SerializableLayer{eth}, rest...)...)
+	err := gopacket.SerializeLayers(buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
+		append([]gopacket.SerializableLayer{eth}, rest...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +372,9 @@ func portProtocols(t *testing.T, ip *layers.IPv4, what string, options map[strin
 			t.Fatal(err)
 		}
 	}
-	udp, tcp := &layers.UDP{SrcPort: layers.UDPPort(src), DstPort: layers.UDPPort(dst)}, &layers.TCP{SrcPort: layers.TCPPort(src), DstPort: layers.TCPPort(dst), Window: 1024}
+	udp, tcp := &layers.UDP{SrcPort: layers.UDPPort(src),
+		DstPort: layers.UDPPort(dst)}, &layers.TCP{SrcPort: layers.TCPPort(src), DstPort: layers.TCPPort(dst),
+		Window: 1024}
 	flags := options["flags"]
 	tcp.SYN, tcp.ACK = flags != "ack", strings.HasSuffix(flags, "ack")
 	ip.Protocol = layers.IPProtocolUDP

@@ -16,21 +16,25 @@ func snatStatic(w Wiring) []flow.Flow {
 	toOutside := flow.On(flow.IP, is(foundKind, kindOutside), flow.Eq(flow.EthDst, gatewayMAC))
 	flows := []flow.Flow{
 		// Before conntrack, so that the error quotes the packet as it was sent.
-		reject(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentPublicTTLExpired, flow.IP, flow.Eq(flow.IPTTL, flow.U32(1))),
+		reject(tablePublicNAT, prioSpecial, dropTTLExpired, ForAgentPublicTTLExpired, flow.IP,
+			flow.Eq(flow.IPTTL, flow.U32(1))),
 		drop(tablePublicNAT, prioMiss, dropNoConnection),
 		publicState(prioNormal, ofConnection, is(slotArrived, arrivedAnswer)),
 		drop(tablePublicState, prioMiss, dropNoConnection),
-		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside, Actions: append(loadKey(flow.IPSrc), flow.Goto{Table: tableGuard})},
+		{Table: tableRoute, Priority: prioSpecial + 5, Match: toOutside,
+			Actions: append(loadKey(flow.IPSrc), flow.Goto{Table: tableGuard})},
 		reject(tableSNAT, prioMiss, dropNoInternetGateway, ForAgentUnreachable),
 		drop(tableSNATOut, prioMiss, dropSNATFailed),
 	}
 	for _, arrived := range []uint32{arrivedAnswer, arrivedOpen} {
-		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropEndpointMoved, is(foundKind, kindElsewhere), is(slotArrived, arrived)))
+		flows = append(flows, drop(tableDeliver, prioSpecial+5, dropEndpointMoved, is(foundKind, kindElsewhere),
+			is(slotArrived, arrived)))
 	}
 	flows = append(flows, guard(w)...)
 	if w.SNATPort != 0 {
 		flows = append(flows, hairpinStatic(w)...)
-		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.SNATPort)), Actions: []flow.Action{set(slotArrived, arrivedKernel), flow.Goto{Table: tablePublicNAT}}})
+		flows = append(flows, flow.Flow{Table: tableAdmit, Priority: prioNormal, Match: flow.On(inPort(w.SNATPort)),
+			Actions: []flow.Action{set(slotArrived, arrivedKernel), flow.Goto{Table: tablePublicNAT}}})
 	}
 	return flows
 }
@@ -45,7 +49,8 @@ const (
 	arrivedKernel uint32 = 3 // by the host's kernel or by hairpin, until public_nat has found its VPC
 )
 
-var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open", uint64(arrivedKernel): "kernel"}
+var arrivedNames = map[uint64]string{uint64(arrivedAnswer): "answer", uint64(arrivedOpen): "open",
+	uint64(arrivedKernel): "kernel"}
 
 // snatPorts is the range of source ports. It leaves out the ports below 1024, which servers take for privileged, and
 // the UDP port of the tunnels: the kernel keeps the source port if it can, and the switch would take the answer for a
@@ -73,6 +78,7 @@ func snatToKernel(w Wiring, g view.Gateway, t translation) flow.Flow {
 
 // snatOutToKernel matches the VPC, too: an endpoint of another VPC may have the same address.
 func snatOutToKernel(g view.Gateway, t translation) flow.Flow {
-	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial, Match: flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.address)), valid),
+	return flow.Flow{Table: tableSNATOut, Priority: prioSpecial,
+		Match:   flow.On(flow.IP, is(slotVPC, uint32(g.VPC)), flow.Eq(flow.IPSrc, flow.Addr(t.address)), valid),
 		Actions: []flow.Action{flow.Goto{Table: tableHairpin}}}
 }

@@ -26,12 +26,15 @@ func sourceStatic(w Wiring) []flow.Flow {
 		drop(tableSource, prioSpecial+20, dropUnsupported, tagged),
 		drop(tableSource, prioSpecial+10, dropTunnelARP, flow.ARP, inPort(w.TunnelPort)),
 		// An ARP probe (RFC 5227) claims no address: only its MACs are verified.
-		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
+		{Table: tableSource, Priority: prioSpecial,
+			Match:   flow.On(flow.ARP, flow.Eq(flow.ARPOp, arpRequest), flow.Eq(flow.ARPSPA, flow.U32(0))),
 			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, arpSender, verify, spoofCheck}},
 		{Table: tableSource, Priority: prioNormal, Match: flow.On(flow.ARP),
 			Actions: append(loadKey(flow.ARPSPA), locate, verify, arpSender, verify, spoofCheck)},
 		// A DHCP client without an address claims none either (RFC 2131 section 4.1).
-		{Table: tableSource, Priority: prioSpecial, Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+		{Table: tableSource, Priority: prioSpecial,
+			Match: flow.On(flow.IP, flow.UDP, flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient),
+				flow.Eq(flow.UDPDst, dhcpServer)),
 			Actions: []flow.Action{load(foundPort, flow.InPort16), verify, spoofCheck}},
 		{Table: tableSource, Priority: prioNormal + 1, Match: flow.On(flow.IP, inPort(w.TunnelPort)),
 			Actions: append(loadKey(flow.IPSrc), locate, same, verify, asRouted, spoofCheck)},
@@ -48,7 +51,8 @@ func verifyEndpoint(a view.Address, port uint32) flow.Flow {
 
 func verifyPeer(w Wiring, p view.Peer) flow.Flow {
 	return flow.Flow{Table: tableVerify, Priority: prioNormal, Owner: "Host " + p.Host,
-		Match: flow.On(inPort(w.TunnelPort), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)), flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
+		Match: flow.On(inPort(w.TunnelPort), flow.Eq(foundVTEP.Field, flow.Addr(p.VTEP)),
+			flow.Eq(flow.TunSrc, flow.Addr(p.VTEP)))}
 }
 
 func verifyStatic() []flow.Flow {
@@ -70,8 +74,9 @@ func spoofCheckStatic(w Wiring) []flow.Flow {
 // spoofCheckUnknown gives DHCP messages of an unknown MAC to the agent, which makes an endpoint for it. All other
 // packets of that MAC are dropped.
 func spoofCheckUnknown(s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5, Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
-		flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
+	return flow.Flow{Table: tableSpoofCheck, Priority: prioNormal + 5,
+		Match: flow.On(is(slotBad, 1), is(slotVNI, uint32(s.VNI)), flow.IP, flow.UDP,
+			flow.Eq(flow.IPSrc, flow.U32(0)), flow.Eq(flow.UDPSrc, dhcpClient), flow.Eq(flow.UDPDst, dhcpServer)),
 		Actions: []flow.Action{
 			flow.UseMeter{ID: meterUnknownMAC},
 			flow.Controller{Userdata: []byte{ForAgentUnknownMAC}, MaxLen: 1500},
@@ -79,7 +84,8 @@ func spoofCheckUnknown(s view.Segment) flow.Flow {
 }
 
 func sameSubnet(s view.Segment) flow.Flow {
-	return flow.Flow{Table: tableSameSubnet, Priority: prioNormal, Match: flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI))),
+	return flow.Flow{Table: tableSameSubnet, Priority: prioNormal,
+		Match:   flow.On(is(slotVNI, uint32(s.VNI)), is(foundVNI, uint32(s.VNI))),
 		Actions: []flow.Action{set(slotSame, 1)}}
 }
 

@@ -21,7 +21,8 @@ func (pipeline) compile(v *view.View, w Wiring, _ any) Entries {
 // touch names the next hop of this host, since packets that leave have its source MAC.
 func (pipeline) touch(c *change, add func(key any)) {
 	was, is := c.before.Wiring, c.now.Wiring
-	if c.hops[c.now.View.Host] || was.Router != is.Router || was.translates() != is.translates() || !slices.Equal(was.Guarded, is.Guarded) {
+	if c.hops[c.now.View.Host] || was.Router != is.Router || was.translates() != is.translates() ||
+		!slices.Equal(was.Guarded, is.Guarded) {
 		add(nil)
 	}
 }
@@ -29,7 +30,8 @@ func (pipeline) touch(c *change, add func(key any)) {
 func staticFlows(v *view.View, w Wiring) []flow.Flow {
 	parts := [][]flow.Flow{
 		admitStatic(w), sourceStatic(w), spoofCheckStatic(w), answerStatic(), arpReplyStatic(),
-		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(), locateStatic(), verifyStatic(), sameSubnetStatic(),
+		forwardStatic(), routeStatic(w), deliverStatic(w), probeStatic(),
+		locateStatic(), verifyStatic(), sameSubnetStatic(),
 	}
 	if w.translates() {
 		parts = append(parts, snatStatic(w))

@@ -12,7 +12,8 @@ import (
 func Symbols(groups []flow.Group) flow.Symbols {
 	s := flow.Symbols{Tables: Names(), Groups: map[uint32]string{}, Meters: meterNames, Userdata: userdataNames}
 	for _, slot := range Slots {
-		s.Slots = append(s.Slots, flow.Bits{Name: slot.Name, Field: slot.Field, First: slot.First, Width: slot.Width, Form: slot.Form, Values: slot.Values})
+		s.Slots = append(s.Slots, flow.Bits{Name: slot.Name, Field: slot.Field, First: slot.First, Width: slot.Width,
+			Form: slot.Form, Values: slot.Values})
 	}
 	s.Slots = append(s.Slots, flow.Bits{Name: "tun_id", Field: flow.TunID, Width: flow.TunID.Bits})
 	for _, g := range groups {
@@ -50,5 +51,6 @@ var userdataNames = map[byte]string{
 	ForAgentEndpointARP: "endpoint-arp", ForAgentProbe: "probe", ForAgentTTLExpired: "ttl-expired",
 	ForAgentUnreachable: "unreachable", ForAgentGatewayClosed: "gateway-closed", ForAgentDHCP: "dhcp",
 	ForAgentRouterARP: "router-arp", ForAgentICMPError: "icmp-error", ForAgentBorderTTLExpired: "border-ttl-expired",
-	ForAgentUnknownMAC: "unknown-mac", ForAgentExceedsMTU: "exceeds-mtu", ForAgentPublicTTLExpired: "public-ttl-expired",
+	ForAgentUnknownMAC: "unknown-mac", ForAgentExceedsMTU: "exceeds-mtu",
+	ForAgentPublicTTLExpired: "public-ttl-expired",
 }

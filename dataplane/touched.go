@@ -44,7 +44,8 @@ func Touched(before Before, now Input) (subjects []Subject, all bool) {
 
 // affectsAll reports whether two wirings differ in a part that the flows of most subjects contain.
 func affectsAll(a, b Wiring) bool {
-	return a.TunnelPort != b.TunnelPort || a.UDPPort != b.UDPPort || a.SNATPort != b.SNATPort || a.UpstreamPort != b.UpstreamPort || a.UnderlayPort != b.UnderlayPort
+	return a.TunnelPort != b.TunnelPort || a.UDPPort != b.UDPPort || a.SNATPort != b.SNATPort ||
+		a.UpstreamPort != b.UpstreamPort || a.UnderlayPort != b.UnderlayPort
 }
 
 // change is a change of the input, as compilers look at it: the input before and now, and the keys of the parts that

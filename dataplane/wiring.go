@@ -23,8 +23,8 @@ type Wiring struct {
 	BFDPorts     map[string]uint32 // tunnel ports with BFD (RFC 5880), by peer host
 	UpstreamPort uint32            // the interface on the upstream network; 0: this host is no border host
 	Router       model.MAC         // of the upstream router; zero: not known yet
-	Shut         bool              // this border host has no next hop active; it still forwards the packets that it gets
-	UnderlayPort uint32            // on an edge: to the host's kernel, which forwards to other hosts' addresses; 0: none
+	Shut         bool              // this border host has no next hop active, but forwards what it gets
+	UnderlayPort uint32            // on an edge: to the host's kernel, which forwards to other hosts
 	EdgePorts    map[string]uint32 // by edge: to the host's kernel, which forwards to that edge
 }
 

@@ -8,20 +8,20 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// AddressKey finds an address: unique within a segment, and only there.
+// AddressKey is an address within a segment. Other segments may have the same address.
 type AddressKey struct {
 	VNI model.VNI  `json:"vni"`
 	IP  netip.Addr `json:"ip"`
 }
 
-// Address is an endpoint's place: which host it is on.
+// Address is the address of an endpoint, and the host that the endpoint is on.
 type Address struct {
 	AddressKey
 	MAC        model.MAC         `json:"mac"`
 	Endpoint   string            `json:"endpoint"` // VPC/SUBNET/ENDPOINT
 	Host       string            `json:"host"`
-	Ephemeral  bool              `json:"ephemeral,omitempty"`  // only for this host's own
-	Attachment *model.Attachment `json:"attachment,omitempty"` // only for this host's own
+	Ephemeral  bool              `json:"ephemeral,omitempty"`  // set for endpoints on the view's own host only
+	Attachment *model.Attachment `json:"attachment,omitempty"` // set for endpoints on the view's own host only
 }
 
 // Key is the segment and the IP address.
@@ -32,8 +32,7 @@ func (k AddressKey) Compare(other AddressKey) int {
 	return cmp.Or(cmp.Compare(k.VNI, other.VNI), k.IP.Compare(other.IP))
 }
 
-// Via names the endpoint of this host by whose port the address is reached; empty if it has a port of its own, or is on
-// another host.
+// Via is the endpoint whose port the address shares; empty if the address has a port of its own, or is on another host.
 func (a Address) Via() string {
 	if a.Attachment == nil {
 		return ""
@@ -56,7 +55,7 @@ func sameAddress(a, b Address) bool {
 	return a == b
 }
 
-// addressesOf are the keys of the addresses of some segments. It walks the whole view: a segment is seldom gone.
+// addressesOf are the keys of the addresses of some segments. It walks the whole view, since segments seldom go.
 func (v *View) addressesOf(segments []model.VNI) (keys []AddressKey) {
 	if len(segments) == 0 {
 		return nil
@@ -77,7 +76,7 @@ func address(viewer string, vni model.VNI, name string, spec *model.EndpointSpec
 	return a
 }
 
-// tellAllAddresses tells of a segment's addresses that are plugged in.
+// tellAllAddresses tells a host all addresses of a segment whose endpoints are plugged in.
 func (t *Tracker) tellAllAddresses(n *news, s Segment) {
 	for o := range t.state.EndpointsOf(s.Subnet) {
 		if spec := o.Spec.(*model.EndpointSpec); spec.Host != "" {
@@ -86,7 +85,7 @@ func (t *Tracker) tellAllAddresses(n *news, s Segment) {
 	}
 }
 
-// tellAddresses tells of those that a commit has touched.
+// tellAddresses tells a host the addresses of a subnet that a commit has touched.
 func (t *Tracker) tellAddresses(n *news, subnet string, addresses map[AddressKey]bool) {
 	d := n.delta
 	for key := range addresses {

@@ -2,12 +2,12 @@ package view
 
 import "github.com/overlane/overlane/model"
 
-// audience is the index of the subscribed hosts by what they have been told, so that a commit costs the hosts that it
-// concerns, however many have subscribed.
+// audience is an index of the subscribed hosts by the rows that they have, so that the cost of a commit depends on the
+// hosts that it concerns, not on all subscriptions.
 type audience struct {
-	vpcs     map[string]hostSet // by VPC: those that know its segments, its gateway or its public addresses
-	nextHops hostSet            // those that know next hops
-	hosts    hostSet            // those that know all hosts
+	vpcs     map[string]hostSet // by VPC: hosts with its segments, its gateway or its public addresses
+	nextHops hostSet            // hosts with next hops
+	hosts    hostSet            // hosts with the addresses of all hosts
 }
 
 type hostSet map[string]bool
@@ -16,14 +16,14 @@ func newAudience() audience {
 	return audience{vpcs: map[string]hostSet{}, nextHops: hostSet{}, hosts: hostSet{}}
 }
 
-// concerned are the subscribed hosts that a commit may have news for: those that know what it touched, and those that
-// are to know it now.
+// concerned are the subscribed hosts whose views a commit may change: the hosts that have the touched rows, and the
+// hosts that are to have them now.
 func (t *Tracker) concerned(touched *touched) hostSet {
 	hosts := hostSet{}
 	for vpc := range touched.vpcs {
 		hosts.add(t.audience.vpcs[vpc])
 		if !touched.members[vpc] && len(t.gateways.changed[vpc]) == 0 {
-			continue // nobody sees the VPC who did not before
+			continue // the same hosts see the VPC as before
 		}
 		for host := range t.members[vpc] {
 			t.addSubscribed(hosts, host)
@@ -57,8 +57,8 @@ func (t *Tracker) addSubscribed(hosts hostSet, host string) {
 	}
 }
 
-// addNeighbours adds a host that changed, and those that it shares a VPC with. Those that it shares a passage's VPC
-// with know all hosts, or next hops.
+// addNeighbours adds a host that changed, and the hosts with endpoints of the same VPCs. The other hosts that need to
+// know have the addresses of all hosts, or next hops.
 func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	t.addSubscribed(hosts, host)
 	seen := map[string]bool{}
@@ -70,7 +70,7 @@ func (t *Tracker) addNeighbours(hosts hostSet, host string) {
 	}
 }
 
-// follow enters what a host has been told of into the audience.
+// follow updates the audience after a host has been told its news.
 func (t *Tracker) follow(n *news) {
 	for vpc, seen := range n.vpcs {
 		t.audience.set(n.host, vpc, seen.now != (visibility{}))
@@ -79,7 +79,7 @@ func (t *Tracker) follow(n *news) {
 	t.audience.hosts.set(n.host, n.knowsHosts)
 }
 
-// unfollow takes a host out.
+// unfollow removes a host from the audience.
 func (t *Tracker) unfollow(host string) {
 	s := t.subscriptions[host]
 	if s == nil {

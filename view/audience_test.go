@@ -22,19 +22,23 @@ func TestCommitsVisitThoseConcerned(t *testing.T) {
 		return changes
 	}
 	host := func(i int, outside *model.HostOutside) []model.Change {
-		return put("Host", fmt.Sprintf("h%d", i), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 0, byte(i)}), Roles: []string{"gateway"}, Outside: outside})
+		return put("Host", fmt.Sprintf("h%d", i),
+			&model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 0, byte(i)}), Roles: []string{"gateway"},
+				Outside: outside})
 	}
 	for i := range 21 {
 		host(i, nil)
 	}
-	outside := &model.HostOutside{Interface: "eth1", Address: netip.MustParsePrefix("198.51.100.2/24"), Router: netip.MustParseAddr("198.51.100.1")}
+	outside := &model.HostOutside{Interface: "eth1", Address: netip.MustParsePrefix("198.51.100.2/24"),
+		Router: netip.MustParseAddr("198.51.100.1")}
 	host(20, outside)
 	for i := range 10 {
 		vpc := fmt.Sprintf("v%d", i)
 		put("VPC", vpc, &model.VPCSpec{MTU: 1450, TransitVNI: model.VNI(900 + i)})
 		put("Subnet", vpc+"/s", &model.SubnetSpec{VNI: model.VNI(100 + i), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 		for n := range 2 {
-			put("Endpoint", fmt.Sprintf("%s/s/e%d", vpc, n), &model.EndpointSpec{Host: fmt.Sprintf("h%d", 2*i+n), Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(2 + n)})})
+			put("Endpoint", fmt.Sprintf("%s/s/e%d", vpc, n), &model.EndpointSpec{Host: fmt.Sprintf("h%d", 2*i+n),
+				Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(2 + n)})})
 		}
 	}
 	put("InternetGateway", "v9", &model.InternetGatewaySpec{Hosts: []string{"h20"}, SNAT: true})
@@ -51,10 +55,14 @@ func TestCommitsVisitThoseConcerned(t *testing.T) {
 		changes []model.Change
 		want    []string
 	}{
-		{"an endpoint", put("Endpoint", "v0/s/new", &model.EndpointSpec{Host: "h1", Address: netip.MustParseAddr("10.0.0.9")}), []string{"h0", "h1"}},
-		{"a host's first endpoint of a VPC", put("Endpoint", "v1/s/new", &model.EndpointSpec{Host: "h9", Address: netip.MustParseAddr("10.0.0.9")}), []string{"h2", "h3", "h9"}},
+		{"an endpoint", put("Endpoint", "v0/s/new", &model.EndpointSpec{Host: "h1",
+			Address: netip.MustParseAddr("10.0.0.9")}), []string{"h0", "h1"}},
+		{"a host's first endpoint of a VPC",
+			put("Endpoint", "v1/s/new", &model.EndpointSpec{Host: "h9", Address: netip.MustParseAddr("10.0.0.9")}),
+			[]string{"h2", "h3", "h9"}},
 		{"a VPC", put("VPC", "v2", &model.VPCSpec{MTU: 1400, TransitVNI: 902}), []string{"h4", "h5"}},
-		{"an endpoint behind a gateway", put("Endpoint", "v9/s/new", &model.EndpointSpec{Host: "h18", Address: netip.MustParseAddr("10.0.0.9")}), []string{"h18", "h19", "h20"}},
+		{"an endpoint behind a gateway", put("Endpoint", "v9/s/new", &model.EndpointSpec{Host: "h18",
+			Address: netip.MustParseAddr("10.0.0.9")}), []string{"h18", "h19", "h20"}},
 		{"a host: whoever may reach outside knows all", host(6, nil), []string{"h18", "h19", "h20", "h6", "h7"}},
 		{"a pool", put("PublicPool", "world", &model.PublicPoolSpec{}), []string{"h18", "h19", "h20"}},
 		{"nothing that a view has", nil, nil},
@@ -68,15 +76,18 @@ func TestCommitsVisitThoseConcerned(t *testing.T) {
 // TestAudienceForgets: whoever has unsubscribed costs no commit anything.
 func TestAudienceForgets(t *testing.T) {
 	state := model.NewState().With(1, []model.Change{
-		{After: &model.Object{Kind: "Host", Name: "h", Spec: &model.HostSpec{Roles: []string{"gateway"}, Outside: &model.HostOutside{Address: netip.MustParsePrefix("198.51.100.2/24")}}}},
+		{After: &model.Object{Kind: "Host", Name: "h", Spec: &model.HostSpec{Roles: []string{"gateway"},
+			Outside: &model.HostOutside{Address: netip.MustParsePrefix("198.51.100.2/24")}}}},
 		{After: &model.Object{Kind: "VPC", Name: "v", Spec: &model.VPCSpec{TransitVNI: 900}}},
 		{After: &model.Object{Kind: "Subnet", Name: "v/s", Spec: &model.SubnetSpec{VNI: 100}}},
 		{After: &model.Object{Kind: "Endpoint", Name: "v/s/e", Spec: &model.EndpointSpec{Host: "h"}}},
-		{After: &model.Object{Kind: "InternetGateway", Name: "v", Spec: &model.InternetGatewaySpec{Hosts: []string{"h"}}}},
+		{After: &model.Object{Kind: "InternetGateway", Name: "v",
+			Spec: &model.InternetGatewaySpec{Hosts: []string{"h"}}}},
 	})
 	tracker := NewTracker(state)
 	tracker.Subscribe("h")
-	want := audience{vpcs: map[string]hostSet{"v": {"h": true}}, nextHops: hostSet{"h": true}, hosts: hostSet{"h": true}}
+	want := audience{vpcs: map[string]hostSet{"v": {"h": true}}, nextHops: hostSet{"h": true},
+		hosts: hostSet{"h": true}}
 	if diff := cmp.Diff(want, tracker.audience, cmp.AllowUnexported(audience{})); diff != "" {
 		t.Errorf("subscribed (-want +got):\n%s", diff)
 	}

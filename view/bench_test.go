@@ -19,14 +19,17 @@ func grown(endpoints int) *world {
 	w := &world{model.NewState()}
 	var changes []model.Change
 	put := func(kind, name string, spec model.Spec) {
-		changes = append(changes, model.Change{Action: model.Create, After: &model.Object{Kind: kind, Name: name, Spec: spec}})
+		changes = append(changes, model.Change{Action: model.Create, After: &model.Object{Kind: kind, Name: name,
+			Spec: spec}})
 	}
 	put("VPC", "blue", &model.VPCSpec{MTU: 1450, TransitVNI: 900})
 	for s := range 50 {
-		put("Subnet", fmt.Sprintf("blue/s%d", s), &model.SubnetSpec{VNI: model.VNI(100 + s), CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16)})
+		put("Subnet", fmt.Sprintf("blue/s%d", s), &model.SubnetSpec{VNI: model.VNI(100 + s),
+			CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 0}), 16)})
 	}
 	for h := range endpoints / 100 {
-		put("Host", fmt.Sprintf("h%d", h), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, byte(h >> 8), byte(h)})})
+		put("Host", fmt.Sprintf("h%d", h),
+			&model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, byte(h >> 8), byte(h)})})
 	}
 	for e := range endpoints {
 		put("Endpoint", fmt.Sprintf("blue/s%d/e%d", e%50, e), endpointSpec(e, e/50%max(1, endpoints/100)))
@@ -36,8 +39,9 @@ func grown(endpoints int) *world {
 }
 
 func endpointSpec(e, host int) *model.EndpointSpec {
-	return &model.EndpointSpec{Host: fmt.Sprintf("h%d", host), Address: netip.AddrFrom4([4]byte{10, byte(e % 50), byte(e / 50 >> 8), byte(e / 50)}),
-		MAC: model.MAC{2, 0, 0, 0, byte(e >> 8), byte(e)}}
+	return &model.EndpointSpec{Host: fmt.Sprintf("h%d", host),
+		Address: netip.AddrFrom4([4]byte{10, byte(e % 50), byte(e / 50 >> 8), byte(e / 50)}),
+		MAC:     model.MAC{2, 0, 0, 0, byte(e >> 8), byte(e)}}
 }
 
 // BenchmarkOneChange is an endpoint that changes its MAC: what one subscribed host is told, and takes into its view.

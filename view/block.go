@@ -7,17 +7,17 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Block is the ports of a public address by which the endpoints of one VPC on one host are known outside, in the
-// central design.
+// Block is a block of ports of a public address, which the endpoints of one VPC on one host share in the central
+// design.
 type Block struct {
 	BlockKey
-	Last uint16    `json:"last"` // port; the block is as long as a power of two, and begins at a multiple of that
+	Last uint16    `json:"last"` // port; the length is a power of two, and First a multiple of the length
 	Name string    `json:"name"` // VPC/HOST
 	VPC  model.VNI `json:"vpc"`  // transit VNI
 	Host string    `json:"host"`
 }
 
-// BlockKey finds a block: no two share a port.
+// BlockKey identifies a block. Blocks of one address do not overlap.
 type BlockKey struct {
 	Address netip.Addr `json:"address"`
 	First   uint16     `json:"first"` // port
@@ -50,5 +50,6 @@ func (t *Tracker) block(name string) (Block, bool) {
 	}
 	vpc := model.Parent(name)
 	g, _ := t.gateway(vpc)
-	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: g.VPC, Host: model.HostOf(name)}, true
+	return Block{BlockKey: BlockKey{spec.Address, spec.First}, Last: spec.Last, Name: name, VPC: g.VPC,
+		Host: model.HostOf(name)}, true
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Forward is a port of a public address that leads to a port of an endpoint, in the central design.
+// Forward is a port of a public address that is forwarded to a port of an endpoint, in the central design.
 type Forward struct {
 	ForwardKey
 	Name       string     `json:"name"` // VPC/FORWARD
@@ -18,19 +18,20 @@ type Forward struct {
 	Host       string     `json:"host"` // of the endpoint
 }
 
-// ForwardKey finds a forwarded port.
+// ForwardKey identifies a forwarded port.
 type ForwardKey struct {
 	Address  netip.Addr `json:"address"`
 	Protocol string     `json:"protocol"` // tcp or udp
 	Port     uint16     `json:"port"`
 }
 
-// Key is the port.
+// Key is the forwarded port.
 func (f Forward) Key() ForwardKey { return f.ForwardKey }
 
 // Compare orders forwarded ports by address, protocol and port.
 func (k ForwardKey) Compare(other ForwardKey) int {
-	return cmp.Or(k.Address.Compare(other.Address), strings.Compare(k.Protocol, other.Protocol), cmp.Compare(k.Port, other.Port))
+	return cmp.Or(k.Address.Compare(other.Address), strings.Compare(k.Protocol, other.Protocol),
+		cmp.Compare(k.Port, other.Port))
 }
 
 var forwards = kind[ForwardKey, Forward]{
@@ -40,12 +41,13 @@ var forwards = kind[ForwardKey, Forward]{
 	equal:   equals[Forward],
 	receive: func(v *View, f *Forward) { f.Host = v.hostName(f.Host) },
 	track: func(_ *Tracker, k *kind[ForwardKey, Forward]) source {
-		return &shared[ForwardKey, Forward]{scoped[ForwardKey, Forward]{kind: k, object: "Forward", make: (*Tracker).forward, needs: forwardNeeds,
+		return &shared[ForwardKey, Forward]{scoped[ForwardKey, Forward]{kind: k, object: "Forward",
+			make: (*Tracker).forward, needs: forwardNeeds,
 			sees: func(v visibility, viewer string, f Forward) bool { return v.sees(viewer, f.Host) }}}
 	},
 }
 
-// forward is a forwarded port, if its address is there and its endpoint is plugged in.
+// forward makes the row of a forwarded port. There is none unless the address exists and the endpoint is plugged in.
 func (t *Tracker) forward(name string) (Forward, bool) {
 	spec := t.state.Forward(name)
 	if spec == nil {

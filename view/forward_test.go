@@ -20,10 +20,13 @@ func forwardsOf(s *model.State, host string) view.Table[view.ForwardKey, view.Fo
 		if public == nil || endpoint == nil || endpoint.Host == "" || subnet == nil || s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)),
+			func(o *model.Object) bool { return o.Name == host })
 		if passes || endpoint.Host == host {
-			f := view.Forward{ForwardKey: view.ForwardKey{Address: public.Address, Protocol: spec.Protocol, Port: uint16(spec.Port)}, Name: o.Name, VPC: s.VPC(vpc).TransitVNI,
-				Endpoint: view.AddressKey{VNI: subnet.VNI, IP: endpoint.Address}, TargetPort: uint16(spec.TargetPort), Host: endpoint.Host}
+			f := view.Forward{ForwardKey: view.ForwardKey{Address: public.Address, Protocol: spec.Protocol,
+				Port: uint16(spec.Port)}, Name: o.Name, VPC: s.VPC(vpc).TransitVNI,
+				Endpoint: view.AddressKey{VNI: subnet.VNI, IP: endpoint.Address}, TargetPort: uint16(spec.TargetPort),
+				Host: endpoint.Host}
 			forwards[f.ForwardKey] = f
 		}
 	}
@@ -50,8 +53,9 @@ func neededForwards(t *rapid.T, v *view.View, d view.Delta) {
 // putForward keeps to what the indexes of the state rely on: no two have one port.
 func (w *world) putForward(t *rapid.T, vpc string, n int) []model.Change {
 	name := fmt.Sprintf("%s/f%d", vpc, n%3)
-	spec := &model.ForwardSpec{PublicIP: fmt.Sprintf("%s/i%d", vpc, rapid.IntRange(0, 2).Draw(t, "public")), Protocol: rapid.SampledFrom([]string{model.TCP, model.UDP}).Draw(t, "protocol"),
-		Port: 80, TargetPort: 8080 + n}
+	spec := &model.ForwardSpec{PublicIP: fmt.Sprintf("%s/i%d", vpc, rapid.IntRange(0, 2).Draw(t, "public")),
+		Protocol: rapid.SampledFrom([]string{model.TCP, model.UDP}).Draw(t, "protocol"),
+		Port:     80, TargetPort: 8080 + n}
 	for o := range w.state.ForwardsAt(spec.PublicIP) {
 		if o.Name != name && o.Spec.(*model.ForwardSpec).Protocol == spec.Protocol {
 			return nil
@@ -73,7 +77,8 @@ func (w *world) swapForwards(vpc string) []model.Change {
 	}
 	x, y := *a, *b
 	x.PublicIP, x.Protocol, y.PublicIP, y.Protocol = y.PublicIP, y.Protocol, x.PublicIP, x.Protocol
-	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: "Forward", Name: vpc + "/f0", Spec: &x}},
+	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: "Forward", Name: vpc + "/f0",
+		Spec: &x}},
 		model.Change{Action: model.Update, After: &model.Object{Kind: "Forward", Name: vpc + "/f1", Spec: &y}})
 }
 
@@ -88,24 +93,26 @@ func TestAForwardedPortFollowsItsEndpoint(t *testing.T) {
 		}
 		n.tracker.Subscribe(host)
 	}
-	forward := view.Forward{ForwardKey: view.ForwardKey{Address: ip("198.51.100.8"), Protocol: "tcp", Port: 443}, Name: "blue/web", VPC: 900, Endpoint: at("10.0.0.7"), TargetPort: 8443, Host: "host1"}
+	forward := view.Forward{ForwardKey: view.ForwardKey{Address: ip("198.51.100.8"), Protocol: "tcp", Port: 443},
+		Name: "blue/web", VPC: 900, Endpoint: at("10.0.0.7"), TargetPort: 8443, Host: "host1"}
 	told := n.put("{kind: Endpoint, name: blue/web/c, spec: {host: host1}}")
-	want(t, "a passage, once it is plugged in", []view.Forward{forward}, told["gateway1"].Forwards)
+	want(t, "a border host, once it is plugged in", []view.Forward{forward}, told["gateway1"].Forwards)
 	want(t, "its host, once it is plugged in", []view.Forward{forward}, told["host1"].Forwards)
 
 	forward.Host = "host2"
 	told = n.put("{kind: Endpoint, name: blue/web/c, spec: {host: host2}}")
-	want(t, "a passage", []view.Forward{forward}, told["gateway1"].Forwards)
+	want(t, "a border host", []view.Forward{forward}, told["gateway1"].Forwards)
 	want(t, "where it was", []view.ForwardKey{forward.ForwardKey}, told["host1"].GoneForwards)
 	want(t, "where it is", []view.Forward{forward}, told["host2"].Forwards)
 
 	old := forward.ForwardKey
 	forward.Address = ip("198.51.100.9")
 	told = n.put("{kind: PublicIP, name: blue/later, spec: {address: 198.51.100.9}}")
-	want(t, "a passage, of another address", view.Delta{Revision: 6, Forwards: []view.Forward{forward}, GoneForwards: []view.ForwardKey{old}}, told["gateway1"])
+	want(t, "a border host, of another address", view.Delta{Revision: 6, Forwards: []view.Forward{forward},
+		GoneForwards: []view.ForwardKey{old}}, told["gateway1"])
 	if len(told["host1"].Forwards)+len(told["host3"].Forwards) > 0 {
 		t.Errorf("others are told of a forwarded port: %+v", told)
 	}
 	told = n.put("{kind: Endpoint, name: blue/web/c, spec: {attachment: {}}}")
-	want(t, "a passage, once it is unplugged", []view.ForwardKey{forward.ForwardKey}, told["gateway1"].GoneForwards)
+	want(t, "a border host, once it is unplugged", []view.ForwardKey{forward.ForwardKey}, told["gateway1"].GoneForwards)
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Gateway is a VPC's way to what is outside of it.
+// Gateway is the internet gateway of a VPC.
 type Gateway struct {
 	VPC         model.VNI      `json:"vpc"`           // transit VNI
 	Name        string         `json:"name"`          // of the VPC
 	MTU         int            `json:"mtu,omitempty"` // of the VPC; 0 from an older server: not known
 	Design      string         `json:"design,omitempty"`
 	SNAT        bool           `json:"snat,omitempty"`
-	Allow       []netip.Prefix `json:"allow,omitempty"`    // reached by SNAT although they are hosts' or servers'
-	BorderHosts []string       `json:"passages,omitempty"` // hosts that public traffic passes, sorted
+	Allow       []netip.Prefix `json:"allow,omitempty"`    // guarded addresses that endpoints may reach all the same
+	BorderHosts []string       `json:"passages,omitempty"` // hosts that forward the VPC's public traffic, sorted
 }
 
 // Key is the VPC's transit VNI.
@@ -29,13 +29,14 @@ var gateways = kind[model.VNI, Gateway]{
 	compare: cmp.Compare[model.VNI],
 	equal:   func(a, b Gateway) bool { return reflect.DeepEqual(a, b) },
 	track: func(t *Tracker, k *kind[model.VNI, Gateway]) source {
-		t.gateways = &gatewaySource{scoped[model.VNI, Gateway]{kind: k, object: "InternetGateway", make: (*Tracker).makeGateway, needs: gatewayNeeds,
+		t.gateways = &gatewaySource{scoped[model.VNI, Gateway]{kind: k, object: "InternetGateway",
+			make: (*Tracker).makeGateway, needs: gatewayNeeds,
 			sees: func(v visibility, _ string, _ Gateway) bool { return v.outside }}}
 		return t.gateways
 	},
 }
 
-// gatewaySource also notes that some gateway has changed, on which all next hops depend.
+// gatewaySource also records that a gateway has changed, since all next hops depend on gateways.
 type gatewaySource struct{ scoped[model.VNI, Gateway] }
 
 func (s *gatewaySource) update(t *Tracker, r *touched) {
@@ -43,7 +44,7 @@ func (s *gatewaySource) update(t *Tracker, r *touched) {
 	r.gateways = len(s.changed) > 0
 }
 
-// gateway is a VPC's; false if it has none.
+// gateway returns the gateway of a VPC; false if it has none.
 func (t *Tracker) gateway(vpc string) (Gateway, bool) {
 	g, ok := t.gateways.rows[vpc][vpc]
 	return g, ok
@@ -62,7 +63,7 @@ func (t *Tracker) makeGateway(vpc string) (g Gateway, ok bool) {
 	return g, true
 }
 
-// gatewayNeeds: which hosts public traffic passes depends on all hosts.
+// gatewayNeeds marks all gateways if a host changes, since the border hosts of a VPC depend on all hosts.
 func gatewayNeeds(t *Tracker, key model.Key, _ *touched, mark func(string)) {
 	switch key.Kind {
 	case "VPC":

@@ -8,11 +8,11 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Machine is what the underlay may reach a host by.
+// HostAddresses are the addresses by which the underlay may reach a host.
 type HostAddresses struct {
 	Host   string       `json:"host"`
 	VTEP   netip.Addr   `json:"vtep"`
-	Others []netip.Addr `json:"others,omitempty"` // that the host has found of its own, sorted
+	Others []netip.Addr `json:"others,omitempty"` // found by the host's agent, sorted
 }
 
 // Key is the host's name.
@@ -27,11 +27,12 @@ var hosts = kind[string, HostAddresses]{
 	},
 	receive: func(v *View, m *HostAddresses) { m.Host = v.hostName(m.Host) },
 	track: func(_ *Tracker, k *kind[string, HostAddresses]) source {
-		return &hostSource{kind: k, rows: Table[string, HostAddresses]{}, marked: map[string]bool{}, changed: map[string]change[HostAddresses]{}}
+		return &hostSource{kind: k, rows: Table[string, HostAddresses]{}, marked: map[string]bool{},
+			changed: map[string]change[HostAddresses]{}}
 	},
 }
 
-// hostSource has all hosts once, for whoever knows them.
+// hostSource has the rows of all hosts once, for all views with them.
 type hostSource struct {
 	kind    *kind[string, HostAddresses]
 	rows    Table[string, HostAddresses]
@@ -45,7 +46,7 @@ func (s *hostSource) load(t *Tracker) {
 	}
 }
 
-// touch: no host is reached by an address of a pool.
+// touch marks all hosts if a pool changes, since an address of a pool is never a host's.
 func (s *hostSource) touch(t *Tracker, key model.Key, _ *touched) {
 	switch key.Kind {
 	case "Host":
@@ -110,7 +111,7 @@ func (s *hostSource) tell(_ *Tracker, n *news) {
 
 func (s *hostSource) settle() { clear(s.changed) }
 
-// leadsOut tells that packets of some VPC leave from a host.
+// forwardsOutside reports whether packets leave a VPC from the host.
 func (s *subscription) forwardsOutside() bool {
 	for _, sees := range s.visible {
 		if sees.member && sees.outside {
@@ -127,7 +128,7 @@ func (t *Tracker) hostAddresses(host string) (m HostAddresses, ok bool) {
 	}
 	m = HostAddresses{Host: host, VTEP: spec.Address}
 	for _, other := range t.otherAddresses[host] {
-		if !t.state.Outer(other) { // which no host can have
+		if !t.state.Outer(other) { // no host can have an address of a pool
 			m.Others = append(m.Others, other)
 		}
 	}

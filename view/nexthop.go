@@ -10,24 +10,25 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// NextHop is where a passage is reached by the router of its upstream network.
+// NextHop is the address by which the upstream router reaches a border host. Another border host takes the address over
+// if the host dies.
 type NextHop struct {
 	Host          string       `json:"host"`
-	Address       netip.Prefix `json:"address"` // which another passage takes over if the host dies
+	Address       netip.Prefix `json:"address"` // with the length of the upstream network
 	Router        netip.Addr   `json:"router"`
-	FailoverOrder []string     `json:"heirs,omitempty"` // who holds it, in order: its own host, then others that lead to the same VPCs
+	FailoverOrder []string     `json:"heirs,omitempty"` // its own host, then the border hosts that may take it over
 
-	Interface string `json:"interface,omitempty"` // of the host on the upstream network; only for this host's own
-	Drain     bool   `json:"drain,omitempty"`     // its passage is to be shut; only for this host's own
+	Interface string `json:"interface,omitempty"` // on the upstream network; set for the view's own host only
+	Drain     bool   `json:"drain,omitempty"`     // the border host is to be shut; set for the view's own host only
 }
 
 // Key is the host's name.
 func (n NextHop) Key() string { return n.Host }
 
-// MAC is the next hop's own, whichever passage holds it.
+// MAC is the MAC of the next hop, on whichever border host it is active.
 func (n NextHop) MAC() model.MAC { return model.NextHopMAC(n.Address.Addr()) }
 
-// LeavingMAC is the sender of what leaves by the passage.
+// LeavingMAC is the source MAC of packets that leave by the next hop's own border host.
 func (n NextHop) LeavingMAC() model.MAC { return model.LeavingMAC(n.Address.Addr()) }
 
 var nextHops = kind[string, NextHop]{
@@ -38,7 +39,7 @@ var nextHops = kind[string, NextHop]{
 	track:   func(_ *Tracker, k *kind[string, NextHop]) source { return nextHopSource{kind: k} },
 }
 
-// nextHopSource makes the next hops of each host's own upstream network.
+// nextHopSource makes the next hops of each border host's upstream network.
 type nextHopSource struct {
 	derived
 	kind *kind[string, NextHop]
@@ -74,8 +75,8 @@ func (t *Tracker) nextHopsOf(host string) Table[string, NextHop] {
 	return hops
 }
 
-// appointHeirs says who may hold each next hop: what upstream sends there may be for any VPC that its own passage leads
-// to, so an heir leads to all of them.
+// setFailoverOrder sets the border hosts on which each next hop may be active. A packet to a next hop may be for any
+// VPC of the next hop's own border host, so another one may take it over only if it has all of these VPCs.
 func (t *Tracker) setFailoverOrder(hops Table[string, NextHop]) {
 	leads := map[string]map[string]bool{} // host -> VPCs
 	for vpc, g := range t.gateways.rows {

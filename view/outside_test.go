@@ -12,7 +12,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// small is a VPC over two hosts with two passages on one upstream network, and hosts that have nothing to do with it.
+// small is a VPC over two hosts with two border hosts on one upstream network, and hosts that have nothing to do with
+// it.
 const small = `
 - {kind: Host, name: edge1, spec: {address: 192.168.5.1, roles: [edge], outside: {interface: eth1, address: 203.0.113.11/24, router: 203.0.113.1}}}
 - {kind: Host, name: edge2, spec: {address: 192.168.5.2, roles: [edge], outside: {interface: eth1, address: 203.0.113.12/24, router: 203.0.113.1}}}
@@ -69,13 +70,18 @@ func (n *network) put(yaml string) map[string]view.Delta {
 }
 
 var (
-	gatewayOfBlue = view.Table[model.VNI, view.Gateway]{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed", SNAT: true, BorderHosts: []string{"edge1", "edge2"}}}
+	gatewayOfBlue = view.Table[model.VNI, view.Gateway]{900: {VPC: 900, Name: "blue", MTU: 1450, Design: "distributed",
+		SNAT: true, BorderHosts: []string{"edge1", "edge2"}}}
 
-	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900, Endpoint: at("10.0.0.5"), Host: "host1"}
-	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"), Host: "host2"}
+	publicA = view.Public{Address: ip("198.51.100.5"), NATIP: ip("10.200.1.0"), Name: "blue/a", VPC: 900,
+		Endpoint: at("10.0.0.5"), Host: "host1"}
+	publicB = view.Public{Address: ip("198.51.100.6"), Name: "blue/b", VPC: 900, Endpoint: at("10.0.0.6"),
+		Host: "host2"}
 
-	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1"), FailoverOrder: []string{"edge1", "edge2"}}
-	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1"), FailoverOrder: []string{"edge2", "edge1"}}
+	hop1 = view.NextHop{Host: "edge1", Address: netip.MustParsePrefix("203.0.113.11/24"), Router: ip("203.0.113.1"),
+		FailoverOrder: []string{"edge1", "edge2"}}
+	hop2 = view.NextHop{Host: "edge2", Address: netip.MustParsePrefix("203.0.113.12/24"), Router: ip("203.0.113.1"),
+		FailoverOrder: []string{"edge2", "edge1"}}
 )
 
 func ip(text string) netip.Addr { return netip.MustParseAddr(text) }
@@ -96,20 +102,21 @@ func want(t testing.TB, what string, want, got any) {
 // withNIC is a next hop as its own host is told of it.
 func withNIC(n view.NextHop) view.NextHop { n.Interface = "eth1"; return n }
 
-func TestAPassageKnows(t *testing.T) {
+func TestABorderHostKnows(t *testing.T) {
 	v := view.New(smallNetwork(t).state, "edge1")
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
-	want(t, "publics", view.Table[netip.Addr, view.Public]{publicA.Address: publicA, publicB.Address: publicB}, v.Publics)
+	want(t, "publics", view.Table[netip.Addr, view.Public]{publicA.Address: publicA, publicB.Address: publicB},
+		v.Publics)
 	want(t, "next hops", view.Table[string, view.NextHop]{"edge1": withNIC(hop1), "edge2": hop2}, v.NextHops)
 	want(t, "peers", view.Table[string, view.Peer]{"edge2": peer("edge2", "192.168.5.2", true),
 		"host1": peer("host1", "192.168.5.11", true), "host2": peer("host2", "192.168.5.12", true)}, v.Peers)
 	if len(v.Segments)+len(v.Addresses)+len(v.Hosts) > 0 {
-		t.Errorf("a mere passage knows segments, addresses or hosts: %+v", v)
+		t.Errorf("a border host without endpoints knows segments, addresses or hosts: %+v", v)
 	}
 }
 
-// What comes to a next hop may be for any VPC that its own passage leads to, so only those take over that lead to all
-// of them.
+// What comes to a next hop may be for any VPC that its own border host leads to, so only those take over that lead to
+// all of them.
 func TestHeirs(t *testing.T) {
 	n := smallNetwork(t)
 	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].FailoverOrder }
@@ -126,7 +133,8 @@ func TestAComputeHostKnows(t *testing.T) {
 	want(t, "gateways", gatewayOfBlue, v.Gateways)
 	want(t, "publics", view.Table[netip.Addr, view.Public]{publicA.Address: publicA}, v.Publics)
 	want(t, "next hops", view.Table[string, view.NextHop]{}, v.NextHops)
-	want(t, "peers", view.Table[string, view.Peer]{"edge1": peer("edge1", "192.168.5.1", true), "edge2": peer("edge2", "192.168.5.2", true),
+	want(t, "peers", view.Table[string, view.Peer]{"edge1": peer("edge1", "192.168.5.1", true),
+		"edge2": peer("edge2", "192.168.5.2", true),
 		"host2": peer("host2", "192.168.5.12", false)}, v.Peers)
 	if len(v.Hosts) != 7 {
 		t.Errorf("knows the hosts %v, want all 7: it translates", v.Hosts)
@@ -155,10 +163,12 @@ func TestFoundAddressesAreTold(t *testing.T) {
 		t.Error("it is news once")
 	}
 	told := n.tracker.Apply(n.state, nil)
-	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(), Hosts: []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
+	want(t, "told", map[string]view.Delta{"host1": {Revision: n.state.Revision(),
+		Hosts: []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others}}}}, told)
 	want(t, "told again", map[string]view.Delta{}, n.tracker.Apply(n.state, nil))
 	told = n.put("{kind: PublicPool, name: later, spec: {cidrs: [10.9.9.0/24]}}")
-	want(t, "told once they are public", []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"), Others: others[1:]}}, told["host1"].Hosts)
+	want(t, "told once they are public", []view.HostAddresses{{Host: "gateway1", VTEP: ip("192.168.5.4"),
+		Others: others[1:]}}, told["host1"].Hosts)
 }
 
 func TestAStrangerKnowsNothing(t *testing.T) {
@@ -169,7 +179,9 @@ func TestAStrangerKnowsNothing(t *testing.T) {
 			t.Errorf("%s knows %+v", host, v)
 		}
 	}
-	alone := view.Table[string, view.NextHop]{"gateway1": {Host: "gateway1", Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1", FailoverOrder: []string{"gateway1"}}}
+	alone := view.Table[string, view.NextHop]{"gateway1": {Host: "gateway1",
+		Address: netip.MustParsePrefix("192.0.2.11/24"), Router: ip("192.0.2.1"), Interface: "eth1",
+		FailoverOrder: []string{"gateway1"}}}
 	want(t, "next hops of a host that is alone upstream", alone, view.New(n.state, "gateway1").NextHops)
 }
 
@@ -181,7 +193,8 @@ func TestAPublicAddressFollowsItsEndpoint(t *testing.T) {
 	moved := publicA
 	moved.Host, moved.NATIP = "host2", netip.Addr{}
 	told := n.put("{kind: Endpoint, name: blue/web/a, spec: {host: host2}}")
-	want(t, "a passage", view.Delta{Revision: 2, Publics: []view.Public{moved}, GonePeers: []string{"host1"}}, told["edge1"])
+	want(t, "a border host", view.Delta{Revision: 2, Publics: []view.Public{moved}, GonePeers: []string{"host1"}},
+		told["edge1"])
 	want(t, "where it was", []netip.Addr{moved.Address}, told["host1"].GonePublics)
 	want(t, "where it is", []view.Public{moved}, told["host2"].Publics)
 	if _, ok := told["host3"]; ok {
@@ -189,7 +202,8 @@ func TestAPublicAddressFollowsItsEndpoint(t *testing.T) {
 	}
 
 	told = n.put("{kind: Endpoint, name: blue/web/a, spec: {attachment: {}}}")
-	want(t, "a passage, once it is unplugged", view.Delta{Revision: 3, GonePublics: []netip.Addr{moved.Address}}, told["edge1"])
+	want(t, "a border host, once it is unplugged", view.Delta{Revision: 3, GonePublics: []netip.Addr{moved.Address}},
+		told["edge1"])
 	want(t, "its host, once it is unplugged", []netip.Addr{moved.Address}, told["host2"].GonePublics)
 }
 
@@ -201,11 +215,12 @@ func TestAnAddressIsHandedOn(t *testing.T) {
 	a, b := publicA, publicB
 	a.Address, b.Address = b.Address, a.Address
 	told := n.put("[{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 198.51.100.6}}, {kind: PublicIP, name: blue/b, spec: {endpoint: blue/web/b, address: 198.51.100.5}}]")
-	want(t, "a passage", view.Delta{Revision: 2, Publics: []view.Public{b, a}}, told["edge1"])
-	want(t, "one of the hosts", view.Delta{Revision: 2, Publics: []view.Public{a}, GonePublics: []netip.Addr{b.Address}}, told["host1"])
+	want(t, "a border host", view.Delta{Revision: 2, Publics: []view.Public{b, a}}, told["edge1"])
+	want(t, "one of the hosts", view.Delta{Revision: 2, Publics: []view.Public{a},
+		GonePublics: []netip.Addr{b.Address}}, told["host1"])
 }
 
-func TestAPassageComesAndGoes(t *testing.T) {
+func TestABorderHostComesAndGoes(t *testing.T) {
 	n := smallNetwork(t)
 	for _, host := range []string{"edge1", "edge2", "host1"} {
 		n.tracker.Subscribe(host)
@@ -215,11 +230,14 @@ func TestAPassageComesAndGoes(t *testing.T) {
 	only.BorderHosts = []string{"edge1"}
 	alone := withNIC(hop1)
 	alone.FailoverOrder = []string{"edge1"}
-	want(t, "the other passage", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, NextHops: []view.NextHop{alone}, GonePeers: []string{"edge2"},
+	want(t, "the other border host", view.Delta{Revision: 2, Gateways: []view.Gateway{only},
+		NextHops: []view.NextHop{alone}, GonePeers: []string{"edge2"},
 		GoneNextHops: []string{"edge2"}}, told["edge1"])
-	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}}, told["host1"])
-	want(t, "the former passage", view.Delta{Revision: 2, GoneGateways: []model.VNI{900}, GonePublics: []netip.Addr{publicA.Address, publicB.Address},
-		GonePeers: []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])
+	want(t, "a host of the VPC", view.Delta{Revision: 2, Gateways: []view.Gateway{only}, GonePeers: []string{"edge2"}},
+		told["host1"])
+	want(t, "the former border host", view.Delta{Revision: 2, GoneGateways: []model.VNI{900},
+		GonePublics: []netip.Addr{publicA.Address, publicB.Address},
+		GonePeers:   []string{"edge1", "host1", "host2"}, GoneNextHops: []string{"edge1", "edge2"}}, told["edge2"])
 }
 
 // Port blocks are known to their hosts, and to the gateways, that send what comes back to them.
@@ -228,14 +246,17 @@ func TestPortBlocks(t *testing.T) {
 	for _, host := range []string{"edge1", "gateway1", "host1", "host2"} {
 		n.tracker.Subscribe(host)
 	}
-	first := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host1", VPC: 900, Host: "host1"}
-	second := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 2048}, Last: 3071, Name: "blue/host2", VPC: 900, Host: "host2"}
+	first := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047,
+		Name: "blue/host1", VPC: 900, Host: "host1"}
+	second := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 2048}, Last: 3071,
+		Name: "blue/host2", VPC: 900, Host: "host2"}
 	told := n.put("{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}")
 	want(t, "a gateway", []view.Block{first, second}, told["gateway1"].Blocks)
 	want(t, "an edge", []view.Block(nil), told["edge1"].Blocks)
 	want(t, "a host", []view.Block{first}, told["host1"].Blocks)
 
-	third := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047, Name: "blue/host3", VPC: 900, Host: "host3"}
+	third := view.Block{BlockKey: view.BlockKey{Address: ip("198.51.100.0"), First: 1024}, Last: 2047,
+		Name: "blue/host3", VPC: 900, Host: "host3"}
 	told = n.put("{kind: Endpoint, name: blue/web/a, spec: {host: host3}}")
 	want(t, "a gateway: the ports are handed on", []view.Block{third}, told["gateway1"].Blocks)
 	want(t, "a gateway: they are not gone", []view.BlockKey(nil), told["gateway1"].GoneBlocks)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Peer is another host.
+// Peer is another host that the host exchanges packets with.
 type Peer struct {
 	Host string     `json:"host"`
 	VTEP netip.Addr `json:"vtep"`
@@ -31,7 +31,7 @@ func (t *Tracker) vtep(host string) (netip.Addr, bool) {
 	return spec.Address, true
 }
 
-// peerSource makes the peers of each host of the VPCs that it sees.
+// peerSource makes the peers of each host from the VPCs that it sees.
 type peerSource struct {
 	derived
 	kind *kind[string, Peer]
@@ -59,8 +59,8 @@ func (s peerSource) tell(t *Tracker, n *news) {
 	n.peers = now
 }
 
-// meetsOthers tells whether a host may have other peers since a commit: a VPC that it sees has other members or another
-// gateway, or it sees another VPC.
+// meetsOthers reports whether a commit may change a host's peers: a VPC that it sees has other members or another
+// gateway, or the host sees another VPC.
 func (n *news) meetsOthers(t *Tracker) bool {
 	for vpc, seen := range n.vpcs {
 		if seen.was != seen.now || n.members[vpc] || len(t.gateways.changed[vpc]) > 0 {
@@ -70,7 +70,7 @@ func (n *news) meetsOthers(t *Tracker) bool {
 	return false
 }
 
-// meet adds another host that there is to the peers of one.
+// addPeer adds another host to a host's peers, if it exists.
 func (t *Tracker) addPeer(met Table[string, Peer], host, other string, watched bool) {
 	p, known := met[other]
 	if known && (p.BFD || !watched) || other == host {

@@ -6,10 +6,10 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Public is a public address of an endpoint that is plugged in.
+// Public is a public address that an endpoint has as a whole. The endpoint is plugged in.
 type Public struct {
 	Address  netip.Addr `json:"address"`
-	NATIP    netip.Addr `json:"natIP,omitzero"` // on the underlay, in the distributed design; none: the address itself
+	NATIP    netip.Addr `json:"natIP,omitzero"` // replaces Address on the underlay; none: Address itself
 	Name     string     `json:"name"`           // VPC/PUBLICIP
 	VPC      model.VNI  `json:"vpc"`            // transit VNI
 	Endpoint AddressKey `json:"endpoint"`
@@ -19,7 +19,7 @@ type Public struct {
 // Key is the address.
 func (p Public) Key() netip.Addr { return p.Address }
 
-// Known is the address by which the endpoint's host is reached from outside.
+// Known is the address that stands for the endpoint between border host and host: the NAT-IP or the address itself.
 func (p Public) Known() netip.Addr {
 	if p.NATIP.IsValid() {
 		return p.NATIP
@@ -34,12 +34,13 @@ var publics = kind[netip.Addr, Public]{
 	equal:   equals[Public],
 	receive: func(v *View, p *Public) { p.Host = v.hostName(p.Host) },
 	track: func(_ *Tracker, k *kind[netip.Addr, Public]) source {
-		return &shared[netip.Addr, Public]{scoped[netip.Addr, Public]{kind: k, object: "PublicIP", make: (*Tracker).public, needs: publicNeeds,
+		return &shared[netip.Addr, Public]{scoped[netip.Addr, Public]{kind: k, object: "PublicIP",
+			make: (*Tracker).public, needs: publicNeeds,
 			sees: func(v visibility, viewer string, p Public) bool { return v.sees(viewer, p.Host) }}}
 	},
 }
 
-// public is a public address, if its endpoint is plugged in.
+// public makes the row of a public address. There is none unless the endpoint is plugged in.
 func (t *Tracker) public(name string) (Public, bool) {
 	spec := t.state.PublicIP(name)
 	if spec == nil {
@@ -47,7 +48,8 @@ func (t *Tracker) public(name string) (Public, bool) {
 	}
 	g, _ := t.gateway(model.Parent(name))
 	at := t.locations[spec.Endpoint]
-	return Public{Address: spec.Address, NATIP: spec.NATIP, Name: name, VPC: g.VPC, Endpoint: at.key, Host: at.host}, at.host != ""
+	return Public{Address: spec.Address, NATIP: spec.NATIP, Name: name, VPC: g.VPC, Endpoint: at.key,
+		Host: at.host}, at.host != ""
 }
 
 func publicNeeds(t *Tracker, key model.Key, _ *touched, mark func(string)) {

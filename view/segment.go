@@ -10,16 +10,16 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Segment is a subnet as its switches see it.
+// Segment is a subnet in the form that switches need.
 type Segment struct {
 	VNI     model.VNI    `json:"vni"`
-	VPC     model.VNI    `json:"vpc"`    // its VPC's transit VNI, which tells routing domains apart
+	VPC     model.VNI    `json:"vpc"`    // transit VNI of the VPC, which identifies the routing domain
 	Subnet  string       `json:"subnet"` // VPC/SUBNET
 	CIDR    netip.Prefix `json:"cidr"`
 	Gateway netip.Addr   `json:"gateway"`
 	MTU     int          `json:"mtu"`
 	DHCP    *model.DHCP  `json:"dhcp,omitempty"`
-	Members []string     `json:"members"` // names of the hosts with endpoints on it, sorted, this host included
+	Members []string     `json:"members"` // names of all hosts with endpoints in the segment, sorted
 }
 
 // Key is the VNI.
@@ -31,7 +31,8 @@ var segments = kind[model.VNI, Segment]{
 	compare: cmp.Compare[model.VNI],
 	equal:   func(a, b Segment) bool { return reflect.DeepEqual(a, b) },
 	receive: func(v *View, s *Segment) {
-		if s.VPC == 0 { // of an older server, or on disk since: it is not routed, for 0 would be every VPC's
+		// from an older server, or on disk since then; it is not routed, since all such segments would share VPC 0
+		if s.VPC == 0 {
 			s.VPC = s.VNI
 		}
 		s.Members = slices.Clone(s.Members)
@@ -40,12 +41,13 @@ var segments = kind[model.VNI, Segment]{
 		}
 	},
 	track: func(_ *Tracker, k *kind[model.VNI, Segment]) source {
-		return &segmentSource{scoped[model.VNI, Segment]{kind: k, object: "Subnet", make: (*Tracker).segment, needs: segmentNeeds,
-			sees: func(v visibility, _ string, _ Segment) bool { return v.member }}}
+		return &segmentSource{scoped[model.VNI, Segment]{kind: k, object: "Subnet", make: (*Tracker).segment,
+			needs: segmentNeeds,
+			sees:  func(v visibility, _ string, _ Segment) bool { return v.member }}}
 	},
 }
 
-// segmentSource also tells of the addresses of segments, which it does not keep.
+// segmentSource also tells hosts the addresses of segments, which it does not keep.
 type segmentSource struct{ scoped[model.VNI, Segment] }
 
 func (t *Tracker) segment(name string) (Segment, bool) {
@@ -90,7 +92,7 @@ func (s *segmentSource) tell(t *Tracker, n *news) {
 	}
 }
 
-// tellAddresses tells a host of the addresses that have changed, and of those of segments that are new to it.
+// tellAddresses tells a host the addresses that have changed, and all addresses of segments with a new VNI.
 func (s *segmentSource) tellAddresses(t *Tracker, n *news, vpc string) {
 	for subnet, addresses := range n.touched.vpcs[vpc] {
 		if !s.renumbered(vpc, subnet) {
@@ -104,7 +106,7 @@ func (s *segmentSource) tellAddresses(t *Tracker, n *news, vpc string) {
 	}
 }
 
-// renumbered tells that a segment is new, gone, or has another VNI.
+// renumbered reports whether a segment is new, gone, or has another VNI.
 func (s *segmentSource) renumbered(vpc, subnet string) bool {
 	c, changed := s.changed[vpc][subnet]
 	return changed && (c.was == nil || c.now == nil || c.was.VNI != c.now.VNI)

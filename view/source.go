@@ -2,22 +2,21 @@ package view
 
 import "github.com/overlane/overlane/model"
 
-// source is what a tracker knows of one kind of rows: which of them a commit has changed, and which of them a host
-// sees.
+// source has the rows of one kind for a tracker: it knows which rows a commit has changed, and which rows a host sees.
 type source interface {
 	// load makes all rows of the state.
 	load(t *Tracker)
-	// touch takes down what a changed object may mean to the rows.
+	// touch marks the rows that a changed object may change.
 	touch(t *Tracker, key model.Key, r *touched)
-	// update makes rows anew that may have changed.
+	// update makes the marked rows anew.
 	update(t *Tracker, r *touched)
-	// tell adds the rows that a host has to learn, and the keys that it has to forget.
+	// tell adds the rows that are new or different for a host, and the keys of the rows that are gone for it.
 	tell(t *Tracker, n *news)
-	// settle ends a commit: what has been changed by it has been told.
+	// settle ends a commit, after all hosts have been told its changes.
 	settle()
 }
 
-// derived is the part of a source whose rows are made for each host, from others.
+// derived is the part of a source whose rows are made for each host, from the rows of other sources.
 type derived struct{}
 
 func (derived) load(*Tracker)                       {}
@@ -25,26 +24,26 @@ func (derived) touch(*Tracker, model.Key, *touched) {}
 func (derived) update(*Tracker, *touched)           {}
 func (derived) settle()                             {}
 
-// news is what one host is told of a commit.
+// news are the changes of one commit for one host.
 type news struct {
 	*touched
 	*subscription
 	delta *Delta
-	vpcs  map[string]seen // that the commit has touched, and that the host saw or sees
+	vpcs  map[string]seen // VPCs that the commit has touched, and that the host saw or sees
 }
 
-// change is a row before and after a commit, nil where there was or is none.
+// change is a row before and after a commit; nil if there was or is none.
 type change[V any] struct{ was, now *V }
 
-// scoped is the source of rows that are each made of one object of a VPC. It has them once, for all hosts.
+// scoped is a source whose rows are each made of one object of a VPC. It has each row once, for all hosts.
 type scoped[K comparable, V Row[K]] struct {
 	*kind[K, V]
 	object string // the kind of the object
-	// make makes the row of an object; false: the object is not there, or makes none.
+	// make makes the row of an object; false: the object does not exist, or has no row.
 	make func(t *Tracker, name string) (row V, ok bool)
-	// needs marks the rows that a change of another object changes; nil: there are none.
+	// needs marks the objects whose rows depend on another object that has changed; nil: none do.
 	needs func(t *Tracker, key model.Key, r *touched, mark func(name string))
-	// sees tells whether a host sees a row of a VPC of which it sees v.
+	// sees reports whether a host sees a row, given what it sees of the row's VPC.
 	sees func(v visibility, viewer string, row V) bool
 
 	marked  map[string]bool                 // objects whose rows may have changed
@@ -74,7 +73,7 @@ func (s *scoped[K, V]) mark(name string) {
 	s.marked[name] = true
 }
 
-// rowVPC is the VPC of an object; a gateway has the VPC's name.
+// rowVPC is the VPC of an object. A gateway has the name of its VPC.
 func rowVPC(name string) string {
 	if parent := model.Parent(name); parent != "" {
 		return parent
@@ -130,7 +129,7 @@ func (s *scoped[K, V]) tell(_ *Tracker, n *news) {
 	}
 }
 
-// tellRow tells a host of a row that has changed, or that it sees since, or does not see any more.
+// tellRow tells a host a row that has changed, or that it now sees or no longer sees.
 func (s *scoped[K, V]) tellRow(n *news, seen seen, c change[V]) {
 	rows, gone := s.changes(n.delta)
 	saw := c.was != nil && s.sees(seen.was, n.host, *c.was)
@@ -145,7 +144,7 @@ func (s *scoped[K, V]) tellRow(n *news, seen seen, c change[V]) {
 
 func (s *scoped[K, V]) settle() { clear(s.changed) }
 
-// shared is the source of rows whose keys one object may hand on to another in one commit: then they are not gone.
+// shared is a source whose keys may pass from one object to another within a commit. Such a key is not gone.
 type shared[K comparable, V Row[K]] struct{ scoped[K, V] }
 
 func (s *shared[K, V]) tell(t *Tracker, n *news) {
@@ -167,7 +166,7 @@ func (s *shared[K, V]) tell(t *Tracker, n *news) {
 	*gone = left
 }
 
-// update makes all rows of a VPC anew whose gateway came, went or has another number, since they hold that.
+// update makes all rows of a VPC anew if its gateway is new, gone or has another VNI, since the rows contain the VNI.
 func (s *shared[K, V]) update(t *Tracker, r *touched) {
 	for vpc, c := range t.gateways.changed {
 		if g := c[vpc]; g.was != nil && g.now != nil && g.was.VPC == g.now.VPC {

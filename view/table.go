@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Row is an element of a table. It holds its own key.
+// Row is an element of a table. It contains its own key.
 type Row[K comparable] interface{ Key() K }
 
-// Table holds the rows of one kind by key. Its zero value is empty and can be read; a view's tables can be written once
-// a delta is applied.
+// Table has the rows of one kind by key. Its zero value is empty and read-only. The tables of a view can be written
+// after the first [View.Apply].
 type Table[K comparable, V Row[K]] map[K]V
 
 // Put adds a row, or replaces the one with its key.
@@ -19,10 +19,10 @@ func (t Table[K, V]) Put(row V) { t[row.Key()] = row }
 // Delete removes the row of a key, if there is one.
 func (t Table[K, V]) Delete(key K) { delete(t, key) }
 
-// Clone is an independent table with the same rows.
+// Clone returns an independent table with the same rows.
 func (t Table[K, V]) Clone() Table[K, V] { return maps.Clone(t) }
 
-// Equal reports whether two tables have the same rows, compared by equal.
+// Equal reports whether two tables have the same rows, which equal compares.
 func (t Table[K, V]) Equal(other Table[K, V], equal func(a, b V) bool) bool {
 	return maps.EqualFunc(t, other, equal)
 }
@@ -38,8 +38,8 @@ func (t Table[K, V]) Ordered(compare func(a, b K) int) iter.Seq2[K, V] {
 	}
 }
 
-// Delta lists, in no order, what turns the table into another one: the rows that are new or different, and the keys of
-// those that are gone.
+// Delta lists, in no order, the difference to another table: the rows that are new or different there, and the keys of
+// the rows that are gone.
 func (t Table[K, V]) Delta(next Table[K, V], equal func(a, b V) bool) (rows []V, gone []K) {
 	for key, row := range next {
 		if old, had := t[key]; !had || !equal(old, row) {
@@ -54,17 +54,17 @@ func (t Table[K, V]) Delta(next Table[K, V], equal func(a, b V) bool) (rows []V,
 	return rows, gone
 }
 
-// kind describes the elements of one table: where a view and a delta have them, and how they are ordered and compared.
+// kind describes the elements of one table: their place in a view and in a delta, their order and their comparison.
 type kind[K comparable, V Row[K]] struct {
 	table   func(*View) *Table[K, V]
 	changes func(*Delta) (rows *[]V, gone *[]K)
 	compare func(a, b K) int
 	equal   func(a, b V) bool
-	receive func(v *View, row *V)                  // prepares a row for the view; nil: as it is
-	track   func(t *Tracker, k *kind[K, V]) source // follows the rows in the server; nil: that of another kind does
+	receive func(v *View, row *V)                  // prepares a received row for the view; nil: unchanged
+	track   func(t *Tracker, k *kind[K, V]) source // makes the rows in the server; nil: the source of another kind does
 }
 
-// element is a kind without its types.
+// element is a kind without its type parameters.
 type element interface {
 	apply(v *View, d, undo *Delta)
 	clone(from, to *View)
@@ -75,7 +75,7 @@ type element interface {
 	follow(t *Tracker) source
 }
 
-// apply changes the rows of a view, and adds to undo what changes them back.
+// apply changes the rows of a view, and adds the reverse changes to undo.
 func (k *kind[K, V]) apply(v *View, d, undo *Delta) {
 	rows, gone := k.changes(d)
 	table := k.table(v)
@@ -103,7 +103,7 @@ func (k *kind[K, V]) apply(v *View, d, undo *Delta) {
 	k.revert(e, undo)
 }
 
-// edit changes a table and remembers what was there before.
+// edit changes a table and remembers the rows before.
 type edit[K comparable, V Row[K]] struct {
 	table Table[K, V]
 	was   map[K]*V // nil: no row
@@ -142,7 +142,7 @@ func (e edit[K, V]) remember(key K) {
 	}
 }
 
-// revert adds to undo what turns an edited table back.
+// revert adds the changes to undo that revert an edit.
 func (k *kind[K, V]) revert(e edit[K, V], undo *Delta) {
 	rows, gone := k.changes(undo)
 	for key, was := range e.was {
@@ -175,7 +175,7 @@ func (k *kind[K, V]) count(d *Delta) int {
 	return len(*rows) + len(*gone)
 }
 
-// follow gives the source of the rows; nil if another kind's source tells of them.
+// follow returns the source of the rows; nil if the source of another kind has them.
 func (k *kind[K, V]) follow(t *Tracker) source {
 	if k.track == nil {
 		return nil
@@ -183,5 +183,5 @@ func (k *kind[K, V]) follow(t *Tracker) source {
 	return k.track(t, k)
 }
 
-// equals compares rows that == can compare.
+// equals compares comparable rows.
 func equals[V comparable](a, b V) bool { return a == b }

@@ -7,48 +7,50 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// New gives the whole view of one host.
+// New returns the whole view of one host.
 func New(state *model.State, host string) View {
 	v := View{Host: host}
 	v.Apply(NewTracker(state).Subscribe(host))
 	return v
 }
 
-// Tracker follows the state, commit by commit, and says what each change means to each subscribed host. A commit costs
-// the hosts that it concerns times the subnets, public addresses and port blocks that it touched, whatever the size of
-// the network and however many have subscribed. It is not safe for concurrent use.
+// Tracker follows the state, commit by commit, and makes the deltas of all subscribed hosts. The cost of a commit is
+// the number of hosts that it concerns times the number of subnets, public addresses and port blocks that it touches.
+// It does not depend on the size of the network or the number of subscriptions. A Tracker is not safe for concurrent
+// use.
 type Tracker struct {
 	state          *model.State
-	members        map[string]map[string]int // subnet, or VPC -> host -> how many endpoints of it are there
-	locations      map[string]location       // endpoint -> where it was when last looked at
-	otherAddresses map[string][]netip.Addr   // by host: what it has found besides its VTEP
-	newAddresses   map[string]bool           // of which hosts that is news since the last commit
+	members        map[string]map[string]int // subnet or VPC -> host -> number of its endpoints on the host
+	locations      map[string]location       // of endpoints that are plugged in
+	otherAddresses map[string][]netip.Addr   // by host: those that its agent has found, besides the VTEP
+	newAddresses   map[string]bool           // hosts with other addresses since the last commit
 	sources        []source                  // of all kinds of rows
 	gateways       *gatewaySource            // one of them
 	subscriptions  map[string]*subscription  // by host
 	audience       audience                  // of the subscribed
 }
 
-// place is where an endpoint is plugged in.
+// location is the host that an endpoint is plugged in on, and its address.
 type location struct {
 	host string
 	key  AddressKey
 }
 
-// subscription is what a host has been told, as far as that does not follow from the sources.
+// subscription is the part of a host's view that the sources do not have.
 type subscription struct {
 	host       string
 	vtep       netip.Addr
-	visible    map[string]visibility // of the VPCs that it sees
+	visible    map[string]visibility // by VPC that it sees
 	peers      Table[string, Peer]
 	nextHops   Table[string, NextHop]
-	knowsHosts bool // packets of some VPC leave from it, so it knows all hosts
+	knowsHosts bool // packets leave a VPC from it, so it has the addresses of all hosts
 }
 
-// NewTracker starts from a state.
+// NewTracker returns a tracker at a state, without subscriptions.
 func NewTracker(state *model.State) *Tracker {
-	t := &Tracker{state: state, members: map[string]map[string]int{}, locations: map[string]location{}, otherAddresses: map[string][]netip.Addr{},
-		newAddresses: map[string]bool{}, subscriptions: map[string]*subscription{}, audience: newAudience()}
+	t := &Tracker{state: state, members: map[string]map[string]int{}, locations: map[string]location{},
+		otherAddresses: map[string][]netip.Addr{},
+		newAddresses:   map[string]bool{}, subscriptions: map[string]*subscription{}, audience: newAudience()}
 	for _, e := range elements {
 		if s := e.follow(t); s != nil {
 			t.sources = append(t.sources, s)
@@ -66,7 +68,7 @@ func NewTracker(state *model.State) *Tracker {
 	return t
 }
 
-// Subscribe gives the host's whole view and follows it from here on.
+// Subscribe returns the host's whole view, and includes the host in the deltas from here on.
 func (t *Tracker) Subscribe(host string) Delta {
 	t.unfollow(host)
 	t.subscriptions[host] = &subscription{host: host, visible: map[string]visibility{}}
@@ -87,14 +89,14 @@ func (t *Tracker) Subscribe(host string) Delta {
 	return d
 }
 
-// Unsubscribe ends that.
+// Unsubscribe ends the subscription of a host.
 func (t *Tracker) Unsubscribe(host string) {
 	t.unfollow(host)
 	delete(t.subscriptions, host)
 }
 
-// Apply moves on to the state after a commit and gives the deltas that this means to the subscribed hosts; those that
-// it does not concern are not in the map. Of the changes only the keys matter.
+// Apply moves on to the state after a commit and returns the deltas of the subscribed hosts that the commit concerns.
+// Of the changes it reads only the keys.
 func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]Delta {
 	t.state = next
 	r := t.touch(changes)
@@ -110,8 +112,8 @@ func (t *Tracker) Apply(next *model.State, changes []model.Change) map[string]De
 	return deltas
 }
 
-// Found takes down by which addresses besides its VTEP a host may be reached, sorted, which no intent says. It reports
-// whether they were others; the next Apply tells of them.
+// RecordAddresses records the addresses of a host besides its VTEP, sorted, which its agent has found. It reports
+// whether they have changed; the next Apply tells the hosts.
 func (t *Tracker) RecordAddresses(host string, others []netip.Addr) bool {
 	if slices.Equal(t.otherAddresses[host], others) {
 		return false
@@ -123,17 +125,17 @@ func (t *Tracker) RecordAddresses(host string, others []netip.Addr) bool {
 	return true
 }
 
-// touched is what a commit may have changed for anybody.
+// touched are the parts of all views that a commit may have changed.
 type touched struct {
-	hosts     bool                      // a host or a pool came, went or changed
-	changed   hostSet                   // those hosts
-	gateways  bool                      // a gateway came, went or changed
-	addresses map[string]bool           // hosts that have found other addresses of theirs
-	vpcs      map[string]addressesOfVPC // of which something has changed
-	members   map[string]bool           // VPCs and subnets of which a host got its first endpoint, or lost its last
+	hosts     bool                      // a host or a pool is new, gone or different
+	changed   hostSet                   // the hosts among the changes
+	gateways  bool                      // a gateway is new, gone or different
+	addresses map[string]bool           // hosts that have other addresses besides their VTEPs
+	vpcs      map[string]addressesOfVPC // VPCs with changes
+	members   map[string]bool           // VPCs and subnets with a new host, or one less
 }
 
-// addressesOfVPC are the addresses that came, went or changed, by subnet.
+// addressesOfVPC are the addresses that are new, gone or different, by subnet.
 type addressesOfVPC map[string]map[AddressKey]bool
 
 func newTouched() *touched {
@@ -147,7 +149,7 @@ func (r *touched) vpc(name string) addressesOfVPC {
 	return r.vpcs[name]
 }
 
-// touch finds what a commit has changed, and brings the sources up to date.
+// touch finds the parts that a commit has changed, and updates the sources.
 func (t *Tracker) touch(changes []model.Change) *touched {
 	r := newTouched()
 	r.changed = changedHosts(changes)
@@ -180,8 +182,8 @@ func (t *Tracker) settle() {
 	}
 }
 
-// move looks where an endpoint is now, and takes down where it was and where it is, and whether a host has come to its
-// subnet or VPC, or gone from it.
+// move updates the location of an endpoint. It records the address before and now as changed, and subnet and VPC if a
+// host has got its first endpoint there or lost its last one.
 func (t *Tracker) move(endpoint string, r *touched) {
 	was := t.locations[endpoint]
 	var now location
@@ -204,7 +206,7 @@ func (t *Tracker) move(endpoint string, r *touched) {
 	r.address(subnet, now)
 }
 
-// address takes down that something has changed where an endpoint was, or is; a place without a host is none.
+// address records the address of a location as changed. A location without a host is none.
 func (r *touched) address(subnet string, at location) {
 	if at.host == "" {
 		return
@@ -216,7 +218,8 @@ func (r *touched) address(subnet string, at location) {
 	addresses[subnet][at.key] = true
 }
 
-// count reports whether the host has got its first endpoint there, or lost its last.
+// count counts the endpoints of a subnet or VPC on a host. It reports whether the host has got its first one or lost
+// its last one.
 func (t *Tracker) count(in, host string, n int) bool {
 	if host == "" {
 		return false
@@ -232,14 +235,15 @@ func (t *Tracker) count(in, host string, n int) bool {
 	return was == 0 || was+n == 0
 }
 
-// tell adds to d what the host has to learn, and remembers that it was told. It reports whether there is anything.
+// tell adds the news of a host to d, and records them as told. It reports whether there are any.
 func (t *Tracker) tell(host string, r *touched, d *Delta) bool {
 	n := &news{touched: r, subscription: t.subscriptions[host], delta: d, vpcs: map[string]seen{}}
 	if vtep, ok := t.vtep(host); ok && vtep != n.vtep {
 		d.VTEP, n.vtep = vtep, vtep
 	}
 	for vpc := range r.vpcs {
-		if seen := (seen{n.visible[vpc], t.visible(host, vpc)}); seen.was != (visibility{}) || seen.now != (visibility{}) {
+		if seen := (seen{n.visible[vpc], t.visible(host, vpc)}); seen.was != (visibility{}) ||
+			seen.now != (visibility{}) {
 			n.vpcs[vpc] = seen
 			n.see(vpc, seen.now)
 		}

@@ -39,7 +39,8 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				changes = append(changes, w.change(rt)...)
 			}
 			if rapid.Bool().Draw(rt, "found") {
-				host, others := fmt.Sprintf("h%d", step%5), rapid.SampledFrom([][]netip.Addr{nil, {ip("172.16.0.1")}, {ip("172.16.0.1"), ip("172.16.0.2")}}).Draw(rt, "others")
+				host, others := fmt.Sprintf("h%d", step%5), rapid.SampledFrom([][]netip.Addr{nil, {ip("172.16.0.1")},
+					{ip("172.16.0.1"), ip("172.16.0.2")}}).Draw(rt, "others")
 				found[host] = others
 				tracker.RecordAddresses(host, others)
 			}
@@ -52,10 +53,12 @@ func TestFollowingAgreesWithTheWhole(t *testing.T) {
 				if diff := cmp.Diff(want, *got, addresses); diff != "" {
 					rt.Fatalf("view of %s (-whole +followed):\n%s", host, diff)
 				}
-				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses, cmpopts.EquateEmpty()); diff != "" {
+				if diff := cmp.Diff(publicsOf(w.state, host), namesOf(got.Publics), addresses,
+					cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("public addresses of %s (-want +got):\n%s", host, diff)
 				}
-				if diff := cmp.Diff(forwardsOf(w.state, host), got.Forwards, addresses, cmpopts.EquateEmpty()); diff != "" {
+				if diff := cmp.Diff(forwardsOf(w.state, host), got.Forwards, addresses,
+					cmpopts.EquateEmpty()); diff != "" {
 					rt.Fatalf("forwarded ports of %s (-want +got):\n%s", host, diff)
 				}
 				if diff := cmp.Diff(blocksOf(w.state, host), got.Blocks, addresses, cmpopts.EquateEmpty()); diff != "" {
@@ -155,10 +158,12 @@ func publicsOf(s *model.State, host string) map[netip.Addr]string {
 	for o := range s.List("PublicIP") {
 		spec, vpc := o.Spec.(*model.PublicIPSpec), model.Parent(o.Name)
 		endpoint := s.Endpoint(spec.Endpoint)
-		if endpoint == nil || endpoint.Host == "" || s.Subnet(model.Parent(spec.Endpoint)) == nil || s.InternetGateway(vpc) == nil {
+		if endpoint == nil || endpoint.Host == "" || s.Subnet(model.Parent(spec.Endpoint)) == nil ||
+			s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)),
+			func(o *model.Object) bool { return o.Name == host })
 		if passes || endpoint.Host == host {
 			publics[spec.Address] = o.Name
 		}
@@ -175,10 +180,12 @@ func blocksOf(s *model.State, host string) view.Table[view.BlockKey, view.Block]
 		if s.InternetGateway(vpc) == nil {
 			continue
 		}
-		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)), func(o *model.Object) bool { return o.Name == host })
+		passes := slices.ContainsFunc(slices.Collect(s.BorderHosts(vpc)),
+			func(o *model.Object) bool { return o.Name == host })
 		inSubnet := func(o *model.Object) bool { return s.Subnet(model.Parent(o.Name)) != nil }
 		if passes || of == host && slices.ContainsFunc(slices.Collect(s.EndpointsOnOf(host, vpc)), inSubnet) {
-			b := view.Block{BlockKey: view.BlockKey{Address: spec.Address, First: spec.First}, Last: spec.Last, Name: o.Name, VPC: s.VPC(vpc).TransitVNI, Host: of}
+			b := view.Block{BlockKey: view.BlockKey{Address: spec.Address, First: spec.First}, Last: spec.Last,
+				Name: o.Name, VPC: s.VPC(vpc).TransitVNI, Host: of}
 			blocks[b.BlockKey] = b
 		}
 	}
@@ -224,7 +231,8 @@ func newWorld() *world {
 		w.put("VPC", vpc, &model.VPCSpec{MTU: 1450, TransitVNI: model.VNI(900 + i)})
 	}
 	for i := range 4 {
-		w.put("Subnet", subnetOf(i), &model.SubnetSpec{VNI: model.VNI(100 + i), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
+		w.put("Subnet", subnetOf(i), &model.SubnetSpec{VNI: model.VNI(100 + i),
+			CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	}
 	for i := range 5 {
 		w.put("Host", fmt.Sprintf("h%d", i), &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, 0, byte(i)})})
@@ -248,11 +256,14 @@ func (w *world) delete(kind, name string) []model.Change {
 // putHost gives each host a next hop of its own, on one of two upstream networks.
 func (w *world) putHost(t *rapid.T, n int) []model.Change {
 	spec := &model.HostSpec{Address: netip.AddrFrom4([4]byte{192, 168, byte(n % 2), byte(n % 5)}),
-		Roles: rapid.SampledFrom([][]string{{"compute"}, {"edge"}, {"gateway"}, {"compute", "edge", "gateway"}}).Draw(t, "roles")}
-	if network := rapid.IntRange(-1, 1).Draw(t, "network"); network >= 0 && spec.Roles[0] != "compute" || len(spec.Roles) > 1 {
+		Roles: rapid.SampledFrom([][]string{{"compute"}, {"edge"}, {"gateway"}, {"compute", "edge", "gateway"}}).Draw(t,
+			"roles")}
+	if network := rapid.IntRange(-1, 1).Draw(t, "network"); network >= 0 && spec.Roles[0] != "compute" ||
+		len(spec.Roles) > 1 {
 		network = max(network, 0)
-		spec.Outside = &model.HostOutside{Interface: "eth1", Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(network), byte(10 + n%5)}), 24),
-			Router: netip.AddrFrom4([4]byte{198, 51, byte(network), 1})}
+		spec.Outside = &model.HostOutside{Interface: "eth1",
+			Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(network), byte(10 + n%5)}), 24),
+			Router:  netip.AddrFrom4([4]byte{198, 51, byte(network), 1})}
 	}
 	return w.put("Host", fmt.Sprintf("h%d", n%5), spec)
 }
@@ -260,8 +271,9 @@ func (w *world) putHost(t *rapid.T, n int) []model.Change {
 // putPublic keeps to what the indexes of the state rely on: no two have one address, or one endpoint.
 func (w *world) putPublic(t *rapid.T, vpc string, n int) []model.Change {
 	name := fmt.Sprintf("%s/i%d", vpc, n%3)
-	spec := &model.PublicIPSpec{Pool: "p", Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(rapid.IntRange(0, 7).Draw(t, "address"))}),
-		NATIP: netip.AddrFrom4([4]byte{10, 200, 0, byte(n)})}
+	spec := &model.PublicIPSpec{Pool: "p",
+		Address: netip.AddrFrom4([4]byte{203, 0, 113, byte(rapid.IntRange(0, 7).Draw(t, "address"))}),
+		NATIP:   netip.AddrFrom4([4]byte{10, 200, 0, byte(n)})}
 	for o := range w.state.List("PublicIP") {
 		if o.Name != name && o.Spec.(*model.PublicIPSpec).Address == spec.Address {
 			return nil
@@ -281,7 +293,8 @@ func (w *world) putBlock(t *rapid.T, vpc, host string) []model.Change {
 		return nil
 	}
 	first := 1024 * uint16(rapid.IntRange(1, 3).Draw(t, "first"))
-	spec := &model.PortBlockSpec{Pool: "p", Address: netip.AddrFrom4([4]byte{203, 0, 113, 100}), First: first, Last: first + rapid.SampledFrom([]uint16{63, 1023}).Draw(t, "size")}
+	spec := &model.PortBlockSpec{Pool: "p", Address: netip.AddrFrom4([4]byte{203, 0, 113, 100}), First: first,
+		Last: first + rapid.SampledFrom([]uint16{63, 1023}).Draw(t, "size")}
 	name := vpc + "/" + host
 	changes := []model.Change{{Action: model.Create, After: &model.Object{Kind: "PortBlock", Name: name, Spec: spec}}}
 	for o := range w.state.List("PortBlock") {
@@ -300,7 +313,8 @@ func (w *world) swapPublics(vpc string) []model.Change {
 	}
 	x, y := *a, *b
 	x.Address, y.Address = y.Address, x.Address
-	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: "PublicIP", Name: vpc + "/i0", Spec: &x}},
+	return w.apply(model.Change{Action: model.Update, After: &model.Object{Kind: "PublicIP", Name: vpc + "/i0",
+		Spec: &x}},
 		model.Change{Action: model.Update, After: &model.Object{Kind: "PublicIP", Name: vpc + "/i1", Spec: &y}})
 }
 
@@ -335,8 +349,9 @@ func (w *world) change(t *rapid.T) []model.Change {
 	case -2:
 		return w.delete("InternetGateway", vpcs[n%2])
 	case -1:
-		return w.put("InternetGateway", vpcs[n%2], &model.InternetGatewaySpec{SNAT: n > 3, Design: rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
-			Hosts: rapid.SampledFrom([][]string{nil, nil, {"h1"}, {"h2", "h0"}, {"h3", "h4"}}).Draw(t, "hosts")})
+		return w.put("InternetGateway", vpcs[n%2], &model.InternetGatewaySpec{SNAT: n > 3,
+			Design: rapid.SampledFrom([]string{model.Distributed, model.Central}).Draw(t, "design"),
+			Hosts:  rapid.SampledFrom([][]string{nil, nil, {"h1"}, {"h2", "h0"}, {"h3", "h4"}}).Draw(t, "hosts")})
 	case 0:
 		return w.put("VPC", vpcs[n%2], &model.VPCSpec{MTU: 1400 + n, TransitVNI: model.VNI(900 + n)})
 	case 1:
@@ -348,19 +363,22 @@ func (w *world) change(t *rapid.T) []model.Change {
 		if n > 6 {
 			return w.delete("Subnet", subnet)
 		}
-		return w.put("Subnet", subnet, &model.SubnetSpec{VNI: model.VNI(100 + 10*n%40 + n%4), CIDR: netip.MustParsePrefix("10.0.0.0/24")})
+		return w.put("Subnet", subnet, &model.SubnetSpec{VNI: model.VNI(100 + 10*n%40 + n%4),
+			CIDR: netip.MustParsePrefix("10.0.0.0/24")})
 	case 3, 4, 5:
 		return w.delete("Endpoint", fmt.Sprintf("%s/e%d", subnet, n))
 	default:
 		return w.put("Endpoint", fmt.Sprintf("%s/e%d", subnet, n), &model.EndpointSpec{Host: host,
-			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), MAC: model.MAC{2, 0, 0, 0, byte(rapid.IntRange(0, 1).Draw(t, "mac")), byte(n)}})
+			Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}),
+			MAC:     model.MAC{2, 0, 0, 0, byte(rapid.IntRange(0, 1).Draw(t, "mac")), byte(n)}})
 	}
 }
 
 // A view that an older version has kept on disk does not tell which VPC a segment is of.
 func TestSegmentsWithoutAVPCAreNotRouted(t *testing.T) {
 	v := view.View{Host: "h0"}
-	v.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, Subnet: "blue/web"}, {VNI: 200, Subnet: "red/web"}}})
+	v.Apply(view.Delta{Complete: true, Segments: []view.Segment{{VNI: 100, Subnet: "blue/web"},
+		{VNI: 200, Subnet: "red/web"}}})
 	if blue, red := v.Segments[100].VPC, v.Segments[200].VPC; blue == red {
 		t.Errorf("two VPCs have the same number, %d", blue)
 	}

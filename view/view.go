@@ -1,6 +1,6 @@
-// Package view is what one host must know: the segments of the VPCs that it has endpoints of, since it routes between
-// them, the addresses of those segments, the hosts behind them, and what of the outside passes by this host. It is
-// pure, runs in the server, and its values travel to the agents.
+// Package view makes the part of intent that one host must know: its view. That is the segments and addresses of the
+// VPCs with endpoints on the host, the peers, and the public addresses whose traffic the host forwards. It is pure,
+// runs in the server, and its values travel to the agents.
 package view
 
 import (
@@ -10,29 +10,29 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// View is everything that one host must know, a table for each kind of element. Its zero value, with Host set, is a
-// host without endpoints.
+// View is the state of intent for one host, with a table for each kind of element. Its zero value, with Host set, is
+// the view of a host without endpoints.
 type View struct {
-	Host      string                       // whose view this is
-	VTEP      netip.Addr                   // its own tunnel address
-	Segments  Table[model.VNI, Segment]    // of the VPCs that the host has endpoints of
-	Peers     Table[string, Peer]          // the other hosts of those VPCs, by name
-	Addresses Table[AddressKey, Address]   // of every endpoint of those segments, its own included
-	Gateways  Table[model.VNI, Gateway]    // ways outside, by the VPC's transit VNI
-	Publics   Table[netip.Addr, Public]    // of endpoints of this host, and those whose traffic passes here
-	Forwards  Table[ForwardKey, Forward]   // of endpoints of this host, and those whose traffic passes here
-	Blocks    Table[BlockKey, Block]       // of this host, and those whose traffic passes here
-	NextHops  Table[string, NextHop]       // of this border host's upstream network, its own included, by host
-	Hosts     Table[string, HostAddresses] // every host, if packets of a VPC leave from here: they must not reach hosts
+	Host      string                       // the name of the host
+	VTEP      netip.Addr                   // the tunnel address of the host
+	Segments  Table[model.VNI, Segment]    // of the VPCs with endpoints on the host
+	Peers     Table[string, Peer]          // other hosts that it exchanges packets with, by name
+	Addresses Table[AddressKey, Address]   // of all endpoints of those segments, including the host's own
+	Gateways  Table[model.VNI, Gateway]    // internet gateways, by the VPC's transit VNI
+	Publics   Table[netip.Addr, Public]    // of endpoints on the host; on a border host, of all endpoints of its VPCs
+	Forwards  Table[ForwardKey, Forward]   // likewise
+	Blocks    Table[BlockKey, Block]       // likewise
+	NextHops  Table[string, NextHop]       // of the host's upstream network, including its own, by host
+	Hosts     Table[string, HostAddresses] // all hosts, if packets leave a VPC from here, to guard them
 }
 
-// Delta turns the view at one revision into the view at a later one. A complete delta replaces whatever came before it
-// (the first of a stream, always; a later one only when the server lost its place); until a host has seen one, it adds
-// and never deletes. Applying a delta twice changes nothing. Its JSON is what servers and agents of different versions
-// agree on.
+// Delta turns the view at one revision into the view at a later one. A complete delta replaces the whole view. The
+// first delta of a stream is always complete, a later one only if the server has lost the revision in between. Until a
+// host has a complete delta, it adds flows and never deletes any. Applying a delta twice changes nothing. Servers and
+// agents of different versions exchange its JSON.
 type Delta struct {
 	Revision int64 `json:"revision"`           // of the store, after this delta
-	Complete bool  `json:"complete,omitempty"` // the rest is the whole view, not a change of it
+	Complete bool  `json:"complete,omitempty"` // this is the whole view, not a change of it
 
 	VTEP      netip.Addr      `json:"vtep,omitzero"` // the host's own, when Complete or changed
 	Segments  []Segment       `json:"segments,omitempty"`
@@ -56,13 +56,13 @@ type Delta struct {
 	GoneHosts     []string     `json:"goneHosts,omitempty"`
 }
 
-// elements are the kinds of elements; each is described in a file of its own. What View and Delta do with all of their
-// tables, they do by this list. Peers follow from next hops, and come before other rows, which share the names of hosts
-// with them. Gateways come before what they lead to.
+// elements are the kinds of elements. Each has a file of its own. Whatever View and Delta do with all tables, they do
+// by this list. Next hops come before peers, which follow from them. Peers come before the rows that share the memory
+// of their names. Gateways come before the public addresses behind them.
 var elements = []element{&nextHops, &peers, &segments, &addresses, &gateways, &publics, &forwards, &blocks, &hosts}
 
-// Apply turns the view into the one after a delta. It returns the delta that turns it back, which lists nothing but
-// what has changed: a row that d tells anew, but as it was, is not in it.
+// Apply changes the view by a delta, and returns the delta that reverts the change. The returned delta lists only the
+// rows that have changed: a row that d repeats is not in it.
 func (v *View) Apply(d Delta) (undo Delta) {
 	if vtep := d.VTEP; d.Complete || vtep.IsValid() {
 		if v.VTEP != vtep {
@@ -78,7 +78,7 @@ func (v *View) Apply(d Delta) (undo Delta) {
 	return undo
 }
 
-// Clone is an independent view of the same rows.
+// Clone returns an independent view with the same rows.
 func (v *View) Clone() *View {
 	c := &View{Host: v.Host, VTEP: v.VTEP}
 	for _, e := range elements {
@@ -87,13 +87,13 @@ func (v *View) Clone() *View {
 	return c
 }
 
-// Equal reports whether two views are of one host and have the same rows.
+// Equal reports whether two views belong to the same host and have the same rows.
 func (v *View) Equal(other *View) bool {
 	return v.Host == other.Host && v.VTEP == other.VTEP &&
 		!slices.ContainsFunc(elements, func(e element) bool { return !e.same(v, other) })
 }
 
-// Delta is the view as a complete delta, for the wire and for the disk.
+// Delta returns the view as a complete delta, for the wire and for the disk.
 func (v *View) Delta(revision int64) Delta {
 	d := Delta{Revision: revision, Complete: true, VTEP: v.VTEP}
 	for _, e := range elements {
@@ -119,7 +119,7 @@ func (d *Delta) sort() {
 	}
 }
 
-// hostName is the name of a host as the view has it already, so that rows share its memory.
+// hostName returns the name of a host from the view, if it is there, so that rows share its memory.
 func (v *View) hostName(name string) string {
 	if name == v.Host {
 		return v.Host

@@ -2,14 +2,14 @@ package view
 
 import "slices"
 
-// visibility is what a host sees of a VPC. Its zero value is nothing.
+// visibility is the part of a VPC that a host sees. Its zero value is nothing.
 type visibility struct {
-	member  bool // the host has endpoints of the VPC: it sees the segments and, of the outside, what is its own
-	border  bool // the VPC's public traffic passes the host: it sees what all hosts have of the outside
-	outside bool // the VPC has a gateway; without one there is nothing of the outside to see
+	member  bool // the host has endpoints of the VPC: it sees the segments, and its own public addresses and blocks
+	border  bool // it is a border host of the VPC: it sees the public addresses and blocks of all hosts
+	outside bool // the VPC has a gateway; without one, public addresses and blocks are not visible
 }
 
-// visible tells what a host is to see of a VPC now.
+// visible returns the part of a VPC that a host is to see now.
 func (t *Tracker) visible(host, vpc string) visibility {
 	g, outside := t.gateway(vpc)
 	_, border := slices.BinarySearch(g.BorderHosts, host)
@@ -20,10 +20,10 @@ func (t *Tracker) visible(host, vpc string) visibility {
 	return v
 }
 
-// sees tells whether a host sees what one, perhaps another, has of the outside.
+// sees reports whether a viewer sees the public addresses and blocks of a host.
 func (v visibility) sees(viewer, host string) bool {
 	return v.outside && (v.border || v.member && viewer == host)
 }
 
-// seen is what a host saw of a VPC before a commit, and what it sees since.
+// seen is the part of a VPC that a host saw before a commit, and the part that it sees now.
 type seen struct{ was, now visibility }
