@@ -13,7 +13,7 @@ type DHCP struct {
 	Domain string        `json:"domain,omitempty" doc:"DNS domain of the endpoints." default:"none" allowed:"at most 200 characters" example:"blue.example.com"`
 	Routes []StaticRoute `json:"routes,omitempty" doc:"Routes beside the default one. The next hop is an address of the subnet." default:"none" allowed:"at most 16" example:"[10.9.0.0/16 via 172.17.42.7]"`
 
-	Dynamic bool `json:"dynamic,omitempty" doc:"Give an endpoint of its own to a machine behind the port of an endpoint that asks with a MAC of its own. Turned off, existing ones stay." default:"false" example:"true"`
+	Dynamic bool `json:"dynamic,omitempty" doc:"Give an endpoint of its own to a machine behind the port of an endpoint that asks with a MAC of its own. Turning it off keeps dynamic endpoints that exist." default:"false" example:"true"`
 	PerPort int  `json:"dynamicPerPort,omitempty" doc:"How many dynamic endpoints may be behind one port." default:"16" allowed:"1 to 1024" example:"16"`
 }
 

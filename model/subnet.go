@@ -11,7 +11,7 @@ type SubnetSpec struct {
 	CIDR    netip.Prefix `json:"cidr" doc:"Addresses of the subnet. Disjoint from the other subnets of the VPC." allowed:"/8 to /30" example:"172.17.42.0/24"`
 	VNI     VNI          `json:"vni,omitempty" doc:"VXLAN network identifier on the wire. Unique over all VPCs." default:"the lowest free one from 4096" allowed:"1 to 16777214" kept:"true" example:"100"`
 	Gateway netip.Addr   `json:"gateway,omitzero" doc:"Address inside the CIDR that every host answers for." default:"the first address of the CIDR" kept:"true" example:"172.17.42.1"`
-	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What DHCP tells endpoints beside address, gateway and MTU. Each endpoint is answered on its own host." default:"nothing more"`
+	DHCP    *DHCP        `json:"dhcp,omitempty" doc:"What DHCP tells endpoints beside address, gateway and MTU. Each endpoint is answered on its own host." default:"none: DHCP tells address, gateway and MTU only"`
 }
 
 // The length of a subnet's prefix: a shorter one is no private network, a longer one leaves no address beside the

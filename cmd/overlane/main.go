@@ -49,7 +49,7 @@ const (
 	intentGroup  = "What you want:"
 	hostGroup    = "This host:"
 	machineGroup = "Machines:"
-	seeGroup     = "What is:"
+	seeGroup     = "What was measured:"
 	otherGroup   = "Other:"
 )
 
