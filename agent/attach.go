@@ -210,21 +210,24 @@ func (p *plugging) wanted(r local.AttachReply) attach.Request {
 }
 
 // clear removes what is in the way of the port: the port of an interface that is gone, or what is left of an endpoint
-// that had the address before.
+// that had the address before. An interface without a port may be this endpoint's own, if it was plugged in before. The
+// interface goes first: without a port, it would be taken for this endpoint's if the agent died in between.
 func (p *plugging) clear(ctx context.Context, name string) error {
 	ports := p.db.Ports()
 	i := slices.IndexFunc(ports, func(has ovs.Port) bool { return has.Name == name })
+	ours, exists := i >= 0 && ports[i].ExternalIDs[portEndpoint] == p.name, attach.Exists(name)
+	if p.had.port = ours && exists; p.had.port || i < 0 && p.had.endpoint {
+		return nil
+	}
+	if exists {
+		if err := attach.Unplumb(ctx, name); err != nil {
+			return err
+		}
+	}
 	if i < 0 {
 		return nil
 	}
-	ours, exists := ports[i].ExternalIDs[portEndpoint] == p.name, attach.Exists(name)
-	if p.had.port = ours && exists; p.had.port {
-		return nil
-	}
-	if err := p.db.RemovePort(ctx, name); err != nil || !exists {
-		return err
-	}
-	return attach.Unplumb(ctx, name)
+	return p.db.RemovePort(ctx, name)
 }
 
 // unlessDone is deferred, so that a panic leaves nothing behind either.
@@ -240,6 +243,9 @@ func (p *plugging) rollBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), attachTimeout)
 	defer cancel()
 	log := p.attachments.log.With("endpoint", p.name)
+	if p.portName != "" && newEndpointPorts(p.db.Ports()).another(p.name, p.portName) { // the endpoint is gone, and its address given away
+		p.port, p.undo = false, nil
+	}
 	if p.port {
 		if err := p.db.RemovePort(ctx, p.portName); err != nil {
 			log.Error("take the port back", "err", err)

@@ -122,6 +122,9 @@ func (d *desired) against(have ovs.Contents) *changes {
 		}
 	}
 	c.strange = have.Strange
+	if d.anotherVersion(have) {
+		c.last = d.giveMeaning(installed)
+	}
 	d.groupsAgainst(have.Groups, c)
 	metersAgainst(have.Meters, c)
 	return c
@@ -141,6 +144,21 @@ func (d *desired) anotherVersion(have ovs.Contents) bool {
 		cookie, ok := installed[f.Key()]
 		return !ok || cookie != f.Cookie()
 	})
+}
+
+// giveMeaning are the flows that give packets' registers the meaning of this version: the pipeline's own, and those that
+// replace one of another version.
+func (d *desired) giveMeaning(installed map[flow.Key]uint64) map[flow.Key]bool {
+	all := map[flow.Key]bool{}
+	for _, f := range d.subjects[dataplane.Subject{}].Flows {
+		all[f.Key()] = true
+	}
+	for key := range d.flows {
+		if _, replaces := installed[key]; replaces {
+			all[key] = true
+		}
+	}
+	return all
 }
 
 func (d *desired) groupsAgainst(have []flow.Group, c *changes) {
@@ -186,6 +204,7 @@ type changes struct {
 	addGroups map[uint32]flow.Group
 	modGroups map[uint32]flow.Group
 	delGroups map[uint32]bool
+	last      map[flow.Key]bool // to be put after all others, and together
 
 	addMeters, modMeters []flow.Meter
 	delMeters            []uint32
@@ -242,7 +261,18 @@ func (c *changes) forSwitch() ovs.Change {
 		DelGroups: slices.Collect(maps.Keys(c.delGroups)),
 		Add:       slices.Collect(maps.Values(c.puts)), Del: slices.Collect(maps.Values(c.drops)), Strange: c.strange,
 	}
-	// Back to front: a load in several bundles admits packets when the rest is there.
-	slices.SortFunc(change.Add, func(a, b flow.Flow) int { return cmp.Compare(b.Table, a.Table) })
+	// Back to front: a load in several bundles admits packets when the rest is there. If it replaces the pipeline of another
+	// version, that works until the last bundle: spoofed packets, for one, are marked and dropped by the same version.
+	slices.SortFunc(change.Add, func(a, b flow.Flow) int {
+		return cmp.Or(cmp.Compare(c.turn(a), c.turn(b)), cmp.Compare(b.Table, a.Table))
+	})
 	return change
+}
+
+// turn is 1 for a flow that is to be put last, and 0 for others.
+func (c *changes) turn(f flow.Flow) int {
+	if len(c.last) > 0 && c.last[f.Key()] {
+		return 1
+	}
+	return 0
 }

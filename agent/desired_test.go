@@ -159,3 +159,26 @@ func TestAddOnlyTakesNothingAway(t *testing.T) {
 		t.Errorf("takes something away: %+v", got)
 	}
 }
+
+// A pipeline that takes several bundles to replace works as it was until the last of them: no flow of a row may come
+// after one that gives registers another meaning.
+func TestAnotherVersionIsReplacedLast(t *testing.T) {
+	flowOf := func(table uint8, priority uint16, port uint32) flow.Flow {
+		return flow.Flow{Table: table, Priority: priority, Actions: []flow.Action{flow.Output{Port: port}}}
+	}
+	miss, replaced, row := flowOf(22, 0, 1), flowOf(1, 5, 1), flowOf(2, 7, 1)
+	d := newDesired()
+	d.replace(dataplane.Subject{}, dataplane.Entries{Flows: []flow.Flow{miss}}, newChanges())
+	d.replace(dataplane.Subject{Kind: "peer", Key: "h2"}, dataplane.Entries{Flows: []flow.Flow{replaced, row}}, newChanges())
+	var have ovs.Contents
+	for _, f := range []flow.Flow{flowOf(22, 0, 9), flowOf(1, 5, 9)} {
+		have.Flows = append(have.Flows, flow.Installed{Key: f.Key(), Cookie: f.Cookie()})
+	}
+	var got []flow.Key
+	for _, f := range d.against(have).forSwitch().Add {
+		got = append(got, f.Key())
+	}
+	if want := []flow.Key{row.Key(), miss.Key(), replaced.Key()}; !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v", got, want)
+	}
+}

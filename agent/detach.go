@@ -41,12 +41,17 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 		return err
 	}
 	defer a.end(address.Endpoint)
-	port := newEndpointPorts(db.Ports()).name(address)
-	if err := db.RemovePort(ctx, port); err != nil {
+	port, err := a.remains(ctx, db, address)
+	if err != nil {
 		return err
 	}
-	if err := attach.Unplumb(ctx, port); err != nil {
-		return err
+	if port != "" {
+		if err := db.RemovePort(ctx, port); err != nil {
+			return err
+		}
+		if err := attach.Unplumb(ctx, port); err != nil {
+			return err
+		}
 	}
 	if err := a.releaseBehind(ctx, address.Endpoint); err != nil {
 		return err
@@ -56,6 +61,20 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 	}
 	a.awaitRelease(ctx, address)
 	return nil
+}
+
+// remains is the name of the port of an endpoint or, if it has none, of its interface; empty if it has neither. By now the
+// endpoint may be gone and its address another one's, which then has the port and interface of that name.
+func (a *attachments) remains(ctx context.Context, db *ovs.DB, address view.Address) (name string, err error) {
+	err = a.queue.ask(ctx, func() {
+		ports := newEndpointPorts(db.Ports())
+		if p, ok := ports[address.Endpoint]; ok {
+			name = p.Name
+		} else if a.intent.mine[address.AddressKey].Endpoint == address.Endpoint {
+			name = ports.leftInterface(address)
+		}
+	})
+	return name, err
 }
 
 func (a *attachments) find(ctx context.Context, r local.DetachRequest) ([]view.Address, error) {

@@ -46,14 +46,25 @@ func (e endpointPorts) number(endpoint string) uint32 {
 }
 
 // leftInterface is the host's end of an address that has no port: the interface may be there all the same, even by the
-// name that 0.1.0 gave it. Empty: there is none.
-func leftInterface(a view.Address) string {
+// name that 0.1.0 gave it. Empty: there is none, or it is that of an endpoint that had the address before, or has it
+// since.
+func (e endpointPorts) leftInterface(a view.Address) string {
 	for _, name := range []string{newPortName(a), ifname.EndpointOf010(a.Endpoint)} {
-		if attach.Exists(name) {
+		if attach.Exists(name) && !e.another(a.Endpoint, name) {
 			return name
 		}
 	}
 	return ""
+}
+
+// another tells whether a port is that of another endpoint: the next one with an address has a port by the same name.
+func (e endpointPorts) another(endpoint, port string) bool {
+	for owner, p := range e {
+		if p.Name == port && owner != endpoint {
+			return true
+		}
+	}
+	return false
 }
 
 func endpointPort(a view.Address, name string) ovs.Port {

@@ -30,7 +30,7 @@ func (a *attachments) tidy(ctx context.Context) {
 		a.log.Error("list interfaces", "err", err)
 		return
 	}
-	plugged := map[string]bool{}
+	plugged, making := map[string]bool{}, a.making(own)
 	for _, p := range a.bridge.db.Ports() {
 		name := p.ExternalIDs[portEndpoint]
 		if name == "" || a.busy[name] {
@@ -39,6 +39,7 @@ func (a *attachments) tidy(ctx context.Context) {
 		plugged[name] = true
 		address, ok := own[name]
 		switch {
+		case !ok && making[p.Name]: // the call makes room for itself
 		case !ok:
 			a.log.Info("unplugging an endpoint that is not on this host any more", "endpoint", name, "port", p.Name)
 			a.unplug(ctx, p)
@@ -58,13 +59,27 @@ func (a *attachments) tidy(ctx context.Context) {
 	}
 }
 
-func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
-	if err := a.bridge.db.RemovePort(ctx, p.Name); err != nil {
-		a.log.Error("remove port", "port", p.Name, "err", err)
-		return
+// making are the names of the ports that calls under way may be making for endpoints of this host. Until such a call has
+// removed it, a port by that name may be that of the endpoint that had the address before.
+func (a *attachments) making(own map[string]view.Address) map[string]bool {
+	names := map[string]bool{}
+	for endpoint := range a.busy {
+		if address, ok := own[endpoint]; ok {
+			names[newPortName(address)] = true
+		}
 	}
+	return names
+}
+
+// unplug removes the interface first: one without a port would be taken for that of the next endpoint with the address,
+// if the agent died in between.
+func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 	if err := attach.Unplumb(ctx, p.Name); err != nil {
 		a.log.Error("remove interface", "interface", p.Name, "err", err)
+		return
+	}
+	if err := a.bridge.db.RemovePort(ctx, p.Name); err != nil {
+		a.log.Error("remove port", "port", p.Name, "err", err)
 	}
 }
 
@@ -72,7 +87,7 @@ func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 // endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
 // what is missing inside, the next attach finds.
 func (a *attachments) replug(ctx context.Context, address view.Address) {
-	name := leftInterface(address)
+	name := a.bridge.endpoints().leftInterface(address)
 	if name == "" {
 		a.release(ctx, address)
 		return
