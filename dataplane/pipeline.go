@@ -23,15 +23,17 @@
 //
 // # A new kind
 //
-// A kind of object that has an effect on the switch costs five files:
+// A kind of object with an effect on the switch costs five files:
 //
-//   - model/KIND.go: its fields and how they are admitted
-//   - view/KIND.go: its rows, and which hosts see them
-//   - dataplane/KIND.go: the compiler of its rows; listed in compilers (subject.go)
-//   - dataplane/testdata/KIND.txtar: an intent, the flows that it becomes, and the packets that prove them
-//   - docs: the decision, or the chapter for its users; docs/reference.md is printed from the model
+//   - model/KIND.go: its fields, and the checks of admission
+//   - view/KIND.go: its rows, and the hosts that see them
+//   - dataplane/KIND.go: the compiler of its rows
+//   - dataplane/testdata/KIND.txtar: an intent, the flows that follow from it, and packets that prove them
+//   - docs: the decision, or a chapter for users; docs/reference.md is printed from the model
 //
-// A kind that needs a new table or slot also adds it to this file, and raises [Version].
+// Beside these files it costs the lines that register it: in the kinds of model, in View, Delta and elements
+// (view/view.go), and in compilers (subject.go). A kind that needs a table or a slot adds it to this file and raises
+// [Version].
 package dataplane
 
 import (

@@ -4,26 +4,26 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// What a host may do, with nothing but its certificate. Its machine may have been broken into, so it is trusted with
-// nothing that is not its own:
+// A host may do the following with its certificate. An intruder may control its machine, so it gets rights on its own
+// objects only:
 //
-//   - it may plug in an endpoint that is plugged in nowhere, and unplug its own;
-//   - it makes endpoints only for an attach, or for what is behind the port of one of its own (ephemeral ones), on itself, and they stay ephemeral: nothing
-//     that it could not delete;
-//   - it deletes only what an attach made (ephemeral endpoints), never what a user wrote down;
-//   - it never touches an endpoint on another host: moving one is asked for by an admin, or the other host lets go first;
-//   - of an endpoint that it did not make in this request, address and MAC stay as they are: they are the user's;
-//   - it reads its own view, host and endpoints, and the subnets and VPCs that these are in;
-//   - what Overlane derives from these (the NAT address of an endpoint's public IP, the port blocks of hosts) changes with them;
-//   - it writes the status of itself and of its endpoints.
+//   - It may plug in an endpoint that is plugged in nowhere, and unplug its own endpoints.
+//   - It may create ephemeral endpoints on itself, for an attach or behind the port of one of its endpoints. They stay
+//     ephemeral, so that it can always delete them.
+//   - It may delete ephemeral endpoints, but no endpoint that a user has created.
+//   - It may not change an endpoint on another host. An admin moves endpoints, or the other host unplugs them first.
+//   - It may not change the address or the MAC of an existing endpoint.
+//   - It may read its view, its host, its endpoints, and their subnets and VPCs.
+//   - Objects that Overlane derives from these change with them: the NAT-IPs of public IPs, and port blocks.
+//   - It may write the status of itself and of its endpoints.
 //
-// It may make an endpoint in any subnet, and then knows that subnet: there are no roles yet that say which VPCs a host serves,
-// and no quotas.
+// A host may create an endpoint in any subnet, and then read that subnet: there are neither roles by VPC nor quotas
+// yet.
 //
-// Every change is judged by its outcome, after admission, so that it does not matter by which route it was asked for. The
-// request is looked at before, so that the reasons of admission tell nothing about what is not the host's.
+// The outcome of a change decides, after admission, whatever route the request has taken. The request itself is checked
+// before, so that the errors of admission reveal nothing about the objects of others.
 
-// mayAsk judges what a request is about, before anything else is said about it.
+// mayAsk refuses a request that names objects of others, before admission.
 func mayAsk(s *model.State, caller Caller, q model.Request) error {
 	if caller.Kind == LocalAdmin {
 		return nil
@@ -32,7 +32,8 @@ func mayAsk(s *model.State, caller Caller, q model.Request) error {
 		if err := mayTouch(s, caller, o.Key()); err != nil {
 			return err
 		}
-		if spec, ok := o.Spec.(*model.EndpointSpec); ok && spec != nil && spec.Via() != "" && !owns(s.Get(model.Key{Kind: "Endpoint", Name: spec.Via()}), caller.Host) {
+		if spec, ok := o.Spec.(*model.EndpointSpec); ok && spec != nil && spec.Via() != "" &&
+			!owns(s.Get(model.Key{Kind: "Endpoint", Name: spec.Via()}), caller.Host) {
 			return denied("%s may put %s behind no endpoint but one of its own", caller, o.Key())
 		}
 	}
@@ -41,7 +42,8 @@ func mayAsk(s *model.State, caller Caller, q model.Request) error {
 			return err
 		}
 		if o := s.Get(key); o != nil && (!owns(o, caller.Host) || !o.Spec.(*model.EndpointSpec).Ephemeral) {
-			return denied("%s may not delete %s: it deletes only what was attached to it without being written down", caller, key)
+			return denied("%s may not delete %s: it deletes only what was attached to it without being written down",
+				caller, key)
 		}
 	}
 	return nil
@@ -52,12 +54,13 @@ func mayTouch(s *model.State, caller Caller, key model.Key) error {
 		return denied("%s may not change %s", caller, key)
 	}
 	if spec := s.Endpoint(key.Name); spec != nil && spec.Host != "" && spec.Host != caller.Host {
-		return denied("%s may not change %s, which is on another host; detach it there first, or have an admin move it", caller, key)
+		return denied("%s may not change %s, which is on another host; detach it there first, or have an admin move it",
+			caller, key)
 	}
 	return nil
 }
 
-// mayChange judges what a request comes to. That of a deletion was known before.
+// mayChange refuses a request by its outcome. [mayAsk] has checked deletions.
 func mayChange(caller Caller, c model.Change) error {
 	switch {
 	case caller.Kind == LocalAdmin, c.Derived:
@@ -78,11 +81,12 @@ func mayChange(caller Caller, c model.Change) error {
 	return nil
 }
 
-// staysAsMade refuses what would leave an endpoint behind that no detach deletes, and other addresses.
+// staysAsMade refuses a change of address or MAC, and an ephemeral endpoint that becomes a permanent one.
 func staysAsMade(caller Caller, c model.Change) error {
 	before, after := c.Before.Spec.(*model.EndpointSpec), c.After.Spec.(*model.EndpointSpec)
 	if before.Ephemeral && (!after.Ephemeral || after.Host == "") {
-		return denied("%s may not make a lasting endpoint of %s, nor leave it on no host: delete it instead", caller, c.Key())
+		return denied("%s may not make a lasting endpoint of %s, nor leave it on no host: delete it instead", caller,
+			c.Key())
 	}
 	return sameAddresses(caller, c)
 }
@@ -95,7 +99,7 @@ func sameAddresses(caller Caller, c model.Change) error {
 	return nil
 }
 
-// owns tells whether an object is an endpoint on the host.
+// owns reports whether an object is an endpoint on the host.
 func owns(o *model.Object, host string) bool {
 	if o == nil || host == "" {
 		return false
@@ -109,20 +113,20 @@ func unplugged(o *model.Object) bool {
 	return ok && spec.Host == ""
 }
 
-// sight is what a caller may read: whether it may read an object.
-type sight func(*model.Object) bool
+// visibility reports whether a caller may read an object.
+type visibility func(*model.Object) bool
 
-func sightOf(s *model.State, caller Caller) sight {
+func visibilityOf(s *model.State, caller Caller) visibility {
 	switch {
 	case caller.Kind == LocalAdmin:
 		return func(*model.Object) bool { return true }
 	case caller.Kind == HostCaller && caller.Host != "":
-		return sightOfHost(s, caller.Host)
+		return visibilityOfHost(s, caller.Host)
 	}
 	return func(*model.Object) bool { return false }
 }
 
-func sightOfHost(s *model.State, host string) sight {
+func visibilityOfHost(s *model.State, host string) visibility {
 	seen := map[model.Key]bool{{Kind: "Host", Name: host}: true}
 	for e := range s.EndpointsOn(host) {
 		subnet := model.Parent(e.Name)

@@ -11,11 +11,11 @@ import (
 	"github.com/overlane/overlane/server/plan"
 )
 
-// apply changes what it is asked to at once. With dryRun it only says what would become of it.
+// apply commits all changes of a request at once. With dryRun it only returns the outcome.
 func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		api.Apply
-		Objects []json.RawMessage `json:"objects"` // in front of Apply's
+		Objects []json.RawMessage `json:"objects"` // hides the field of Apply
 	}
 	if err := readBody(r, &body); err != nil {
 		return err
@@ -48,7 +48,7 @@ func size(objects []json.RawMessage) (bytes int) {
 	return bytes
 }
 
-// request decodes all objects, so that the problems of all of them are told at once.
+// request decodes all objects, so that one answer has the problems of all of them.
 func request(objects []json.RawMessage, delete []model.Key) (model.Request, error) {
 	q := model.Request{Put: make([]model.Object, len(objects)), Delete: delete}
 	var problems, all model.Problems
@@ -66,7 +66,7 @@ func request(objects []json.RawMessage, delete []model.Key) (model.Request, erro
 	return q, nil
 }
 
-// at names the place of an object that has not even a name.
+// at identifies an object without a name by its index.
 func at(problems model.Problems, i int) model.Problems {
 	for j := range problems {
 		if problems[j].Object == "object" {
@@ -76,7 +76,7 @@ func at(problems model.Problems, i int) model.Problems {
 	return problems
 }
 
-// plan says what a request would change. Flows of all hosts are for admins.
+// plan returns the changes that a request would make. Only admins get the flows of hosts.
 func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flows bool) error {
 	if flows && caller.Kind != LocalAdmin {
 		return denied("%s may not see the flows of other hosts", caller)
@@ -88,17 +88,19 @@ func (s *Server) plan(w http.ResponseWriter, caller Caller, q model.Request, flo
 	answer := applied(caller, done)
 	if flows {
 		after := done.before.With(done.before.Revision(), done.changes)
-		answer.Flows, answer.Disturbs = plan.Flows(done.before, after, done.changes), plan.Disturbed(done.before, after, done.changes)
+		answer.Flows = plan.Flows(done.before, after, done.changes)
+		answer.Disturbs = plan.Disturbed(done.before, after, done.changes)
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// applied is what has changed. What follows from it unasked may be of other hosts, and is for admins.
+// applied returns the changes of a request. Only admins get changes of other objects, which may belong to other hosts.
 func applied(caller Caller, done outcome) api.Applied {
 	a := api.Applied{Revision: done.revision, Changes: make([]api.Change, 0, len(done.changes))}
 	for _, c := range done.changes {
 		if key := c.Key(); caller.Kind == LocalAdmin || !c.Derived {
-			a.Changes = append(a.Changes, api.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before, After: c.After})
+			a.Changes = append(a.Changes, api.Change{Action: c.Action, Kind: key.Kind, Name: key.Name, Before: c.Before,
+				After: c.After})
 		}
 	}
 	return a

@@ -25,18 +25,19 @@ func (s *Server) ListenTLS(address string, ca *identity.CA, names identity.Names
 		return Listener{}, fmt.Errorf("listen for other machines: %w", err)
 	}
 	g := &gate{server: s, verifier: identity.NewVerifier(ca)}
-	cs := &connections{Listener: l, most: most, host: g.hostOf, life: strangerLife, log: s.log, kept: map[standing][]*connection{}}
+	cs := &connections{Listener: l, most: most, host: g.hostOf, life: anonymousLife, log: s.log,
+		kept: map[standing][]*connection{}}
 	return Listener{tls.NewListener(cs, ca.ServerTLS(names)), g.identify, cs}, nil
 }
 
-// gate finds out which host a certificate proves, at the time of each request and of each line of a stream: a connection
-// outlives certificates and hosts.
+// gate finds the host that a certificate proves, for each request and each line of a stream: a connection may outlive
+// certificates and hosts.
 type gate struct {
 	server   *Server
 	verifier *identity.Verifier
 }
 
-// identify lets nobody without a certificate do more than join, whatever the routes would let everybody do.
+// identify lets a caller without a certificate only join, even if the route is open to all.
 func (g *gate) identify(r *http.Request) (Caller, error) {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		if r.URL.Path != "/v1/join" {
@@ -47,7 +48,7 @@ func (g *gate) identify(r *http.Request) (Caller, error) {
 	return g.caller(r.TLS.PeerCertificates[0])
 }
 
-// hostOf is whose a connection is; empty: nobody's that the server knows.
+// hostOf is the host of a connection; empty: no host that the server knows.
 func (g *gate) hostOf(state tls.ConnectionState) string {
 	if len(state.PeerCertificates) == 0 {
 		return ""

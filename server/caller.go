@@ -7,22 +7,22 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Caller is who sent a request. The listener that took the connection finds it out; see [Listener].
+// Caller is the sender of a request. The listener of the connection identifies it; see [Listener].
 type Caller struct {
 	Kind CallerKind
 	Host string // name of the host, for a HostCaller
 
-	// Identity is of the key that a HostCaller's certificate proved.
+	// Identity is the identity of the key in a HostCaller's certificate.
 	Identity string
 }
 
-// CallerKind says what somebody may do at all. The zero kind, Anonymous, may use only the routes that are open.
+// CallerKind decides the rights of a caller. The zero kind, Anonymous, may use only the open routes.
 type CallerKind string
 
 const (
 	Anonymous  CallerKind = ""
-	LocalAdmin CallerKind = "local-admin" // came by the unix socket: may do everything
-	HostCaller CallerKind = "host"        // showed the certificate of a host: may read its view, and write what is its own
+	LocalAdmin CallerKind = "local-admin" // connected to the unix socket: has all rights
+	HostCaller CallerKind = "host"        // has the certificate of a host: may read its view and write its own objects
 )
 
 func (c Caller) String() string {
@@ -37,26 +37,27 @@ func (c Caller) String() string {
 
 type callerKey struct{}
 
-// WithCaller is a context of a request by c.
+// WithCaller returns a context of a request by c.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// CallerOf is who sent the request of this context; Anonymous if nobody has said.
+// CallerOf returns the sender of a context's request; Anonymous if the context has none.
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
 
-// Identify finds out who sent a request; an error refuses it.
+// Identify identifies the sender of a request. An error refuses the request.
 type Identify func(*http.Request) (Caller, error)
 
-// Admins is the Identify of a listener that only admins can reach.
+// Admins is an Identify for listeners that only admins can reach.
 func Admins(*http.Request) (Caller, error) { return Caller{Kind: LocalAdmin}, nil }
 
 type identifyKey struct{}
 
-// identified is the request with its caller. A stream asks again before every line: see [stillCaller].
+// identified returns the request with its caller. A stream checks the caller again before every line: see
+// [stillCaller].
 func identified(r *http.Request, identify Identify) (*http.Request, error) {
 	caller, err := identify(r)
 	if err != nil {
@@ -66,8 +67,8 @@ func identified(r *http.Request, identify Identify) (*http.Request, error) {
 	return r.WithContext(WithCaller(ctx, caller)), nil
 }
 
-// stands is an error if a state does not know the caller (any more): deleting a host, and setting its identity to none, revokes its
-// certificate at once.
+// stands returns an error if the caller is not a host of a state. Deleting a host, or clearing its identity, revokes
+// its certificate at once.
 func (c Caller) stands(s *model.State) error {
 	if c.Kind != HostCaller {
 		return nil
@@ -83,8 +84,8 @@ func (c Caller) stands(s *model.State) error {
 	return nil
 }
 
-// stillCaller is an error if the request would be refused now, or be somebody else's: a stream outlives certificates and hosts, and so
-// does a body that is slow to come.
+// stillCaller returns an error if the request would now be refused, or be another caller's. A stream, or a slow body,
+// may outlive certificates and hosts.
 func stillCaller(r *http.Request) error {
 	identify, ok := r.Context().Value(identifyKey{}).(Identify)
 	if !ok {

@@ -9,7 +9,8 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// A host that was revoked while its requests were under way writes nothing with them: their bodies may take as long as they like.
+// A host that was revoked while its requests were under way writes nothing with them: their bodies may take as long as
+// they like.
 func TestRevokedHostFinishesNothing(t *testing.T) {
 	server := newAPI(t, store.NewMemory(0))
 	server.must(t, "POST", "/v1/apply", network)

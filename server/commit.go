@@ -11,35 +11,37 @@ import (
 )
 
 const (
-	// maxAttempts is how often a request is judged anew because another server committed first. With two busy servers every
-	// second attempt succeeds.
+	// maxAttempts is the number of attempts to commit a request when other servers commit first. With two busy servers,
+	// every second attempt succeeds.
 	maxAttempts = 20
-	// commitTime is how long a commit may take. It does not end when the client hangs up, since nobody would know then
-	// whether it happened.
+	// commitTime is the time that a commit may take. It goes on if the client disconnects, since otherwise its outcome
+	// would be unknown.
 	commitTime = 15 * time.Second
 )
 
-// outcome is what became of a request.
+// outcome is the outcome of a request.
 type outcome struct {
 	revision int64          // of the store
-	changes  []model.Change // with the revisions that they got
-	before   *model.State   // what it was judged against
+	changes  []model.Change // with their revisions
+	before   *model.State   // the state before
 }
 
-// change commits a request for a caller. When it returns, everything that is read from this server shows it, and every
-// stream has been told.
+// change commits a request for a caller. When it returns, all answers and streams of this server include the change.
 func (s *Server) change(ctx context.Context, caller Caller, q model.Request) (outcome, error) {
 	return s.changeBy(ctx, caller, asks(q))
 }
 
-// asks decides on the same request whatever the state is.
+// decision makes a request from the state that it is committed on.
+type decision func(*model.State) (model.Request, error)
+
+// asks makes the same request whatever the state is.
 func asks(q model.Request) func(*model.State) (model.Request, error) {
 	return func(*model.State) (model.Request, error) { return q, nil }
 }
 
-// changeBy is change for a request that depends on what is stored: decide makes it of the very state that it is judged
-// against, and is asked again if that has moved on.
-func (s *Server) changeBy(ctx context.Context, caller Caller, decide func(*model.State) (model.Request, error)) (outcome, error) {
+// changeBy is change for a request that depends on the state: decide makes the request from the state that it is
+// committed on, and is called again if that state has moved on.
+func (s *Server) changeBy(ctx context.Context, caller Caller, decide decision) (outcome, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -59,11 +61,12 @@ func (s *Server) changeBy(ctx context.Context, caller Caller, decide func(*model
 		}
 		time.Sleep(rand.N(time.Duration(attempt+1) * time.Millisecond))
 	}
-	return outcome{}, unavailable("other servers commit all the time: gave up after %d attempts; try again", maxAttempts)
+	return outcome{}, unavailable("other servers commit all the time: gave up after %d attempts; try again",
+		maxAttempts)
 }
 
-// attempt is one judgement and one commit. With ErrConflict comes the revision to wait for.
-func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.State) (model.Request, error)) (outcome, int64, error) {
+// attempt makes one attempt to commit. With ErrConflict it returns the revision to wait for.
+func (s *Server) attempt(ctx context.Context, caller Caller, decide decision) (outcome, int64, error) {
 	done, err := s.judge(caller, decide)
 	if err != nil {
 		return outcome{}, 0, err
@@ -91,11 +94,11 @@ func (s *Server) attempt(ctx context.Context, caller Caller, decide func(*model.
 	return done, revision, nil
 }
 
-// judge says what a request would change, if the caller may change that. The caller is judged once more, against the state that the change
-// is committed on: its host may have been revoked while its body was on the way, or its turn.
+// judge returns the changes of a request, if the caller may make them. It also checks the caller again, on the state
+// that the change is committed on: the host may have been revoked while the request was on its way.
 func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, error)) (outcome, error) {
 	state := s.State()
-	if err := s.replica.Complete(); err != nil { // asked later, so that whatever the state lacks is known
+	if err := s.replica.Complete(); err != nil { // asked last, when all missing objects are known
 		return outcome{}, err
 	}
 	if err := caller.stands(state); err != nil {
@@ -123,7 +126,7 @@ func (s *Server) judge(caller Caller, decide func(*model.State) (model.Request, 
 	return outcome{state.Revision(), changes, state}, nil
 }
 
-// exist refuses deletions of what is not there, so that the caller can tell them from other refusals.
+// exist refuses the deletion of missing objects, so that the caller can tell it from other refusals.
 func exist(s *model.State, keys []model.Key) error {
 	for _, key := range keys {
 		if kind, ok := model.KindByName(key.Kind); ok && kind.Name == key.Kind && s.Get(key) == nil {

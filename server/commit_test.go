@@ -156,7 +156,8 @@ func TestRestart(t *testing.T) {
 	expect(t, told(again.must(t, "GET", "/v1/endpoints", "")), before)
 	// A client that was away while the server restarted resumes where it was.
 	watch := again.open(t, "admin", fmt.Sprintf("/v1/watch?after=%d", revision-1))
-	expect(t, watch.until(revision), fmt.Sprintf("put Endpoint blue/web/a @%d", revision), fmt.Sprintf("sync @%d", revision))
+	expect(t, watch.until(revision), fmt.Sprintf("put Endpoint blue/web/a @%d", revision),
+		fmt.Sprintf("sync @%d", revision))
 	again.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 }
 
@@ -244,7 +245,8 @@ func TestStoreAway(t *testing.T) {
 	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":2}`)
 	s.away.Store(true)
 	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
-	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), "503 unavailable: store: connection refused")
+	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)),
+		"503 unavailable: store: connection refused")
 	srv.must(t, "GET", "/v1/endpoints/blue/web/a", "")
 	s.away.Store(false)
 	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
@@ -258,12 +260,14 @@ func TestStoreFull(t *testing.T) {
 	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), "503 unavailable: store: connection refused")
 	s.full.Store(false)
 	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
-	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`) // not written again
+	// not written again
+	expect(t, told(srv.send(t, "admin", "GET", "/healthz", "")), `200 {"status":"ok","revision":1}`)
 }
 
 func TestUnreadableStore(t *testing.T) {
 	memory := store.NewMemory(0)
-	if _, err := memory.Commit(t.Context(), 0, store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/web", Value: []byte("?")}}}); err != nil {
+	if _, err := memory.Commit(t.Context(), 0,
+		store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/web", Value: []byte("?")}}}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := New(t.Context(), Config{Store: memory})
@@ -273,13 +277,16 @@ func TestUnreadableStore(t *testing.T) {
 	expect(t, err.Error(), "read the store: decode Subnet blue/web: invalid character '?' looking for beginning of value")
 }
 
-// TestUnreadableStatus: what was measured is measured again, so a status that cannot be read is left out, and nothing else.
+// TestUnreadableStatus: what was measured is measured again, so a status that cannot be read is left out, and nothing
+// else.
 func TestUnreadableStatus(t *testing.T) {
 	memory := store.NewMemory(0)
 	newAPI(t, memory).must(t, "POST", "/v1/apply", network)
 	write := func(value string) {
 		t.Helper()
-		b := store.Batch{Put: []store.Item{{Key: "status/Gateway/x", Value: []byte(`{}`)}, {Key: "status/Host/h1", Value: []byte(`{"flows": "many"}`)}, {Key: "status/Host/host1", Value: []byte(value)}}}
+		b := store.Batch{Put: []store.Item{{Key: "status/Gateway/x", Value: []byte(`{}`)},
+			{Key: "status/Host/h1", Value: []byte(`{"flows": "many"}`)},
+			{Key: "status/Host/host1", Value: []byte(value)}}}
 		if _, err := memory.Write(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
@@ -315,8 +322,8 @@ func TestUnreadableStatus(t *testing.T) {
 	a.must(t, "DELETE", "/v1/hosts/host1", "")
 }
 
-// TestUnreadableObject has a newer server on the same store write what this one cannot read. To judge by the rest would be to give
-// away what is taken, so this one only tells what it knows, until the object is gone again.
+// TestUnreadableObject has a newer server on the same store write what this one cannot read. To judge by the rest would
+// be to give away what is taken, so this one only tells what it knows, until the object is gone again.
 func TestUnreadableObject(t *testing.T) {
 	blind := newBlindStore()
 	srv := newAPI(t, blind)
@@ -342,25 +349,29 @@ func TestUnreadableObject(t *testing.T) {
 			"another server is newer; upgrade this one, whose log names them", n)
 		expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/red", `{"spec": {}}`)), want)
 		expect(t, told(srv.send(t, "admin", "DELETE", "/v1/endpoints/blue/web/a", "")), want)
-		expect(t, told(srv.send(t, "admin", "POST", "/v1/apply", `{"dryRun": true, "objects": [{"kind": "VPC", "name": "red"}]}`)), want)
+		expect(t, told(srv.send(t, "admin", "POST", "/v1/apply",
+			`{"dryRun": true, "objects": [{"kind": "VPC", "name": "red"}]}`)), want)
 		expect(t, told(srv.send(t, "nobody", "GET", "/healthz", "")), want)
 		srv.must(t, "GET", "/v1/endpoints/blue/web/a", "")
 		srv.must(t, "GET", "/v1/status", "")
 	}
 	endpoint := `{"spec": {"host": "host2", "address": "172.16.0.9", "mac": "02:4f:ac:10:00:09"}}`
-	revision := newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)}, {Key: "object/Endpoint/blue/web/b", Value: []byte(endpoint)}}})
+	revision := newer(store.Batch{Put: []store.Item{{Key: "object/Gateway/blue/gw", Value: []byte(`{"spec": {}}`)},
+		{Key: "object/Endpoint/blue/web/b", Value: []byte(endpoint)}}})
 	expect(t, watch.until(revision), "put Endpoint blue/web/b @2", "sync @2")
 	if d, ok := view.delta(); !ok || len(d.Addresses) != 1 {
 		t.Errorf("the view went on with %+v, %v", d, ok)
 	}
 	refuses(1)
-	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(`{"spec": {"host": ["host1"]}}`)}}})
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a",
+		Value: []byte(`{"spec": {"host": ["host1"]}}`)}}})
 	await(t, srv, revision)
 	refuses(2)
 	srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host1", "status": {"ready": true}}]`) // is no intent
 
 	blind.cover()
-	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/db", Value: []byte("?")}}, Delete: []string{"object/Gateway/blue/gw"}})
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Subnet/blue/db", Value: []byte("?")}},
+		Delete: []string{"object/Gateway/blue/gw"}})
 	if err := blind.Compact(t.Context(), revision); err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +384,8 @@ func TestUnreadableObject(t *testing.T) {
 	await(t, srv, revision)
 	refuses(2)
 	newer(store.Batch{Delete: []string{"object/Gateway/blue/gw"}})
-	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a", Value: []byte(strings.ReplaceAll(endpoint, "9", "8"))}}})
+	revision = newer(store.Batch{Put: []store.Item{{Key: "object/Endpoint/blue/web/a",
+		Value: []byte(strings.ReplaceAll(endpoint, "9", "8"))}}})
 	await(t, srv, revision)
 	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 	srv.must(t, "GET", "/healthz", "")

@@ -13,64 +13,66 @@ import (
 	"time"
 )
 
-// Each connection costs a file descriptor, and the store in this process ends it when there are none left. So other machines may
-// have so many and no more, and who has shown nothing cannot take them from the hosts:
+// Each connection costs a file descriptor, and the store in this process stops when none are left. So the number of
+// connections is limited, and anonymous ones cannot displace those of hosts:
 //
-//   - a new connection has shown nothing yet. There may be many of those for a moment; if there are too many, the oldest goes, since an
-//     honest handshake is quick;
-//   - a stranger's, without the certificate of a host, may live long enough to join. If there are too many, the newest goes;
-//   - a host's may stay.
+//   - A new connection has not finished its handshake. If there are too many, the server closes the oldest, since an
+//     honest handshake is quick.
+//   - An anonymous connection, without the certificate of a host, may last long enough to join. If there are too many,
+//     the server closes the newest.
+//   - A connection of a host may stay.
 //
-// The unix socket does not count: only admins reach it.
+// Connections to the unix socket do not count: only admins can reach it.
 const (
 	reservedFiles   = 256 // for the store, and for admins
-	leastFiles      = 512 // with fewer there is no listening
+	leastFiles      = 512 // below this limit of the process, the server does not listen
 	mostConnections = 10_000
 
-	newConnections      = 128 // of all addresses, and
-	newPerAddress       = 32
-	strangerConnections = 64
-	strangersPerAddress = 16
-	hostConnections     = 32 // of each host; an agent has one, and each command on its machine
+	newConnections       = 128 // from all addresses
+	newPerAddress        = 32
+	anonymousConnections = 64
+	anonymousPerAddress  = 16
+	hostConnections      = 32 // of each host; its agent needs one, and each command on its machine another
 
-	strangerLife = 30 * time.Second
+	anonymousLife = 30 * time.Second
 )
 
-// connections are those of other machines. As a listener it gives each of them out as new.
+// connections are the connections of other machines. It is a listener that counts them.
 type connections struct {
 	net.Listener
-	most int                              // of all kinds
-	host func(tls.ConnectionState) string // whose a connection is; empty: a stranger's
-	life time.Duration                    // of a stranger's
+	most int                              // connections in all
+	host func(tls.ConnectionState) string // the host of a connection; empty: it is anonymous
+	life time.Duration                    // of an anonymous connection
 	log  *slog.Logger
 
 	mu   sync.Mutex
 	kept map[standing][]*connection // the oldest first
 }
 
-// standing is what a connection has shown of its other end.
+// standing is the trust in the peer of a connection.
 type standing string
 
 const (
-	fresh    standing = "new"
-	unknown  standing = "stranger"
-	verified standing = "host"
+	fresh     standing = "new"
+	anonymous standing = "anonymous"
+	verified  standing = "host"
 )
 
-// connection is one from another machine.
+// connection is a connection from another machine.
 type connection struct {
 	net.Conn
 	all  *connections
-	from netip.Addr // or the network that one machine has of IPv6
-	host string     // that it is verified of
+	from netip.Addr // of IPv6 the /64 network
+	host string     // set if it is verified
 	is   standing   // empty: it is closed
 	end  *time.Timer
 }
 
-// fit is how many connections there may be with so many files.
+// fit is the number of connections that a limit of open files allows.
 func fit(files uint64) (int, error) {
 	if files < leastFiles {
-		return 0, fmt.Errorf("listen for other machines: %d open files are allowed, and the server needs %d; raise the limit (ulimit -n, or LimitNOFILE of its unit)", files, leastFiles)
+		return 0, fmt.Errorf("listen for other machines: %d open files are allowed, and the server needs %d; raise "+
+			"the limit (ulimit -n, or LimitNOFILE of its unit)", files, leastFiles)
 	}
 	return int(min(files-reservedFiles, mostConnections)), nil
 }
@@ -97,7 +99,7 @@ func (cs *connections) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// machineAt is what is counted as one machine: an address, of IPv6 the network that a machine gets whole.
+// machineAt is the address or network that counts as one machine. An IPv6 machine usually has a whole /64.
 func machineAt(a net.Addr) netip.Addr {
 	at, err := netip.ParseAddrPort(a.String())
 	if err != nil {
@@ -111,7 +113,7 @@ func machineAt(a net.Addr) netip.Addr {
 	return network.Addr()
 }
 
-// met takes down who a connection is from, once its handshake is done. It is the ConnState of an http.Server.
+// met records the host of a connection after its handshake. It is the ConnState of an http.Server.
 func (cs *connections) met(shaken net.Conn, state http.ConnState) {
 	over, ok := shaken.(*tls.Conn)
 	if !ok || state != http.StateActive {
@@ -121,14 +123,14 @@ func (cs *connections) met(shaken net.Conn, state http.ConnState) {
 	if !ok || cs.standing(c) != fresh {
 		return
 	}
-	host, is := cs.host(over.ConnectionState()), unknown
+	host, is := cs.host(over.ConnectionState()), anonymous
 	if host != "" {
 		is = verified
 	}
 	cs.mu.Lock()
 	c.host = host
 	gone := cs.enter(c, is)
-	if is == unknown && c.is == unknown {
+	if is == anonymous && c.is == anonymous {
 		c.end = time.AfterFunc(cs.life, func() { cs.drop(c, "its time without a certificate is over") })
 	}
 	cs.mu.Unlock()
@@ -141,10 +143,10 @@ func (cs *connections) standing(c *connection) standing {
 	return c.is
 }
 
-// enter takes a connection in as what it is now, and says which one has to go. The caller holds the lock.
+// enter records the standing of a connection, and returns the connection to close for it. The caller holds the lock.
 func (cs *connections) enter(c *connection, is standing) (gone *connection) {
 	if c.is == "" && is != fresh {
-		return nil // it was closed in between
+		return nil // it was closed meanwhile
 	}
 	cs.leave(c)
 	c.is = is
@@ -152,12 +154,12 @@ func (cs *connections) enter(c *connection, is standing) (gone *connection) {
 	switch is {
 	case fresh:
 		return cs.beyond(is, newConnections, newPerAddress, c.sameMachine)
-	case unknown:
-		if cs.beyond(is, strangerConnections, strangersPerAddress, c.sameMachine) != nil {
+	case anonymous:
+		if cs.beyond(is, anonymousConnections, anonymousPerAddress, c.sameMachine) != nil {
 			return c
 		}
 	case verified:
-		if cs.beyond(is, cs.most-newConnections-strangerConnections, hostConnections, c.sameHost) != nil {
+		if cs.beyond(is, cs.most-newConnections-anonymousConnections, hostConnections, c.sameHost) != nil {
 			return c
 		}
 	}
@@ -167,7 +169,8 @@ func (cs *connections) enter(c *connection, is standing) (gone *connection) {
 func (c *connection) sameMachine(other *connection) bool { return other.from == c.from }
 func (c *connection) sameHost(other *connection) bool    { return other.host == c.host }
 
-// beyond is the oldest of those that are too many, in all or alike; nil if there are not.
+// beyond is the oldest connection beyond a limit: of all with a standing, or of those from the same peer; nil if
+// neither limit is exceeded.
 func (cs *connections) beyond(is standing, most, mostAlike int, alike func(*connection) bool) *connection {
 	n := 0
 	for _, c := range cs.kept[is] {
@@ -197,11 +200,11 @@ func (cs *connections) leave(c *connection) {
 func (cs *connections) drop(c *connection, why string) {
 	if c != nil {
 		cs.log.Debug("connection closed", "remote", c.RemoteAddr().String(), "why", why)
-		_ = c.Close() // whoever serves it notices
+		_ = c.Close() // its handler notices
 	}
 }
 
-// Close gives its place to another.
+// Close closes the connection and no longer counts it.
 func (c *connection) Close() error {
 	c.all.mu.Lock()
 	c.all.leave(c)

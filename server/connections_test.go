@@ -98,12 +98,12 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 }
 
 // Whoever shows no certificate, or one of his own making, has few connections, and hosts have theirs.
-func TestStrangersHaveFewConnections(t *testing.T) {
+func TestAnonymousCallersHaveFewConnections(t *testing.T) {
 	s := newSite(t)
 	f, other := s.host("host1", "192.0.2.1"), s.host("host2", "192.0.2.2")
-	s.awaitNo(unknown) // those that joined have closed theirs
+	s.awaitNo(anonymous) // those that joined have closed theirs
 	own := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*selfSigned(t, "host1")}}
-	for range strangersPerAddress {
+	for range anonymousPerAddress {
 		expect(t, fmt.Sprint(s.opened(own)), "403")
 	}
 	expect(t, fmt.Sprint(s.opened(&tls.Config{InsecureSkipVerify: true})), "0")
@@ -114,7 +114,7 @@ func TestStrangersHaveFewConnections(t *testing.T) {
 	expect(t, fmt.Sprint(s.opened(s.credentials(other))), "200")
 }
 
-func TestStrangersStayForAMoment(t *testing.T) {
+func TestAnonymousConnectionsEndSoon(t *testing.T) {
 	s := newSite(t)
 	s.remote.mu.Lock()
 	s.remote.life = time.Millisecond
@@ -139,7 +139,8 @@ func TestFilesAreLeftForTheStore(t *testing.T) {
 
 func TestOneMachine(t *testing.T) {
 	for from, want := range map[string]string{
-		"192.0.2.1:7": "192.0.2.1", "[::ffff:192.0.2.1]:7": "192.0.2.1", "[2001:db8:0:1:2::3]:7": "2001:db8:0:1::", "[fe80::1%lo]:7": "fe80::",
+		"192.0.2.1:7": "192.0.2.1", "[::ffff:192.0.2.1]:7": "192.0.2.1", "[2001:db8:0:1:2::3]:7": "2001:db8:0:1::",
+		"[fe80::1%lo]:7": "fe80::",
 	} {
 		a, err := net.ResolveTCPAddr("tcp", from)
 		check(t, err)

@@ -22,7 +22,7 @@ func refuse(kind api.ErrorKind, format string, args ...any) error {
 	return &api.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// statusError has a status of its own, instead of its kind's.
+// statusError has an HTTP status of its own, instead of the one of its kind.
 type statusError struct {
 	error
 	status int
@@ -41,7 +41,7 @@ var statusOf = map[api.ErrorKind]int{
 	api.Internal:    http.StatusInternalServerError,
 }
 
-// translate makes what is sent of what went wrong. Errors that nobody has given a kind come from the store.
+// translate makes the error of an answer from any error. Errors without a kind come from the store.
 func translate(err error) (status int, sent *api.Error) {
 	var (
 		already  *api.Error
@@ -75,7 +75,7 @@ func translate(err error) (status int, sent *api.Error) {
 	return status, sent
 }
 
-// maxProblems is how many problems an answer has. Nobody reads more, and there may be as many as objects in the request.
+// maxProblems is the most problems that an answer lists. A request may have a problem with each of its objects.
 const maxProblems = 100
 
 func refusalOf(problems model.Problems) *api.Error {

@@ -18,11 +18,11 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// bodyTime is how long a client may take to send a body, or to take a line of a stream.
+// bodyTime is the time that a client may take to send a body, or to receive a line of a stream.
 const bodyTime = 30 * time.Second
 
-// Handler serves the API to whoever identify says is calling. Around every request it puts what every request needs: an
-// ID, a log line, metrics, and an end to panics.
+// Handler serves the API to the callers that identify identifies. It gives every request an ID, a log line and metrics,
+// and recovers from panics.
 func (s *Server) Handler(identify Identify) http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range s.routes {
@@ -47,7 +47,7 @@ func (s *Server) Handler(identify Identify) http.Handler {
 	})
 }
 
-// tracked is an answer, and what is to be said of it afterwards.
+// tracked is an answer with the data for its log line and metrics.
 type tracked struct {
 	http.ResponseWriter
 	id     string
@@ -76,10 +76,12 @@ func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 // finish runs after every request, also after a panic.
 func (s *Server) finish(t *tracked, r *http.Request, p any) {
 	if p != nil {
-		s.log.Error("panic", "request", t.id, "method", said(r.Method), "path", said(r.URL.Path), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		s.log.Error("panic", "request", t.id, "method", said(r.Method), "path", said(r.URL.Path), "panic",
+			fmt.Sprint(p), "stack", string(debug.Stack()))
 		if t.status != 0 {
 			s.observe(t, r)
-			panic(http.ErrAbortHandler) // part of an answer is on its way: break off, so that nobody takes it for all
+			// part of the answer is sent: abort, so that the client does not take it for the whole
+			panic(http.ErrAbortHandler)
 		}
 		s.refuse(t, r, refuse(api.Internal, "a fault in the server; its log has the details"))
 	}
@@ -93,11 +95,12 @@ func (s *Server) observe(t *tracked, r *http.Request) {
 		route = "none"
 	}
 	s.metrics.observe(route, t.status, took)
-	s.log.Debug("request", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", said(r.Method), "path", said(r.URL.Path),
+	s.log.Debug("request", "request", t.id, "caller", CallerOf(r.Context()).String(), "method", said(r.Method), "path",
+		said(r.URL.Path),
 		"status", t.status, "took", took, "error", said(wordsOf(t.why)))
 }
 
-// noSuchRoute is why no route takes a request: its path or its method.
+// noSuchRoute returns the error for a request without a route: its path or its method is wrong.
 func noSuchRoute(mux *http.ServeMux, r *http.Request) error {
 	var allowed []string
 	for _, method := range []string{"GET", "PUT", "POST", "DELETE"} {
@@ -108,12 +111,14 @@ func noSuchRoute(mux *http.ServeMux, r *http.Request) error {
 		}
 	}
 	if len(allowed) == 0 {
-		return notFound("no such path: %s; GET /openapi.json lists them, and names are like /v1/endpoints/VPC/SUBNET/ENDPOINT", r.URL.Path)
+		return notFound("no such path: %s; GET /openapi.json lists them, and names are like "+
+			"/v1/endpoints/VPC/SUBNET/ENDPOINT", r.URL.Path)
 	}
-	return statusError{invalid("%s %s: not possible here; %s is", r.Method, r.URL.Path, strings.Join(allowed, " or ")), http.StatusMethodNotAllowed}
+	return statusError{invalid("%s %s: not possible here; %s is", r.Method, r.URL.Path, strings.Join(allowed, " or ")),
+		http.StatusMethodNotAllowed}
 }
 
-// serve is one route behind its checks.
+// serve serves one route, after all checks.
 func (s *Server) serve(route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := route.check(w, r)
@@ -173,7 +178,7 @@ func (route Route) checkBody(w http.ResponseWriter, r *http.Request) error {
 		return statusError{err, http.StatusUnsupportedMediaType}
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, route.limit(CallerOf(r.Context())))
-	// A test's recorder has no deadlines, and a connection that has none cannot be helped.
+	// A recorder in a test has no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	return nil
 }
@@ -188,7 +193,7 @@ func (route Route) limit(caller Caller) int64 {
 	return cmp.Or(route.Limit, defaultLimit)
 }
 
-// readBody decodes a body, which must be one JSON value of that type with no field that it does not know.
+// readBody decodes a body. It must be one JSON value of that type, without unknown fields.
 func readBody(r *http.Request, into any) error { return decodeBody(r.Body, into) }
 
 func decodeBody(body io.Reader, into any) error {
@@ -210,7 +215,8 @@ func badBody(err error) error {
 	)
 	switch {
 	case errors.As(err, &large):
-		return statusError{invalid("body: longer than %d bytes; send it in parts", large.Limit), http.StatusRequestEntityTooLarge}
+		return statusError{invalid("body: longer than %d bytes; send it in parts", large.Limit),
+			http.StatusRequestEntityTooLarge}
 	case errors.Is(err, io.EOF):
 		return invalid("body: empty")
 	case errors.As(err, &typed):
@@ -226,7 +232,7 @@ func place(field string) string {
 	return "in " + field + " is"
 }
 
-// refuse writes an error, unless an answer has begun already.
+// refuse writes an error, unless the answer has begun already.
 func (s *Server) refuse(t *tracked, r *http.Request, err error) {
 	t.why = err
 	if t.status != 0 {
@@ -237,5 +243,5 @@ func (s *Server) refuse(t *tracked, r *http.Request, err error) {
 	if status >= 500 || sent.Kind == api.Denied || CallerOf(r.Context()).Kind == Anonymous {
 		s.logRefusal(t, r)
 	}
-	_ = writeJSON(t, status, api.Refusal{Error: sent}) // fails only if the client has gone
+	_ = writeJSON(t, status, api.Refusal{Error: sent}) // fails only if the client is gone
 }

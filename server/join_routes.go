@@ -8,13 +8,15 @@ import (
 	"github.com/overlane/overlane/server/identity"
 )
 
-// AddJoining adds the routes by which machines become hosts.
+// AddJoining adds the routes by which machines join.
 func (s *Server) AddJoining(ca *identity.CA, tokens *identity.Tokens) {
 	j := joining{s, ca, tokens}
 	s.Add(
-		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: api.JoinRequest{}, Limit: 64 << 10, Answer: api.Joined{},
-			Doc: "Make a machine a host, by a join token.", Serve: j.join},
-		Route{Method: "POST", Path: "/v1/renew", ID: "renew", Access: AdminAndHosts, Body: api.RenewRequest{}, Limit: 64 << 10, Answer: api.Joined{},
+		Route{Method: "POST", Path: "/v1/join", ID: "join", Access: Everybody, Body: api.JoinRequest{}, Limit: 64 << 10,
+			Answer: api.Joined{},
+			Doc:    "Make a machine a host, by a join token.", Serve: j.join},
+		Route{Method: "POST", Path: "/v1/renew", ID: "renew", Access: AdminAndHosts, Body: api.RenewRequest{},
+			Limit: 64 << 10, Answer: api.Joined{},
 			Doc: "Give a host a new certificate, by the one it has.", Serve: j.renew},
 		Route{Method: "GET", Path: "/v1/tokens", ID: "listTokens", Answer: []api.TokenInfo{},
 			Doc: "The join tokens, without their secrets.", Serve: j.list},
@@ -25,7 +27,7 @@ func (s *Server) AddJoining(ca *identity.CA, tokens *identity.Tokens) {
 	)
 }
 
-// joining is what these routes work with.
+// joining has the dependencies of these routes.
 type joining struct {
 	server *Server
 	ca     *identity.CA
@@ -39,7 +41,7 @@ func (j joining) join(w http.ResponseWriter, r *http.Request) error {
 	}
 	joined, err := j.admit(r.Context(), q)
 	if err != nil {
-		return fmt.Errorf("join as %.63q: %w", q.Host, err) // for the log; a refusal is told as it is
+		return fmt.Errorf("join as %.63q: %w", q.Host, err) // for the log; the answer has a refusal unchanged
 	}
 	j.server.log.Info("host joined", "host", q.Host, "address", q.Address, "remote", r.RemoteAddr)
 	return writeJSON(w, http.StatusOK, joined)
@@ -77,7 +79,8 @@ func (j joining) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	j.server.log.Info("join token made", "token", made.ID, "host", made.Host, "uses", made.Uses, "expires", made.Expires)
+	j.server.log.Info("join token made", "token", made.ID, "host", made.Host, "uses", made.Uses, "expires",
+		made.Expires)
 	return writeJSON(w, http.StatusOK, made)
 }
 

@@ -75,7 +75,8 @@ func newSiteOn(t *testing.T, kept store.Store, change func(*identity.CA) *identi
 	}
 	tokens := identity.NewTokens(identity.NewSecretStore(kept), ca)
 	s.AddJoining(ca, tokens)
-	l, err := s.ListenTLS("127.0.0.1:0", ca, identity.Names{DNS: []string{"localhost"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+	l, err := s.ListenTLS("127.0.0.1:0", ca, identity.Names{DNS: []string{"localhost"},
+		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
 	check(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -175,15 +176,16 @@ func TestJoinAsksAgainWhenAConnectionBreaksOff(t *testing.T) {
 	s := newSite(t)
 	f := client.CredentialsIn(t.TempDir())
 	through := s.behindCut(func() bool { return strings.Contains(s.log.String(), "host joined") })
-	check(t, client.Join(t.Context(), through, s.token(api.TokenRequest{}), "host1", netip.MustParseAddr("192.0.2.1"), 1500, f))
+	check(t, client.Join(t.Context(), through, s.token(api.TokenRequest{}), "host1", netip.MustParseAddr("192.0.2.1"),
+		1500, f))
 	check(t, see(s.as(f), "host1"))
 	if n := strings.Count(s.log.String(), "host joined"); n != 2 {
 		t.Errorf("the host joined %d times, not twice", n)
 	}
 }
 
-// behindCut is the address of a proxy in front of the site that cuts its first connection instead of passing on what the server says, as
-// soon as cut holds.
+// behindCut is the address of a proxy in front of the site that cuts its first connection instead of passing on what
+// the server says, as soon as cut holds.
 func (s *site) behindCut(cut func() bool) string {
 	s.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -273,7 +275,8 @@ func TestGuessingKnownIDsIsNoCheaper(t *testing.T) {
 	s := newSite(t)
 	known := s.token(api.TokenRequest{})
 	guess := func(id string) string {
-		_, err := s.tokens.Spend(t.Context(), api.Token{ID: id, Secret: "guess"}, identity.Use{Host: "host1", Identity: "x"})
+		_, err := s.tokens.Spend(t.Context(), api.Token{ID: id, Secret: "guess"},
+			identity.Use{Host: "host1", Identity: "x"})
 		if err == nil {
 			t.Fatal("let in")
 		}
@@ -394,11 +397,13 @@ func TestHostSeesOnlyItsOwnView(t *testing.T) {
 		}
 	})
 	refused(t, <-why, "host host2 may not read the view of host host1")
-	_, err := c.Put(t.Context(), model.Object{Kind: "Host", Name: "host2", Spec: &model.HostSpec{Address: netip.MustParseAddr("192.0.2.2")}})
+	_, err := c.Put(t.Context(), model.Object{Kind: "Host", Name: "host2",
+		Spec: &model.HostSpec{Address: netip.MustParseAddr("192.0.2.2")}})
 	refused(t, err, "may not change Host host2")
 	_, err = c.CreateToken(t.Context(), api.TokenRequest{})
 	refused(t, err, "host host2 may not POST /v1/tokens")
-	_, err = c.PutStatus(t.Context(), []model.StatusUpdate{{Key: model.Key{Kind: "Host", Name: "host1"}, Status: &model.HostStatus{}}})
+	_, err = c.PutStatus(t.Context(), []model.StatusUpdate{{Key: model.Key{Kind: "Host", Name: "host1"},
+		Status: &model.HostStatus{}}})
 	refused(t, err, "host1")
 }
 
@@ -419,7 +424,8 @@ func TestDeletedHostIsRefusedAtOnce(t *testing.T) {
 			break
 		}
 	}
-	s.admin(model.Request{Put: []model.Object{{Kind: "Host", Name: "host1", Spec: &model.HostSpec{Address: netip.MustParseAddr("192.0.2.1")}}}})
+	s.admin(model.Request{Put: []model.Object{{Kind: "Host", Name: "host1",
+		Spec: &model.HostSpec{Address: netip.MustParseAddr("192.0.2.1")}}}})
 	refused(t, see(c, "host1"), "revoked") // a namesake does not make the old certificate good
 }
 
@@ -451,10 +457,12 @@ func TestCertificatesThatAreNotGood(t *testing.T) {
 		words string
 	}{
 		{"none", nil, "show a host's certificate"},
-		{"from another CA, of the same name", issue(t, selfMade, "host1", own.PrivateKey), "is not from this server's CA"},
+		{"from another CA, of the same name", issue(t, selfMade, "host1", own.PrivateKey),
+			"is not from this server's CA"},
 		{"self-signed", selfSigned(t, "host1"), "is not from this server's CA"},
 		{"expired", issue(t, old, "host1", own.PrivateKey), "the certificate of host host1 is good from"},
-		{"right name, other key", issue(t, s.ca, "host1", newKey(t)), "was revoked, or another machine has taken the name"},
+		{"right name, other key", issue(t, s.ca, "host1", newKey(t)),
+			"was revoked, or another machine has taken the name"},
 		{"of a host that is not there", issue(t, s.ca, "host9", newKey(t)), "host host9 was deleted"},
 		{"a server's", serversOwn(t, s.ca), "names no host"},
 	} {
@@ -462,7 +470,10 @@ func TestCertificatesThatAreNotGood(t *testing.T) {
 			spoiled := good.Clone()
 			spoiled.GetClientCertificate = nil
 			if c.pair != nil {
-				spoiled.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.pair, nil }
+				spoiled.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+					error) {
+					return c.pair, nil
+				}
 			}
 			refused(t, see(s.with(spoiled), "host1"), c.words)
 		})
@@ -484,7 +495,8 @@ func issue(t *testing.T, ca *identity.CA, host string, key any) *tls.Certificate
 
 func selfSigned(t *testing.T, host string) *tls.Certificate {
 	key := newKey(t)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), URIs: []*url.URL{{Scheme: "overlane", Host: "host", Path: "/" + host}},
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		URIs:        []*url.URL{{Scheme: "overlane", Host: "host", Path: "/" + host}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	template.Subject.CommonName = host
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -521,7 +533,8 @@ func TestHostCannotPoseAsServer(t *testing.T) {
 	defer fake.Close()
 
 	victim := client.CredentialsIn(t.TempDir())
-	err = client.Join(t.Context(), l.Addr().String(), s.token(api.TokenRequest{}), "host2", netip.MustParseAddr("192.0.2.2"), 1500, victim)
+	err = client.Join(t.Context(), l.Addr().String(), s.token(api.TokenRequest{}), "host2",
+		netip.MustParseAddr("192.0.2.2"), 1500, victim)
 	refused(t, err, "its certificate is not an overlane server's")
 	s.address = l.Addr().String()
 	refused(t, see(s.as(f), "host1"), "its certificate is not an overlane server's")

@@ -7,23 +7,23 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// What a host reports is shown to administrators, on their terminals, and the host's machine may have been broken into. So a
-// status has the states that there are, and in its texts nothing but what can be seen: no control characters that move
-// cursors and forge lines, and not much of it. A text is put right instead of refused, since an agent quotes what others say.
+// Administrators see the status of a host on their terminals, and an intruder may control the host's machine. So a
+// status may have only known states, and its texts are short and without control characters, which could move the
+// cursor or forge lines. A text is corrected instead of refused, since agents quote errors of other programs.
 
-// maxText is how long a text of a status may be, in characters.
+// maxText is the greatest length of a text in a status, in characters.
 const maxText = 512
 
-// maxDrops is how many reasons for drops a host may count.
+// maxDrops is the most reasons for drops that a host may report.
 const maxDrops = 256
 
-// maxWarnings is how many a host may give, each cut as any text of its status is.
+// maxWarnings is the most warnings that a host may report.
 const maxWarnings = 16
 
-// maxHolds is how many hosts' next hops a passage may say that it holds.
-const maxHolds = 256
+// maxActiveNextHops is the most active next hops that a border host may report.
+const maxActiveNextHops = 256
 
-// legible puts the texts of a status right. The error is a state that there is none of, or too much.
+// legible corrects the texts of a status. It returns an error for an unknown state and for too many elements.
 func legible(status any) error {
 	switch s := status.(type) {
 	case *model.EndpointStatus:
@@ -59,8 +59,9 @@ func legibleHost(s *model.HostStatus) error {
 	}
 	if p := s.Border; p != nil {
 		clean(&p.Reason, &p.Router, &p.RouterMAC)
-		if len(p.ActiveNextHops) > maxHolds {
-			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.ActiveNextHops), maxHolds)
+		if len(p.ActiveNextHops) > maxActiveNextHops {
+			return fmt.Errorf("passage.holds has %d, and %d at most are allowed", len(p.ActiveNextHops),
+				maxActiveNextHops)
 		}
 		for i := range p.ActiveNextHops {
 			clean(&p.ActiveNextHops[i])
@@ -98,7 +99,7 @@ func clean(texts ...*string) {
 	}
 }
 
-// visible is a text with a space for each character that does not show itself, cut at [maxText].
+// visible returns a text with a space for each invisible character, cut at [maxText].
 func visible(text string) string { return cut(printable.Blank(text), maxText) }
 
 func cut(text string, most int) string {

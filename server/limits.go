@@ -13,33 +13,34 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// A host's machine may have been broken into, so what one host can have the server do, and keep, is bounded. The bounds are
-// far from what an agent needs: it has one view and one report under way, and a request for each attach.
+// An intruder may control a host's machine, so the work and the memory that one host can use are bounded. The bounds
+// are far above the needs of an agent: one view, one report at a time, and a request for each attach.
 const (
-	hostRequests = 8                // served at once; more of them wait
-	hostStreams  = 8                // a stream whose host has vanished takes a while to be noticed
-	hostPatience = 10 * time.Second // how long one more request waits
+	hostRequests = 8                // served at once; further ones wait
+	hostStreams  = 8                // open at once; the server notices only later that a client has vanished
+	hostPatience = 10 * time.Second // for a further request to wait
 	hostObjects  = 1000             // in one request
-	hostOpens    = 1                // streams a second, after hostStreams: each begins with the whole view, made while everybody waits
+	hostOpens    = 1                // new streams a second, after hostStreams: each makes the whole view, under a lock
 
-	// Those without a certificate may do nothing but join. This is for all of them together.
-	strangerRequests = 16              // served at once; more of them wait
-	strangerRate     = 10              // a second
-	strangerBurst    = 100             // as many machines join at once
-	strangerTime     = 5 * time.Second // for a body, when its turn has come
+	// Anonymous callers may only join. These bounds are for all of them together.
+	anonymousRequests = 16              // served at once; more of them wait
+	anonymousRate     = 10              // a second
+	anonymousBurst    = 100             // as many machines join at once
+	anonymousTime     = 5 * time.Second // for a body, when its turn has come
 
-	// What a host reports is written down: each request costs what its body is long, in bytes, and the work of a write.
+	// A report is written to the store. It costs the length of its body, in bytes, and reportCost for the write.
 	reportRate  = 64 << 10 // bytes a second
 	reportBurst = 4 << 20
 	reportCost  = 4 << 10
 
-	// What a host changes is committed, in turn with what everybody else changes: each request and each of its objects costs this much, and
-	// its bytes. An attach is one object, so that is some 50 of them a second, after a good thousand at once.
+	// A change is committed, in turn with the changes of all others. It costs the length of its body, in bytes, and
+	// changeCost for the request and for each object. This allows about 50 attaches a second, after a burst of a
+	// thousand.
 	changeRate  = 128 << 10 // bytes a second
 	changeBurst = 4 << 20
 	changeCost  = 1 << 10
 
-	// How long one object's status may be, in bytes of JSON: a host needs some 150 for each of its peers.
+	// The greatest length of one object's status, in bytes of JSON. A host needs about 150 for each peer.
 	maxHostStatus     = 256 << 10
 	maxEndpointStatus = 4 << 10
 )
@@ -51,15 +52,15 @@ func maxStatus(key model.Key) int {
 	return maxEndpointStatus
 }
 
-// limits are what each host has under way, and those without a certificate.
+// limits bound the requests of each host, and those of all anonymous callers.
 type limits struct {
-	strangers *strangerLimits
+	anonymous *anonymousLimits
 
 	mu   sync.Mutex
 	host map[string]*hostLimits
 }
 
-type strangerLimits struct {
+type anonymousLimits struct {
 	requests chan struct{} // one token for each that is under way
 	rate     *rate.Limiter
 	refusals *refusals
@@ -74,8 +75,9 @@ type hostLimits struct {
 
 func newLimits() limits {
 	return limits{
-		strangers: &strangerLimits{make(chan struct{}, strangerRequests), rate.NewLimiter(strangerRate, strangerBurst), newRefusals()},
-		host:      map[string]*hostLimits{},
+		anonymous: &anonymousLimits{make(chan struct{}, anonymousRequests), rate.NewLimiter(anonymousRate,
+			anonymousBurst), newRefusals()},
+		host: map[string]*hostLimits{},
 	}
 }
 
@@ -95,7 +97,7 @@ func (l *limits) of(host string) *hostLimits {
 	return l.host[host]
 }
 
-// bounded serves a route to a caller, within what it may have under way.
+// bounded serves a route within the bounds of its caller.
 func (s *Server) bounded(route Route, w http.ResponseWriter, r *http.Request) error {
 	switch CallerOf(r.Context()).Kind {
 	case LocalAdmin:
@@ -103,21 +105,21 @@ func (s *Server) bounded(route Route, w http.ResponseWriter, r *http.Request) er
 	case HostCaller:
 		return s.boundedHost(route, w, r)
 	}
-	return s.boundedStranger(route, w, r)
+	return s.boundedAnonymous(route, w, r)
 }
 
-func (s *Server) boundedStranger(route Route, w http.ResponseWriter, r *http.Request) error {
+func (s *Server) boundedAnonymous(route Route, w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), hostPatience)
 	defer cancel()
-	if s.limits.strangers.rate.Wait(ctx) != nil {
-		return tooMuch("those without a certificate send more than %d requests a second", strangerRate)
+	if s.limits.anonymous.rate.Wait(ctx) != nil {
+		return tooMuch("those without a certificate send more than %d requests a second", anonymousRate)
 	}
-	under := s.limits.strangers.requests
+	under := s.limits.anonymous.requests
 	if enter(ctx, under) != nil {
 		return tooMuch("those without a certificate have %d requests under way, and may not have more", cap(under))
 	}
 	defer func() { <-under }()
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(strangerTime)) // as in checkBody
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(anonymousTime)) // as in checkBody
 	return route.Serve(w, r)
 }
 
@@ -154,7 +156,7 @@ func enter(ctx context.Context, under chan struct{}) error {
 	}
 }
 
-// mayReport charges a host for a body of so many bytes.
+// mayReport charges a host for the body of a report.
 func (s *Server) mayReport(caller Caller, bytes int) error {
 	if caller.Kind == HostCaller && !s.limits.of(caller.Host).reports.AllowN(time.Now(), bytes+reportCost) {
 		return tooMuch("%s reports more than %d bytes a second", caller, reportRate)
@@ -162,22 +164,24 @@ func (s *Server) mayReport(caller Caller, bytes int) error {
 	return nil
 }
 
-// mayReportOf refuses more reports at once than an agent sends.
+// mayReportOf refuses more reports in one request than an agent sends.
 func mayReportOf(caller Caller, reports int) error {
 	if caller.Kind == HostCaller && reports > api.MaxReports {
-		return statusError{invalid("body: %d reports, and a host may send %d at once; send them in parts", reports, api.MaxReports), http.StatusRequestEntityTooLarge}
+		return statusError{invalid("body: %d reports, and a host may send %d at once; send them in parts", reports,
+			api.MaxReports), http.StatusRequestEntityTooLarge}
 	}
 	return nil
 }
 
-// mayAskFor refuses a host's request that is about more than it could have, and charges it for the others. One that comes too soon waits:
-// it is an attach, and somebody waits for that.
+// mayAskFor refuses a host's request with too many objects, and charges the host for any other. A request beyond the
+// rate waits, since a user may be waiting for this attach.
 func (s *Server) mayAskFor(ctx context.Context, caller Caller, objects, bytes int) error {
 	if caller.Kind != HostCaller {
 		return nil
 	}
 	if objects > hostObjects {
-		return statusError{invalid("body: %d objects, and a host may change %d at once", objects, hostObjects), http.StatusRequestEntityTooLarge}
+		return statusError{invalid("body: %d objects, and a host may change %d at once", objects, hostObjects),
+			http.StatusRequestEntityTooLarge}
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostPatience)
 	defer cancel()

@@ -47,7 +47,8 @@ func statusOf64k(n int) string {
 	return `[{"kind": "Host", "name": "host1", "status": {"tunnels": [` + strings.Join(tunnels, ",") + `]}}]`
 }
 
-// TestReportsSaySomethingOnce: what makes the server compare one status over and over, or read for nothing, is refused or charged.
+// TestReportsSaySomethingOnce: what makes the server compare one status over and over, or read for nothing, is refused
+// or charged.
 func TestReportsSaySomethingOnce(t *testing.T) {
 	srv := newAPI(t, store.NewMemory(0))
 	srv.must(t, "POST", "/v1/apply", network)
@@ -57,8 +58,10 @@ func TestReportsSaySomethingOnce(t *testing.T) {
 			"400 invalid: body: the status of Endpoint blue/web/a is there twice; send it once")
 	}
 	many := "[" + strings.Repeat(one+",", api.MaxReports) + one + "]"
-	expect(t, told(srv.send(t, "host1", "POST", "/v1/status", many)), "413 invalid: body: 1001 reports, and a host may send 1000 at once; send them in parts")
-	expect(t, told(srv.send(t, "host1", "POST", "/v1/status", "[]"+strings.Repeat(" ", 1<<20))), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	expect(t, told(srv.send(t, "host1", "POST", "/v1/status", many)),
+		"413 invalid: body: 1001 reports, and a host may send 1000 at once; send them in parts")
+	expect(t, told(srv.send(t, "host1", "POST", "/v1/status", "[]"+strings.Repeat(" ", 1<<20))),
+		"413 invalid: body: longer than 1048576 bytes; send it in parts")
 	empty := "[]" + strings.Repeat(" ", 1<<20-2)
 	for range 2 * reportBurst / len(empty) {
 		if srv.send(t, "host1", "POST", "/v1/status", empty).status == http.StatusTooManyRequests {
@@ -76,9 +79,11 @@ func TestHostsSendLittle(t *testing.T) {
 		many[i] = fmt.Sprintf(`{"kind": "Endpoint", "name": "blue/web/e%d"}`, i)
 	}
 	tooMany := `{"delete": [` + strings.Join(many, ",") + `]}`
-	expect(t, told(srv.send(t, "host1", "POST", "/v1/apply", tooMany)), "413 invalid: body: 1001 objects, and a host may change 1000 at once")
+	expect(t, told(srv.send(t, "host1", "POST", "/v1/apply", tooMany)),
+		"413 invalid: body: 1001 objects, and a host may change 1000 at once")
 	tooLong := `{"delete": []` + strings.Repeat(" ", 1<<20) + `}`
-	expect(t, told(srv.send(t, "host1", "POST", "/v1/apply", tooLong)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	expect(t, told(srv.send(t, "host1", "POST", "/v1/apply", tooLong)),
+		"413 invalid: body: longer than 1048576 bytes; send it in parts")
 	srv.must(t, "POST", "/v1/apply", tooLong)
 }
 
@@ -89,14 +94,16 @@ func TestHostsChangeSlowly(t *testing.T) {
 	const mine = `{"spec": {"host": "host1", "ephemeral": true}}`
 	changes.SetLimit(0)
 	for i := range 200 { // as many attaches at once as an agent may be asked for
-		expect(t, fmt.Sprint(srv.send(t, "host1", "PUT", fmt.Sprintf("/v1/endpoints/blue/web/e%d", i), mine).status), "201")
+		expect(t, fmt.Sprint(srv.send(t, "host1", "PUT", fmt.Sprintf("/v1/endpoints/blue/web/e%d", i), mine).status),
+			"201")
 	}
 	changes.AllowN(time.Now(), int(changes.Tokens()))
 	const tooMuch = "429 unavailable: host host1 changes more than 131072 bytes a second; try again later"
 	expect(t, told(srv.send(t, "host1", "PUT", "/v1/endpoints/blue/web/e0", mine)), tooMuch)
 	expect(t, told(srv.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "")), tooMuch)
 	expect(t, told(srv.send(t, "host1", "POST", "/v1/apply", `{"objects": [], "dryRun": true}`)), tooMuch)
-	expect(t, fmt.Sprint(srv.send(t, "host2", "PUT", "/v1/endpoints/blue/web/f", `{"spec": {"host": "host2", "ephemeral": true}}`).status), "201")
+	expect(t, fmt.Sprint(srv.send(t, "host2", "PUT", "/v1/endpoints/blue/web/f",
+		`{"spec": {"host": "host2", "ephemeral": true}}`).status), "201")
 	srv.must(t, "DELETE", "/v1/endpoints/blue/web/e1", "")
 	changes.SetLimit(changeRate) // a little too soon is only late
 	expect(t, fmt.Sprint(srv.send(t, "host1", "DELETE", "/v1/endpoints/blue/web/e0", "").status), "200")
@@ -114,7 +121,8 @@ func TestAnswersAreShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, fmt.Sprint(len(refusal.Error.Problems)), "100")
-	expect(t, refusal.Error.Message, "the request is refused, and nothing has changed; here are its first 100 problems, and there are 200 more")
+	expect(t, refusal.Error.Message,
+		"the request is refused, and nothing has changed; here are its first 100 problems, and there are 200 more")
 }
 
 func TestHostsDoLittleAtOnce(t *testing.T) {

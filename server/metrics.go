@@ -13,7 +13,7 @@ import (
 	"github.com/overlane/overlane/server/replica"
 )
 
-// metrics are the server's, in a registry of its own: etcd's, some 200, stay out.
+// metrics are the metrics of the server, in a registry without the 200 or so of etcd.
 type metrics struct {
 	handler   http.Handler
 	requests  *prometheus.HistogramVec
@@ -25,12 +25,16 @@ type metrics struct {
 func newMetrics(r *replica.Replica) *metrics {
 	m := &metrics{
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "overlane_http_request_seconds", Help: "Requests by route and status; of a stream, how long it lasted.",
+			Name:    "overlane_http_request_seconds",
+			Help:    "Requests by route and status; of a stream, how long it lasted.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 8),
 		}, []string{"route", "status"}),
-		commits:   prometheus.NewCounter(prometheus.CounterOpts{Name: "overlane_commits_total", Help: "Changes of intent committed."}),
-		conflicts: prometheus.NewCounter(prometheus.CounterOpts{Name: "overlane_commit_conflicts_total", Help: "Commits judged anew because another server committed first."}),
-		streams:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "overlane_streams", Help: "Open streams: watch or view."}, []string{"kind"}),
+		commits: prometheus.NewCounter(prometheus.CounterOpts{Name: "overlane_commits_total",
+			Help: "Changes of intent committed."}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{Name: "overlane_commit_conflicts_total",
+			Help: "Commits judged anew because another server committed first."}),
+		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "overlane_streams",
+			Help: "Open streams: watch or view."}, []string{"kind"}),
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.requests, m.commits, m.conflicts, m.streams, objectCounts{r},
@@ -43,7 +47,7 @@ func (m *metrics) observe(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// stream counts one more stream, until the function returned is called.
+// stream counts a stream until the caller calls the returned function.
 func (m *metrics) stream(kind string) (end func()) {
 	g := m.streams.WithLabelValues(kind)
 	g.Inc()
@@ -55,7 +59,7 @@ func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// objectCounts counts objects when asked.
+// objectCounts counts the objects when they are collected.
 type objectCounts struct{ replica *replica.Replica }
 
 var (

@@ -14,7 +14,7 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// revisionHeader has the store revision of an answer that is a single object.
+// revisionHeader has the revision of the store in an answer with a single object.
 const revisionHeader = "Overlane-Revision"
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request, k model.Kind) error {
@@ -48,14 +48,15 @@ func boolean(text string) (bool, error) {
 	return value, nil
 }
 
-// selection is which objects a caller asks for.
+// selection selects the objects of a request.
 type selection struct {
 	kind   string // empty: all
-	parent string // those below this name; empty: all
+	parent string // objects below this name; empty: all
 	host   string // endpoints on this host; empty: all
 }
 
-// selectionOf reads a selection from query parameters. Of parent, vpc and subnet, which say the same, one may be given.
+// selectionOf reads a selection from query parameters. At most one of parent, vpc and subnet may be given, since they
+// mean the same.
 func selectionOf(query func(string) string, k model.Kind) (selection, error) {
 	chosen := selection{kind: k.Name, host: query("host")}
 	for i, name := range append([]string{"parent"}, k.Path[:len(k.Path)-1]...) {
@@ -67,14 +68,15 @@ func selectionOf(query func(string) string, k model.Kind) (selection, error) {
 			return chosen, invalid("query parameter %q: another parent is given as well", strings.ToLower(name))
 		}
 		if i > 0 && strings.Count(value, "/") != i-1 {
-			return chosen, invalid("query parameter %q: %q is not a name like %s", strings.ToLower(name), value, strings.Join(k.Path[:i], "/"))
+			return chosen, invalid("query parameter %q: %q is not a name like %s", strings.ToLower(name), value,
+				strings.Join(k.Path[:i], "/"))
 		}
 		chosen.parent = value
 	}
 	return chosen, nil
 }
 
-// among goes over the selected objects, by kind and name.
+// among iterates over the selected objects, by kind and name.
 func (c selection) among(s *model.State) iter.Seq[*model.Object] {
 	return func(yield func(*model.Object) bool) {
 		for _, k := range model.Kinds {
@@ -98,11 +100,11 @@ func (c selection) covers(key model.Key) bool {
 	return (c.kind == "" || c.kind == key.Kind) && (c.parent == "" || strings.HasPrefix(key.Name, c.parent+"/"))
 }
 
-// visible are the objects of a selection that a caller may read.
+// visible iterates over the objects of a selection that a caller may read.
 func (c selection) visible(caller Caller) func(*model.State) iter.Seq[*model.Object] {
 	return func(state *model.State) iter.Seq[*model.Object] {
 		return func(yield func(*model.Object) bool) {
-			seen := sightOf(state, caller)
+			seen := visibilityOf(state, caller)
 			for o := range c.among(state) {
 				if seen(o) && !yield(o) {
 					return
@@ -122,14 +124,14 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, k model.Kind) error
 	case caller.Kind == LocalAdmin:
 		return notFound("%s: does not exist", key)
 	}
-	return denied("%s may not read %s", caller, key) // whether it exists is not told either
+	return denied("%s may not read %s", caller, key) // the error does not reveal whether it exists
 }
 
-// only is one object, if it is there and a caller may read it.
+// only returns one object, if it exists and the caller may read it.
 func only(key model.Key, caller Caller) func(*model.State) iter.Seq[*model.Object] {
 	return func(state *model.State) iter.Seq[*model.Object] {
 		return func(yield func(*model.Object) bool) {
-			if o := state.Get(key); o != nil && sightOf(state, caller)(o) {
+			if o := state.Get(key); o != nil && visibilityOf(state, caller)(o) {
 				yield(o)
 			}
 		}
@@ -156,7 +158,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, k model.Kind) error
 	return s.answerChange(w, done, o.Key())
 }
 
-// readObject reads a body that is an object. Its kind and name are those of the path.
+// readObject reads an object from a body. Its kind and name are in the path.
 func readObject(body []byte, key model.Key) (o model.Object, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
@@ -183,7 +185,7 @@ func emptyBody(body []byte) error {
 	return nil
 }
 
-// answerChange answers with the object after the change or, if it is gone, before.
+// answerChange answers with the object after the change or, if it is gone, before the change.
 func (s *Server) answerChange(w http.ResponseWriter, done outcome, key model.Key) error {
 	w.Header().Set(revisionHeader, strconv.FormatInt(done.revision, 10))
 	for _, c := range done.changes {

@@ -20,7 +20,7 @@ func (s *Server) openAPI(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, s.Document())
 }
 
-// Document describes the API: every route, and every type that it takes or gives, from the types themselves and their doc tags.
+// Document describes the API: all routes, and all types of their bodies and answers, by Go types and doc tags.
 func (s *Server) Document() map[string]any {
 	d := document{schemas: object{}}
 	paths := object{}
@@ -34,15 +34,17 @@ func (s *Server) Document() map[string]any {
 	}
 	return object{
 		"openapi": "3.1.0",
-		"info": object{"title": "Overlane", "version": s.config.Version, "license": object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
-			"description": "Virtual private clouds on Open vSwitch. By the unix socket everything is allowed; by TLS, a host's certificate allows what is the host's own."},
+		"info": object{"title": "Overlane", "version": s.config.Version, "license": object{"name": "Apache 2.0",
+			"identifier": "Apache-2.0"},
+			"description": "Virtual private clouds on Open vSwitch. By the unix socket everything is allowed; by " +
+				"TLS, a host's certificate allows what is the host's own."},
 		"servers":    []object{{"url": "/"}},
 		"paths":      paths,
 		"components": object{"schemas": d.schemas},
 	}
 }
 
-// document collects the schemas of types as they are referred to.
+// document collects the schemas of the types that it refers to.
 type document struct{ schemas object }
 
 func (d document) operation(r Route) object {
@@ -84,7 +86,8 @@ var pathParam = regexp.MustCompile(`\{(\w+)\}`)
 func parameters(r Route) []object {
 	var params []object
 	for _, name := range pathParam.FindAllStringSubmatch(r.Path, -1) {
-		params = append(params, object{"name": name[1], "in": "path", "required": true, "schema": object{"type": "string"}})
+		params = append(params, object{"name": name[1], "in": "path", "required": true,
+			"schema": object{"type": "string"}})
 	}
 	for _, p := range r.Query {
 		schema := object{"type": "string"}
@@ -96,31 +99,34 @@ func parameters(r Route) []object {
 	return params
 }
 
-// of is the schema of a body.
+// of returns the schema of a body.
 func (d document) of(value any) object {
 	switch v := value.(type) {
 	case objectOf:
 		return d.object(v.kind)
 	case listOf:
 		return object{"type": "object", "required": []string{"revision", "items"}, "properties": object{
-			"revision": object{"type": "integer", "description": "Store revision of the list; watch after it to see what changes."},
-			"items":    object{"type": "array", "items": d.object(v.kind)},
+			"revision": object{"type": "integer",
+				"description": "Store revision of the list; watch after it to see what changes."},
+			"items": object{"type": "array", "items": d.object(v.kind)},
 		}}
 	}
 	return d.schema(reflect.TypeOf(value))
 }
 
-// object is the schema of the objects of one kind.
+// object returns the schema of the objects of one kind.
 func (d document) object(k model.Kind) object {
 	if _, ok := d.schemas[k.Name]; !ok {
 		d.schemas[k.Name] = object{
 			"type": "object", "description": k.Doc, "required": []string{"kind", "name", "spec"},
 			"properties": object{
-				"kind":     object{"type": "string", "const": k.Name},
-				"name":     object{"type": "string", "description": "Like " + strings.Join(k.Path, "/") + "."},
-				"revision": object{"type": "integer", "description": "Store revision of the last change; in a request, not zero: only if the object is still at it."},
-				"spec":     d.schema(reflect.TypeOf(k.New())),
-				"status":   d.schema(reflect.TypeOf(k.NewStatus())),
+				"kind": object{"type": "string", "const": k.Name},
+				"name": object{"type": "string", "description": "Like " + strings.Join(k.Path, "/") + "."},
+				"revision": object{"type": "integer",
+					"description": "Store revision of the last change; in a request, not zero: only if the object " +
+						"is still at it."},
+				"spec":   d.schema(reflect.TypeOf(k.New())),
+				"status": d.schema(reflect.TypeOf(k.NewStatus())),
 			},
 		}
 	}
@@ -129,7 +135,7 @@ func (d document) object(k model.Kind) object {
 
 func reference(name string) object { return object{"$ref": "#/components/schemas/" + name} }
 
-// known are types whose JSON does not follow from their structure.
+// known are the types whose JSON does not follow from their structure.
 var known = map[reflect.Type]object{
 	reflect.TypeFor[netip.Addr]():        {"type": "string", "format": "ipv4", "examples": []string{"10.0.0.2"}},
 	reflect.TypeFor[netip.Prefix]():      {"type": "string", "examples": []string{"10.0.0.0/24"}},
@@ -160,10 +166,10 @@ func (d document) schema(t reflect.Type) object {
 	case reflect.Struct:
 		return d.structure(t)
 	}
-	return object{"type": "integer"} // all numbers that we send are whole
+	return object{"type": "integer"} // all numbers of the API are integers
 }
 
-// structure is a reference to the schema of a named struct. model.Object is any object, of which each kind has its own.
+// structure returns a reference to the schema of a named struct. model.Object is an object of any kind.
 func (d document) structure(t reflect.Type) object {
 	name := t.Name()
 	switch t {
@@ -171,7 +177,7 @@ func (d document) structure(t reflect.Type) object {
 		return d.anyObject()
 	}
 	if _, ok := d.schemas[name]; !ok {
-		d.schemas[name] = nil // in work: it may refer to itself
+		d.schemas[name] = nil // in progress: the type may refer to itself
 		properties, required := object{}, []string{}
 		d.fields(t, properties, &required)
 		schema := object{"type": "object", "properties": properties}
@@ -213,7 +219,7 @@ func (d document) fields(t reflect.Type, properties object, required *[]string) 
 	}
 }
 
-// described is a schema with what its field's doc says. OpenAPI 3.1 allows a description beside a $ref.
+// described returns a schema with the doc of its field. OpenAPI 3.1 allows a description beside a $ref.
 func described(schema object, doc string) object {
 	if doc == "" {
 		return schema

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What was refused is logged, and whoever may be refused must not fill the disk with that: a line is short, and there is one a second.
-// Each host has its own, so that none hides what another does.
+// Refused requests are logged, but must not fill the disk: a line is short, and there is at most one a second. Each
+// host has a rate of its own, so that no host hides the requests of another one.
 const (
 	refusalRate  = 1
 	refusalBurst = 20
-	maxSaid      = 200 // characters of what a caller said
+	maxSaid      = 200 // characters of a caller's text
 )
 
-// refusals is who may write how many lines.
+// refusals limits the lines about one caller.
 type refusals struct {
 	rate    *rate.Limiter
 	leftOut atomic.Int64 // lines, since the last one
@@ -23,7 +23,7 @@ type refusals struct {
 
 func newRefusals() *refusals { return &refusals{rate: rate.NewLimiter(refusalRate, refusalBurst)} }
 
-// line tells whether there may be one now, and how many were left out before it.
+// line reports whether a line may be written now, and the number of lines left out before it.
 func (q *refusals) line() (leftOut int64, ok bool) {
 	if !q.rate.Allow() {
 		q.leftOut.Add(1)
@@ -32,14 +32,15 @@ func (q *refusals) line() (leftOut int64, ok bool) {
 	return q.leftOut.Swap(0), true
 }
 
-// logRefusal logs a request with why it is refused.
+// logRefusal logs a refused request with the reason.
 func (s *Server) logRefusal(t *tracked, r *http.Request) {
 	caller := CallerOf(r.Context())
 	leftOut, ok := s.refusalsOf(caller)
 	if !ok {
 		return
 	}
-	s.log.Warn("request refused", "request", t.id, "caller", caller.String(), "remote", r.RemoteAddr, "method", said(r.Method),
+	s.log.Warn("request refused", "request", t.id, "caller", caller.String(), "remote", r.RemoteAddr, "method",
+		said(r.Method),
 		"path", said(r.URL.Path), "error", said(wordsOf(t.why)), "leftOut", leftOut)
 }
 
@@ -50,10 +51,10 @@ func (s *Server) refusalsOf(caller Caller) (leftOut int64, ok bool) {
 	case HostCaller:
 		return s.limits.of(caller.Host).refusals.line()
 	}
-	return s.limits.strangers.refusals.line()
+	return s.limits.anonymous.refusals.line()
 }
 
-// said is what a caller said, or what quotes it, as the log has it.
+// said returns a text of a caller in the form for the log.
 func said(text string) string { return cut(text, maxSaid) }
 
 func wordsOf(err error) string {

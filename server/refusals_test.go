@@ -15,7 +15,7 @@ import (
 )
 
 // stranger is a client without a certificate. It believes every server.
-func stranger(t *testing.T) *http.Client {
+func anonymousClient(t *testing.T) *http.Client {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
@@ -34,14 +34,15 @@ func ask(t *testing.T, c *http.Client, method, url, body string) int {
 }
 
 // Whoever reaches the port may write little into the log, however long what he says, and however often.
-func TestStrangersFillNoDisk(t *testing.T) {
+func TestAnonymousCallersFillNoDisk(t *testing.T) {
 	s := newSite(t)
-	lines := s.server.limits.strangers.refusals
+	lines := s.server.limits.anonymous.refusals
 	lines.rate.SetLimit(0)
-	c, long := stranger(t), strings.Repeat("x", 10_000)
+	c, long := anonymousClient(t), strings.Repeat("x", 10_000)
 	for range refusalBurst {
 		expect(t, fmt.Sprint(ask(t, c, "GET", "https://"+s.address+"/"+long, "")), "403")
-		expect(t, fmt.Sprint(ask(t, c, "POST", "https://"+s.address+"/v1/join", `{"token": "`+s.token(api.TokenRequest{}).String()+`", "host": "`+long+`"}`)), "400")
+		expect(t, fmt.Sprint(ask(t, c, "POST", "https://"+s.address+"/v1/join",
+			`{"token": "`+s.token(api.TokenRequest{}).String()+`", "host": "`+long+`"}`)), "400")
 	}
 	lines.rate.SetLimit(rate.Inf)
 	expect(t, fmt.Sprint(ask(t, c, "GET", "https://"+s.address+"/last", "")), "403")
@@ -58,11 +59,11 @@ func TestStrangersFillNoDisk(t *testing.T) {
 	}
 }
 
-func TestStrangersDoLittleAtOnce(t *testing.T) {
+func TestAnonymousCallersDoLittleAtOnce(t *testing.T) {
 	srv := newAPI(t, store.NewMemory(0))
 	srv.must(t, "POST", "/v1/apply", network)
-	strangers := srv.limits.strangers
-	for range strangerRequests {
+	strangers := srv.limits.anonymous
+	for range anonymousRequests {
 		strangers.requests <- struct{}{}
 	}
 	srv.unanswered(t, "nobody", "/v1/version")

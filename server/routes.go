@@ -9,10 +9,10 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Route is one operation of the API. The mux and the OpenAPI document are both made from the list of routes.
+// Route is one operation of the API. The mux and the OpenAPI document are made from the list of routes.
 type Route struct {
 	Method    string
-	Path      string // as http.ServeMux and OpenAPI both write it: "/v1/hosts/{host}/view"
+	Path      string // in the form of http.ServeMux and OpenAPI: "/v1/hosts/{host}/view"
 	ID        string // OpenAPI's operationId: "getSubnet"
 	Doc       string // one sentence
 	Access    Access
@@ -25,11 +25,12 @@ type Route struct {
 	Stream    bool  // answers with one JSON value a line, without end
 	Text      bool  // answers with text that is not JSON
 
-	// Serve answers a request that Access, Query, and the body's type have been checked of. An error is written as a Refusal.
+	// Serve answers a request after the checks of Access, Query and the body's type. The caller writes an error as a
+	// Refusal.
 	Serve func(w http.ResponseWriter, r *http.Request) error
 }
 
-// Access is who may use a route at all.
+// Access decides which callers may use a route.
 type Access int
 
 const (
@@ -57,23 +58,30 @@ func (a Access) allows(c Caller) bool {
 
 var (
 	watchParam = Param{Name: "watch", Doc: "Answer with a stream of Event lines instead of a list.", Type: "boolean"}
-	afterParam = Param{Name: "after", Doc: "Only what changed after this store revision; absent: all objects first, then what changes.", Type: "integer"}
-	kindParam  = Param{Name: "kind", Doc: "Only objects of this kind."}
-	hostParam  = Param{Name: "host", Doc: "Only endpoints on this host."}
+	afterParam = Param{Name: "after",
+		Doc:  "Only what changed after this store revision; absent: all objects first, then what changes.",
+		Type: "integer"}
+	kindParam = Param{Name: "kind", Doc: "Only objects of this kind."}
+	hostParam = Param{Name: "host", Doc: "Only endpoints on this host."}
 )
 
 func (s *Server) ownRoutes() []Route {
 	routes := []Route{
-		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: api.Apply{}, Limit: 64 << 20, HostLimit: 1 << 20, Answer: api.Applied{},
+		{Method: "POST", Path: "/v1/apply", ID: "apply", Access: AdminAndHosts, Body: api.Apply{}, Limit: 64 << 20,
+			HostLimit: 1 << 20, Answer: api.Applied{},
 			Doc: "Create, update and delete any number of objects: all of it, or nothing.", Serve: s.apply},
-		{Method: "GET", Path: "/v1/watch", ID: "watch", Query: []Param{afterParam, kindParam}, Answer: api.Event{}, Stream: true,
-			Doc: "A stream of changes to all objects.", Serve: s.watchAll},
+		{Method: "GET", Path: "/v1/watch", ID: "watch", Query: []Param{afterParam, kindParam}, Answer: api.Event{},
+			Stream: true,
+			Doc:    "A stream of changes to all objects.", Serve: s.watchAll},
 		{Method: "GET", Path: "/v1/status", ID: "getStatus", Answer: api.Overview{},
 			Doc: "How the whole network is, as measured.", Serve: s.overview},
-		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []api.Report{}, Limit: 4 << 20, HostLimit: 1 << 20, Answer: api.Reported{},
+		{Method: "POST", Path: "/v1/status", ID: "putStatus", Access: AdminAndHosts, Body: []api.Report{},
+			Limit: 4 << 20, HostLimit: 1 << 20, Answer: api.Reported{},
 			Doc: "What an agent measured of its host and of the endpoints on it.", Serve: s.report},
-		{Method: "GET", Path: "/v1/hosts/{host}/view", ID: "getView", Access: AdminAndHosts, Answer: view.Delta{}, Stream: true,
-			Doc: "What one host must know: first the whole view, then its changes. A line with nothing but a revision is a heartbeat.", Serve: s.view},
+		{Method: "GET", Path: "/v1/hosts/{host}/view", ID: "getView", Access: AdminAndHosts, Answer: view.Delta{},
+			Stream: true,
+			Doc: "What one host must know: first the whole view, then its changes. A line with nothing but a " +
+				"revision is a heartbeat.", Serve: s.view},
 		{Method: "GET", Path: "/v1/version", ID: "getVersion", Access: Everybody, Answer: api.Version{},
 			Doc: "Version of the server.", Serve: s.version},
 		{Method: "GET", Path: "/healthz", ID: "getHealth", Access: Everybody, Answer: api.Health{},
@@ -92,24 +100,36 @@ func (s *Server) ownRoutes() []Route {
 func (s *Server) kindRoutes(k model.Kind) []Route {
 	list, one := "/v1/"+k.Plural, onePath(k)
 	return []Route{
-		{Method: "GET", Path: list, ID: "list" + title(k.Plural), Access: AdminAndHosts, Query: listParams(k), Answer: listOf{k},
-			Doc: "List or watch objects of the kind " + k.Name + ".", Serve: func(w http.ResponseWriter, r *http.Request) error { return s.list(w, r, k) }},
+		{Method: "GET", Path: list, ID: "list" + title(k.Plural), Access: AdminAndHosts, Query: listParams(k),
+			Answer: listOf{k},
+			Doc:    "List or watch objects of the kind " + k.Name + ".", Serve: func(w http.ResponseWriter,
+				r *http.Request) error {
+				return s.list(w, r, k)
+			}},
 		{Method: "GET", Path: one, ID: "get" + k.Name, Access: AdminAndHosts, Answer: objectOf{k},
-			Doc: "One " + k.Name + ".", Serve: func(w http.ResponseWriter, r *http.Request) error { return s.get(w, r, k) }},
-		{Method: "PUT", Path: one, ID: "put" + k.Name, Access: AdminAndHosts, Body: objectOf{k}, Answer: objectOf{k}, Created: true,
-			Doc: "Create or update one " + k.Name + ". Kind and name may be left out of the body.", Serve: func(w http.ResponseWriter, r *http.Request) error { return s.put(w, r, k) }},
+			Doc: "One " + k.Name + ".", Serve: func(w http.ResponseWriter, r *http.Request) error {
+				return s.get(w, r,
+					k)
+			}},
+		{Method: "PUT", Path: one, ID: "put" + k.Name, Access: AdminAndHosts, Body: objectOf{k}, Answer: objectOf{k},
+			Created: true,
+			Doc:     "Create or update one " + k.Name + ". Kind and name may be left out of the body.",
+			Serve:   func(w http.ResponseWriter, r *http.Request) error { return s.put(w, r, k) }},
 		{Method: "DELETE", Path: one, ID: "delete" + k.Name, Access: AdminAndHosts, Answer: objectOf{k},
-			Doc: "Delete one " + k.Name + "; the answer is what it was.", Serve: func(w http.ResponseWriter, r *http.Request) error { return s.delete(w, r, k) }},
+			Doc: "Delete one " + k.Name + "; the answer is what it was.", Serve: func(w http.ResponseWriter,
+				r *http.Request) error {
+				return s.delete(w, r, k)
+			}},
 	}
 }
 
-// objectOf and listOf stand for the bodies of one kind, which have no Go type of their own.
+// objectOf and listOf stand for an object of a kind and a list of them, which have no Go types of their own.
 type (
 	objectOf struct{ kind model.Kind }
 	listOf   struct{ kind model.Kind }
 )
 
-// onePath is where one object is: "/v1/subnets/{vpc}/{subnet}".
+// onePath is the path of one object: "/v1/subnets/{vpc}/{subnet}".
 func onePath(k model.Kind) string {
 	path := "/v1/" + k.Plural
 	for _, part := range k.Path {
@@ -118,7 +138,7 @@ func onePath(k model.Kind) string {
 	return path
 }
 
-// nameIn is the name in the path of a request.
+// nameIn returns the name in the path of a request.
 func nameIn(r *http.Request, k model.Kind) string {
 	parts := make([]string, len(k.Path))
 	for i, part := range k.Path {
@@ -133,7 +153,8 @@ func listParams(k model.Kind) []Param {
 		params = append(params, Param{Name: "parent", Doc: "Only objects below this name."})
 	}
 	for i := range len(k.Path) - 1 {
-		params = append(params, Param{Name: strings.ToLower(k.Path[i]), Doc: "Only objects of this " + strings.Join(k.Path[:i+1], "/") + "."})
+		params = append(params, Param{Name: strings.ToLower(k.Path[i]),
+			Doc: "Only objects of this " + strings.Join(k.Path[:i+1], "/") + "."})
 	}
 	if k.Name == "Endpoint" {
 		params = append(params, hostParam)

@@ -12,16 +12,16 @@ import (
 	"github.com/overlane/overlane/internal/unixsocket"
 )
 
-// Listener is a place where requests come in, and how it finds out who they are from.
+// Listener accepts connections and identifies the callers.
 type Listener struct {
 	net.Listener
 	Identify Identify
 
-	remote *connections // nil: nobody counts them
+	remote *connections // nil: connections are not counted
 }
 
-// ListenUnix listens on a unix socket that its owner and group may use: all of them are admins. A socket that a dead server
-// left behind is replaced; one on which somebody answers is an error.
+// ListenUnix listens on a unix socket that its owner and group may use, all of whom are admins. It replaces the socket
+// of a dead server. A socket that still answers is an error.
 func ListenUnix(path string) (Listener, error) {
 	l, err := unixsocket.Listen(context.Background(), path, 0o660)
 	if errors.Is(err, unixsocket.ErrInUse) {
@@ -33,10 +33,10 @@ func ListenUnix(path string) (Listener, error) {
 	return Listener{Listener: l, Identify: Admins}, nil
 }
 
-// stopTime is how long requests under way have to end when the server stops. Streams end at once.
+// stopTime is the time that open requests have to end when the server stops. Streams end at once.
 const stopTime = 5 * time.Second
 
-// Serve serves on all listeners until ctx ends, or one of them breaks, which is the error. Then it closes the server.
+// Serve serves on all listeners until ctx ends or one of them fails, which is the error. Then it closes the server.
 func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	ended := make(chan error, len(listeners))
 	servers := make([]*http.Server, len(listeners))
@@ -57,10 +57,10 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	defer cancel()
 	for _, h := range servers {
 		if h.Shutdown(stopping) != nil {
-			_ = h.Close() // what is still under way is cut off
+			_ = h.Close() // cuts off open requests
 		}
 	}
-	for range serving { // one that had not begun yet has its listener open still, and would remove the socket of the next server
+	for range serving { // one that had not begun still has its listener, and would remove the socket of the next server
 		if err := <-ended; broken == nil && !errors.Is(err, http.ErrServerClosed) {
 			broken = fmt.Errorf("serve: %w", err)
 		}
@@ -69,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	return broken
 }
 
-// httpServer gives up slow senders of headers, and pings HTTP/2 clients so as to notice those that have vanished.
+// httpServer disconnects slow senders of headers, and pings HTTP/2 clients to notice those that have vanished.
 func (s *Server) httpServer(l Listener) *http.Server {
 	h := &http.Server{
 		Handler:           s.Handler(l.Identify),

@@ -113,7 +113,8 @@ func TestPanic(t *testing.T) {
 	if err := json.Unmarshal(answer.body, &refusal); err != nil {
 		t.Fatal(err)
 	}
-	if id := refusal.Error.RequestID; id == "" || id != answer.header.Get("X-Request-Id") || !strings.Contains(log.String(), id) {
+	if id := refusal.Error.RequestID; id == "" || id != answer.header.Get("X-Request-Id") ||
+		!strings.Contains(log.String(), id) {
 		t.Errorf("request ID %q, header %q, log:\n%s", id, answer.header.Get("X-Request-Id"), log.String())
 	}
 	if response, err := srv.client.Do(srv.request(t, "", "GET", "/late", "")); err == nil {
@@ -128,11 +129,13 @@ func TestPanic(t *testing.T) {
 func TestBodies(t *testing.T) {
 	srv := newAPI(t, store.NewMemory(0))
 	large := `{"spec": {}, "status": "` + strings.Repeat("x", 1<<20) + `"}`
-	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/blue", large)), "413 invalid: body: longer than 1048576 bytes; send it in parts")
+	expect(t, told(srv.send(t, "admin", "PUT", "/v1/vpcs/blue", large)),
+		"413 invalid: body: longer than 1048576 bytes; send it in parts")
 	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset"} {
 		r := srv.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 		r.Header.Set("Content-Type", media)
-		expect(t, told(srv.do(t, r)), fmt.Sprintf("415 invalid: content type %q: send application/json (curl: --json)", media))
+		expect(t, told(srv.do(t, r)), fmt.Sprintf("415 invalid: content type %q: send application/json (curl: --json)",
+			media))
 	}
 	r := srv.request(t, "admin", "PUT", "/v1/vpcs/blue", `{"spec": {}}`)
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")

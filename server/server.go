@@ -1,6 +1,6 @@
-// Package server serves the API: plain HTTP with JSON over the table of kinds, streams of changes, and each host's view.
-// What it knows is a copy of the store, fed by the store's watch; it keeps nothing that is not in the store, so that any
-// number of servers may work on one. It never decides what objects may be: that is model.Admit's work.
+// Package server serves the API: HTTP with JSON for all kinds of objects, streams of changes, and the view of each
+// host. It serves from a replica of the store and has no state of its own, so any number of servers may share a store.
+// model.Admit decides which objects are valid, not this package.
 package server
 
 import (
@@ -16,18 +16,19 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// Config is what a server works with. Only Store is needed.
+// Config has the dependencies and settings of a server. Only Store is required.
 type Config struct {
 	Store   store.Store // stays open when the server is closed
 	Log     *slog.Logger
 	Version string // of the program, for GET /v1/version
 
-	// Heartbeat is how often a stream without news sends a line, so that both ends notice a dead connection; default 10 s.
+	// Heartbeat is the interval at which a stream without news sends a line, so that both ends notice a dead
+	// connection; default 10 s.
 	Heartbeat time.Duration
-	// Backlog is how many commits a stream may lag behind before it is ended; default 256.
+	// Backlog is the number of commits that a stream may lag behind before it ends; default 256.
 	Backlog int
 
-	now func() time.Time // the time, which tests make
+	now func() time.Time // the clock, which tests replace
 }
 
 // Server is the API over one store.
@@ -35,7 +36,7 @@ type Server struct {
 	config  Config
 	log     *slog.Logger
 	replica *replica.Replica
-	turn    chan struct{} // holds one token; who has it may judge and commit
+	turn    chan struct{} // has one token; its holder may commit
 	metrics *metrics
 	routes  []Route
 	limits  limits
@@ -46,7 +47,7 @@ type Server struct {
 	work   sync.WaitGroup
 }
 
-// New reads the store and starts to follow it. The error is the store's.
+// New reads the store and starts to follow it. The error is from the store.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c.Heartbeat = cmp.Or(c.Heartbeat, 10*time.Second)
 	c.Backlog = cmp.Or(c.Backlog, 256)
@@ -69,7 +70,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	return s, nil
 }
 
-// Add adds routes to the server's own. It comes before [Server.Handler].
+// Add adds routes to the server's own. Call it before [Server.Handler].
 func (s *Server) Add(routes ...Route) { s.routes = append(s.routes, routes...) }
 
 // Close ends all streams and stops following the store.
@@ -78,5 +79,5 @@ func (s *Server) Close() {
 	s.work.Wait()
 }
 
-// State is all objects as the server knows them now.
+// State returns all objects as they are now.
 func (s *Server) State() *model.State { return s.replica.State() }

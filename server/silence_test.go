@@ -77,8 +77,8 @@ func statusAt[S any](t *testing.T, a testServer, path string) S {
 	return o.Status
 }
 
-// TestSilenceIsTold: that a host falls silent is written nowhere, so who watches is told of it, and who comes back later. So it is when
-// the host speaks again, also of its endpoints, of which the agent has nothing new to say.
+// TestSilenceIsTold: that a host falls silent is written nowhere, so who watches is told of it, and who comes back
+// later. So it is when the host speaks again, also of its endpoints, of which the agent has nothing new to say.
 func TestSilenceIsTold(t *testing.T) {
 	var passed atomic.Int64
 	kept := store.NewMemory(0)
@@ -86,7 +86,8 @@ func TestSilenceIsTold(t *testing.T) {
 	srv := newAPIOf(t, Config{Store: kept, now: clock})
 	srv.must(t, "POST", "/v1/apply", network)
 	const host = `{"kind": "Host", "name": "host1", "status": {"ready": true}}`
-	srv.must(t, "POST", "/v1/status", `[`+host+`, {"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
+	srv.must(t, "POST", "/v1/status",
+		`[`+host+`, {"kind": "Endpoint", "name": "blue/web/a", "status": {"state": "Ready"}}]`)
 	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 	const both = "put Host host1 @%[1]d\nput Endpoint blue/web/a @%[1]d\nsync @%[1]d"
 
@@ -116,12 +117,14 @@ func TestSilenceIsTold(t *testing.T) {
 	}
 }
 
-// TestSilenceGoesByOwnClock: a status is as old as this server has known it, whatever the clock of the server said that took it.
+// TestSilenceGoesByOwnClock: a status is as old as this server has known it, whatever the clock of the server said that
+// took it.
 func TestSilenceGoesByOwnClock(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		var passed atomic.Int64
 		blind := newBlindStore()
-		srv := newAPIOf(t, Config{Store: blind, now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+		srv := newAPIOf(t, Config{Store: blind,
+			now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
 		srv.must(t, "POST", "/v1/apply", network)
 		passed.Store(int64(replica.Silence) + 1)
 		write := func(values map[string]any) {
@@ -139,7 +142,8 @@ func TestSilenceGoesByOwnClock(t *testing.T) {
 			}
 		}
 		write(map[string]any{
-			"status/Host/host1":          model.HostStatus{Ready: true, Tunnels: []model.TunnelStatus{{State: model.TunnelUp}}, Time: noon.Add(off)},
+			"status/Host/host1": model.HostStatus{Ready: true,
+				Tunnels: []model.TunnelStatus{{State: model.TunnelUp}}, Time: noon.Add(off)},
 			"status/Endpoint/blue/web/a": model.EndpointStatus{State: model.Ready, Host: "host1"},
 		})
 		await(t, srv, 2)

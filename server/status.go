@@ -15,7 +15,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// report keeps what an agent measured. It is written beside intent and moves no head.
+// report stores the statuses that an agent has measured. They are separate from intent and do not move the head.
 func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	reports, err := s.readReports(r)
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// readReports charges a body for its length before it is looked into, whatever it says.
+// readReports charges the host for the length of the body before it decodes the body.
 func (s *Server) readReports(r *http.Request) (reports []api.Report, err error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) readReports(r *http.Request) (reports []api.Report, err error) 
 	return reports, mayReportOf(caller, len(reports))
 }
 
-// keep writes a batch of statuses, and waits until everybody has been told.
+// keep writes a batch of statuses, and waits until all streams have been told.
 func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
 	if b.Len() == 0 {
 		return s.replica.Revision(), nil
@@ -65,14 +65,14 @@ func (s *Server) keep(ctx context.Context, b store.Batch) (int64, error) {
 	return revision, s.replica.Await(ctx, revision)
 }
 
-// judged are reports as they would be stored, and those that nobody keeps.
+// judged are the reports to store and the reports to ignore.
 type judged struct {
 	items   []store.Item
 	ignored []model.Key
 }
 
-// judgeReports refuses all reports if one is about what is not the caller's. What is nobody's (any more) is ignored: the
-// agent may not have heard of it yet.
+// judgeReports refuses all reports if one is about an object of another host. It ignores reports about missing objects,
+// since the agent may not know of a deletion yet.
 func (s *Server) judgeReports(caller Caller, reports []api.Report) (j judged, err error) {
 	state, seen := s.State(), map[model.Key]bool{}
 	for _, report := range reports {
@@ -102,7 +102,7 @@ func (s *Server) judgeReports(caller Caller, reports []api.Report) (j judged, er
 	return j, nil
 }
 
-// statusItem is a status as it is stored: put right, and with what its host may not say itself.
+// statusItem returns the stored form of a status: corrected, and with the fields that the host may not set itself.
 func (s *Server) statusItem(key model.Key, status any, host string) (item store.Item, err error) {
 	if err := legible(status); err != nil {
 		return item, invalid("body: the status of %s: %v", key, err)
@@ -123,7 +123,7 @@ func (s *Server) statusItem(key model.Key, status any, host string) (item store.
 	return replica.StatusItem(key, value), nil
 }
 
-// readStatus is lenient about fields: an agent may be newer than the server.
+// readStatus ignores unknown fields, since an agent may be newer than the server.
 func readStatus(key model.Key, raw json.RawMessage) (any, error) {
 	if key.Kind != "Host" && key.Kind != "Endpoint" {
 		return nil, denied("the status of %s is not reported, but counted", key)
@@ -135,8 +135,8 @@ func readStatus(key model.Key, raw json.RawMessage) (any, error) {
 	return status, nil
 }
 
-// measuredBy is the host whose agent measures the object; empty: there is no such object, or it is on no host. The
-// caller must be that host, or an admin.
+// measuredBy returns the host whose agent measures the object; empty: there is no such object, or it is on no host. The
+// caller must be that host or an admin.
 func measuredBy(state *model.State, caller Caller, key model.Key) (string, error) {
 	host := ""
 	if key.Kind == "Endpoint" {
@@ -160,10 +160,10 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, api.Version{Version: s.config.Version, API: "v1"})
 }
 
-// healthWrites is how often health writes. Everybody may ask, and a write costs a disk's sync.
+// healthWrites is the least time between two writes of health. Every caller may ask, and a write costs a disk sync.
 const healthWrites = 5 * time.Second
 
-// health asks the store, since a watch of a cluster that is away only waits; and it writes, since one that is full still answers.
+// health writes to the store. The watch of an unreachable cluster only waits, and a full cluster still answers reads.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
@@ -179,7 +179,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, api.Health{Status: "ok", Revision: s.replica.Revision()})
 }
 
-// tryWrite writes a key that nobody reads, unless that went well a moment ago.
+// tryWrite writes a key that nobody reads, unless a write has succeeded a moment ago.
 func (s *Server) tryWrite(ctx context.Context) error {
 	s.healthy.Lock()
 	defer s.healthy.Unlock()
@@ -194,7 +194,7 @@ func (s *Server) tryWrite(ctx context.Context) error {
 	return s.replica.Await(ctx, revision)
 }
 
-// health is when a write went well last.
+// health has the time of the last successful write.
 type health struct {
 	sync.Mutex
 	at time.Time

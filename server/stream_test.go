@@ -120,7 +120,8 @@ func TestWatch(t *testing.T) {
 	srv := newAPI(t, store.NewMemory(0))
 	srv.must(t, "POST", "/v1/apply", network)
 	all := srv.open(t, "admin", "/v1/watch")
-	expect(t, all.until(1), "put Host host1 @1", "put Host host2 @1", "put VPC blue @1", "put Subnet blue/web @1", "put Endpoint blue/web/a @1", "sync @1")
+	expect(t, all.until(1), "put Host host1 @1", "put Host host2 @1", "put VPC blue @1", "put Subnet blue/web @1",
+		"put Endpoint blue/web/a @1", "sync @1")
 	endpoints := srv.open(t, "admin", "/v1/endpoints?watch=true&after=1")
 	expect(t, endpoints.until(1), "sync @1")
 	below := srv.open(t, "admin", "/v1/subnets?watch=true&vpc=red")
@@ -130,14 +131,18 @@ func TestWatch(t *testing.T) {
 	srv.must(t, "PUT", "/v1/vpcs/red", `{"spec": {}}`)
 	srv.must(t, "POST", "/v1/status", `[{"kind": "Endpoint", "name": "blue/web/b", "status": {"state": "Ready"}}]`)
 	srv.must(t, "DELETE", "/v1/endpoints/blue/web/a", "")
-	expect(t, all.until(5), "put Endpoint blue/web/b @2", "put VPC red @3", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
-	expect(t, endpoints.until(5), "put Endpoint blue/web/b @2", "put Endpoint blue/web/b @4", "delete Endpoint blue/web/a @5", "sync @5")
+	expect(t, all.until(5), "put Endpoint blue/web/b @2", "put VPC red @3", "put Endpoint blue/web/b @4",
+		"delete Endpoint blue/web/a @5", "sync @5")
+	expect(t, endpoints.until(5), "put Endpoint blue/web/b @2", "put Endpoint blue/web/b @4",
+		"delete Endpoint blue/web/a @5", "sync @5")
 	expect(t, below.until(5), "sync @5")
 
 	t.Run("resumed", func(t *testing.T) {
 		// what changed twice is told once, as it is now
-		expect(t, srv.open(t, "admin", "/v1/watch?after=2").until(5), "put VPC red @5", "delete Endpoint blue/web/a @5", "put Endpoint blue/web/b @5", "sync @5")
-		expect(t, srv.open(t, "admin", "/v1/watch?after=4&kind=endpoints").until(5), "delete Endpoint blue/web/a @5", "sync @5")
+		expect(t, srv.open(t, "admin", "/v1/watch?after=2").until(5), "put VPC red @5", "delete Endpoint blue/web/a @5",
+			"put Endpoint blue/web/b @5", "sync @5")
+		expect(t, srv.open(t, "admin", "/v1/watch?after=4&kind=endpoints").until(5), "delete Endpoint blue/web/a @5",
+			"sync @5")
 	})
 	t.Run("status is told", func(t *testing.T) {
 		line, _ := srv.open(t, "admin", "/v1/watch?kind=ep").next()
@@ -204,12 +209,13 @@ func TestWatchGone(t *testing.T) {
 	if err := memory.Compact(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, told(srv.send(t, "admin", "GET", "/v1/watch?after=1", "")), "410 gone: revision 1 is no longer in the store's history; list, then watch from there")
+	expect(t, told(srv.send(t, "admin", "GET", "/v1/watch?after=1", "")),
+		"410 gone: revision 1 is no longer in the store's history; list, then watch from there")
 	expect(t, srv.open(t, "admin", "/v1/watch?after=2").until(2), "sync @2")
 }
 
-// TestWatchTooSlow has a client that reads nothing, until what fits into buffers on the way is full and the backlog too.
-// Others are not held up.
+// TestWatchTooSlow has a client that reads nothing, until what fits into buffers on the way is full and the backlog
+// too. Others are not held up.
 func TestWatchTooSlow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s") // a socket has little room for what nobody reads
 	server, _ := serveUnix(t, path, Config{Store: store.NewMemory(0), Backlog: 8})
@@ -229,7 +235,8 @@ func TestWatchTooSlow(t *testing.T) {
 		fill()
 	}
 	last := slow.until(1 << 40)
-	if !strings.Contains(last, "unavailable @") || !strings.Contains(last, "too slow: more than 8 commits behind; watch again after revision") {
+	if !strings.Contains(last, "unavailable @") || !strings.Contains(last,
+		"too slow: more than 8 commits behind; watch again after revision") {
 		t.Errorf("a client that did not read was told: ...%s", last[max(0, len(last)-300):])
 	}
 
@@ -311,8 +318,8 @@ func TestView(t *testing.T) {
 	}
 }
 
-// TestFoundAddresses: what a host reports of its own addresses goes to those who must not lead there, although no intent has changed; a server that starts
-// later knows it, too.
+// TestFoundAddresses: what a host reports of its own addresses goes to those who must not lead there, although no
+// intent has changed; a server that starts later knows it, too.
 func TestFoundAddresses(t *testing.T) {
 	kept := store.NewMemory(0)
 	srv := newAPI(t, kept)
@@ -321,11 +328,13 @@ func TestFoundAddresses(t *testing.T) {
 	s := srv.open(t, "host1", "/v1/hosts/host1/view")
 	first, _ := s.delta()
 	for range 2 { // the second says nothing new
-		srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["10.9.9.2", "10.9.9.1"], "flows": 3}}]`)
+		srv.must(t, "POST", "/v1/status",
+			`[{"kind": "Host", "name": "host2", "status": {"addresses": ["10.9.9.2", "10.9.9.1"], "flows": 3}}]`)
 	}
 	srv.must(t, "PUT", "/v1/endpoints/blue/web/b", `{"spec": {"host": "host2"}}`)
 	d, _ := s.delta()
-	want := []view.HostAddresses{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"), Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
+	want := []view.HostAddresses{{Host: "host2", VTEP: netip.MustParseAddr("192.168.5.3"),
+		Others: []netip.Addr{netip.MustParseAddr("10.9.9.1"), netip.MustParseAddr("10.9.9.2")}}}
 	if d.Complete || d.Revision != first.Revision || !reflect.DeepEqual(d.Hosts, want) {
 		t.Errorf("told %+v, want the hosts %+v", d, want)
 	}
@@ -342,13 +351,15 @@ func TestFoundAddresses(t *testing.T) {
 // TestFoundTooOften: others hear of what a host finds every ten seconds at most, and of the last of it in the end.
 func TestFoundTooOften(t *testing.T) {
 	var passed atomic.Int64
-	srv := newAPIOf(t, Config{Store: store.NewMemory(0), now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
+	srv := newAPIOf(t, Config{Store: store.NewMemory(0),
+		now: func() time.Time { return noon.Add(time.Duration(passed.Load())) }})
 	srv.must(t, "POST", "/v1/apply", network)
 	srv.must(t, "PUT", "/v1/internetgateways/blue", `{"spec": {"snat": true}}`)
 	s := srv.open(t, "host1", "/v1/hosts/host1/view")
 	s.delta()
 	found := func(address string) {
-		srv.must(t, "POST", "/v1/status", `[{"kind": "Host", "name": "host2", "status": {"addresses": ["`+address+`"]}}]`)
+		srv.must(t, "POST", "/v1/status",
+			`[{"kind": "Host", "name": "host2", "status": {"addresses": ["`+address+`"]}}]`)
 	}
 	others := func() netip.Addr {
 		t.Helper()
@@ -454,7 +465,8 @@ func TestReloadAfterCompaction(t *testing.T) {
 	}
 	blind.uncover()
 
-	expect(t, watch.until(5), "put Endpoint blue/web/b @5", "put Endpoint blue/web/c @5", "delete Endpoint blue/web/a @5", "put Host host2 @5", "sync @5")
+	expect(t, watch.until(5), "put Endpoint blue/web/b @5", "put Endpoint blue/web/c @5",
+		"delete Endpoint blue/web/a @5", "put Host host2 @5", "sync @5")
 	for f.revision < 4 {
 		d, _ := s.delta()
 		f.apply(d)

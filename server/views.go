@@ -8,8 +8,7 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// view streams what one host must know: to that host, and to admins. Besides a heartbeat and an end, a stream that lost
-// its place is told the whole view again.
+// view streams the view of one host, to that host and to admins. A stream that is too slow gets the whole view again.
 func (s *Server) view(w http.ResponseWriter, r *http.Request) error {
 	host, caller := r.PathValue("host"), CallerOf(r.Context())
 	if caller.Kind != LocalAdmin && caller.Host != host {
@@ -28,7 +27,7 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request) error {
 	return s.passView(r, out, host, v)
 }
 
-// passView passes on what the viewer is told. Before every line it makes sure that the host may still read it.
+// passView forwards the news of a viewer. Before every line it checks that the caller may still read them.
 func (s *Server) passView(r *http.Request, out *lines, host string, v *replica.Viewer) error {
 	beat := time.NewTicker(s.config.Heartbeat)
 	defer beat.Stop()

@@ -16,8 +16,9 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// BenchmarkPutBesideViews is the CPU time of one put of an endpoint, of a VPC on ten hosts, while those ten hosts follow their views, and
-// while 8,000 hosts do. The network is the same in both: 8,000 hosts, 800 VPCs. A commit is to cost what the hosts cost that it concerns.
+// BenchmarkPutBesideViews is the CPU time of one put of an endpoint, of a VPC on ten hosts, while those ten hosts
+// follow their views, and while 8,000 hosts do. The network is the same in both: 8,000 hosts, 800 VPCs. A commit is to
+// cost what the hosts cost that it concerns.
 func BenchmarkPutBesideViews(b *testing.B) {
 	few, many := newViewed(b, 10), newViewed(b, viewedHosts)
 	var ofFew, ofMany []time.Duration
@@ -70,9 +71,11 @@ func viewedNetwork() string {
 	for i := range viewedHosts {
 		vpc := i / 10
 		if i%10 == 0 {
-			objects = append(objects, fmt.Sprintf(`{"kind": "VPC", "name": "v%d"}`, vpc), fmt.Sprintf(`{"kind": "Subnet", "name": "v%d/s", "spec": {"cidr": "172.16.0.0/16"}}`, vpc))
+			objects = append(objects, fmt.Sprintf(`{"kind": "VPC", "name": "v%d"}`, vpc),
+				fmt.Sprintf(`{"kind": "Subnet", "name": "v%d/s", "spec": {"cidr": "172.16.0.0/16"}}`, vpc))
 		}
-		objects = append(objects, fmt.Sprintf(`{"kind": "Host", "name": "h%d", "spec": {"address": "10.0.%d.%d"}}`, i, i/200, 1+i%200),
+		objects = append(objects, fmt.Sprintf(`{"kind": "Host", "name": "h%d", "spec": {"address": "10.0.%d.%d"}}`, i,
+			i/200, 1+i%200),
 			fmt.Sprintf(`{"kind": "Endpoint", "name": "v%d/s/e%d", "spec": {"host": "h%d"}}`, vpc, i, i))
 	}
 	return `{"objects": [` + strings.Join(objects, ",") + `]}`

@@ -13,8 +13,8 @@ import (
 	"github.com/overlane/overlane/server/replica"
 )
 
-// Streams are JSON values, one a line. Each waits only for its own client: one that takes nothing for bodyTime, or lags
-// behind by more than Config.Backlog commits, is ended.
+// A stream consists of JSON values, one a line. Each stream waits only for its own client. It ends if the client
+// receives nothing for bodyTime, or lags behind by more than Config.Backlog commits.
 
 func (s *Server) watchAll(w http.ResponseWriter, r *http.Request) error {
 	chosen := selection{}
@@ -28,7 +28,7 @@ func (s *Server) watchAll(w http.ResponseWriter, r *http.Request) error {
 	return s.stream(w, r, chosen)
 }
 
-// stream answers with the changes to a selection of objects, which goes by what never changes: kind and name.
+// stream answers with the changes of selected objects. It selects by kind and name, which never change.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, chosen selection) error {
 	if caller := CallerOf(r.Context()); caller.Kind != LocalAdmin {
 		return denied("%s may not watch objects: its view tells it what it must know", caller)
@@ -65,7 +65,7 @@ func afterOf(r *http.Request) (int64, error) {
 	return after, nil
 }
 
-// pass passes on what the watcher is told, until the client, the server or the watcher ends. Then it says why.
+// pass forwards the news of a watcher until the client, the server or the watcher ends. The last line has the reason.
 func (s *Server) pass(ctx context.Context, out *lines, w *replica.Watcher, chosen selection, revision int64) error {
 	beat := time.NewTicker(s.config.Heartbeat)
 	defer beat.Stop()
@@ -73,7 +73,8 @@ func (s *Server) pass(ctx context.Context, out *lines, w *replica.Watcher, chose
 		select {
 		case b, ok := <-w.News():
 			if !ok {
-				return out.fail(revision, unavailable("too slow: more than %d commits behind; watch again after revision %d", s.config.Backlog, revision))
+				return out.fail(revision, unavailable("too slow: more than %d commits behind; watch again after "+
+					"revision %d", s.config.Backlog, revision))
 			}
 			revision = b.Revision
 			if err := out.batch(b, chosen); err != nil {
@@ -102,8 +103,8 @@ func newLines(w http.ResponseWriter) *lines {
 	return &lines{w, http.NewResponseController(w)}
 }
 
-// write writes whole lines at once. The deadline is taken back, because HTTP/2 resets a stream by it even if nothing is being
-// written. A connection that has no deadlines cannot be helped.
+// write writes whole lines at once, with a deadline. It clears the deadline afterwards, since HTTP/2 would reset the
+// stream at that time even if nothing is being written.
 func (l *lines) write(lines func(io.Writer) error) error {
 	_ = l.control.SetWriteDeadline(time.Now().Add(bodyTime))
 	if err := lines(l.w); err != nil {
@@ -125,8 +126,8 @@ func (l *lines) line(value any) error {
 	})
 }
 
-// encoding is how many streams encode at once: after a large commit all have a long line to encode, and more of them at once than there are CPUs
-// would be no faster, and need the memory of all lines at once.
+// encoding limits the number of streams that encode at once. After a large commit, all streams have a long line to
+// encode. More of them than CPUs would be no faster, but need the memory of all lines at once.
 var encoding = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 func encodeInTurn(value any) []byte {
@@ -155,6 +156,6 @@ func (l *lines) sync(revision int64) error {
 
 func (l *lines) fail(revision int64, why error) error {
 	_, sent := translate(why)
-	_ = l.line(api.Event{Type: api.Failed, Revision: revision, Error: sent}) // it ends either way
+	_ = l.line(api.Event{Type: api.Failed, Revision: revision, Error: sent}) // the stream ends in any case
 	return why
 }

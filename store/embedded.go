@@ -18,15 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EmbeddedConfig says where an embedded etcd keeps its data.
+// EmbeddedConfig configures an embedded etcd.
 type EmbeddedConfig struct {
-	Dir     string // made if it is not there, readable by its owner only
-	History int    // writes that are remembered for watchers that resume, fewer if they are large; default [DefaultHistory]
-	Quota   int64  // bytes of its file; default [DefaultQuota]
+	Dir     string // created if it does not exist, readable by its owner only
+	History int    // writes kept for watchers that resume, fewer if they are large; default [DefaultHistory]
+	Quota   int64  // of the database file, in bytes; default [DefaultQuota]
 	Log     *slog.Logger
 }
 
-// Embedded is a store in an etcd of one member inside this process. It listens on nothing.
+// Embedded is a store in an etcd of one member inside this process, which does not listen.
 type Embedded struct {
 	*Etcd
 	server *embed.Etcd
@@ -36,8 +36,8 @@ type Embedded struct {
 	close  func() error
 }
 
-// OpenEmbedded starts etcd on a folder and waits until it is ready: about 0.2 to 0.5 s. One process may have a folder open
-// at a time; the error for the second one says so.
+// OpenEmbedded starts etcd on a folder and waits until it is ready, which takes about 0.2 to 0.5 s. Only one process
+// may have a folder open; the second one gets an error.
 func OpenEmbedded(ctx context.Context, c EmbeddedConfig) (*Embedded, error) {
 	c.Quota = cmp.Or(c.Quota, DefaultQuota)
 	lock, err := lockFolder(c.Dir)
@@ -61,7 +61,7 @@ func OpenEmbedded(ctx context.Context, c EmbeddedConfig) (*Embedded, error) {
 	return e, nil
 }
 
-// lockFolder makes the folder and locks it. Without that, a second etcd would wait for the first one's database for ever.
+// lockFolder creates and locks the folder. Without the lock, a second etcd would wait for the database for ever.
 func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -101,12 +101,12 @@ func etcdConfig(c EmbeddedConfig) *embed.Config {
 	cfg.Dir = filepath.Join(c.Dir, "etcd")
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(c.Log))
 
-	// A member must have the URL of a peer, although nobody listens there and nobody dials it.
+	// A member must have a peer URL, although it neither listens nor is dialled there.
 	cfg.ListenPeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = nil, nil, nil
 	cfg.InitialCluster = cfg.Name + "=" + embed.DefaultInitialAdvertisePeerURLs
 
-	// A single member elects itself after at most one election timeout, which is what a start mostly takes; and each tick
-	// costs idle CPU.
+	// A single member elects itself after at most one election timeout, which is most of the time of a start. Each tick
+	// costs CPU time when idle.
 	cfg.TickMs, cfg.ElectionMs = 100, 500
 
 	cfg.MaxRequestBytes = 64 << 20
@@ -114,13 +114,14 @@ func etcdConfig(c EmbeddedConfig) *embed.Config {
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = strconv.Itoa(cmp.Or(c.History, DefaultHistory))
 	cfg.BootstrapDefragThresholdMegabytes = 100
-	// There is no follower that could lag, so the log of what the database already has need not stay in memory.
+	// There are no followers, so log entries that the database has need not stay in memory.
 	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 1000, 10
 	cfg.WarningUnaryRequestDuration = time.Second
 	return cfg
 }
 
-// Compact forgets the history up to a revision. etcd does so on its own every five minutes, and so does every sixteenth of the quota that is written.
+// Compact deletes the history up to a revision. This also happens every five minutes, and whenever a sixteenth of the
+// quota has been written.
 func (e *Embedded) Compact(ctx context.Context, revision int64) error {
 	if _, err := e.client.Compact(ctx, revision); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
 		return fmt.Errorf("compact: %w", err)

@@ -22,28 +22,28 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Etcd is a store in an etcd cluster. Its revisions are those of the cluster, so they may have gaps where others write.
+// Etcd is a store in an etcd cluster. Its revisions are those of the cluster, with gaps if others write to the cluster.
 type Etcd struct {
 	client  *clientv3.Client
 	headKey string
-	data    string // what our keys have in front of them
-	prefix  string // what both have
+	data    string // prefix of the keys of items
+	prefix  string // prefix of all keys
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
-// EtcdConfig says where a cluster is.
+// EtcdConfig configures the access to a cluster.
 type EtcdConfig struct {
 	Endpoints []string    // "https://10.0.0.1:2379", "unix:/run/etcd.sock"
 	TLS       *tls.Config // nil: not encrypted
 	Username  string      // of etcd's own authentication; empty: none
 	Password  string
-	Prefix    string // of all keys, so that others may use the cluster too; default "/overlane/"
+	Prefix    string // of all keys, so that others may use the cluster, too; default "/overlane/"
 	Log       *slog.Logger
 }
 
-// DialEtcd gives a store in an external cluster. The cluster should have auto-compaction on (the store never compacts a
-// cluster that others may use). Nothing else in its configuration needs to change; see [pack] for commits of many objects.
+// DialEtcd returns a store in an external cluster. The cluster should have auto-compaction on, since the store never
+// compacts a cluster that others may use. It needs no other change of its configuration; see [pack] for large commits.
 func DialEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:          c.Endpoints,
@@ -51,7 +51,7 @@ func DialEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 		Username:           c.Username,
 		Password:           c.Password,
 		DialTimeout:        5 * time.Second,
-		MaxCallSendMsgSize: math.MaxInt32, // the cluster judges what is too large
+		MaxCallSendMsgSize: math.MaxInt32, // the cluster decides
 		Logger:             zapTo(c.Log),
 		DialOptions: []grpc.DialOption{grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 30 * time.Second, Timeout: 5 * time.Second,
@@ -71,22 +71,23 @@ func DialEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 	return s, nil
 }
 
-// reach waits until a member of the cluster answers. etcd's client would wait, too, but it keeps to itself what for: so this asks
-// again and again, and says why not. What TLS refuses is an error at once.
+// reach waits until a member of the cluster answers. It asks repeatedly and logs the reason of each failure, which
+// etcd's client would not. A TLS error ends it at once.
 func (e *Etcd) reach(ctx context.Context, log *slog.Logger) error {
 	said := ""
 	for {
 		_, err := pb.NewKVClient(e.client.ActiveConnection()).Range(ctx,
 			&pb.RangeRequest{Key: []byte(e.headKey), Serializable: true}, grpc.WaitForReady(false))
 		if status.Code(err) != codes.Unavailable {
-			return nil // what else may be wrong, Load says
+			return nil // Load reports other errors
 		}
 		why := reason(err)
 		if strings.Contains(why, "tls: ") {
 			return errors.New(why)
 		}
 		if log != nil && why != said {
-			log.Error("etcd does not answer; will ask again", "endpoints", strings.Join(e.client.Endpoints(), ","), "error", why)
+			log.Error("etcd does not answer; will ask again", "endpoints", strings.Join(e.client.Endpoints(), ","),
+				"error", why)
 			said = why
 		}
 		select {
@@ -97,7 +98,7 @@ func (e *Etcd) reach(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// reason is what gRPC says of a connection, without its wrapping.
+// reason returns gRPC's reason of a failed connection, without its wrapping.
 func reason(err error) string {
 	why := status.Convert(err).Message()
 	if i := strings.LastIndex(why, `desc = "`); i >= 0 {
@@ -108,10 +109,11 @@ func reason(err error) string {
 
 func newEtcd(client *clientv3.Client, prefix string) *Etcd {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Etcd{client: client, prefix: prefix, headKey: prefix + "head", data: prefix + "data/", ctx: ctx, cancel: cancel}
+	return &Etcd{client: client, prefix: prefix, headKey: prefix + "head", data: prefix + "data/", ctx: ctx,
+		cancel: cancel}
 }
 
-// page is how many items are read in one call.
+// page is the number of items in one read.
 const page = 10_000
 
 // Load implements [Store].
@@ -149,7 +151,7 @@ func (e *Etcd) load(ctx context.Context, from string) (Snapshot, error) {
 	return s, nil
 }
 
-// during is a context that also ends when the store is closed: etcd's client would retry for seconds.
+// during returns a context that also ends when the store is closed, since etcd's client would retry for seconds.
 func (e *Etcd) during(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(e.ctx, cancel)
@@ -212,17 +214,18 @@ func (e *Etcd) ops(b Batch) []clientv3.Op {
 	return ops
 }
 
-// packWidth is how many operations a transaction inside another may have. A cluster takes as many operations at one level
-// as --max-txn-ops (128 unless raised) less those of the levels above it, so three levels of this width always pass.
+// packWidth is the number of operations in a nested transaction. A cluster accepts as many operations at one level as
+// --max-txn-ops (default 128), less those of the levels above, so it accepts three levels of this width.
 const packWidth = 42
 
-// pack wraps operations into transactions inside transactions, which are still one atomic write at one revision, so that
-// a commit of some 74,000 objects passes a cluster that takes 128 operations.
+// pack wraps operations into nested transactions, which are one atomic write at one revision. So a cluster that accepts
+// 128 operations accepts a commit of about 74,000 objects.
 func pack(ops []clientv3.Op) ([]clientv3.Op, error) {
 	const levels = 3
 	for level := 1; len(ops) > packWidth; level++ {
 		if level == levels {
-			return nil, fmt.Errorf("%w: more than %d keys in one; send it in parts", ErrTooLarge, packWidth*packWidth*packWidth)
+			return nil, fmt.Errorf("%w: more than %d keys in one; send it in parts", ErrTooLarge,
+				packWidth*packWidth*packWidth)
 		}
 		var groups []clientv3.Op
 		for len(ops) > 0 {
@@ -252,7 +255,8 @@ func (e *Etcd) Watch(ctx context.Context, after int64) iter.Seq2[Commit, error] 
 				after = c.Revision
 			}
 		}
-		yield(Commit{}, fmt.Errorf("watch after revision %d: %w", after, e.cause(cmp.Or(ctx.Err(), errors.New("etcd ended it")))))
+		yield(Commit{}, fmt.Errorf("watch after revision %d: %w", after,
+			e.cause(cmp.Or(ctx.Err(), errors.New("etcd ended it")))))
 	}
 }
 
@@ -280,7 +284,7 @@ func (e *Etcd) commits(events []*clientv3.Event) []Commit {
 	return commits
 }
 
-// cause translates etcd's errors into this package's.
+// cause translates etcd's errors into the errors of this package.
 func (e *Etcd) cause(err error) error {
 	switch {
 	case e.ctx.Err() != nil:
@@ -297,7 +301,7 @@ func (e *Etcd) cause(err error) error {
 	return err
 }
 
-// tooLarge tells a request that etcd found too large, or gRPC before it.
+// tooLarge reports whether a request was too large for etcd or for gRPC.
 func tooLarge(err error) bool {
 	return errors.Is(err, rpctypes.ErrRequestTooLarge) || strings.Contains(err.Error(), "request is too large") ||
 		status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "message larger than max")

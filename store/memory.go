@@ -11,10 +11,10 @@ import (
 	"sync"
 )
 
-// DefaultHistory is how many writes are remembered for watchers that resume, unless told otherwise.
+// DefaultHistory is the number of writes kept for watchers that resume, if none is configured.
 const DefaultHistory = 10_000
 
-// Memory is a store that lasts as long as the process: for tests, and for trying things out.
+// Memory is a store in the memory of the process, for tests and trials.
 type Memory struct {
 	history int
 
@@ -27,7 +27,7 @@ type Memory struct {
 	closed   chan struct{}
 }
 
-// NewMemory makes an empty store that remembers its last history writes; 0 means [DefaultHistory].
+// NewMemory returns an empty store that keeps its last history writes; 0 means [DefaultHistory].
 func NewMemory(history int) *Memory {
 	return &Memory{
 		history: cmp.Or(history, DefaultHistory),
@@ -143,8 +143,8 @@ func (m *Memory) Watch(ctx context.Context, after int64) iter.Seq2[Commit, error
 	}
 }
 
-// since gives the writes after a revision, and a channel that is closed when there are more. In the log, revisions
-// follow each other without a gap.
+// since returns the writes after a revision, and a channel that is closed at the next write. The revisions in the log
+// have no gaps.
 func (m *Memory) since(after int64) ([]Commit, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,7 +166,7 @@ func (m *Memory) wait(ctx context.Context, grown <-chan struct{}) error {
 	}
 }
 
-// Compact forgets the history up to a revision, as an etcd cluster does when told to.
+// Compact deletes the history up to a revision, as an etcd cluster does on request.
 func (m *Memory) Compact(_ context.Context, revision int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// zapTo is a logger for etcd, which speaks zap. What etcd calls info is debugging to us: it tells of every step of a start.
-// A nil log discards everything.
+// zapTo returns a zap logger for etcd that writes to slog. etcd's level info becomes debug, since etcd logs every step
+// of a start. A nil log discards all lines.
 func zapTo(log *slog.Logger) *zap.Logger {
 	if log == nil {
 		return zap.NewNop()

@@ -11,33 +11,33 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// An embedded etcd must look after its own space: it listens on nothing, so no tool can. Its database keeps every value that
-// its history reaches back to, and never shrinks on its own. When the file is as large as the quota, etcd raises an alarm and
-// takes no more writes until somebody has compacted, defragmented and disarmed it, a restart or not.
+// An embedded etcd must maintain its own space, since it does not listen for tools. Its database contains every value
+// in its history, and never shrinks by itself. When the file reaches the quota, etcd raises an alarm and refuses all
+// writes until it is compacted, defragmented and disarmed, even after a restart.
 
-// DefaultQuota is how large an embedded store's file may grow, in bytes.
+// DefaultQuota is the greatest size of an embedded store's file, in bytes.
 const DefaultQuota = 4 << 30
 
-// historyShare is the part of the quota that values in the history may take up.
+// historyShare is the part of the quota for values in the history.
 const historyShare = 16
 
 const (
-	reliefTime  = 2 * time.Minute // how long it may take to make space
-	reliefEvery = time.Minute     // making space blocks all others, so it is not tried more often
+	reliefTime  = 2 * time.Minute // for making space
+	reliefEvery = time.Minute     // making space blocks all other requests, so it is not tried more often
 )
 
 // space keeps an embedded store within its quota.
 type space struct {
-	history int64 // bytes of values that the history may hold
+	history int64 // greatest size of the values in the history, in bytes
 
 	mu       sync.Mutex
-	written  int64   // bytes since the last mark
+	written  int64   // bytes written since the last mark
 	marks    []int64 // revisions, a quarter of history apart, oldest first
 	making   sync.Mutex
 	relieved time.Time
 }
 
-// wrote notes a write, and is the revision to forget the history up to when there is enough of it; else 0.
+// wrote records a write. It returns the revision up to which the history is to be deleted; 0: none.
 func (s *space) wrote(b Batch, revision int64) int64 {
 	const overhead = 512 // of a key and its index
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (e *Embedded) Write(ctx context.Context, b Batch) (int64, error) {
 	return e.within(b, func() (int64, error) { return e.Etcd.Write(ctx, b) })
 }
 
-// within writes, and makes space if there is none left.
+// within executes a write, and makes space if there is none left.
 func (e *Embedded) within(b Batch, write func() (int64, error)) (int64, error) {
 	began := time.Now()
 	revision, err := write()
@@ -89,17 +89,18 @@ func (e *Embedded) within(b Batch, write func() (int64, error)) (int64, error) {
 	return revision, nil
 }
 
-// relieve makes space for a write that began at a time and found none. If there is none since the last time, then what is
-// stored, and not its history, is too large.
+// relieve makes space for a write that began at a time and found none. If space was made only just before, the items
+// themselves are too large, not their history.
 func (e *Embedded) relieve(began time.Time) error {
 	s := &e.space
 	s.making.Lock()
 	defer s.making.Unlock()
 	switch since := time.Since(s.relieved); {
 	case s.relieved.After(began):
-		return nil // another write's relief is this one's too
+		return nil // another write has made space meanwhile
 	case since < reliefEvery:
-		return fmt.Errorf("space was made %v ago, and is used up again: delete what is not needed", since.Round(time.Second))
+		return fmt.Errorf("space was made %v ago, and is used up again: delete what is not needed",
+			since.Round(time.Second))
 	}
 	defer func() { s.relieved = time.Now() }()
 	ctx, cancel := context.WithTimeout(e.ctx, reliefTime)
@@ -111,7 +112,7 @@ func (e *Embedded) relieve(began time.Time) error {
 	return nil
 }
 
-// makeSpace forgets all history, gives back what it took, and lets etcd write again.
+// makeSpace deletes all history, shrinks the file, and lets etcd write again.
 func (e *Embedded) makeSpace(ctx context.Context) error {
 	now, err := e.Load(ctx, "none/")
 	if err != nil {
@@ -130,7 +131,7 @@ func (e *Embedded) makeSpace(ctx context.Context) error {
 	return nil
 }
 
-// relieveAlarm makes space if etcd was full when it ended.
+// relieveAlarm makes space if etcd was full when it stopped.
 func (e *Embedded) relieveAlarm() error {
 	alarms, err := e.client.AlarmList(e.ctx)
 	if err != nil || len(alarms.Alarms) == 0 {

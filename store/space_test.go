@@ -89,12 +89,14 @@ func fill(t *testing.T, e *Embedded) (keys []string) {
 func alarm(t *testing.T, e *Embedded) {
 	t.Helper()
 	_, err := e.server.Server.Alarm(t.Context(), &etcdserverpb.AlarmRequest{
-		Action: etcdserverpb.AlarmRequest_ACTIVATE, MemberID: uint64(e.server.Server.MemberID()), Alarm: etcdserverpb.AlarmType_NOSPACE,
+		Action: etcdserverpb.AlarmRequest_ACTIVATE, MemberID: uint64(e.server.Server.MemberID()),
+		Alarm: etcdserverpb.AlarmType_NOSPACE,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Etcd.Write(context.Background(), Batch{Put: []Item{{Key: "k"}}}); !errors.Is(err, rpctypes.ErrNoSpace) {
+	if _, err := e.Etcd.Write(context.Background(), Batch{Put: []Item{{Key: "k"}}}); !errors.Is(err,
+		rpctypes.ErrNoSpace) {
 		t.Fatal("a write with the alarm on:", err)
 	}
 }
@@ -105,7 +107,8 @@ func writes(t *testing.T, e *Embedded) {
 	if s, err := e.Load(t.Context(), "none/"); err == nil {
 		head = s.Head
 	}
-	if _, err := e.Commit(t.Context(), head, Batch{Put: []Item{{Key: "after", Value: make([]byte, value)}}}); err != nil {
+	if _, err := e.Commit(t.Context(), head,
+		Batch{Put: []Item{{Key: "after", Value: make([]byte, value)}}}); err != nil {
 		t.Error("commit after relief:", err)
 	}
 }

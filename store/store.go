@@ -1,6 +1,6 @@
-// Package store keeps objects as bytes under keys, with one revision that grows with every write and a guarded head
-// that only commits of intent move. It has three forms: etcd embedded in the process, an external etcd cluster, and
-// memory. It never looks into a value and never decides whether one is allowed.
+// Package store keeps objects as bytes under keys. Every write increases the revision, and only commits of intent move
+// the head. There are three stores: etcd embedded in the process, an external etcd cluster, and memory. None of them
+// decodes or checks values.
 package store
 
 import (
@@ -9,28 +9,27 @@ import (
 	"iter"
 )
 
-// Store is a key-value map with a history. All methods may be called at once by many goroutines. Errors other than the
-// ones below mean that the store cannot be reached, or a context that ended: a write may then have happened or not.
+// Store is a key-value map with a history. It is safe for concurrent use. Errors other than the ones below mean that
+// the store is unreachable or that the context has ended: a write may then have happened or not.
 type Store interface {
 	// Load reads all items whose key starts with prefix, as they were at one moment.
 	Load(ctx context.Context, prefix string) (Snapshot, error)
 
-	// Commit writes the batch whole, if the head is still at the revision that the caller judged it against, and moves
-	// the head to the revision returned. If not, nothing is written, the error is ErrConflict, and the revision is one
-	// at which the moved head can be seen.
+	// Commit writes the whole batch if the head is still at the given revision, and moves the head to the returned
+	// revision. If not, it writes nothing and returns ErrConflict, with a revision that includes the head's move.
 	Commit(ctx context.Context, head int64, b Batch) (revision int64, err error)
 
-	// Write writes the batch whole, whatever the head is, and leaves the head where it is. A batch that changes
-	// nothing (deletes of keys that are not there) makes no revision of its own.
+	// Write writes the whole batch and does not move the head. A batch that changes nothing (deletions of missing keys)
+	// makes no revision.
 	Write(ctx context.Context, b Batch) (revision int64, err error)
 
-	// Watch goes over all writes after a revision, in order and each of them whole; then it waits for more. It ends with
-	// an error: ErrCompacted if the history does not reach that far back (load again, then watch from there), the
-	// context's, ErrClosed, or why the store cannot be reached any more (watch again from the last revision seen).
+	// Watch iterates over all writes after a revision, in order, each as a whole, and then waits for further ones. It
+	// ends with an error: ErrCompacted if the history does not reach that far back (load again, then watch from there),
+	// the context's error, ErrClosed, or the reason why the store is unreachable (watch again from the last revision).
 	Watch(ctx context.Context, after int64) iter.Seq2[Commit, error]
 
-	// Close ends all watches and releases everything. What was written stays, except in memory.
-	// Closing again does nothing.
+	// Close ends all watches and releases all resources. The items stay, except in a store in memory. Closing again
+	// does nothing.
 	Close() error
 }
 
@@ -42,32 +41,33 @@ var (
 	ErrClosed    = errors.New("the store is closed")
 )
 
-// Item is a value under its key. Revision is that of the write which made it what it is; in a batch it has no meaning.
+// Item is a value and its key. Revision is that of its last write; in a batch it has no meaning.
 type Item struct {
 	Key      string
 	Value    []byte
 	Revision int64
 }
 
-// Batch is what one write does: all of it or nothing. A key is in it once.
+// Batch is the content of one atomic write. It has each key at most once.
 type Batch struct {
 	Put    []Item
-	Delete []string // those that are not there are ignored
+	Delete []string // missing keys are ignored
 }
 
 // Len is the number of keys that the batch touches.
 func (b Batch) Len() int { return len(b.Put) + len(b.Delete) }
 
-// Snapshot is what the store held at Revision. Head is the revision of the last commit, 0 before the first.
+// Snapshot is the content of the store at Revision. Head is the revision of the last commit, 0 before the first.
 type Snapshot struct {
 	Revision int64
 	Head     int64
 	Items    []Item // by key
 }
 
-// Commit is one write as a watch tells it: what it put, each item with this Revision, and what it deleted, both by key.
+// Commit is one write in a watch: the items that it put, each with this Revision, and the keys that it deleted, both in
+// the order of keys.
 type Commit struct {
 	Revision int64
-	Head     bool // it moved the head here: made by Commit, not by Write
+	Head     bool // it moved the head: made by Commit, not by Write
 	Batch
 }

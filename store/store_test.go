@@ -107,8 +107,10 @@ func TestEtcdTooLarge(t *testing.T) {
 func TestEtcdUnreachable(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := store.DialEtcd(ctx, store.EtcdConfig{Endpoints: []string{"unix:" + filepath.Join(t.TempDir(), "nobody.sock")}})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nobody.sock: connect: no such file or directory") {
+	_, err := store.DialEtcd(ctx,
+		store.EtcdConfig{Endpoints: []string{"unix:" + filepath.Join(t.TempDir(), "nobody.sock")}})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(),
+		"nobody.sock: connect: no such file or directory") {
 		t.Errorf("dialling nobody: %v", err)
 	}
 }

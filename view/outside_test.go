@@ -117,7 +117,7 @@ func TestABorderHostKnows(t *testing.T) {
 
 // What comes to a next hop may be for any VPC that its own border host leads to, so only those take over that lead to
 // all of them.
-func TestHeirs(t *testing.T) {
+func TestFailoverOrder(t *testing.T) {
 	n := smallNetwork(t)
 	heirs := func(of string) []string { return view.New(n.state, "edge1").NextHops[of].FailoverOrder }
 	n.put("{kind: VPC, name: green, spec: {transitVNI: 902}}\n---\n{kind: InternetGateway, name: green, spec: {hosts: [edge1]}}")

@@ -22,7 +22,7 @@ type Tracker struct {
 	state          *model.State
 	members        map[string]map[string]int // subnet or VPC -> host -> number of its endpoints on the host
 	locations      map[string]location       // of endpoints that are plugged in
-	otherAddresses map[string][]netip.Addr   // by host: those that its agent has found, besides the VTEP
+	otherAddresses map[string][]netip.Addr   // by host: found by its agent, besides the VTEP
 	newAddresses   map[string]bool           // hosts with other addresses since the last commit
 	sources        []source                  // of all kinds of rows
 	gateways       *gatewaySource            // one of them

@@ -1,5 +1,5 @@
-// Package api is the JSON that the server and its clients exchange, beside the model's objects and the view's deltas.
-// It never sends or receives anything.
+// Package api has the types of the JSON that the server and its clients exchange, beside the model's objects and the
+// view's deltas. It is pure: it sends and receives nothing.
 package api
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Object is an object as a client sends it: the spec is still text, so that the server can name each unknown field and
-// each wrong type. Status, if any, is ignored, so that what was read can be sent back.
+// Object is an object in a request. The spec is still text, so that the server can name each unknown field and each
+// wrong type. The server ignores the status, so that a client can send back an object that it has read.
 type Object struct {
 	Kind     string          `json:"kind" doc:"Kind of the object, such as Subnet."`
 	Name     string          `json:"name" doc:"Name of the object, such as blue/web."`
@@ -32,7 +32,7 @@ type Apply struct {
 	Flows   bool        `json:"flows,omitempty" doc:"With dryRun: also say which flows would change on each host."`
 }
 
-// Applied is the answer to it.
+// Applied is the answer to POST /v1/apply.
 type Applied struct {
 	Revision int64       `json:"revision" doc:"Store revision after the change; of a dry run, the one it was judged at."`
 	Changes  []Change    `json:"changes" doc:"What became of each object, in the order it was done."`
@@ -40,7 +40,7 @@ type Applied struct {
 	Disturbs []string    `json:"disturbs,omitempty" doc:"With flows: connections with the outside that the change would disturb, one line for each public address, and for the SNAT of each VPC."`
 }
 
-// Change is what became of one object.
+// Change is the outcome for one object.
 type Change struct {
 	Action model.Action  `json:"action" doc:"create, update, delete or none."`
 	Kind   string        `json:"kind" doc:"Kind of the object."`
@@ -49,21 +49,21 @@ type Change struct {
 	After  *model.Object `json:"after,omitempty" doc:"The object after; absent if it was deleted."`
 }
 
-// HostFlows are the flows of one host that a plan changes, as ovs-ofctl text.
+// HostFlows are the flows of one host that a plan adds and deletes, as text in the form of ovs-ofctl.
 type HostFlows struct {
 	Host   string   `json:"host" doc:"Name of the host."`
 	Add    []string `json:"add,omitempty" doc:"Flows that would be added or changed."`
 	Delete []string `json:"delete,omitempty" doc:"Flows that would be deleted."`
 }
 
-// EventType says what a line of a watch tells.
+// EventType is the type of a line of a watch.
 type EventType string
 
 const (
-	Put    EventType = "put"    // the object is now as it stands here, its spec or its status having changed
-	Delete EventType = "delete" // the object is gone; only its kind and name are told
-	Sync   EventType = "sync"   // everything up to this revision has been told; also the heartbeat
-	Failed EventType = "error"  // the stream ends here, and why
+	Put    EventType = "put"    // spec or status of the object have changed; the line has the object as it is now
+	Delete EventType = "delete" // the object is gone; the line has only its kind and name
+	Sync   EventType = "sync"   // the watch is complete up to this revision; also the heartbeat
+	Failed EventType = "error"  // the stream ends here; the line has the error
 )
 
 // Event is one line of a watch. To resume, watch after the Revision of the last Sync.
@@ -77,7 +77,7 @@ type Event struct {
 // MaxReports is how many reports a host may send in one request.
 const MaxReports = 1000
 
-// Report is one element of the body of POST /v1/status: what an agent measured of one object.
+// Report is one element of the body of POST /v1/status: the status of one object, as an agent measured it.
 type Report struct {
 	Kind   string          `json:"kind" doc:"Host or Endpoint."`
 	Name   string          `json:"name" doc:"Name of the object."`
@@ -114,7 +114,7 @@ type Reported struct {
 // Line is a value as a line of a stream.
 func Line(value any) []byte {
 	line, err := json.Marshal(value)
-	if err != nil { // none of our types can fail
+	if err != nil { // cannot happen with the types of this package
 		panic("encode a line of a stream: " + err.Error())
 	}
 	return append(line, '\n')

@@ -7,7 +7,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// ErrorKind says what to do about an error.
+// ErrorKind tells a client what to do about an error.
 type ErrorKind string
 
 const (
@@ -15,12 +15,12 @@ const (
 	NotFound    ErrorKind = "notFound"    // 404
 	Conflict    ErrorKind = "conflict"    // read again, decide again: 409
 	Unavailable ErrorKind = "unavailable" // try again later: 503, or 429 to a host that asks too much
-	Denied      ErrorKind = "denied"      // somebody else may: 403
+	Denied      ErrorKind = "denied"      // another caller may: 403
 	Gone        ErrorKind = "gone"        // the revision is no longer known: list, then watch from there: 410
-	Internal    ErrorKind = "internal"    // a fault in the server, described in its log under the request's ID: 500
+	Internal    ErrorKind = "internal"    // fault in the server; its log has the cause under the request's ID: 500
 )
 
-// Error is why a request was refused. It is an error to Go.
+// Error is the reason for which a request was refused.
 type Error struct {
 	Kind      ErrorKind      `json:"kind" doc:"invalid, notFound, conflict, unavailable, denied, gone or internal."`
 	Message   string         `json:"message" doc:"What was being done, and why it could not be."`
@@ -35,12 +35,12 @@ func (e *Error) Error() string {
 	return e.Message + ":\n" + strings.TrimRight(e.Problems.Error(), "\n")
 }
 
-// Errorf makes an [Error] of the kind.
+// Errorf makes an [Error] of a kind.
 func (k ErrorKind) Errorf(format string, args ...any) error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
-// Is says that an error is of the same kind as target, if target says no more than a kind.
+// Is reports whether the error has the kind of target, if target is an [Error] with nothing but a kind.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Message == "" && t.Kind == e.Kind

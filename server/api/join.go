@@ -5,21 +5,23 @@ import (
 	"time"
 )
 
-// JoinRequest is how a machine becomes a host: POST /v1/join, the one call that needs no certificate.
+// JoinRequest is the body of POST /v1/join, by which a machine becomes a host. It is the only call without a
+// certificate.
 type JoinRequest struct {
 	Token   string     `json:"token"`
 	Host    string     `json:"host"`
 	Address netip.Addr `json:"address"` // of its VTEP
 	MTU     int        `json:"mtu"`     // of the interface with that address, in bytes of IP
-	CSR     string     `json:"csr"`     // PKCS#10 in PEM, signed by the host's new key (ECDSA P-256); its subject is ignored
+	// PKCS#10 in PEM, signed by the host's new key (ECDSA P-256); the server ignores its subject
+	CSR string `json:"csr"`
 }
 
-// RenewRequest asks for a new certificate for the key that the caller's certificate is for: POST /v1/renew.
+// RenewRequest is the body of POST /v1/renew, by which a host gets a new certificate for its key.
 type RenewRequest struct {
 	CSR string `json:"csr"`
 }
 
-// Joined is the answer to both.
+// Joined is the answer to a [JoinRequest] and to a [RenewRequest].
 type Joined struct {
 	Host        string    `json:"host"`
 	Certificate string    `json:"certificate"` // PEM
@@ -27,6 +29,6 @@ type Joined struct {
 	Time        time.Time `json:"time"`        // by the server's clock
 }
 
-// ServerName is the DNS name in every server's certificate. Clients ask for it whatever address they dial, so a server may
-// move, or stand behind NAT, without a new certificate.
+// ServerName is the DNS name in the certificate of every server. Clients verify this name whatever address they dial,
+// so a server may move, or be behind NAT, without a new certificate.
 const ServerName = "overlane-server"

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// Token is what a machine needs to join: "ovl1.ID.SECRET.CA".
+// Token is a join token: "ovl1.ID.SECRET.CA".
 type Token struct {
-	ID     string // names the token in lists; not secret
+	ID     string // identifies the token in lists; not secret
 	Secret string // 128 bits, in base 32
 	CA     string // SHA-256 of the CA's certificate, in hex
 }
 
 const tokenVersion = "ovl1"
 
-// String is the token's text. It holds the secret: show it to the one who asked for it, and never log it.
+// String is the text of the token. It contains the secret: show it only to the caller who created it, and never log it.
 func (t Token) String() string {
 	return strings.Join([]string{tokenVersion, t.ID, t.Secret, t.CA}, ".")
 }
@@ -26,7 +26,8 @@ func (t Token) String() string {
 // LogValue keeps the secret out of logs.
 func (t Token) LogValue() slog.Value { return slog.StringValue("token " + t.ID) }
 
-var errNotToken = errors.New("this is not a join token; one reads ovl1.ID.SECRET.CA, and overlane token create prints it")
+var errNotToken = errors.New("this is not a join token; one reads ovl1.ID.SECRET.CA, and overlane token create " +
+	"prints it")
 
 // ParseToken reads a token's text.
 func ParseToken(text string) (Token, error) {
@@ -40,20 +41,21 @@ func ParseToken(text string) (Token, error) {
 	return Token{parts[1], parts[2], strings.ToLower(parts[3])}, nil
 }
 
-// TokenRequest asks for a token. Its zero value is a token for one host of any name, for an hour.
+// TokenRequest asks for a token. Its zero value asks for a token for one host of any name, for an hour.
 type TokenRequest struct {
-	Host string   `json:"host,omitempty"` // the only name that may join with it; it may then take the place of that host
-	TTL  Duration `json:"ttl,omitempty"`  // how long it is good for; default 1h
-	Uses int      `json:"uses,omitempty"` // how many hosts may join with it; default 1
+	Host string   `json:"host,omitempty"` // the only name that may join with it; it may exist
+	TTL  Duration `json:"ttl,omitempty"`  // validity; default 1h
+	Uses int      `json:"uses,omitempty"` // number of hosts that may join with it; default 1
 }
 
-// NewToken is the answer. The text is not to be had again: the server keeps only a hash of its secret.
+// NewToken is the answer to a [TokenRequest]. The text is never available again: the server stores only a hash of the
+// secret.
 type NewToken struct {
 	TokenInfo
 	Text string `json:"text"`
 }
 
-// TokenInfo is what a list of tokens says of one.
+// TokenInfo is an element of a list of tokens.
 type TokenInfo struct {
 	ID      string    `json:"id"`
 	Host    string    `json:"host,omitempty"`
@@ -63,7 +65,7 @@ type TokenInfo struct {
 	Revoked bool      `json:"revoked,omitempty"`
 }
 
-// State says whether the token may still be used: valid, revoked, used up or expired.
+// State is valid, revoked, used up or expired.
 func (t TokenInfo) State(now time.Time) string {
 	switch {
 	case t.Revoked:
@@ -76,7 +78,7 @@ func (t TokenInfo) State(now time.Time) string {
 	return "valid"
 }
 
-// Duration is a time.Duration that JSON has as text: "1h30m".
+// Duration is a time.Duration that is text in JSON: "1h30m".
 type Duration time.Duration
 
 // MarshalText writes it as time.Duration prints it.

@@ -1,5 +1,5 @@
-// Package identity says who is who: the CA and the certificates that it signs for servers and hosts, the join tokens, and where the secrets of
-// both are kept. It serves nothing.
+// Package identity proves identities: it has the CA, the certificates that the CA signs for servers and hosts, the join
+// tokens, and the store of their secrets. It serves no requests.
 package identity
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// Certificates begin an hour early, because clocks differ.
+// Certificates begin an hour early, since clocks differ.
 const (
 	caLife     = 10 * 365 * 24 * time.Hour
 	serverLife = 90 * 24 * time.Hour
@@ -39,15 +39,15 @@ type CA struct {
 	now         func() time.Time
 }
 
-// At is the same CA by another clock.
+// At returns the same CA with another clock.
 func (ca *CA) At(now func() time.Time) *CA { return &CA{ca.certificate, ca.key, now} }
 
-// Now is the time by the CA's clock.
+// Now returns the time of the CA's clock.
 func (ca *CA) Now() time.Time { return ca.now() }
 
 const caSecret = "ca"
 
-// OpenCA reads the CA from a store of secrets. The first server to come makes it.
+// OpenCA reads the CA from a store of secrets. The first server creates it.
 func OpenCA(ctx context.Context, secrets SecretStore) (*CA, error) {
 	for {
 		stored, revision, err := secrets.Secret(ctx, caSecret)
@@ -97,7 +97,8 @@ func newCA(now func() time.Time) (*CA, error) {
 	return &CA{certificate, key, now}, err
 }
 
-// newSerial is a random serial number of 127 bits (RFC 5280 section 4.1.2.2 allows 20 bytes, and wants it positive).
+// newSerial returns a random serial number of 127 bits. RFC 5280 section 4.1.2.2 allows 20 bytes, and a positive
+// number.
 func newSerial() *big.Int {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails
@@ -105,7 +106,7 @@ func newSerial() *big.Int {
 	return new(big.Int).SetBytes(b)
 }
 
-// marshal is the certificate and the key, in PEM.
+// marshal returns the certificate and the key, in PEM.
 func (ca *CA) marshal() ([]byte, error) {
 	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
 	if err != nil {
@@ -126,21 +127,21 @@ func parseCA(text []byte) (*CA, error) {
 	return &CA{pair.Leaf, key, time.Now}, nil
 }
 
-// PEM is the CA's certificate.
+// PEM returns the CA's certificate.
 func (ca *CA) PEM() []byte { return certificatePEM(ca.certificate.Raw) }
 
 func certificatePEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// Fingerprint is the SHA-256 of the CA's certificate in hex, as "openssl x509 -fingerprint -sha256" has it without colons.
-// A join token carries it, and pins the server by it.
+// Fingerprint returns the SHA-256 of the CA's certificate in hex: the output of "openssl x509 -fingerprint -sha256"
+// without colons. A join token contains it, and so pins the server.
 func (ca *CA) Fingerprint() string {
 	sum := sha256.Sum256(ca.certificate.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// pool holds this CA alone.
+// pool contains only this CA.
 func (ca *CA) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.certificate)
@@ -156,7 +157,8 @@ func (ca *CA) sign(template *x509.Certificate, public any, life time.Duration) (
 	return x509.CreateCertificate(rand.Reader, template, ca.certificate, public, ca.key)
 }
 
-// HostCertificate signs a certificate, in DER, that names a host: for a client only, so that no host can pose as a server.
+// HostCertificate signs a certificate, in DER, for a host. It is valid for clients only, so that no host can pose as a
+// server.
 func (ca *CA) HostCertificate(host string, public *ecdsa.PublicKey) ([]byte, error) {
 	return ca.sign(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: host, Organization: []string{"Overlane host"}},
@@ -165,12 +167,12 @@ func (ca *CA) HostCertificate(host string, public *ecdsa.PublicKey) ([]byte, err
 	}, public, hostLife)
 }
 
-// hostURI names a host in a certificate: "overlane://host/NAME".
+// hostURI is the name of a host in a certificate: "overlane://host/NAME".
 func hostURI(host string) *url.URL {
 	return &url.URL{Scheme: "overlane", Host: "host", Path: "/" + host}
 }
 
-// hostNamed is the host that a certificate names.
+// hostNamed returns the host that a certificate names.
 func hostNamed(c *x509.Certificate) (string, error) {
 	if len(c.URIs) != 1 || c.URIs[0].Scheme != "overlane" || c.URIs[0].Host != "host" || len(c.URIs[0].Path) < 2 {
 		return "", errors.New("the certificate names no host")
@@ -178,7 +180,8 @@ func hostNamed(c *x509.Certificate) (string, error) {
 	return c.URIs[0].Path[1:], nil
 }
 
-// Identity is the SHA-256 of a public key in hex (of its SubjectPublicKeyInfo): what a Host's spec.identity says.
+// Identity returns the identity of a public key, as in a Host's spec.identity: the SHA-256 of its SubjectPublicKeyInfo,
+// in hex.
 func Identity(c *x509.Certificate) string { return identityOf(c.RawSubjectPublicKeyInfo) }
 
 func identityOf(publicKeyInfo []byte) string {
@@ -186,8 +189,8 @@ func identityOf(publicKeyInfo []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// serverCertificate makes a key and a certificate for a server, with the CA's certificate behind it: whoever joins finds the
-// CA there that its token pins.
+// serverCertificate makes a key and a certificate for a server, with the CA's certificate in the chain: a joining
+// machine compares it with the fingerprint in its token.
 func (ca *CA) serverCertificate(names []string, addresses []netip.Addr) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -209,16 +212,16 @@ func (ca *CA) serverCertificate(names []string, addresses []netip.Addr) (*tls.Ce
 	return &tls.Certificate{Certificate: [][]byte{der, ca.certificate.Raw}, PrivateKey: key, Leaf: leaf}, err
 }
 
-// Names are what a server's certificate says beside [api.ServerName], for browsers and curl.
+// Names are the further names in a server's certificate, beside [api.ServerName], for browsers and curl.
 type Names struct {
 	DNS       []string
 	Addresses []netip.Addr
 }
 
-// ServerTLS is the configuration for a server that listens to the network: TLS 1.3, and a certificate of its own, renewed
-// when a third of its life is left. The handshake asks for a client's certificate and proves that the client has its key, but
-// does not judge it: [CA.VerifyHost] does, so that whoever is refused is told why. (An alert of TLS 1.3 comes after the client has
-// begun to send, and is often lost when the connection is closed on it.)
+// ServerTLS returns the configuration of a server that listens to the network: TLS 1.3, and a certificate of its own,
+// renewed when a third of its life is left. The handshake asks for a client certificate and proves that the client has
+// its key. [CA.VerifyHost] verifies the certificate later, so that an answer can tell the client why it is refused: a
+// TLS 1.3 alert comes after the client has begun to send, and is often lost when the connection closes.
 func (ca *CA) ServerTLS(n Names) *tls.Config {
 	own := &ownCertificate{ca: ca, names: n}
 	return &tls.Config{
@@ -227,21 +230,24 @@ func (ca *CA) ServerTLS(n Names) *tls.Config {
 		ClientAuth:             tls.RequestClientCert,
 		Time:                   ca.now,
 		NextProtos:             []string{"h2", "http/1.1"},
-		SessionTicketsDisabled: true, // each connection proves itself anew
+		SessionTicketsDisabled: true, // each connection proves its identity
 	}
 }
 
-// VerifyHost is the host that a certificate names, if the certificate is from this CA, is for a client, and is valid now.
+// VerifyHost returns the host that a certificate names, if the certificate is from this CA, is for a client, and is
+// valid now.
 func (ca *CA) VerifyHost(leaf *x509.Certificate, now time.Time) (string, error) {
 	host, err := hostNamed(leaf)
 	if err != nil {
 		return "", api.Denied.Errorf("%s", err)
 	}
-	_, err = leaf.Verify(x509.VerifyOptions{Roots: ca.pool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: ca.pool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "", api.Denied.Errorf("the certificate of host %s is good from %s to %s, and the server's clock says %s; join again with a token for this host's name",
+		return "", api.Denied.Errorf("the certificate of host %s is good from %s to %s, and the server's clock says "+
+			"%s; join again with a token for this host's name",
 			host, stamp(leaf.NotBefore), stamp(leaf.NotAfter), stamp(now))
 	case err != nil:
 		return "", api.Denied.Errorf("the certificate of host %s is not from this server's CA; join again", host)
@@ -251,7 +257,7 @@ func (ca *CA) VerifyHost(leaf *x509.Certificate, now time.Time) (string, error) 
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// ownCertificate is a server's own, made when it is first asked for. It is never stored.
+// ownCertificate is the certificate of a server, made at its first use. It is never stored.
 type ownCertificate struct {
 	ca    *CA
 	names Names

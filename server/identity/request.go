@@ -10,13 +10,13 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// HostKey is the public key that a host asks for a certificate for.
+// HostKey is the public key in a certificate request of a host.
 type HostKey struct {
 	Public   *ecdsa.PublicKey
 	Identity string // see [Identity]
 }
 
-// RequestedKey reads a certificate request (PKCS#10 in PEM), and makes sure that its sender has the private key.
+// RequestedKey reads a certificate request (PKCS#10 in PEM), and verifies that its sender has the private key.
 func RequestedKey(csr string) (HostKey, error) {
 	block, _ := pem.Decode([]byte(csr))
 	if block == nil || block.Type != "CERTIFICATE REQUEST" {
@@ -36,7 +36,7 @@ func RequestedKey(csr string) (HostKey, error) {
 	return HostKey{public, identityOf(request.RawSubjectPublicKeyInfo)}, nil
 }
 
-// Join is the answer to a host that has joined, with a new certificate for its key.
+// Join makes the answer to a host that has joined, with a new certificate for its key.
 func (ca *CA) Join(host string, key HostKey) (api.Joined, error) {
 	der, err := ca.HostCertificate(host, key.Public)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// FuzzCertificateRequest feeds what anybody may send to a server without a certificate. What is accepted must be a key that a
-// certificate can be made for, and that certificate must prove the host.
+// FuzzCertificateRequest feeds what anybody may send to a server without a certificate. What is accepted must be a key
+// that a certificate can be made for, and that certificate must prove the host.
 func FuzzCertificateRequest(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,7 +37,8 @@ func FuzzCertificateRequest(f *testing.F) {
 		check(t, err)
 		leaf, err := x509.ParseCertificate(der)
 		check(t, err)
-		if host, err := ca.VerifyHost(leaf, time.Now()); host != "host1" || err != nil || Identity(leaf) != key.Identity {
+		if host, err := ca.VerifyHost(leaf, time.Now()); host != "host1" || err != nil ||
+			Identity(leaf) != key.Identity {
 			t.Errorf("the certificate proves %q, %v", host, err)
 		}
 	})

@@ -7,19 +7,21 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// SecretStore keeps what the API never serves: the CA's key, and the hashes of join tokens. It is shared by all servers of a store.
+// SecretStore keeps the secrets that the API never serves: the CA's key, and the hashes of join tokens. All servers of
+// a store share it.
 type SecretStore interface {
-	// Secret reads a value. Revision 0 says that there is none.
+	// Secret reads a value. Its revision is 0 if there is none.
 	Secret(ctx context.Context, name string) (value []byte, revision int64, err error)
-	// PutSecret writes a value if the stored one is still at that revision (0: if there is none). Otherwise swapped is false.
+	// PutSecret writes a value if the stored one still has that revision (0: if there is none). Otherwise swapped is
+	// false.
 	PutSecret(ctx context.Context, name string, value []byte, revision int64) (swapped bool, err error)
 }
 
-// secretPrefix is in front of the keys of secrets. Nothing that serves objects looks there.
+// secretPrefix begins the keys of secrets. The code that serves objects never reads them.
 const secretPrefix = "secret/"
 
-// storeSecrets keeps secrets in the store, so that all its servers share one CA and honour each other's tokens. Whoever reads the
-// store's files can sign certificates, which is why they are the server's user's alone.
+// storeSecrets keeps secrets in the store, so that all its servers share one CA and accept each other's tokens. A
+// process that can read the store's files can sign certificates, so only the server's user can read them.
 type storeSecrets struct{ store store.Store }
 
 // NewSecretStore keeps secrets in a store.
@@ -30,7 +32,7 @@ func (s storeSecrets) Secret(ctx context.Context, name string) ([]byte, int64, e
 	return item.Value, item.Revision, err
 }
 
-// load reads a secret, revision 0 if there is none, and the head it was read at.
+// load reads a secret, with revision 0 if there is none, and the head at that time.
 func (s storeSecrets) load(ctx context.Context, name string) (store.Item, int64, error) {
 	snapshot, err := s.store.Load(ctx, secretPrefix+name)
 	for _, item := range snapshot.Items {
@@ -41,8 +43,8 @@ func (s storeSecrets) load(ctx context.Context, name string) (store.Item, int64,
 	return store.Item{}, snapshot.Head, err
 }
 
-// PutSecret goes by the store's head, the one thing the store compares. A head that somebody else moved means to look again
-// whether the secret is still what it was.
+// PutSecret commits on the store's head, the only revision that the store compares. If another commit has moved the
+// head, it checks again whether the secret is unchanged.
 func (s storeSecrets) PutSecret(ctx context.Context, name string, value []byte, revision int64) (bool, error) {
 	for {
 		item, head, err := s.load(ctx, name)

@@ -15,15 +15,15 @@ import (
 	"github.com/overlane/overlane/server/api"
 )
 
-// Tokens are the join tokens of all servers of a store. Only a hash of each secret is kept; since a secret is 128 random bits, a
-// plain SHA-256 is enough.
+// Tokens are the join tokens of all servers of a store. They are stored with a hash of the secret only. A plain SHA-256
+// is enough for a secret of 128 random bits.
 type Tokens struct {
 	secrets SecretStore
-	ca      string // fingerprint that goes into each token
+	ca      string // fingerprint in each token
 	now     func() time.Time
 }
 
-// NewTokens gives access to the tokens in a store of secrets.
+// NewTokens returns the tokens in a store of secrets.
 func NewTokens(secrets SecretStore, ca *CA) *Tokens {
 	return &Tokens{secrets, ca.Fingerprint(), ca.now}
 }
@@ -33,10 +33,10 @@ const (
 	tokenTTL     = time.Hour
 	tokenMaxTTL  = 365 * 24 * time.Hour
 	tokenMaxUses = 10_000
-	tokenKept    = 7 * 24 * time.Hour // after it expired, so that a late one is refused with the reason
+	tokenKept    = 7 * 24 * time.Hour // after its expiry, so that a late use is refused with the reason
 )
 
-// token is one as kept.
+// token is a token in its stored form.
 type token struct {
 	ID      string    `json:"id"`
 	Hash    []byte    `json:"hash"` // SHA-256 of the secret
@@ -53,7 +53,7 @@ type Use struct {
 	Identity string `json:"identity"`
 }
 
-// Create makes a token. Its text is in the answer, and nowhere else.
+// Create makes a token. Only the answer has its text.
 func (ts *Tokens) Create(ctx context.Context, q api.TokenRequest) (api.NewToken, error) {
 	if q.Uses == 0 {
 		q.Uses = 1
@@ -65,7 +65,8 @@ func (ts *Tokens) Create(ctx context.Context, q api.TokenRequest) (api.NewToken,
 		return api.NewToken{}, err
 	}
 	text := api.Token{ID: randomText(5), Secret: randomText(16), CA: ts.ca}
-	made := token{ID: text.ID, Hash: secretHash(text.Secret), Host: q.Host, Uses: q.Uses, Expires: ts.now().Add(time.Duration(q.TTL)).UTC()}
+	made := token{ID: text.ID, Hash: secretHash(text.Secret), Host: q.Host, Uses: q.Uses,
+		Expires: ts.now().Add(time.Duration(q.TTL)).UTC()}
 	err := ts.change(ctx, func(all []token) ([]token, error) {
 		all = slices.DeleteFunc(all, func(t token) bool { return ts.now().After(t.Expires.Add(tokenKept)) })
 		return append(all, made), nil
@@ -85,7 +86,7 @@ func checkTokenRequest(q api.TokenRequest) error {
 	return nil
 }
 
-// randomText is n random bytes in lower-case base 32.
+// randomText returns n random bytes in lower-case base 32.
 func randomText(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails
@@ -97,7 +98,7 @@ func secretHash(secret string) []byte {
 	return sum[:]
 }
 
-// List is every token, those that may no longer be used included, oldest first.
+// List returns all tokens, including those that are no longer valid, oldest first.
 func (ts *Tokens) List(ctx context.Context) ([]api.TokenInfo, error) {
 	all, _, err := ts.read(ctx)
 	infos := make([]api.TokenInfo, len(all))
@@ -115,7 +116,7 @@ func (t token) info() api.TokenInfo {
 	return info
 }
 
-// Revoke ends a token. Hosts that have joined with it stay.
+// Revoke revokes a token. Hosts that have joined with it stay.
 func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		i := slices.IndexFunc(all, func(t token) bool { return t.ID == id })
@@ -127,9 +128,9 @@ func (ts *Tokens) Revoke(ctx context.Context, id string) error {
 	})
 }
 
-// check finds the token that a host may join with. An ID that does not exist and a wrong secret look the same and take the
-// same time, so knowing IDs is of no use to somebody who guesses. again says that the token is used up, by this very host:
-// the answer was lost on the way, and it asks once more.
+// check finds the token with which a host may join. An unknown ID and a wrong secret give the same error in the same
+// time, so knowing an ID does not help to guess. again reports that this host itself has used the token up: the answer
+// was lost, and it asks once more.
 func (ts *Tokens) check(all []token, t api.Token, u Use) (kept *token, again bool, err error) {
 	i := slices.IndexFunc(all, func(kept token) bool { return kept.ID == t.ID })
 	hash := make([]byte, sha256.Size)
@@ -137,7 +138,8 @@ func (ts *Tokens) check(all []token, t api.Token, u Use) (kept *token, again boo
 		hash = all[i].Hash
 	}
 	if subtle.ConstantTimeCompare(hash, secretHash(t.Secret)) != 1 || i < 0 {
-		return nil, false, api.Denied.Errorf("the join token is not one of this server's; overlane token create makes one")
+		return nil, false, api.Denied.Errorf("the join token is not one of this server's; overlane token create " +
+			"makes one")
 	}
 	kept = &all[i]
 	switch state := kept.info().State(ts.now()); {
@@ -146,20 +148,21 @@ func (ts *Tokens) check(all []token, t api.Token, u Use) (kept *token, again boo
 	case state == "used up" && slices.Contains(kept.Used, u):
 		return kept, true, nil
 	case state == "expired":
-		return nil, false, api.Denied.Errorf("join token %s expired at %s; overlane token create makes a new one", t.ID, kept.Expires.Format(time.RFC3339))
+		return nil, false, api.Denied.Errorf("join token %s expired at %s; overlane token create makes a new one", t.ID,
+			kept.Expires.Format(time.RFC3339))
 	case state != "valid":
 		return nil, false, api.Denied.Errorf("join token %s is %s; overlane token create makes a new one", t.ID, state)
 	}
 	return kept, false, nil
 }
 
-// Spent is a token that let a host in.
+// Spent is the use of a token by a host.
 type Spent struct {
-	Named bool // it is for just this host
-	Again bool // the token is used up, by this very host: the answer was lost on the way, and it asks once more
+	Named bool // the token is for this host only
+	Again bool // this host itself has used the token up: the answer was lost, and it asks once more
 }
 
-// Spend uses a token up for one host. Of two that spend the last use at once, one is refused.
+// Spend uses a token for one host. If two hosts use it for the last time at once, one is refused.
 func (ts *Tokens) Spend(ctx context.Context, t api.Token, u Use) (s Spent, err error) {
 	err = ts.change(ctx, func(all []token) ([]token, error) {
 		kept, again, err := ts.check(all, t, u)
@@ -175,7 +178,7 @@ func (ts *Tokens) Spend(ctx context.Context, t api.Token, u Use) (s Spent, err e
 	return s, err
 }
 
-// Refund gives back what a host spent that could not join after all.
+// Refund reverts the use of a token by a host that could not join after all.
 func (ts *Tokens) Refund(ctx context.Context, t api.Token, u Use) error {
 	return ts.change(ctx, func(all []token) ([]token, error) {
 		for i := range all {
@@ -189,7 +192,7 @@ func (ts *Tokens) Refund(ctx context.Context, t api.Token, u Use) error {
 	})
 }
 
-// change edits the tokens, again if another server changed them meanwhile.
+// change edits the tokens. It repeats the edit if another server has changed them meanwhile.
 func (ts *Tokens) change(ctx context.Context, edit func([]token) ([]token, error)) error {
 	for {
 		all, revision, err := ts.read(ctx)

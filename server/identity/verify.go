@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Verifier finds out which host a certificate proves. It remembers certificates that were good: to verify a signature for every request would be
-// dear.
+// Verifier finds the host that a certificate proves. It remembers valid certificates, since verifying a signature for
+// every request would be expensive.
 type Verifier struct {
 	ca *CA
 
@@ -16,27 +16,27 @@ type Verifier struct {
 	verified map[[sha256.Size]byte]verified // by certificate
 }
 
-// Host is what a certificate proves.
+// Host is the host that a certificate proves.
 type Host struct {
 	Name     string
 	Identity string // see [Identity]
 }
 
-// verified is a certificate that was good.
+// verified is a certificate that was valid.
 type verified struct {
 	Host
 	until time.Time
 }
 
-// maxVerified is how many are remembered. A host has one, or two while it renews.
+// maxVerified is the number of remembered certificates. A host has one, or two during a renewal.
 const maxVerified = 10_000
 
-// NewVerifier verifies certificates of a CA.
+// NewVerifier returns a verifier of a CA's certificates.
 func NewVerifier(ca *CA) *Verifier {
 	return &Verifier{ca: ca, verified: map[[sha256.Size]byte]verified{}}
 }
 
-// Verify is the host that a certificate proves now, by the CA's clock. See [CA.VerifyHost] for the error.
+// Verify returns the host that a certificate proves now, by the CA's clock. See [CA.VerifyHost] for the error.
 func (v *Verifier) Verify(leaf *x509.Certificate) (Host, error) {
 	key, now := sha256.Sum256(leaf.Raw), v.ca.Now()
 	v.mu.Lock()

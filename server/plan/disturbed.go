@@ -8,9 +8,8 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Disturbed says which connections with the world outside changes may break: one line for each public address and
-// forwarded port, and one for each VPC whose endpoints have connections by SNAT. What becomes of an endpoint itself is
-// not repeated.
+// Disturbed lists the connections with the outside that changes may break: a line for each public address and forwarded
+// port, and a line for each VPC whose endpoints have connections by SNAT. It does not repeat the changes of endpoints.
 func Disturbed(before, after *model.State, changes []model.Change) (lines []string) {
 	for _, c := range changes {
 		if c.Action != model.Update && c.Action != model.Delete {
@@ -28,7 +27,7 @@ func Disturbed(before, after *model.State, changes []model.Change) (lines []stri
 	return append(lines, forwardsDisturbed(before, after, changes)...)
 }
 
-// takenAway says how an endpoint loses a public address; empty if it keeps it. No now: it is deleted.
+// takenAway returns how an endpoint loses a public address; empty if it keeps it. now is nil if the address is deleted.
 func takenAway(was, now *model.PublicIPSpec) string {
 	switch {
 	case now == nil:
@@ -53,7 +52,7 @@ func publicLine(o *model.Object, why string) string {
 	return fmt.Sprintf("public address %s (PublicIP %s) of Endpoint %s: %s", spec.Address, o.Name, spec.Endpoint, why)
 }
 
-// ledElsewhere tells of a gateway that changes what its traffic passes, or is gone.
+// ledElsewhere lists the connections of a gateway that is gone or has other border hosts.
 func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 	was, now := before.InternetGateway(vpc), after.InternetGateway(vpc)
 	why := elsewhere(hostsOver(before, vpc), hostsOver(after, vpc))
@@ -74,7 +73,8 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 	case was.SNAT && !now.SNAT:
 		why = "is turned off"
 	case why == "" && reLeased(before, after, vpc):
-		why = fmt.Sprintf("has other ports: blocks of %d of PublicPool %s, not %d of %s", now.PortsPerHost, now.Pool, was.PortsPerHost, was.Pool)
+		why = fmt.Sprintf("has other ports: blocks of %d of PublicPool %s, not %d of %s", now.PortsPerHost, now.Pool,
+			was.PortsPerHost, was.Pool)
 	}
 	if n := snatted(before, vpc); was.SNAT && why != "" && n > 0 {
 		endpoints := "endpoints"
@@ -86,7 +86,7 @@ func ledElsewhere(before, after *model.State, vpc string) (lines []string) {
 	return lines
 }
 
-// reLeased tells whether a host has lost a port block although it has endpoints.
+// reLeased reports whether a host with endpoints has lost a port block.
 func reLeased(before, after *model.State, vpc string) bool {
 	for o := range before.PortBlocksOf(vpc) {
 		now := after.PortBlock(o.Name)
@@ -106,7 +106,7 @@ func hostsOver(s *model.State, vpc string) (names []string) {
 	return names
 }
 
-// elsewhere says how the hosts differ that traffic passes; empty if they do not.
+// elsewhere returns how the border hosts differ; empty if they do not.
 func elsewhere(was, now []string) string {
 	if slices.Equal(was, now) {
 		return ""
@@ -121,7 +121,7 @@ func listed(hosts []string) string {
 	return strings.Join(hosts, ", ")
 }
 
-// snatted counts the endpoints that reach the world without a public address.
+// snatted counts the endpoints that reach the outside without a public address.
 func snatted(s *model.State, vpc string) (n int) {
 	for o := range s.EndpointsOf(vpc) {
 		if o.Spec.(*model.EndpointSpec).Host != "" && s.PublicIPOf(o.Name) == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// forwardsDisturbed tells of forwarded ports that lead elsewhere, or are reached in another way.
+// forwardsDisturbed lists the forwarded ports that lead to another endpoint, or use another address.
 func forwardsDisturbed(before, after *model.State, changes []model.Change) (lines []string) {
 	concerned := map[string]bool{}
 	add := func(forwards iter.Seq[*model.Object]) {
@@ -37,13 +37,14 @@ func forwardsDisturbed(before, after *model.State, changes []model.Change) (line
 			continue
 		}
 		if why := diverted(before, after, name); why != "" {
-			lines = append(lines, fmt.Sprintf("port %s (Forward %s) of Endpoint %s: %s", portOf(before, was), name, was.Endpoint, why))
+			lines = append(lines, fmt.Sprintf("port %s (Forward %s) of Endpoint %s: %s", portOf(before, was), name,
+				was.Endpoint, why))
 		}
 	}
 	return lines
 }
 
-// diverted says how an endpoint loses a forwarded port; empty if it keeps it.
+// diverted returns how an endpoint loses a forwarded port; empty if it keeps it.
 func diverted(before, after *model.State, name string) string {
 	was, now := before.Forward(name), after.Forward(name)
 	switch {
@@ -60,7 +61,7 @@ func diverted(before, after *model.State, name string) string {
 	return elsewhere(hostsOver(before, vpc), hostsOver(after, vpc))
 }
 
-// portOf is "203.0.113.5:443/tcp".
+// portOf formats a port as "203.0.113.5:443/tcp".
 func portOf(s *model.State, f *model.ForwardSpec) string {
 	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(s.PublicIP(f.PublicIP).Address, uint16(f.Port)), f.Protocol)
 }

@@ -26,16 +26,21 @@ func TestPlanDisturbsForwards(t *testing.T) {
 - {kind: Forward, name: blue/b, spec: {publicIP: blue/i, protocol: udp, port: 443, endpoint: blue/web/b}}
 - {kind: Forward, name: blue/u, spec: {publicIP: blue/i, port: 80, endpoint: blue/web/unplugged}}
 `)
-	const a, b = "port 203.0.113.0:443/tcp (Forward blue/a) of Endpoint blue/web/a: ", "port 203.0.113.0:443/udp (Forward blue/b) of Endpoint blue/web/b: "
+	const a, b = "port 203.0.113.0:443/tcp (Forward blue/a) of Endpoint blue/web/a: ",
+		"port 203.0.113.0:443/udp (Forward blue/b) of Endpoint blue/web/b: "
 	for _, c := range []struct {
 		yaml string
 		want []string
 	}{
 		{"{kind: InternetGateway, name: blue, spec: {hosts: [g1, g2]}}", nil},
-		{"{kind: InternetGateway, name: blue, spec: {hosts: [g2]}}", []string{a + "passes other hosts: g2, not g1, g2", b + "passes other hosts: g2, not g1, g2"}},
-		{"{kind: PublicIP, name: blue/i, spec: {address: 203.0.113.9}}", []string{a + "is given up for 203.0.113.9:443/tcp", b + "is given up for 203.0.113.9:443/udp"}},
-		{"{kind: Forward, name: blue/a, spec: {publicIP: blue/i, port: 8443, endpoint: blue/web/a}}", []string{a + "is given up for 203.0.113.0:8443/tcp"}},
-		{"{kind: Forward, name: blue/a, spec: {publicIP: blue/i, port: 443, endpoint: blue/web/b}}", []string{a + "goes to Endpoint blue/web/b"}},
+		{"{kind: InternetGateway, name: blue, spec: {hosts: [g2]}}", []string{a + "passes other hosts: g2, not g1, g2",
+			b + "passes other hosts: g2, not g1, g2"}},
+		{"{kind: PublicIP, name: blue/i, spec: {address: 203.0.113.9}}",
+			[]string{a + "is given up for 203.0.113.9:443/tcp", b + "is given up for 203.0.113.9:443/udp"}},
+		{"{kind: Forward, name: blue/a, spec: {publicIP: blue/i, port: 8443, endpoint: blue/web/a}}",
+			[]string{a + "is given up for 203.0.113.0:8443/tcp"}},
+		{"{kind: Forward, name: blue/a, spec: {publicIP: blue/i, port: 443, endpoint: blue/web/b}}",
+			[]string{a + "goes to Endpoint blue/web/b"}},
 		{"{kind: Forward, name: blue/b, spec: {publicIP: blue/i, protocol: udp, port: 443, endpoint: blue/web/b, targetPort: 8443}}", []string{b + "goes to its port 8443, not 443"}},
 		{"{kind: Forward, name: blue/u, spec: {publicIP: blue/i, port: 81, endpoint: blue/web/unplugged}}", nil},
 		{"{kind: Forward, name: blue/new, spec: {publicIP: blue/i, port: 81, endpoint: blue/web/a}}", nil},
@@ -45,7 +50,8 @@ func TestPlanDisturbsForwards(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", c.yaml, diff)
 		}
 	}
-	changes, err := model.Admit(before, model.Request{Delete: []model.Key{{Kind: "Forward", Name: "blue/a"}, {Kind: "Forward", Name: "blue/u"}}})
+	changes, err := model.Admit(before, model.Request{Delete: []model.Key{{Kind: "Forward", Name: "blue/a"},
+		{Kind: "Forward", Name: "blue/u"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package plan says what a change of intent would do: to the switch of each host, and to connections with the outside.
-// It is pure.
+// Package plan computes the effects of a change of intent: on the switch of each host, and on connections with the
+// outside. It is pure.
 package plan
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Flows says which flows and groups each host's switch would gain and lose: the difference of what the two states
-// compile to, by the names of endpoints, registers and groups. Only the hosts know the numbers of ports.
+// Flows returns the flows and groups that each host's switch would gain and lose: it compiles both states and compares
+// the results. They have names instead of the numbers of ports, which only the hosts know.
 func Flows(before, after *model.State, changes []model.Change) []api.HostFlows {
 	tracker := view.NewTracker(before)
 	views := map[string]*view.View{}
@@ -57,7 +57,7 @@ func ofHost(v *view.View, d view.Delta) api.HostFlows {
 	return h
 }
 
-// portsOf numbers a host's own addresses, before and after, from 10 on.
+// portsOf numbers the ports of a host's own addresses, before and after, from 10 on.
 func portsOf(views ...*view.View) map[view.AddressKey]uint32 {
 	ports := map[view.AddressKey]uint32{}
 	for _, v := range views {

@@ -95,10 +95,12 @@ func TestPlanDisturbs(t *testing.T) {
 		{"{kind: InternetGateway, name: blue, spec: {snat: true, hosts: [e2]}}",
 			[]string{a + "passes other hosts: e2, not e1, e2", snat + "it passes other hosts: e2, not e1, e2"}},
 		{"{kind: InternetGateway, name: blue, spec: {snat: true, design: central}}",
-			[]string{a + "is reached in another design: central, not distributed", snat + "it is reached in another design: central, not distributed"}},
+			[]string{a + "is reached in another design: central, not distributed",
+				snat + "it is reached in another design: central, not distributed"}},
 		{"{kind: PublicIP, name: blue/a}", []string{a + "is taken from it"}},
 		{"{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/b}}", []string{a + "goes to Endpoint blue/web/b"}},
-		{"{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 203.0.113.9}}", []string{a + "is given up for 203.0.113.9"}},
+		{"{kind: PublicIP, name: blue/a, spec: {endpoint: blue/web/a, address: 203.0.113.9}}",
+			[]string{a + "is given up for 203.0.113.9"}},
 		{"{kind: PublicIP, name: blue/u}", nil},
 		{"{kind: PublicIP, name: blue/later, spec: {endpoint: blue/web/b}}", nil},
 	} {
@@ -113,7 +115,8 @@ func TestPlanDisturbs(t *testing.T) {
 	}{
 		{"{kind: InternetGateway, name: blue, spec: {snat: true, allow: [192.168.5.0/24]}}", nil},
 		{"{kind: Endpoint, name: blue/web/c, spec: {attachment: {}}}", nil},
-		{"{kind: InternetGateway, name: blue, spec: {snat: true, portsPerHost: 64}}", []string{snat + "it has other ports: blocks of 64 of PublicPool world, not 1024 of world"}},
+		{"{kind: InternetGateway, name: blue, spec: {snat: true, portsPerHost: 64}}",
+			[]string{snat + "it has other ports: blocks of 64 of PublicPool world, not 1024 of world"}},
 		{"{kind: InternetGateway, name: blue}", []string{snat + "it is turned off"}},
 	} {
 		changes := changesOf(t, central, c.yaml)
@@ -122,7 +125,8 @@ func TestPlanDisturbs(t *testing.T) {
 		}
 	}
 	changes, err := model.Admit(before, model.Request{Delete: []model.Key{{Kind: "InternetGateway", Name: "blue"},
-		{Kind: "PublicIP", Name: "blue/a"}, {Kind: "PublicIP", Name: "blue/u"}, {Kind: "PublicIP", Name: "blue/later"}}})
+		{Kind: "PublicIP", Name: "blue/a"}, {Kind: "PublicIP", Name: "blue/u"},
+		{Kind: "PublicIP", Name: "blue/later"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// Objects and what was measured of them have keys like "object/Subnet/blue/web" and "status/Subnet/blue/web".
+// Objects and their statuses have keys like "object/Subnet/blue/web" and "status/Subnet/blue/web".
 const (
 	objectPrefix = "object/"
 	statusPrefix = "status/"
@@ -19,7 +19,7 @@ func objectKey(k model.Key) string { return objectPrefix + k.Kind + "/" + k.Name
 
 func statusKey(k model.Key) string { return statusPrefix + k.Kind + "/" + k.Name }
 
-// keyOf is the object that a store's key is about; ok is false if it does not start with prefix.
+// keyOf returns the object that a key of the store belongs to; ok is false if the key does not start with prefix.
 func keyOf(prefix, key string) (k model.Key, ok bool) {
 	rest, ok := strings.CutPrefix(key, prefix)
 	if !ok {
@@ -29,12 +29,12 @@ func keyOf(prefix, key string) (k model.Key, ok bool) {
 	return k, ok
 }
 
-// StatusItem is a status, encoded, as it is stored.
+// StatusItem returns the stored form of a status.
 func StatusItem(k model.Key, value []byte) store.Item {
 	return store.Item{Key: statusKey(k), Value: value}
 }
 
-// stored is an object's value in the store. What the key and the revision say is not repeated.
+// stored is the value of an object in the store. It does not repeat the key or the revision.
 type stored struct {
 	Spec json.RawMessage `json:"spec"`
 }
@@ -48,7 +48,7 @@ func encodeObject(o *model.Object) (store.Item, error) {
 	return store.Item{Key: objectKey(o.Key()), Value: value}, err
 }
 
-// decodeObject reads leniently: a newer server may have written fields that this one does not know.
+// decodeObject ignores unknown fields, since a newer server may have written them.
 func decodeObject(k model.Key, item store.Item) (*model.Object, error) {
 	kind, ok := model.KindByName(k.Kind)
 	if !ok {
@@ -65,7 +65,7 @@ func decodeObject(k model.Key, item store.Item) (*model.Object, error) {
 	return o, nil
 }
 
-// DecodeStatus reads what was measured of an object, leniently as well. The error names the object.
+// DecodeStatus decodes the status of an object. It also ignores unknown fields. The error names the object.
 func DecodeStatus(k model.Key, value []byte) (any, error) {
 	kind, ok := model.KindByName(k.Kind)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// Objects are those that pick goes over, with their status, as they are at a revision of the store.
+// Objects returns the objects that pick iterates over, with their status, and the revision of the store.
 func (r *Replica) Objects(pick func(*model.State) iter.Seq[*model.Object]) (objects []model.Object, revision int64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -20,11 +20,12 @@ func (r *Replica) Objects(pick func(*model.State) iter.Seq[*model.Object]) (obje
 	return objects, r.revision
 }
 
-// Overview is how the whole network is.
+// Overview returns the state of the whole network.
 func (r *Replica) Overview() api.Overview {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	o := api.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{}, Hosts: []model.Object{}}
+	o := api.Overview{Revision: r.revision, Head: r.state.Revision(), Objects: map[string]int{},
+		Hosts: []model.Object{}}
 	for _, k := range model.Kinds {
 		o.Objects[k.Name] = r.state.Len(k.Name)
 	}
@@ -37,7 +38,7 @@ func (r *Replica) Overview() api.Overview {
 	return o
 }
 
-// Unlike are the statuses that are not stored just so already. Nothing is encoded here: everybody waits for this lock.
+// Unlike returns the statuses that differ from the stored ones. It encodes nothing, to hold the lock for a short time.
 func (r *Replica) Unlike(items []store.Item) (unlike []store.Item) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -49,7 +50,8 @@ func (r *Replica) Unlike(items []store.Item) (unlike []store.Item) {
 	return unlike
 }
 
-// Writes is what to write for changes. The status of an object goes with it, and what is left of a namesake before it.
+// Writes returns the batch for changes. It deletes the status of a deleted object, and the status that a former object
+// of the same name has left.
 func (r *Replica) Writes(changes []model.Change) (store.Batch, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -72,7 +74,7 @@ func (r *Replica) Writes(changes []model.Change) (store.Batch, error) {
 	return b, nil
 }
 
-// with is an object with its status. The caller holds mu.
+// with returns an object with its status. The caller holds mu.
 func (r *Replica) with(o *model.Object) model.Object {
 	full := *o
 	full.Status = r.statusOf(o)

@@ -1,5 +1,5 @@
-// Package replica is the store's contents in memory, decoded, and whoever is told of each change of them: watchers of objects, and the agents that
-// follow their host's view. It knows the store and nothing of HTTP.
+// Package replica keeps the contents of the store in memory, decoded, and tells every change to watchers of objects and
+// to agents that follow their host's view. It knows the store, but not HTTP.
 package replica
 
 import (
@@ -20,15 +20,15 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// Config is what a replica works with.
+// Config has the dependencies of a replica.
 type Config struct {
 	Store store.Store
 	Log   *slog.Logger
 	Now   func() time.Time
 }
 
-// Replica is the store's contents in memory. Only what the store's watch tells changes it, in the store's order; streams
-// are told in the same breath, so whoever has seen a revision here finds it in the streams too.
+// Replica is the contents of the store in memory. Only the store's watch changes it, in the order of the store. Streams
+// are told under the same lock, so a revision that is visible here is also in the streams.
 type Replica struct {
 	store store.Store
 	log   *slog.Logger
@@ -38,23 +38,23 @@ type Replica struct {
 	state    *model.State // its revision is the store's head
 	statuses map[model.Key]measured
 	lastSeen map[string]contact   // by host
-	found    map[string]time.Time // by host: when its addresses were others last
-	unfound  map[string]bool      // hosts that have changed them too soon after that
-	pending  map[model.Key]error  // objects in the store that state lacks, or has an older form of, and why
+	found    map[string]time.Time // by host: when its addresses changed last
+	unfound  map[string]bool      // hosts whose addresses have changed again too soon
+	pending  map[model.Key]error  // objects that state lacks, or has in an older form, and why
 	revision int64                // of the store
 	moved    chan struct{}        // closed, and replaced, when revision grows
 	tracker  *view.Tracker
 	streams
 }
 
-// measured is a status: decoded, and as it is stored, so that the same again is told from news without encoding anything.
+// measured is a status in its decoded and its stored form, so that a repeated status is recognised without encoding.
 type measured struct {
 	status any // nil: there is none
 	text   []byte
 }
 
-// New reads the whole store. An object that cannot be read is an error: to go on without it would be to give its
-// address to another.
+// New reads the whole store. An object that cannot be read is an error: without it, its address could be given to
+// another object.
 func New(ctx context.Context, c Config) (*Replica, error) {
 	snapshot, err := c.Store.Load(ctx, "")
 	if err != nil {
@@ -64,7 +64,7 @@ func New(ctx context.Context, c Config) (*Replica, error) {
 		lastSeen: map[string]contact{}, found: map[string]time.Time{}, unfound: map[string]bool{}}
 	loaded := r.read(snapshot)
 	for _, err := range loaded.pending {
-		return nil, err // one of them is enough: all are in the log
+		return nil, err // the log has all of them
 	}
 	r.state = model.NewState().With(snapshot.Head, loaded.changes)
 	r.statuses, r.pending = loaded.statuses, loaded.pending
@@ -81,7 +81,7 @@ func New(ctx context.Context, c Config) (*Replica, error) {
 	return r, nil
 }
 
-// contents are a snapshot's items, decoded.
+// contents are the decoded items of a snapshot.
 type contents struct {
 	changes  []model.Change
 	statuses map[model.Key]measured
@@ -107,22 +107,25 @@ func (r *Replica) read(snapshot store.Snapshot) contents {
 func (r *Replica) object(key model.Key, item store.Item) (*model.Object, error) {
 	o, err := decodeObject(key, item)
 	if err != nil {
-		r.log.Error("the store holds an object that this server cannot read, so this server changes nothing; is another one newer? upgrade this one", "error", err)
+		r.log.Error("the store holds an object that this server cannot read, so this server changes nothing; is "+
+			"another one newer? upgrade this one", "error", err)
 	}
 	return o, err
 }
 
-// measured decodes a status. One that cannot be read is none, and no reason to stop: it is measured again anyway.
+// measured decodes a status. A status that cannot be read is logged and ignored, since agents measure it again.
 func (r *Replica) measured(key model.Key, value []byte) measured {
 	status, err := DecodeStatus(key, value)
 	if err != nil {
-		r.log.Warn("the store holds a status that this server cannot read; the object goes without until it is measured again", "error", err)
+		r.log.Warn("the store holds a status that this server cannot read; the object goes without until it is "+
+			"measured again", "error", err)
 		return measured{}
 	}
 	return measured{status, value}
 }
 
-// Run keeps the replica up to date until ctx ends, whatever happens to the store meanwhile, and tells watchers of hosts that fall silent.
+// Run keeps the replica up to date until ctx ends, even if the store fails meanwhile. It also tells watchers about
+// hosts that fall silent.
 func (r *Replica) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { r.follow(ctx) })
@@ -131,7 +134,8 @@ func (r *Replica) Run(ctx context.Context) {
 }
 
 func (r *Replica) follow(ctx context.Context) {
-	for pause := (backoff.Backoff{First: 100 * time.Millisecond, Most: 10 * time.Second}); ctx.Err() == nil; pause.Wait(ctx) {
+	for pause := (backoff.Backoff{First: 100 * time.Millisecond,
+		Most: 10 * time.Second}); ctx.Err() == nil; pause.Wait(ctx) {
 		for c, err := range r.store.Watch(ctx, r.Revision()) {
 			if err == nil {
 				pause.Reset()
@@ -149,14 +153,14 @@ func (r *Replica) follow(ctx context.Context) {
 	}
 }
 
-// Revision is that of the store which the replica has seen.
+// Revision returns the revision of the store that the replica is at.
 func (r *Replica) Revision() int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.revision
 }
 
-// commit takes over one write.
+// commit applies one write of the store.
 func (r *Replica) commit(c store.Commit) {
 	u := update{revision: c.Revision, statuses: map[model.Key]measured{}, pending: map[model.Key]error{}}
 	if c.Head {
@@ -183,7 +187,7 @@ func (r *Replica) commit(c store.Commit) {
 	r.apply(u)
 }
 
-// reload catches up where the store's history does not reach back: the differences are one big update.
+// reload catches up if the history of the store does not reach back. All differences are one update.
 func (r *Replica) reload(ctx context.Context) {
 	snapshot, err := r.store.Load(ctx, "")
 	if err != nil {
@@ -225,14 +229,14 @@ func (r *Replica) difference(snapshot store.Snapshot, loaded contents) update {
 	return u
 }
 
-// update is what changes from one revision to a later one.
+// update has the changes from one revision to a later one.
 type update struct {
 	revision int64
-	head     int64 // where intent is now; 0: where it was
+	head     int64 // revision of intent; 0: unchanged
 	changes  []model.Change
-	statuses map[model.Key]measured // without a status: gone
-	turned   []string               // hosts that are silent now, or not any more
-	pending  map[model.Key]error    // objects that changed to what cannot be read; nil: not any more
+	statuses map[model.Key]measured // without a status: deleted
+	turned   []string               // hosts that have fallen silent, or speak again
+	pending  map[model.Key]error    // objects that can no longer be read; nil: readable again
 }
 
 func (r *Replica) apply(u update) {
@@ -266,15 +270,16 @@ func (r *Replica) apply(u update) {
 	r.moved = make(chan struct{})
 }
 
-// State is all objects as the replica knows them now. It never changes.
+// State returns all objects as they are now. The value never changes.
 func (r *Replica) State() *model.State {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.state
 }
 
-// find has the tracker know by which addresses a host has found that it may be reached. It reports whether they were others. What a silent host has said
-// counts until it is gone. No host can have others' public addresses, or change its own all the time, which all others would be told.
+// find records the addresses that a host's agent has reported in the tracker, and reports whether they have changed.
+// The addresses of a silent host count until it is deleted. A host cannot claim public addresses. It cannot change its
+// addresses all the time, since the server tells all hosts about each change.
 func (r *Replica) find(key model.Key) bool {
 	if key.Kind != "Host" {
 		return false
@@ -299,7 +304,7 @@ func (r *Replica) find(key model.Key) bool {
 	return changed
 }
 
-// findLater is for those that were too soon.
+// findLater records the addresses that have changed too soon.
 func (r *Replica) findLater() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -312,11 +317,11 @@ func (r *Replica) findLater() {
 	}
 }
 
-// AddressesEvery is how often a host's addresses may change for others. Agents look as often.
+// AddressesEvery is the least time between two changes of a host's addresses. Agents look at the same interval.
 const AddressesEvery = 10 * time.Second
 
-// notePending takes down which objects of the store are not in the state as they are. An object that was changed once more, or deleted, is
-// not pending any more.
+// notePending records the objects that the state lacks or has in an older form. A later change or deletion of the
+// object clears it.
 func (r *Replica) notePending(u update) {
 	maps.Copy(r.pending, u.pending)
 	for _, c := range u.changes {
@@ -325,15 +330,16 @@ func (r *Replica) notePending(u update) {
 	maps.DeleteFunc(r.pending, func(_ model.Key, err error) bool { return err == nil })
 }
 
-// Complete is an error if the state lacks what is in the store. To judge a request by such a state would be to give the missing
-// object's address to another. Which object that is, not everybody may know who is told this.
+// Complete returns an error if the state lacks an object of the store. A commit on such a state could give the object's
+// address to another one. The error does not name the object, which the caller may not be allowed to read.
 func (r *Replica) Complete() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.pending) == 0 {
 		return nil
 	}
-	return api.Unavailable.Errorf("the store holds %d objects that this server cannot read, so it changes nothing: another server is newer; upgrade this one, whose log names them", len(r.pending))
+	return api.Unavailable.Errorf("the store holds %d objects that this server cannot read, so it changes nothing: "+
+		"another server is newer; upgrade this one, whose log names them", len(r.pending))
 }
 
 // Await returns once the replica has seen a revision.

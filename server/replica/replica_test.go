@@ -38,8 +38,10 @@ func TestFollows(t *testing.T) {
 	writes, err := r.Writes([]model.Change{
 		{Action: model.Create, After: &model.Object{Kind: "Host", Name: "host1", Spec: &model.HostSpec{MTU: 1500}}},
 		{Action: model.Create, After: &model.Object{Kind: "VPC", Name: "blue", Spec: &model.VPCSpec{TransitVNI: 900}}},
-		{Action: model.Create, After: &model.Object{Kind: "Subnet", Name: "blue/web", Spec: &model.SubnetSpec{VNI: 100}}},
-		{Action: model.Create, After: &model.Object{Kind: "Endpoint", Name: "blue/web/a", Spec: &model.EndpointSpec{Host: "host1"}}},
+		{Action: model.Create, After: &model.Object{Kind: "Subnet", Name: "blue/web",
+			Spec: &model.SubnetSpec{VNI: 100}}},
+		{Action: model.Create, After: &model.Object{Kind: "Endpoint", Name: "blue/web/a",
+			Spec: &model.EndpointSpec{Host: "host1"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +57,8 @@ func TestFollows(t *testing.T) {
 	for _, e := range (<-watcher.News()).Events {
 		told = append(told, e.Key.String())
 	}
-	if diff := cmp.Diff([]string{"Endpoint blue/web/a", "Host host1", "Subnet blue/web", "VPC blue"}, told); diff != "" {
+	if diff := cmp.Diff([]string{"Endpoint blue/web/a", "Host host1", "Subnet blue/web", "VPC blue"},
+		told); diff != "" {
 		t.Errorf("the watcher was told (-want +got):\n%s", diff)
 	}
 	if d := <-viewer.News(); len(d.Segments) != 1 || len(d.Addresses) != 1 {
@@ -67,7 +70,8 @@ func TestFollows(t *testing.T) {
 	}
 
 	// What this version cannot read is pending, and said to be.
-	if _, err := kept.Commit(t.Context(), revision, store.Batch{Put: []store.Item{{Key: "object/Gadget/x", Value: []byte("{}")}}}); err != nil {
+	if _, err := kept.Commit(t.Context(), revision,
+		store.Batch{Put: []store.Item{{Key: "object/Gadget/x", Value: []byte("{}")}}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Await(t.Context(), revision+1); err != nil {

@@ -10,23 +10,23 @@ import (
 	"github.com/overlane/overlane/model"
 )
 
-// Silence is how long a host may say nothing before what it said no longer counts. Agents report every 30 s.
+// Silence is the time without a report after which the status of a host no longer counts. Agents report every 30 s.
 const Silence = 90 * time.Second
 
-// silenceTick is how often the server looks who has fallen silent.
+// silenceTick is the interval at which the server looks for silent hosts.
 const silenceTick = time.Second
 
-// contact is what this server has heard of a host. It goes by this server's own clock, which never steps (time.Time has a monotonic
-// reading): the time in a status is of the server that took it, whose clock may be another or be set meanwhile.
+// contact is this server's record of a host's reports. It uses this server's clock, whose monotonic reading never
+// steps. The time in a status is that of the server that received it, whose clock may differ or be set meanwhile.
 type contact struct {
 	at     time.Time // when this server saw its last status, or started
 	spoke  bool      // since this server started
-	silent bool      // watchers were told that it is silent
-	turned int64     // revision at which they were told last that it is silent, or not any more
+	silent bool      // watchers know that it is silent
+	turned int64     // revision at which watchers were last told that it fell silent or spoke again
 }
 
-// silent tells whether a host that has reported has said nothing for too long, and since when. A server that has just
-// started has not listened for long enough to say so.
+// silent reports whether a host that has reported before is silent, and since when. A server that has just started does
+// not know yet.
 func (r *Replica) silent(host string) (since time.Time, silent bool) {
 	status, ok := r.statuses[model.Key{Kind: "Host", Name: host}].status.(*model.HostStatus)
 	if !ok {
@@ -35,12 +35,12 @@ func (r *Replica) silent(host string) (since time.Time, silent bool) {
 	return status.Time, r.now().Sub(r.lastSeen[host].at) > Silence
 }
 
-// noteContact takes down which hosts speak in an update. It gives those that were silent, and those that may have been before this server
-// started: what was measured of their endpoints counts again, which watchers must be told although nothing is written of it. The
-// caller holds mu.
+// noteContact records the hosts that report in an update. It returns the hosts that were silent, or may have been
+// before this server started. The statuses of their endpoints count again, and watchers must be told, although the
+// store does not change. The caller holds mu.
 func (r *Replica) noteContact(u update) (again []string) {
 	for key, m := range u.statuses {
-		if key.Kind != "Host" || bytes.Equal(m.text, r.statuses[key].text) { // a reload brings what was known, too
+		if key.Kind != "Host" || bytes.Equal(m.text, r.statuses[key].text) { // a reload also has unchanged statuses
 			continue
 		}
 		h, known := r.lastSeen[key.Name]
@@ -57,7 +57,8 @@ func (r *Replica) noteContact(u update) (again []string) {
 	return again
 }
 
-// watchSilence tells watchers of hosts that fall silent, until ctx ends. Nothing is written then, so nothing else would tell them.
+// watchSilence tells watchers about hosts that fall silent, until ctx ends. The store does not change then, so nothing
+// else tells them.
 func (r *Replica) watchSilence(ctx context.Context) {
 	tick := time.NewTicker(silenceTick)
 	defer tick.Stop()
@@ -88,8 +89,8 @@ func (r *Replica) notifySilent() {
 	}
 }
 
-// turnedSince are the hosts of which a watcher that knows what there was at a revision may not know that they fell silent, or
-// speak again: a silence moves no revision. The caller holds mu.
+// turnedSince returns the hosts that may have fallen silent, or spoken again, since a watcher's revision: silence does
+// not change the revision. The caller holds mu.
 func (r *Replica) turnedSince(revision int64) (hosts []string) {
 	for host, h := range r.lastSeen {
 		if h.turned > 0 && h.turned >= revision {
@@ -99,7 +100,7 @@ func (r *Replica) turnedSince(revision int64) (hosts []string) {
 	return hosts
 }
 
-// hostStatus is what a host measured last; of a silent one, that nobody knows. It is nil if it has not reported yet.
+// hostStatus returns the last status of a host, which is unknown for a silent host; nil if it has not reported yet.
 func (r *Replica) hostStatus(host string) *model.HostStatus {
 	status, _ := r.statuses[model.Key{Kind: "Host", Name: host}].status.(*model.HostStatus)
 	since, silent := r.silent(host)
@@ -116,7 +117,8 @@ func (r *Replica) hostStatus(host string) *model.HostStatus {
 	return &last
 }
 
-// endpointStatus is what the host measured that the endpoint is on now; nil if it has not yet, whoever had it before.
+// endpointStatus returns the status of an endpoint as measured by its present host; nil if that host has not measured
+// it yet.
 func (r *Replica) endpointStatus(key model.Key) *model.EndpointStatus {
 	status, _ := r.statuses[key].status.(*model.EndpointStatus)
 	spec := r.state.Endpoint(key.Name)

@@ -4,14 +4,14 @@ import "github.com/overlane/overlane/view"
 
 // Viewer is a stream of a host's view.
 type Viewer struct {
-	news chan *view.Delta // pointers: a backlog of the structs themselves would be 128 kB for each stream
-	lost bool             // it was too slow, and is told nothing until it has got the whole view again
+	news chan *view.Delta // pointers, since a backlog of structs would take 128 kB for each stream
+	lost bool             // it was too slow, and gets nothing until it has the whole view again
 }
 
-// News are the changes of the view in order. Other viewers of the host have the same ones.
+// News are the changes of the view, in order. All viewers of a host share them.
 func (v *Viewer) News() <-chan *view.Delta { return v.news }
 
-// Subscribe adds a viewer of a host, and gives it the whole view.
+// Subscribe adds a viewer of a host, and returns the whole view.
 func (r *Replica) Subscribe(host string, backlog int) (*Viewer, view.Delta) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -20,12 +20,12 @@ func (r *Replica) Subscribe(host string, backlog int) (*Viewer, view.Delta) {
 		r.viewers[host] = map[*Viewer]bool{}
 	}
 	r.viewers[host][v] = true
-	// For a second viewer of the host this starts the tracker anew, which is harmless: the first one has been told
-	// everything up to now as well.
+	// For a second viewer of the host, this restarts the subscription. That is harmless, since the first viewer has all
+	// changes up to now.
 	return v, r.tracker.Subscribe(host)
 }
 
-// Unsubscribe ends a viewer.
+// Unsubscribe removes a viewer.
 func (r *Replica) Unsubscribe(host string, v *Viewer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +51,7 @@ func (r *Replica) notifyViewers(deltas map[string]view.Delta) {
 	}
 }
 
-// Recover gives a viewer that got lost, and has read all its news, the whole view.
+// Recover returns the whole view for a viewer that was too slow and has read all its news.
 func (r *Replica) Recover(host string, v *Viewer) (*view.Delta, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *Replica) Recover(host string, v *Viewer) (*view.Delta, bool) {
 	return &d, true
 }
 
-// Idle is an empty delta for a viewer that has read all its news.
+// Idle returns an empty delta for a viewer that has read all its news.
 func (r *Replica) Idle(v *Viewer) (*view.Delta, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

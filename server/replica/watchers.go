@@ -9,8 +9,8 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// streams are those who are told of every change. They are told under the replica's lock and nobody waits for them: what
-// one has not read yet is kept, up to a limit.
+// streams are the watchers and viewers. They are told about changes under the replica's lock, which never waits for
+// them: each has a backlog of unread news, up to a limit.
 type streams struct {
 	watchers map[*Watcher]bool
 	viewers  map[string]map[*Viewer]bool // by host
@@ -25,26 +25,26 @@ type Watcher struct {
 	news chan News
 }
 
-// News are the commits in order. It is closed when the watcher was too slow: more than its backlog behind.
+// News are the commits, in order. The channel is closed if the watcher is more than its backlog behind.
 func (w *Watcher) News() <-chan News { return w.news }
 
-// News is one commit as a watcher is told it.
+// News is one commit in the form for watchers.
 type News struct {
 	Revision int64
 	Events   []Event
 }
 
-// Event is a line of a watch, of [api.Event]. It is encoded once for all watchers.
+// Event is an [api.Event], encoded once for all watchers.
 type Event struct {
 	Key  model.Key
 	Line []byte
 }
 
-// FromTheStart has a watch begin with all objects.
+// FromTheStart makes a watch begin with all objects.
 const FromTheStart = -1
 
-// Watch starts a watcher, and gives what it has missed: all objects if after is [FromTheStart], else those that have changed since that revision of
-// the store. The watcher may lag behind by so many commits.
+// Watch starts a watcher, and returns its first news: all objects if after is [FromTheStart], or else the objects that
+// have changed since that revision of the store. backlog is the number of commits that the watcher may lag behind.
 func (r *Replica) Watch(ctx context.Context, backlog int, after int64) (*Watcher, News, error) {
 	w, now, first := r.begin(backlog, after)
 	if after == FromTheStart || after == now {
@@ -58,8 +58,8 @@ func (r *Replica) Watch(ctx context.Context, backlog int, after int64) (*Watcher
 	return w, missed, nil
 }
 
-// begin enters a watcher at the present revision, with all objects if it wants them. Even one that knows that revision may not know
-// who has fallen silent since.
+// begin adds a watcher at the present revision, and returns its first events: all objects, or the hosts that may have
+// fallen silent since its revision.
 func (r *Replica) begin(backlog int, after int64) (w *Watcher, now int64, first []Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,15 +76,17 @@ func (r *Replica) begin(backlog int, after int64) (w *Watcher, now int64, first 
 	return r.watch(backlog), r.revision, first
 }
 
-// missed asks the store's history what has changed after a revision and until now, and tells of each such object as it is now.
+// missed reads the changes after a revision from the store's history, and returns each changed object as it is now.
 func (r *Replica) missed(ctx context.Context, after, now int64) (News, error) {
 	if after > now {
-		return News{}, api.Gone.Errorf("revision %d is yet to come: the store is at %d; list, then watch from there", after, now)
+		return News{}, api.Gone.Errorf("revision %d is yet to come: the store is at %d; list, then watch from there",
+			after, now)
 	}
 	u := update{revision: now, statuses: map[model.Key]measured{}}
 	for c, err := range r.store.Watch(ctx, after) {
 		if errors.Is(err, store.ErrCompacted) {
-			return News{}, api.Gone.Errorf("revision %d is no longer in the store's history; list, then watch from there", after)
+			return News{}, api.Gone.Errorf("revision %d is no longer in the store's history; list, then watch from "+
+				"there", after)
 		}
 		if err != nil {
 			return News{}, err
@@ -102,7 +104,7 @@ func (r *Replica) missed(ctx context.Context, after, now int64) (News, error) {
 	return News{now, r.events(u)}, nil
 }
 
-// note adds the objects that a commit touched.
+// note adds the objects that a commit has touched.
 func (u *update) note(c store.Commit) {
 	touch := func(stored string) {
 		if key, ok := keyOf(objectPrefix, stored); ok {
@@ -148,7 +150,8 @@ func (r *Replica) notifyWatchers(u update) {
 	}
 }
 
-// events tells each object that changed once, as it is now, in spec and status; with an endpoint its public IP and the ports forwarded to it, whose status follows.
+// events returns an event for each changed object, with spec and status as they are now. A changed endpoint adds its
+// public IP and its forwarded ports, whose status depends on it.
 func (r *Replica) events(u update) []Event {
 	var events []Event
 	seen := map[model.Key]bool{}
@@ -171,7 +174,7 @@ func (r *Replica) events(u update) []Event {
 		}
 	}
 	for _, c := range u.changes {
-		if _, known := model.KindByName(c.Key().Kind); known { // one that only a newer server knows was never told
+		if _, known := model.KindByName(c.Key().Kind); known { // a kind of a newer server was never told
 			tell(c.Key())
 		}
 	}
@@ -191,7 +194,7 @@ func (r *Replica) events(u update) []Event {
 	return events
 }
 
-// event tells what an object is now. The caller holds the lock.
+// event returns the event of an object as it is now. The caller holds the lock.
 func (r *Replica) event(revision int64, key model.Key) Event {
 	e := api.Event{Type: api.Delete, Revision: revision, Object: &model.Object{Kind: key.Kind, Name: key.Name}}
 	if o := r.state.Get(key); o != nil {

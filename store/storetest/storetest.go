@@ -1,5 +1,5 @@
-// Package storetest is the one suite that every store passes. A store differs from another in what it survives, never in
-// what it does.
+// Package storetest is the test suite that every store passes. Stores differ in the failures that they survive, but not
+// in their behaviour.
 package storetest
 
 import (
@@ -19,8 +19,8 @@ import (
 // Backend is a kind of store under test.
 type Backend struct {
 	Open    func(t *testing.T) store.Store                                 // an empty store, closed when the test ends
-	Reopen  func(t *testing.T, s store.Store) store.Store                  // closes s and opens the same data; nil if the store does not last
-	Compact func(ctx context.Context, s store.Store, revision int64) error // forget the history up to a revision
+	Reopen  func(t *testing.T, s store.Store) store.Store                  // closes s and opens the same data; nil: not persistent
+	Compact func(ctx context.Context, s store.Store, revision int64) error // deletes the history up to a revision
 }
 
 // Run runs the suite.
@@ -76,14 +76,16 @@ func testCommit(t *testing.T, b Backend) {
 
 func testPrefix(t *testing.T, b Backend) {
 	s := b.Open(t)
-	r := commit(t, s, 0, put("a", "0"), put("a/x", "1"), put("a/y", "2"), put("a0", "3"), put("b/x", "4"), put("head", "5"))
+	r := commit(t, s, 0, put("a", "0"), put("a/x", "1"), put("a/y", "2"), put("a0", "3"), put("b/x", "4"),
+		put("head", "5"))
 	snap, err := s.Load(t.Context(), "a/")
 	check(t, err)
 	want(t, snap.Items, item("a/x", "1", r), item("a/y", "2", r))
 	if snap.Head != r {
 		t.Errorf("head is %d, want %d", snap.Head, r)
 	}
-	want(t, load(t, s).Items, item("a", "0", r), item("a/x", "1", r), item("a/y", "2", r), item("a0", "3", r), item("b/x", "4", r), item("head", "5", r))
+	want(t, load(t, s).Items, item("a", "0", r), item("a/x", "1", r), item("a/y", "2", r), item("a0", "3", r),
+		item("b/x", "4", r), item("head", "5", r))
 }
 
 func testStaleHead(t *testing.T, b Backend) {
@@ -133,7 +135,7 @@ func testRace(t *testing.T, b Backend) {
 	}
 }
 
-// testCounters lets writers read, add one and commit: no addition may be lost.
+// testCounters has concurrent writers read, add one and commit. No addition may be lost.
 func testCounters(t *testing.T, b Backend) {
 	s := b.Open(t)
 	const writers, each = 4, 10
@@ -190,7 +192,8 @@ func testWatchLive(t *testing.T, b Backend) {
 		head = commit(t, s, head, put("k", fmt.Sprint(i)))
 		select {
 		case c := <-got:
-			wantCommits(t, []store.Commit{c}, store.Commit{Revision: head, Head: true, Batch: batch(put("k", fmt.Sprint(i)))})
+			wantCommits(t, []store.Commit{c}, store.Commit{Revision: head, Head: true,
+				Batch: batch(put("k", fmt.Sprint(i)))})
 		case <-time.After(10 * time.Second):
 			t.Fatalf("commit %d was not told to the watcher", i)
 		}
@@ -264,22 +267,25 @@ func testCompaction(t *testing.T, b Backend) {
 	want(t, load(t, s).Items, item("k", "9", head))
 }
 
-// testLarge commits at once what a user may apply at once.
+// testLarge commits as many objects at once as a user may apply.
 func testLarge(t *testing.T, b Backend) {
 	s := b.Open(t)
 	const n = 6000
 	var items []store.Item
 	for i := range n {
 		items = append(items, put(fmt.Sprintf("object/Endpoint/blue/web/endpoint%05d", i),
-			fmt.Sprintf(`{"spec":{"host":"host%03d","address":"10.0.%d.%d","mac":"02:4f:0a:00:%02x:%02x"}}`, i/100, i/250, i%250, i/250, i%250)))
+			fmt.Sprintf(`{"spec":{"host":"host%03d","address":"10.0.%d.%d","mac":"02:4f:0a:00:%02x:%02x"}}`, i/100,
+				i/250, i%250, i/250, i%250)))
 	}
 	start := load(t, s).Revision
 	head := commit(t, s, 0, items...)
 	if got := watch(t, s, start, 1)[0]; len(got.Put) != n || got.Revision != head {
-		t.Errorf("one commit of %d objects reached the watcher as %d at revision %d, committed at %d", n, len(got.Put), got.Revision, head)
+		t.Errorf("one commit of %d objects reached the watcher as %d at revision %d, committed at %d", n, len(got.Put),
+			got.Revision, head)
 	}
 	snap := load(t, s)
-	if len(snap.Items) != n || !slices.IsSortedFunc(snap.Items, func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) }) {
+	if len(snap.Items) != n || !slices.IsSortedFunc(snap.Items,
+		func(a, b store.Item) int { return strings.Compare(a.Key, b.Key) }) {
 		t.Errorf("%d items loaded, want %d in order of keys", len(snap.Items), n)
 	}
 	for i := range items {
@@ -332,7 +338,7 @@ func testClosed(t *testing.T, b Backend) {
 	wantErr(t, "watch", watchErr(t.Context(), s), store.ErrClosed)
 }
 
-// testAbandoned has watchers that stop reading: nobody may wait for them.
+// testAbandoned has watchers that stop reading. No writer may wait for them.
 func testAbandoned(t *testing.T, b Backend) {
 	s := b.Open(t)
 	start := load(t, s).Revision
@@ -363,7 +369,7 @@ func testNothing(t *testing.T, b Backend) {
 	head := commit(t, s, 0, put("a", "1"))
 	_, err := s.Write(t.Context(), batch(drop("never was")))
 	check(t, err)
-	next := commit(t, s, head) // a commit of nothing moves the head nevertheless
+	next := commit(t, s, head) // an empty commit moves the head, too
 	wantCommits(t, watch(t, s, head, 1), store.Commit{Revision: next, Head: true})
 	if got := load(t, s).Head; got != next || next <= head {
 		t.Errorf("head is %d after commits at %d and %d", got, head, next)

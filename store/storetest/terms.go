@@ -12,7 +12,7 @@ import (
 	"github.com/overlane/overlane/store"
 )
 
-// put and drop are elements of a batch; a drop is an item without a value.
+// put and drop are elements of a batch. A drop is an item without a value.
 func put(key, value string) store.Item { return store.Item{Key: key, Value: []byte(value)} }
 
 func drop(key string) store.Item { return store.Item{Key: key} }
@@ -46,7 +46,7 @@ func commit(t *testing.T, s store.Store, head int64, items ...store.Item) int64 
 	return r
 }
 
-// watch collects the first n commits after a revision.
+// watch returns the first n commits after a revision.
 func watch(t *testing.T, s store.Store, after int64, n int) (got []store.Commit) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -63,7 +63,7 @@ func watch(t *testing.T, s store.Store, after int64, n int) (got []store.Commit)
 	return got
 }
 
-// watchErr is what a watch from now on ends with.
+// watchErr returns the error with which a watch from now on ends.
 func watchErr(ctx context.Context, s store.Store) error {
 	for _, err := range s.Watch(ctx, 1<<40) {
 		if err != nil {
