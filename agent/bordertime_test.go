@@ -261,6 +261,13 @@ func (l *upstreamLab) stays(open bool) {
 	}
 }
 
+// questions counts how often the router was asked.
+func (l *upstreamLab) questions() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
 // moves counts how often the router was found with another MAC.
 func (l *upstreamLab) moves() int { return strings.Count(l.log.String(), "found the upstream router") }
 
@@ -408,10 +415,10 @@ func TestBorderIsDrainedAndNoMore(t *testing.T) {
 		if len(l.warnings) != 0 {
 			t.Errorf("it is drained on purpose: %q", l.warnings)
 		}
-		asked := l.asked
+		asked := l.questions()
 		pass(time.Minute)
-		if l.asked-asked < 50 {
-			t.Errorf("the router was asked %d times in a minute", l.asked-asked)
+		if l.questions()-asked < 50 {
+			t.Errorf("the router was asked %d times in a minute", l.questions()-asked)
 		}
 		drain(false)
 		pass(time.Minute)
@@ -461,9 +468,9 @@ func TestBorderSwitchRestarts(t *testing.T) {
 		announced := func() int { l.mu.Lock(); defer l.mu.Unlock(); return l.says["203.0.113.11"] }
 		l.now(func() { l.host.disconnected(); l.decide() })
 		l.within("shut", 0, 0)
-		asked, said := l.asked, announced()
+		asked, said := l.questions(), announced()
 		pass(time.Minute)
-		if l.asked != asked || announced() != said {
+		if l.questions() != asked || announced() != said {
 			t.Error("it speaks without a switch")
 		}
 		l.outside(func() { l.router = model.MAC{} })
