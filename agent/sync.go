@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/overlane/overlane/agent/local"
@@ -159,6 +160,7 @@ func (s *switchSync) readBack(ctx context.Context, i *intent, before func(contex
 	}
 	s.desired, s.resync, s.pipelined = want, "", true
 	clear(s.touched)
+	debug.FreeOSMemory() // the read-back took more than what stays, and the next is a minute away
 	return nil
 }
 
