@@ -273,12 +273,16 @@ func (l *upstreamLab) moves() int { return strings.Count(l.log.String(), "found 
 
 // turn is the loop's while it works. A test takes it before it lets the loop go on, so that the race detector knows that
 // what the test has read was before.
-var turn sync.Mutex
+var (
+	turn  sync.Mutex
+	turns int
+)
 
 // pass lets time pass, and waits until what follows is done.
 func pass(d time.Duration) {
 	turn.Lock()
-	turn.Unlock() //nolint:staticcheck // SA2001: nothing is to be done meanwhile
+	turns++
+	turn.Unlock()
 	time.Sleep(d)
 	synctest.Wait()
 }

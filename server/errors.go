@@ -16,7 +16,6 @@ func invalid(format string, args ...any) error     { return refuse(api.Invalid, 
 func notFound(format string, args ...any) error    { return refuse(api.NotFound, format, args...) }
 func unavailable(format string, args ...any) error { return refuse(api.Unavailable, format, args...) }
 func denied(format string, args ...any) error      { return refuse(api.Denied, format, args...) }
-func gone(format string, args ...any) error        { return refuse(api.Gone, format, args...) }
 
 func refuse(kind api.ErrorKind, format string, args ...any) error {
 	return &api.Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
