@@ -39,7 +39,8 @@ type hostKernel struct {
 	busy  bool           // a call is under way
 	known bool           // one has ended since the start, so that the state is true
 
-	servers []netip.Addr // as last found
+	servers []netip.Addr   // as last found
+	facts   *hostnet.Facts // of the machine, as last found whole; only for the call that is under way
 
 	path   string   // of what outlasts a restart:
 	Opened []string `json:"opened"` // interfaces that forward because of SNAT, or public traffic
@@ -159,8 +160,20 @@ func (h *hostKernel) set(ctx context.Context, c hostnet.Config) (o hostOutcome) 
 	o.servers, o.unknown = addressesOf(ctx, h.server)
 	facts, err := hostnet.Look(c)
 	o.unseen = err
-	o.state, o.refused = h.kernel.Set(ctx, completed(c, facts, o.servers))
+	o.state, o.refused = h.kernel.Set(ctx, completed(c, h.seen(facts, err), o.servers))
 	return o
+}
+
+// seen gives the facts of the machine. A look that failed half way says less than the one before: it would take a
+// neighbour for a host behind a router, and a host that forwards for others for one that does not.
+func (h *hostKernel) seen(f hostnet.Facts, err error) hostnet.Facts {
+	switch {
+	case err == nil:
+		h.facts = &f
+	case h.facts != nil:
+		return *h.facts
+	}
+	return f
 }
 
 // end takes the outcome. saved tells whether something had to be kept on the disk.

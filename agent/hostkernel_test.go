@@ -184,3 +184,20 @@ func TestTheKernelStaysWhileNothingIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// A look at the machine that fails leaves what the one before has found.
+func TestFailedLookKeepsFacts(t *testing.T) {
+	var h hostKernel
+	half := hostnet.Facts{Underlay: "eth0"}
+	if got := h.seen(half, errors.New("netlink")); got.Underlay != "eth0" {
+		t.Errorf("the first look, which fails: %+v", got)
+	}
+	whole := hostnet.Facts{ForwardsAll: true, Underlay: "eth0", Exits: []string{"eth1"}}
+	h.seen(whole, nil)
+	if got := h.seen(hostnet.Facts{}, errors.New("netlink")); !got.ForwardsAll || got.Underlay != "eth0" || len(got.Exits) != 1 {
+		t.Errorf("the next one fails: %+v", got)
+	}
+	if got := h.seen(hostnet.Facts{Underlay: "eth2"}, nil); got.ForwardsAll || got.Underlay != "eth2" {
+		t.Errorf("and the next one does not: %+v", got)
+	}
+}
