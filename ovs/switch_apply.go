@@ -150,11 +150,11 @@ func (c Change) steps(added map[flow.Key]bool) []step {
 	for _, g := range c.AddGroups {
 		steps = append(steps, groupStep(openflow.GroupAdd, g))
 	}
-	for _, g := range c.ModGroups {
-		steps = append(steps, groupStep(openflow.GroupModify, g))
-	}
 	for i := range c.Add {
 		steps = append(steps, addStep(&c.Add[i]))
+	}
+	for _, g := range c.ModGroups { // in the bundle of the flows that are replaced, which are the last
+		steps = append(steps, groupStep(openflow.GroupModify, g))
 	}
 	steps = c.removals(steps, added)
 	for _, id := range c.DelGroups {
