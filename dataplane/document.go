@@ -10,11 +10,13 @@ func Document() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The pipeline\n\nVersion %d, which `overlane version` shows. ", Version)
 	b.WriteString("This page is printed from `dataplane/pipeline.go`.\n\n")
-	b.WriteString("| table | name | decides | a miss |\n|---|---|---|---|\n")
+	b.WriteString("| table | name | decides | no flow matches |\n|---|---|---|---|\n")
 	for _, t := range Tables {
 		fmt.Fprintf(&b, "| %d | `%s` | %s | %s |\n", t.ID, t.Name, t.Decides, t.Miss)
 	}
-	b.WriteString("\n## Slots\n\n| register | name | holds |\n|---|---|---|\n")
+	b.WriteString("\n## Slots\n\n" +
+		"A slot is a range of bits of a register, in which a packet carries something from table to table.\n\n" +
+		"| register | name | holds |\n|---|---|---|\n")
 	for _, s := range Slots {
 		fmt.Fprintf(&b, "| `%s[%d..%d]` | `%s` | %s |\n", s.Field.Name, s.First, s.First+s.Width-1, s.Name, s.Holds)
 	}

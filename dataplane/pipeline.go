@@ -101,7 +101,7 @@ var Tables = []Table{
 		"Sends a packet for a public address to its host, unless the packet exceeds the MTU of the VPC.",
 		"drop: no host was found"},
 	{tableFragNeeded, "frag_needed",
-		"The agent tells the sender of a packet that exceeds the MTU. (The ct before keeps other counters right.)",
+		"The agent tells the sender of a packet that exceeds the MTU.",
 		"drop: the packet ends here"},
 	{tablePublicNAT, "public_nat",
 		"Finds the VPC by the destination address, then undoes NAT in the conntrack zone of that VPC (ct).",
@@ -201,19 +201,19 @@ var (
 	foundMAC = Slot{"found_mac", flow.XReg5, 0, 48, flow.Ethernet, nil, "the MAC of the address"}
 
 	// Set aside for security groups. No flow uses these slots yet.
-	slotSenderSet = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside: the sender's set of groups"}
+	slotSenderSet = Slot{"sender_set", flow.Reg12, 0, 32, flow.Decimal, nil, "set aside for security groups: the sender's set of groups"}
 	foundSet      = Slot{"found_set", flow.Reg13, 0, 32, flow.Decimal, nil,
-		"set aside: the set of groups of the address found"}
+		"set aside for security groups: the set of groups of the address found"}
 	slotSenderZone = Slot{"sender_zone", flow.Reg14, 0, 16, flow.Decimal, nil,
-		"set aside: the conntrack zone of the sender"}
+		"set aside for security groups: the conntrack zone of the sender"}
 	foundZone = Slot{"found_zone", flow.Reg14, 16, 16, flow.Decimal, nil,
-		"set aside: the conntrack zone of the address found"}
+		"set aside for security groups: the conntrack zone of the address found"}
 	slotVerdict = Slot{"verdict", flow.Reg15, 0, 32, flow.Decimal, nil,
-		"set aside: the rule that allows the packet; 0: none"}
+		"set aside for security groups: the rule that allows the packet; 0: none"}
 	slotOwnSet = Slot{"own_set", flow.Metadata, 0, 32, flow.Decimal, nil,
-		"set aside: the set of groups whose rules apply"}
+		"set aside for security groups: the set of groups whose rules apply"}
 	slotPeerSet = Slot{"peer_set", flow.Metadata, 32, 32, flow.Decimal, nil,
-		"set aside: the set of groups of the other side"}
+		"set aside for security groups: the set of groups of the other side"}
 )
 
 // Slots are all slots, by register.
