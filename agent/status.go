@@ -15,8 +15,9 @@ import (
 // status measures, as far as a look at what has been measured is enough.
 func (a *Agent) status(now time.Time) local.Status {
 	s := local.Status{Name: a.config.Host, Away: a.intent.away, Unheard: a.conditions.causes[condReports], Host: a.hostStatus(now), Endpoints: map[string]model.EndpointStatus{}}
-	for name, address := range a.intent.own() {
-		e := a.endpointStatus(address)
+	own, ports := a.intent.own(), a.bridge.endpoints()
+	for name, address := range own {
+		e := a.endpointStatus(address, portOf(own, ports, address))
 		e.Since = now
 		if was, ok := a.measured.since[name]; ok && was.State == e.State {
 			e.Since = was.Since
@@ -95,8 +96,8 @@ func (a *Agent) reason() string {
 
 // endpointStatus is Ready when the endpoint's port has answered and the way to another host's switch and back was found
 // free. With nobody else on its segment there is no such way, and the answer is enough.
-func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
-	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: a.portOf(address)}
+func (a *Agent) endpointStatus(address view.Address, port string) model.EndpointStatus {
+	s := model.EndpointStatus{State: model.Attached, Host: a.config.Host, Port: port}
 	_, wired := a.flows.wiring.Ports[address.AddressKey]
 	switch {
 	case !wired:
@@ -114,11 +115,11 @@ func (a *Agent) endpointStatus(address view.Address) model.EndpointStatus {
 }
 
 // portOf is the port by which an address of this host is reached: its own, or that of the endpoint that it is behind.
-func (a *Agent) portOf(address view.Address) string {
-	if f, ok := front(a.intent.own(), address); ok {
+func portOf(own map[string]view.Address, ports endpointPorts, address view.Address) string {
+	if f, ok := front(own, address); ok {
 		address = f
 	}
-	return a.bridge.endpoints().name(address)
+	return ports.name(address)
 }
 
 func (a *Agent) peerReached(vni model.VNI) bool {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -18,14 +17,10 @@ import (
 
 // Main runs overlane-agent, and gives the exit status.
 func Main(args []string, out, problems io.Writer) int {
-	debug.SetGCPercent(gcPercent)
 	return program.Run(program.NewAgentCommand(func(c *cobra.Command, f program.AgentFlags) error {
 		return run(c.Context(), f, problems)
 	}), args, out, problems)
 }
-
-// gcPercent is how much garbage there may be for what the agent keeps (runtime/debug, SetGCPercent): a host's memory is for its containers.
-const gcPercent = 40
 
 func run(ctx context.Context, f program.AgentFlags, problems io.Writer) error {
 	config, err := local.ReadConfig(f.Config)
