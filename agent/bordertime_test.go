@@ -261,6 +261,17 @@ func (l *upstreamLab) stays(open bool) {
 	}
 }
 
+// flapsAndStaysShut takes the link away, which shuts the border host, and gives it back, which does not open it.
+func (l *upstreamLab) flapsAndStaysShut() {
+	l.t.Helper()
+	l.outside(func() { l.link = false })
+	pass(time.Second)
+	l.within("shut", 0, lookAtLink)
+	l.outside(func() { l.link = true })
+	pass(time.Minute)
+	l.stays(false)
+}
+
 // questions counts how often the router was asked.
 func (l *upstreamLab) questions() int {
 	l.mu.Lock()
@@ -495,12 +506,7 @@ func TestBorderFlowsArePending(t *testing.T) {
 		l.now(func() { l.stale = true })
 		pass(time.Minute)
 		l.stays(true)
-		l.outside(func() { l.link = false })
-		pass(time.Second)
-		l.within("shut", 0, lookAtLink)
-		l.outside(func() { l.link = true })
-		pass(time.Minute)
-		l.stays(false)
+		l.flapsAndStaysShut()
 		l.now(func() { l.stale = false })
 		pass(time.Minute)
 		l.within("open", border.Settle, border.Settle+tick)
@@ -623,12 +629,7 @@ func TestBorderNICIsRefused(t *testing.T) {
 		l.now(func() { l.host.nicErr = errors.New("it has an address") })
 		pass(time.Minute)
 		l.stays(true)
-		l.outside(func() { l.link = false })
-		pass(time.Second)
-		l.within("shut", 0, lookAtLink)
-		l.outside(func() { l.link = true })
-		pass(time.Minute)
-		l.stays(false)
+		l.flapsAndStaysShut()
 		if s := l.host.status(l.facts()); s.Reason != "it has an address" {
 			t.Errorf("%+v", s)
 		}

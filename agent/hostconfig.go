@@ -99,8 +99,8 @@ func completed(c hostnet.Config, f hostnet.Facts, servers []netip.Addr) hostnet.
 // azureMetadata tells a machine of Azure its secrets; others' is link-local, which is out of reach anyway.
 var azureMetadata = netip.AddrFrom4([4]byte{168, 63, 129, 16})
 
-// hostPorts are those of the bridge that lead to the host's kernel. That for SNAT is there while a VPC of this host is
-// translated or has public traffic that comes by the host's kernel; with keep, in any case.
+// hostPorts are the ports of the bridge that lead to the host's kernel. The SNAT port is there while a VPC of this host
+// is translated, or has public traffic that comes by the host's kernel; with keep, in any case.
 func hostPorts(v *view.View, keep bool) (ports []ovs.BridgePort) {
 	mtu := snatMTU(v)
 	if mtu != 0 || keep {
@@ -190,7 +190,7 @@ func isEdge(v *view.View) bool {
 	return false
 }
 
-// hostAddresses are those of all hosts that the view has, sorted.
+// hostAddresses are the addresses of all hosts of the view, sorted.
 func hostAddresses(v *view.View) (all []netip.Addr) {
 	for _, m := range v.Hosts {
 		all = append(append(all, m.VTEP), m.Others...)

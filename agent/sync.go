@@ -160,7 +160,7 @@ func (s *switchSync) readBack(ctx context.Context, i *intent, before func(contex
 	}
 	s.desired, s.resync, s.pipelined = want, "", true
 	clear(s.touched)
-	debug.FreeOSMemory() // the read-back took more than what stays, and the next is a minute away
+	debug.FreeOSMemory() // a read-back takes several times what stays, and is rare
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (n *network) replace(what string) {
 	n.awaitOpen("g1", "g2")
 }
 
-// comesAndGoes attaches an endpoint on each of the two hosts, has them reach each other and those that were there, and
+// comesAndGoes attaches an endpoint on each of the two hosts, has them reach each other and older endpoints, and
 // detaches them.
 func (n *network) comesAndGoes(i int) {
 	n.t.Helper()

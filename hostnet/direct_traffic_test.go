@@ -6,12 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netns"
 
 	"github.com/overlane/overlane/internal/roottest"
 )
@@ -125,22 +122,7 @@ func (s *directScene) run(ns string, command ...string) string {
 
 func (s *directScene) in(ns string, do func() error) {
 	s.t.Helper()
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends
-		h, err := netns.GetFromName(own(ns))
-		if err == nil {
-			defer h.Close()
-			err = netns.Set(h)
-		}
-		if err == nil {
-			err = do()
-		}
-		result <- err
-	}()
-	if err := <-result; err != nil {
-		s.t.Fatalf("in %s: %v", ns, err)
-	}
+	inNetns(s.t, own(ns), do)
 }
 
 // listen answers with who has asked.

@@ -101,9 +101,15 @@ func (s *scene) in(ns string, do func() error) {
 		}
 		return
 	}
+	inNetns(s.t, ns, do)
+}
+
+// inNetns does something in a network namespace, on a thread that ends with it.
+func inNetns(t testing.TB, ns string, do func() error) {
+	t.Helper()
 	result := make(chan error)
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // and never unlocked: the thread ends
 		h, err := netns.GetFromName(ns)
 		if err == nil {
 			defer h.Close()
@@ -115,7 +121,7 @@ func (s *scene) in(ns string, do func() error) {
 		result <- err
 	}()
 	if err := <-result; err != nil {
-		s.t.Fatal(err)
+		t.Fatalf("in %s: %v", ns, err)
 	}
 }
 
