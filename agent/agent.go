@@ -149,7 +149,7 @@ func (a *Agent) loop(ctx context.Context, gone <-chan attach.LinkGone) {
 		case call := <-a.queue.calls:
 			packets = a.queue.run(call)
 		case <-a.bridge.changed():
-			a.bridge.dirty, a.attachments.dirty = true, true
+			a.bridge.dirty = true
 		case event := <-a.flows.driftEvents():
 			a.flows.driftFound(event)
 		case <-a.flows.done():
@@ -201,7 +201,7 @@ func (a *Agent) lostServer(err error) {
 
 // everySecond looks at what nobody tells of.
 func (a *Agent) everySecond(ctx context.Context, now time.Time) {
-	a.attachments.dirty = true
+	a.attachments.due = true
 	a.leases.end(ctx, now)
 	if a.flows.sw != nil {
 		a.bridge.keepUnderlay(ctx, a.intent.view.VTEP)

@@ -23,9 +23,30 @@ type attachments struct {
 	bridge *bridge
 	flows  *switchSync
 
-	dirty bool                  // something may have been plugged in or out
+	due   bool                  // a second has passed since tidy looked at interfaces
+	seen  []ovs.Port            // the ports that tidy looked at last
+	wired wiredPorts            // the last result of ports
 	busy  map[string]bool       // endpoints that a call is plugging in or out right now
 	ended func(endpoint string) // told on the loop when a call for an endpoint has ended
+}
+
+// wiredPorts are the OpenFlow ports of addresses, and the values that they follow from.
+type wiredPorts struct {
+	own   map[string]view.Address
+	ports []ovs.Port
+	all   map[view.AddressKey]uint32
+}
+
+// ports are the OpenFlow ports of this host's addresses. Nobody writes the map.
+func (a *attachments) ports() map[view.AddressKey]uint32 {
+	if a.bridge.db == nil {
+		return nil
+	}
+	own, ports := a.intent.own(), a.bridge.db.Ports()
+	if w := &a.wired; w.all == nil || !sameMap(w.own, own) || !sameList(w.ports, ports) {
+		*w = wiredPorts{own, ports, portNumbers(own, a.bridge.endpoints())}
+	}
+	return a.wired.all
 }
 
 // busyPatience is how long a call waits for another one, or for the loop, to be done with its endpoint.

@@ -32,6 +32,7 @@ type bridge struct {
 	state   ovs.State  // as last found
 	ensured ovs.Layout // what the database was last made to say
 	dirty   bool       // something in the database has changed since
+	found   foundPorts // the last result of endpoints
 	retryAt time.Time  // of what has gone wrong
 }
 
@@ -97,12 +98,21 @@ func (b *bridge) unavailable() string {
 	return ""
 }
 
-// endpoints are the ports that are endpoints'.
+// foundPorts are the ports of a list of the database's. The list is another one when it has changed.
+type foundPorts struct {
+	list  []ovs.Port
+	ports endpointPorts
+}
+
+// endpoints are the ports that are endpoints'. Nobody writes the map.
 func (b *bridge) endpoints() endpointPorts {
 	if b.db == nil {
-		return endpointPorts{}
+		return nil
 	}
-	return newEndpointPorts(b.db.Ports())
+	if list := b.db.Ports(); b.found.ports == nil || !sameList(b.found.list, list) {
+		b.found = foundPorts{list, newEndpointPorts(list)}
+	}
+	return b.found.ports
 }
 
 // bfd is what OVS says of the session with a peer (ovs-vswitchd.conf.db(5), bfd_status).

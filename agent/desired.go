@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/overlane/overlane/dataplane"
@@ -93,7 +94,7 @@ func (d *desired) replaceGroups(old, now []flow.Group, c *changes) {
 	for _, g := range now {
 		keep[g.ID] = true
 		have, known := d.groups[g.ID]
-		if !known || have.String() != g.String() {
+		if !known || !reflect.DeepEqual(have, g) {
 			c.putGroup(g, known)
 		}
 		d.groups[g.ID] = g

@@ -19,15 +19,14 @@ type facts struct {
 	complete  bool // the view is, as it is now
 	connected bool // to the switch
 
-	bridge       ovs.State                        // as the database was last found
-	endpoints    endpointPorts                    // of the bridge
-	mine         map[view.AddressKey]view.Address // the view's addresses on this host: an index of the view
-	hosts        []netip.Addr                     // of all hosts of the view, sorted
-	addresses    []netip.Addr                     // by which others may reach this host, besides its VTEP
-	servers      []netip.Addr                     // as last found
-	zones        map[model.VNI]uint16             // of conntrack, by transit VNI of the VPC
-	translations map[model.VNI]netip.Addr         // towards the host's kernel, by transit VNI of the VPC
-	kernel       hostnet.State                    // what works of the host's kernel
+	bridge       ovs.State                  // as the database was last found
+	ports        map[view.AddressKey]uint32 // OpenFlow ports of this host's addresses
+	hosts        []netip.Addr               // of all hosts of the view, sorted
+	addresses    []netip.Addr               // by which others may reach this host, besides its VTEP
+	servers      []netip.Addr               // as last found
+	zones        map[model.VNI]uint16       // of conntrack, by transit VNI of the VPC
+	translations map[model.VNI]netip.Addr   // towards the host's kernel, by transit VNI of the VPC
+	kernel       hostnet.State              // what works of the host's kernel
 
 	nic    string    // on the upstream network, which the switch is given; empty: none
 	router model.MAC // of the upstream network; zero: not known
@@ -38,7 +37,7 @@ type facts struct {
 func (a *Agent) facts() facts {
 	f := facts{
 		config: a.config, known: a.intent.complete || a.intent.revision != 0, complete: a.intent.complete, connected: a.flows.sw != nil,
-		bridge: a.bridge.state, endpoints: a.bridge.endpoints(), mine: a.intent.mine, hosts: a.intent.hosts,
+		bridge: a.bridge.state, ports: a.attachments.ports(), hosts: a.intent.hosts,
 		addresses: a.measured.addresses, servers: a.host.servers, zones: a.zones.vpcZones(), translations: a.zones.translations(), kernel: a.host.state,
 		nic: a.border.nic, shut: a.border.isShut(&a.intent.view),
 	}

@@ -15,6 +15,7 @@ type intent struct {
 	revision int64                            // of the view
 	complete bool                             // a complete delta has come since the start, and deletes
 	mine     map[view.AddressKey]view.Address // the addresses of the view that are on this host
+	ours     map[string]view.Address          // the same by endpoint; nil: to be made by own
 	hosts    []netip.Addr                     // the addresses of all hosts of the view, sorted
 	away     string                           // why the server is not reached; empty: it is
 	journal  journal
@@ -29,13 +30,15 @@ func newIntent(c local.Config) *intent {
 	}
 }
 
-// own gives the addresses of this host by endpoint.
+// own gives the addresses of this host by endpoint. Nobody writes the map: a change of the view makes a new one.
 func (i *intent) own() map[string]view.Address {
-	own := make(map[string]view.Address, len(i.mine))
-	for _, address := range i.mine {
-		own[address.Endpoint] = address
+	if i.ours == nil {
+		i.ours = make(map[string]view.Address, len(i.mine))
+		for _, address := range i.mine {
+			i.ours[address.Endpoint] = address
+		}
 	}
-	return own
+	return i.ours
 }
 
 // take applies a delta. It returns the delta that undoes what has changed in the view, and the addresses that endpoints
@@ -55,6 +58,7 @@ func (i *intent) take(d view.Delta) (undo view.Delta, left []leaver) {
 			left = append(left, leaver{i.view.Segments[key.VNI].VPC, key.IP})
 		}
 	}
+	i.ours = nil
 	i.revision = d.Revision
 	undo = i.view.Apply(d)
 	if len(undo.Hosts)+len(undo.GoneHosts) > 0 {

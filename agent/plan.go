@@ -34,7 +34,7 @@ func externalPorts(nic string) []ovs.BridgePort {
 // and away from there when no VPC wants it any more.
 func wiring(v *view.View, f facts) dataplane.Wiring {
 	w := dataplane.Wiring{
-		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: portNumbers(f.mine, f.endpoints),
+		TunnelPort: f.bridge.TunnelOFPort, UDPPort: f.config.UDPPort, Ports: f.ports,
 		VPCZones: f.zones, Translations: f.translations, Guarded: reserved(f),
 		BFDPorts: bfdTunnels(v, f.bridge.Ports), Router: f.router, Shut: f.shut,
 	}
@@ -49,27 +49,6 @@ func wiring(v *view.View, f facts) dataplane.Wiring {
 // host's table guards them or not.
 func reserved(f facts) []netip.Addr {
 	return distinct(append(slices.Concat(f.hosts, f.addresses, f.servers), azureMetadata))
-}
-
-// portNumbers are the OpenFlow ports of this host's addresses. An endpoint that is behind another one shares its
-// port.
-func portNumbers(mine map[view.AddressKey]view.Address, ports endpointPorts) map[view.AddressKey]uint32 {
-	own := make(map[string]view.Address, len(mine))
-	for _, address := range mine {
-		own[address.Endpoint] = address
-	}
-	all := map[view.AddressKey]uint32{}
-	for name, address := range own {
-		if port := ports.number(name); port != 0 {
-			all[address.AddressKey] = port
-		}
-	}
-	for _, address := range own {
-		if f, ok := front(own, address); ok && all[f.AddressKey] != 0 {
-			all[address.AddressKey] = all[f.AddressKey]
-		}
-	}
-	return all
 }
 
 // bfdTunnels are the OpenFlow ports of tunnels with BFD, by peer.

@@ -24,14 +24,9 @@ func with[T any](value T, change func(*T)) T {
 }
 
 func TestWiring(t *testing.T) {
-	at := func(last byte, name, via string) view.Address {
-		return view.Address{AddressKey: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, 0, last})}, Endpoint: name, Host: "host1",
-			Attachment: &model.Attachment{Via: via}}
-	}
-	vm, nested, bare := at(2, "blue/web/vm", ""), at(3, "blue/web/nested", "blue/web/vm"), at(4, "blue/web/bare", "")
 	base := factsOf(hostnet.SNATPort, hostnet.UnderlayPort, edgePort("edge1"), bfdPort("edge1"), bfdPort("edge2"), "eth1")
 	base.bridge.TunnelOFPort = 1
-	wired := dataplane.Wiring{TunnelPort: 1, UDPPort: 4789, Ports: map[view.AddressKey]uint32{}, VPCZones: base.zones, Translations: base.translations,
+	wired := dataplane.Wiring{TunnelPort: 1, UDPPort: 4789, VPCZones: base.zones, Translations: base.translations,
 		Guarded:  []netip.Addr{addr("10.1.1.3"), azureMetadata, addr("192.168.5.2"), addr("192.168.5.3")},
 		BFDPorts: map[string]uint32{"edge1": 8}, EdgePorts: map[string]uint32{}}
 	v := hostView("host1")
@@ -45,23 +40,8 @@ func TestWiring(t *testing.T) {
 		{"nothing is plugged in, and the kernel guards nothing", func(*facts) {}, func(*dataplane.Wiring) {}},
 		{"before the database is there", func(f *facts) { f.bridge = ovs.State{} },
 			func(w *dataplane.Wiring) { w.TunnelPort, w.BFDPorts = 0, map[string]uint32{} }},
-		{"endpoints", func(f *facts) {
-			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm, nested.AddressKey: nested, bare.AddressKey: bare}
-			f.endpoints = endpointPorts{"blue/web/vm": {OFPort: 20}, "blue/web/gone": {OFPort: 21}}
-		}, func(w *dataplane.Wiring) {
-			w.Ports = map[view.AddressKey]uint32{vm.AddressKey: 20, nested.AddressKey: 20}
-		}},
-		{"a port that ovs-vswitchd is making has the number that was asked for", func(f *facts) {
-			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm}
-			f.endpoints = endpointPorts{"blue/web/vm": {OFPortRequest: 22}}
-		}, func(w *dataplane.Wiring) { w.Ports = map[view.AddressKey]uint32{vm.AddressKey: 22} }},
-		{"a port that ovs-vswitchd cannot make has none", func(f *facts) {
-			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm}
-			f.endpoints = endpointPorts{"blue/web/vm": {OFPortRequest: 22, Err: "no such device"}}
-		}, func(*dataplane.Wiring) {}},
-		{"behind an endpoint without a port", func(f *facts) {
-			f.mine = map[view.AddressKey]view.Address{vm.AddressKey: vm, nested.AddressKey: nested}
-		}, func(*dataplane.Wiring) {}},
+		{"endpoints", func(f *facts) { f.ports = map[view.AddressKey]uint32{{VNI: 100, IP: addr("10.0.0.2")}: 20} },
+			func(w *dataplane.Wiring) { w.Ports = map[view.AddressKey]uint32{{VNI: 100, IP: addr("10.0.0.2")}: 20} }},
 		{"the kernel guards what comes by its ports", func(f *facts) {
 			f.kernel = hostnet.State{SNATPort: true, UnderlayPort: true, Edges: []string{"edge1", "edge2"}}
 		}, func(w *dataplane.Wiring) {

@@ -45,6 +45,23 @@ func (e endpointPorts) number(endpoint string) uint32 {
 	return p.OFPort
 }
 
+// portNumbers are the OpenFlow ports of this host's addresses, which own gives by endpoint. An endpoint that
+// is behind another one shares its port.
+func portNumbers(own map[string]view.Address, ports endpointPorts) map[view.AddressKey]uint32 {
+	all := make(map[view.AddressKey]uint32, len(own))
+	for name, address := range own {
+		if port := ports.number(name); port != 0 {
+			all[address.AddressKey] = port
+		}
+	}
+	for _, address := range own {
+		if f, ok := front(own, address); ok && all[f.AddressKey] != 0 {
+			all[address.AddressKey] = all[f.AddressKey]
+		}
+	}
+	return all
+}
+
 // leftInterface is the host's end of an address that has no port: the interface may be there all the same, even by the
 // name that 0.1.0 gave it. Empty: there is none, or it is that of an endpoint that had the address before, or has it
 // since.

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"maps"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ func TestTidyLeavesThePortBeingMade(t *testing.T) {
 	s.inherits(r.Endpoint, heir)
 	a.eventually(t, "the view to follow", func() bool { _, ok := a.intent.own()[heir]; return ok })
 	time.Sleep(2 * a.measured.every)
-	a.eventually(t, "the loop to have tidied", func() bool { return !a.attachments.dirty })
+	a.eventually(t, "the loop to have tidied", func() bool { return !a.attachments.due })
 	if !attach.Exists(r.Port) {
 		t.Error("the interface is gone while a call makes one of its name")
 	}
@@ -101,5 +103,37 @@ func TestPortsOfOneAddress(t *testing.T) {
 	a := &attachments{busy: map[string]bool{next.Endpoint: true, "blue/web/elsewhere": true}}
 	if making := a.making(map[string]view.Address{next.Endpoint: next}); len(making) != 1 || !making[newPortName(first)] {
 		t.Errorf("calls make %v", making)
+	}
+}
+
+func TestPortNumbers(t *testing.T) {
+	at := func(last byte, name, via string) view.Address {
+		return view.Address{AddressKey: view.AddressKey{VNI: 100, IP: netip.AddrFrom4([4]byte{10, 0, 0, last})}, Endpoint: name, Host: "host1",
+			Attachment: &model.Attachment{Via: via}}
+	}
+	vm, nested, bare := at(2, "blue/web/vm", ""), at(3, "blue/web/nested", "blue/web/vm"), at(4, "blue/web/bare", "")
+	for _, tt := range []struct {
+		name  string
+		own   []view.Address
+		ports endpointPorts
+		want  map[view.AddressKey]uint32
+	}{
+		{"none", nil, nil, map[view.AddressKey]uint32{}},
+		{"plugged in, behind, not plugged in, gone", []view.Address{vm, nested, bare},
+			endpointPorts{"blue/web/vm": {OFPort: 20}, "blue/web/gone": {OFPort: 21}},
+			map[view.AddressKey]uint32{vm.AddressKey: 20, nested.AddressKey: 20}},
+		{"a port that ovs-vswitchd is making has the number that was asked for", []view.Address{vm},
+			endpointPorts{"blue/web/vm": {OFPortRequest: 22}}, map[view.AddressKey]uint32{vm.AddressKey: 22}},
+		{"a port that ovs-vswitchd cannot make has none", []view.Address{vm},
+			endpointPorts{"blue/web/vm": {OFPortRequest: 22, Err: "no such device"}}, map[view.AddressKey]uint32{}},
+		{"behind an endpoint without a port", []view.Address{vm, nested}, nil, map[view.AddressKey]uint32{}},
+	} {
+		own := map[string]view.Address{}
+		for _, address := range tt.own {
+			own[address.Endpoint] = address
+		}
+		if got := portNumbers(own, tt.ports); !maps.Equal(got, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }

@@ -9,29 +9,35 @@ import (
 	"github.com/overlane/overlane/view"
 )
 
-// keep tidies if there is reason to: the database has changed, or a second has passed.
+// keep tidies if there is reason to: the ports have changed, or a second has passed.
 func (a *attachments) keep(ctx context.Context) {
-	if a.dirty && a.bridge.reachable() {
-		a.dirty = false
-		a.tidy(ctx)
+	if !a.bridge.reachable() || !a.intent.complete {
+		return
 	}
+	ports := a.bridge.db.Ports()
+	if !a.due && sameList(a.seen, ports) {
+		return
+	}
+	there := func(string) bool { return true }
+	if a.due {
+		interfaces, err := attach.Interfaces()
+		if err != nil {
+			a.log.Error("list interfaces", "err", err)
+			return
+		}
+		there = func(name string) bool { return interfaces[name] }
+	}
+	a.due, a.seen = false, ports
+	a.tidy(ctx, ports, there)
 }
 
-// tidy compares what is plugged in with what intent says, once a second: it puts back ports that somebody removed,
-// removes those of endpoints that are gone, and releases endpoints whose interface is gone, which nobody told of if the
-// agent was away or busy with them, and those behind them. Before the first complete view it removes nothing.
-func (a *attachments) tidy(ctx context.Context) {
-	if a.bridge.db == nil || !a.bridge.db.Connected() || !a.intent.complete {
-		return
-	}
+// tidy compares what is plugged in with what intent says: it puts back ports that somebody removed, removes those of
+// endpoints that are gone, and releases endpoints whose interface is not there, which nobody told of if the agent was
+// away or busy with them, and those behind them. Before the first complete view nothing is removed.
+func (a *attachments) tidy(ctx context.Context, ports []ovs.Port, there func(name string) bool) {
 	own := a.intent.own()
-	interfaces, err := attach.Interfaces()
-	if err != nil {
-		a.log.Error("list interfaces", "err", err)
-		return
-	}
 	plugged, making := map[string]bool{}, a.making(own)
-	for _, p := range a.bridge.db.Ports() {
+	for _, p := range ports {
 		name := p.ExternalIDs[portEndpoint]
 		if name == "" || a.busy[name] {
 			continue
@@ -43,7 +49,7 @@ func (a *attachments) tidy(ctx context.Context) {
 		case !ok:
 			a.log.Info("unplugging an endpoint that is not on this host any more", "endpoint", name, "port", p.Name)
 			a.unplug(ctx, p)
-		case !interfaces[p.Name]:
+		case !there(p.Name):
 			a.vanished(ctx, address, p.Name)
 		}
 	}

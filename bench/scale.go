@@ -210,16 +210,21 @@ func (w *world) flowCounts(ctx context.Context) (counts []float64, err error) {
 	return counts, nil
 }
 
-const oneMoreRuns = 12
+// A run changes the network several times, so that a change weighs against what agents use anyway.
+const (
+	oneMoreRuns = 8
+	runChanges  = 10
+	changePause = 150 * time.Millisecond // for the other hosts to follow
+)
 
-// oneMore is the cost of attaching one endpoint.
+// oneMore is the cost of attaching one endpoint, and of detaching it.
 type oneMore struct {
-	wall, cpu []float64 // ms
+	wall, cpu []float64 // ms; until attached, and of both
 	each      shares
 }
 
-// measureOneMore attaches one endpoint on host1 and waits until host2's switch has its flow. CPU is counted for a
-// second longer, since agents write and report with a delay, less what they use anyway.
+// measureOneMore attaches one endpoint on host1, waits until host2's switch has its flow, and detaches it, again and
+// again. After each such run it measures for as long what server and agents use anyway.
 func (w *world) measureOneMore(ctx context.Context, subnet string) (m oneMore, err error) {
 	if err := addNetns(ctx, w.host1, "more"); err != nil {
 		return m, err
@@ -231,52 +236,65 @@ func (w *world) measureOneMore(ctx context.Context, subnet string) (m oneMore, e
 		return m, err
 	}
 	defer func() { _ = detach(ctx, w.host2, "other") }()
-	const window = 1500 * time.Millisecond
-	var idle shares
 	for range oneMoreRuns {
-		before := w.cpuEach()
-		time.Sleep(window)
-		for i, d := range w.cpuEach().since(before) {
-			idle[i] += d / oneMoreRuns
-		}
-		used, took, err := w.attachOneMore(ctx, subnet, window)
+		used, wall, err := w.changeOneMore(ctx, subnet)
 		if err != nil {
 			return m, err
 		}
-		m.wall = append(m.wall, ms(took))
-		m.cpu = append(m.cpu, ms(used.sum()))
+		m.wall = append(m.wall, wall...)
+		m.cpu = append(m.cpu, ms(used.sum())/runChanges)
 		for i := range used {
-			m.each[i] += used[i] / oneMoreRuns
+			m.each[i] += used[i]
 		}
 	}
-	for i := range m.cpu {
-		m.cpu[i] -= ms(idle.sum())
-	}
-	m.each = m.each.since(idle)
 	return m, nil
 }
 
-func (w *world) attachOneMore(ctx context.Context, subnet string, window time.Duration) (used shares, took time.Duration, err error) {
+// changeOneMore is one run. used is without what server and agents use anyway.
+func (w *world) changeOneMore(ctx context.Context, subnet string) (used shares, wall []float64, err error) {
 	sw, err := w.dialSwitch(ctx, w.host2)
 	if err != nil {
-		return used, 0, err
+		return used, nil, err
 	}
 	defer sw.Close()
 	before, began := w.cpuEach(), time.Now()
+	for range runChanges {
+		took, err := w.attachOneMore(ctx, sw, subnet)
+		if err != nil {
+			return used, nil, err
+		}
+		wall = append(wall, ms(took))
+		if err := detach(ctx, w.host1, "more"); err != nil {
+			return used, nil, err
+		}
+		time.Sleep(changePause)
+	}
+	time.Sleep(time.Second) // agents write and report with a delay
+	used, before = w.cpuEach().since(before), w.cpuEach()
+	time.Sleep(time.Since(began))
+	return used.since(w.cpuEach().since(before)), wall, nil
+}
+
+func (w *world) attachOneMore(ctx context.Context, sw *ovs.Switch, subnet string) (took time.Duration, err error) {
+	for drained := false; !drained; {
+		select {
+		case <-sw.Drift():
+		default:
+			drained = true
+		}
+	}
+	began := time.Now()
 	if _, err := attach(ctx, w.host1, "more", subnet); err != nil {
-		return used, 0, err
+		return 0, err
 	}
 	select {
 	case <-sw.Drift():
 	case <-time.After(5 * time.Second):
-		return used, 0, fmt.Errorf("host2 has not got the flow of an endpoint of host1")
+		return 0, fmt.Errorf("host2 has not got the flow of an endpoint of host1")
 	}
 	took = time.Since(began)
-	time.Sleep(time.Until(began.Add(window)))
-	used = w.cpuEach().since(before)
-	err = detach(ctx, w.host1, "more")
-	time.Sleep(200 * time.Millisecond) // for the other hosts to follow
-	return used, took, err
+	time.Sleep(changePause)
+	return took, nil
 }
 
 // dialSwitch connects to a host's switch as an observer: changes by the agent are reported to it as drift.

@@ -119,9 +119,9 @@ func (db *DB) dial(ctx context.Context) (*session, error) {
 	}
 	s := &session{c, c.Cache()}
 	s.rows.AddEventHandler(&cache.EventHandlerFuncs{
-		AddFunc:    func(string, model.Model) { db.notify() },
-		UpdateFunc: func(string, model.Model, model.Model) { db.notify() },
-		DeleteFunc: func(string, model.Model) { db.notify() },
+		AddFunc:    func(table string, _ model.Model) { db.notifyOf(table) },
+		UpdateFunc: func(table string, _, _ model.Model) { db.notifyOf(table) },
+		DeleteFunc: func(table string, _ model.Model) { db.notifyOf(table) },
 	})
 	if _, err := c.Monitor(ctx, monitor(c)); err != nil {
 		c.Close()
@@ -149,6 +149,16 @@ func (db *DB) use(s *session) {
 	db.notify()
 }
 
+// notifyOf announces a change of a table. Only the waiters of await need to know that a configuration was applied, which
+// is all that changes in table Open_vSwitch while the bridges stay.
+func (db *DB) notifyOf(table string) {
+	if table == vswitch.OpenvSwitchTable {
+		db.wakeWaiters()
+		return
+	}
+	db.notify()
+}
+
 // notify announces a change to the receiver of Changed and to the waiters of await.
 func (db *DB) notify() {
 	db.changes.Add(1)
@@ -156,6 +166,10 @@ func (db *DB) notify() {
 	case db.changed <- struct{}{}:
 	default:
 	}
+	db.wakeWaiters()
+}
+
+func (db *DB) wakeWaiters() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	close(db.wake)

@@ -45,6 +45,7 @@ func portOf(i *vswitch.Interface) Port {
 type portList struct {
 	changes uint64
 	ports   []Port
+	of      map[*vswitch.Interface]Port // a row that changes is replaced by another one
 }
 
 // Ports gives the endpoints' ports, by name; the last known ones while ovsdb-server is away. The list is shared and
@@ -58,21 +59,33 @@ func (db *DB) Ports() []Port {
 	if last := db.ports.Load(); last != nil && last.changes == changes {
 		return last.ports
 	}
-	ports := db.readPorts(*bridge)
-	db.ports.Store(&portList{changes, ports})
-	return ports
+	list := db.readPorts(*bridge, db.ports.Load())
+	list.changes = changes
+	db.ports.Store(list)
+	return list.ports
 }
 
-func (db *DB) readPorts(bridge string) []Port {
+// readPorts takes from the last list, if there is one, what has not changed since.
+func (db *DB) readPorts(bridge string, last *portList) *portList {
 	r := db.rows()
-	var ports []Port
-	for _, p := range r.portsOf(r.bridge(bridge)) {
-		if p.port.ExternalIDs[mark] == markEndpoint {
-			ports = append(ports, portOf(p.iface))
+	rows := r.portsOf(r.bridge(bridge))
+	list := &portList{ports: make([]Port, 0, len(rows)), of: make(map[*vswitch.Interface]Port, len(rows))}
+	for _, row := range rows {
+		if row.port.ExternalIDs[mark] != markEndpoint {
+			continue
 		}
+		p, known := Port{}, false
+		if last != nil {
+			p, known = last.of[row.iface]
+		}
+		if !known {
+			p = portOf(row.iface)
+		}
+		list.of[row.iface] = p
+		list.ports = append(list.ports, p)
 	}
-	slices.SortFunc(ports, func(x, y Port) int { return strings.Compare(x.Name, y.Name) })
-	return ports
+	slices.SortFunc(list.ports, func(x, y Port) int { return strings.Compare(x.Name, y.Name) })
+	return list
 }
 
 var errNotEnsured = errors.New("the bridge has not been made yet")
