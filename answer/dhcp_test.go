@@ -144,8 +144,14 @@ func said(t *testing.T, reply []byte) string {
 
 func message(t *testing.T, reply []byte) *dhcpv4.DHCPv4 {
 	t.Helper()
-	udp := gopacket.NewPacket(reply, layers.LayerTypeEthernet,
-		gopacket.Default).Layer(layers.LayerTypeUDP).(*layers.UDP)
+	p := gopacket.NewPacket(reply, layers.LayerTypeEthernet, gopacket.Default)
+	udp := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
+	if err := udp.SetNetworkLayerForChecksum(p.NetworkLayer()); err != nil {
+		t.Fatal(err)
+	}
+	if err, wrong := p.VerifyChecksums(); err != nil || len(wrong) > 0 {
+		t.Errorf("checksums: %v, %v", err, wrong)
+	}
 	m, err := dhcpv4.FromBytes(udp.Payload)
 	if err != nil {
 		t.Fatal(err)
