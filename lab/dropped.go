@@ -2,8 +2,9 @@ package lab
 
 import (
 	"context"
-	"regexp"
 	"strconv"
+
+	"github.com/overlane/overlane/internal/pattern"
 )
 
 // Overflows counts, for each socket by which the hosts' switches get packets, those that found it full. On the
@@ -12,7 +13,7 @@ import (
 type Overflows map[string]int
 
 // socketLine is a socket of ovs-vswitchd in what "ss -0 -a -n -m -p" prints; see ss(8), --memory.
-var socketLine = regexp.MustCompile(`users:\(\(("ovs-vswitchd",pid=\d+,fd=\d+)\)\)\s+skmem:\([^)]*,d(\d+)\)`)
+var socketLine = pattern.Of(`users:\(\(("ovs-vswitchd",pid=\d+,fd=\d+)\)\)\s+skmem:\([^)]*,d(\d+)\)`)
 
 // Overflows reads all hosts'.
 func (l *Lab) Overflows(ctx context.Context) (Overflows, error) {
@@ -22,7 +23,7 @@ func (l *Lab) Overflows(ctx context.Context) (Overflows, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range socketLine.FindAllStringSubmatch(out, -1) {
+		for _, m := range socketLine().FindAllStringSubmatch(out, -1) {
 			n, err := strconv.Atoi(m[2])
 			if err != nil {
 				return nil, err

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
+	"github.com/overlane/overlane/internal/pattern"
 	"github.com/overlane/overlane/internal/yamljson"
 )
 
@@ -94,7 +94,7 @@ func Parse(data []byte) (File, error) {
 }
 
 // A host's name is that of its interface on the underlay too, and both names are in paths of unix sockets (108 bytes).
-var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`)
+var nameRule = pattern.Of(`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`)
 
 // complete fills in defaults and then judges the whole. A second time it changes nothing.
 func (f *File) complete() error {
@@ -152,7 +152,7 @@ func freeAfter(a netip.Addr, taken map[netip.Addr]bool) netip.Addr {
 }
 
 func (f *File) check() error {
-	if !nameRule.MatchString(f.Name) {
+	if !nameRule().MatchString(f.Name) {
 		return fmt.Errorf("name %q: use up to 15 letters a-z, digits and hyphens", f.Name)
 	}
 	if !f.Underlay.CIDR.Addr().Is4() {
@@ -178,7 +178,7 @@ func (f *File) check() error {
 }
 
 func (f *File) checkHost(h HostSpec) error {
-	if !nameRule.MatchString(h.Name) {
+	if !nameRule().MatchString(h.Name) {
 		return fmt.Errorf("host name %q: use up to 15 letters a-z, digits and hyphens", h.Name)
 	}
 	if !f.Underlay.CIDR.Contains(h.Address) {

@@ -122,7 +122,7 @@ func (f *File) checkUplinks() error {
 func (f *File) checkMachines() error {
 	n, seen, at := f.networks()[2], map[string]bool{routerName: true}, map[netip.Addr]string{}
 	for _, m := range f.Outside.Machines {
-		if !nameRule.MatchString(m.Name) {
+		if !nameRule().MatchString(m.Name) {
 			return fmt.Errorf("outside.machines: name %q: use up to 15 letters a-z, digits and hyphens", m.Name)
 		}
 		if seen[m.Name] || f.host(m.Name) != nil {

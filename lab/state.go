@@ -75,7 +75,7 @@ func Open(name string, o Options) (*Lab, error) {
 		return nil, err
 	}
 	dir := filepath.Join(o.Dir, name)
-	if _, err := os.Stat(dir); err != nil || !nameRule.MatchString(name) {
+	if _, err := os.Stat(dir); err != nil || !nameRule().MatchString(name) {
 		return nil, fmt.Errorf("no lab %s is up: %w", name, ErrNotUp)
 	}
 	r, err := readRecord(dir)
@@ -126,7 +126,7 @@ func List(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && nameRule.MatchString(e.Name()) {
+		if e.IsDir() && nameRule().MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

@@ -2,14 +2,15 @@ package model
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/overlane/overlane/internal/pattern"
 )
 
 // MaxNamePart is the most characters that one part of a name may have, as in a DNS label (RFC 1035 section 2.3.4).
 const MaxNamePart = 63
 
-var namePart = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+var namePart = pattern.Of(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
 // CheckName judges a name of the kind: as many parts as [Kind.Path] has, joined by "/", each of at most [MaxNamePart]
 // characters a-z, 0-9, "-" and ".", with a letter or digit first and last.
@@ -38,7 +39,7 @@ func (f *findings) part(field, part string) {
 		f.add(field, nil, "has an empty part", "leave out the extra /")
 	case len(part) > MaxNamePart:
 		f.add(field, part, fmt.Sprintf("has %d characters, and %d at most are allowed", len(part), MaxNamePart), "shorten it")
-	case !namePart.MatchString(part):
+	case !namePart().MatchString(part):
 		f.add(field, part, "may have only a-z, 0-9, - and ., with a letter or digit first and last", "call it "+legalName(part))
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/overlane/overlane/internal/pattern"
 )
 
 // DecodeYAML reads objects from YAML (or JSON, which is YAML too): any number of documents, each an object or a list of
@@ -49,12 +50,12 @@ type yamlFile struct {
 	problems Problems
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+): `)
+var yamlLine = pattern.Of(`line (\d+): `)
 
 // syntaxError records a syntax error, after which nothing can be read.
 func (f *yamlFile) syntaxError(err error) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
-	if at := yamlLine.FindStringSubmatch(text); at != nil {
+	if at := yamlLine().FindStringSubmatch(text); at != nil {
 		line, _ = strconv.Atoi(at[1])
 		text = strings.Replace(text, at[0], "", 1)
 	}
@@ -182,7 +183,7 @@ func unsupported(n *yaml.Node) Problem {
 	return p
 }
 
-var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+var jsonNumber = pattern.Of(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // scalarToJSON writes what YAML resolves the scalar to: null, true or false, a number, or else text.
 func scalarToJSON(out *bytes.Buffer, n *yaml.Node) {
@@ -191,7 +192,7 @@ func scalarToJSON(out *bytes.Buffer, n *yaml.Node) {
 		out.WriteString("null")
 	case tag == "!!bool" && (strings.EqualFold(n.Value, "true") || strings.EqualFold(n.Value, "false")):
 		out.WriteString(strings.ToLower(n.Value))
-	case (tag == "!!int" || tag == "!!float") && jsonNumber.MatchString(n.Value):
+	case (tag == "!!int" || tag == "!!float") && jsonNumber().MatchString(n.Value):
 		out.WriteString(n.Value)
 	case tag == "!!int" && integer(n.Value) != "":
 		out.WriteString(integer(n.Value))

@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/internal/pattern"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/server/api"
 )
@@ -81,11 +81,11 @@ func (d document) responses(r Route) object {
 
 func content(media string, schema object) object { return object{media: object{"schema": schema}} }
 
-var pathParam = regexp.MustCompile(`\{(\w+)\}`)
+var pathParam = pattern.Of(`\{(\w+)\}`)
 
 func parameters(r Route) []object {
 	var params []object
-	for _, name := range pathParam.FindAllStringSubmatch(r.Path, -1) {
+	for _, name := range pathParam().FindAllStringSubmatch(r.Path, -1) {
 		params = append(params, object{"name": name[1], "in": "path", "required": true,
 			"schema": object{"type": "string"}})
 	}

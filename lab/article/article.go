@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/internal/pattern"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -61,14 +61,14 @@ func (e *Evidence) note(format string, args ...any) {
 }
 
 // ornament is what ping prints around what it has to say.
-var ornament = regexp.MustCompile(`^(PING |--- |round-trip |rtt )`)
+var ornament = pattern.Of(`^(PING |--- |round-trip |rtt )`)
 
 // run runs a command on a machine and keeps what it prints.
 func (e *Evidence) run(ctx context.Context, m *lab.Machine, argv ...string) (string, error) {
 	out, err := m.Exec(ctx, argv...)
 	e.Lines = append(e.Lines, Line{Host: m.Name, Command: strings.Join(argv, " "), Ended: time.Now()})
 	for line := range strings.Lines(out) {
-		if text := strings.TrimRight(line, "\n"); text != "" && !ornament.MatchString(text) {
+		if text := strings.TrimRight(line, "\n"); text != "" && !ornament().MatchString(text) {
 			e.Lines = append(e.Lines, Line{Text: text})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/internal/pattern"
 	"github.com/overlane/overlane/lab"
 	"github.com/overlane/overlane/model"
 )
@@ -87,12 +88,12 @@ func (a article) gateways(ctx context.Context, e *Evidence) error {
 type capture struct {
 	tenant string
 	flags  []string
-	want   *regexp.Regexp // what must be told of it, in this order
+	want   func() *regexp.Regexp // what must be told of it, in this order
 }
 
 var captures = []capture{
-	{"blue", []string{"--verbose"}, regexp.MustCompile(`(?is)Ethernet.*IPv4.*192\.168\.5\.3.*192\.168\.5\.2.*UDP.*4789.*VXLAN.*VNI 100\b.*Ethernet.*IPv4.*172\.17\.42\.10.*172\.17\.42\.2\b.*ICMP.*echo request`)},
-	{"red", nil, regexp.MustCompile(`VNI 200\b.*172\.17\.42\.10.*172\.17\.42\.2\b.*echo request`)},
+	{"blue", []string{"--verbose"}, pattern.Of(`(?is)Ethernet.*IPv4.*192\.168\.5\.3.*192\.168\.5\.2.*UDP.*4789.*VXLAN.*VNI 100\b.*Ethernet.*IPv4.*172\.17\.42\.10.*172\.17\.42\.2\b.*ICMP.*echo request`)},
+	{"red", nil, pattern.Of(`VNI 200\b.*172\.17\.42\.10.*172\.17\.42\.2\b.*echo request`)},
 }
 
 // packets captures a ping from 172.17.42.10 to 172.17.42.2 of each tenant. A capture may begin between an echo and its
@@ -113,7 +114,7 @@ func (a article) packet(ctx context.Context, e *Evidence, c capture) error {
 		if err != nil {
 			return err
 		}
-		matches := c.want.MatchString(seen.String())
+		matches := c.want().MatchString(seen.String())
 		if matches || attempt == attempts {
 			e.Lines = append(e.Lines, seen.Lines...)
 		}
@@ -121,7 +122,7 @@ func (a article) packet(ctx context.Context, e *Evidence, c capture) error {
 			return nil
 		}
 		if attempt == attempts {
-			return fmt.Errorf("no packet of %s in %d showed %s", c.tenant, attempts, c.want)
+			return fmt.Errorf("no packet of %s in %d showed %s", c.tenant, attempts, c.want())
 		}
 	}
 }

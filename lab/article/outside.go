@@ -3,11 +3,11 @@ package article
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/overlane/overlane/internal/pattern"
 	"github.com/overlane/overlane/lab"
 )
 
@@ -79,7 +79,7 @@ func (e *Evidence) answered(ctx context.Context, m *lab.Machine, argv ...string)
 	}
 }
 
-var translation = regexp.MustCompile(`nat\(src=(100\.64\.[0-9.]+):`)
+var translation = pattern.Of(`nat\(src=(100\.64\.[0-9.]+):`)
 
 // closed tries what must fail, once with a prober that can reach something: the host for the router, the router for the
 // containers.
@@ -89,7 +89,7 @@ func (a article) closed(ctx context.Context, e *Evidence) error {
 	if err != nil {
 		return err
 	}
-	found := translation.FindAllStringSubmatch(flows, -1)
+	found := translation().FindAllStringSubmatch(flows, -1)
 	if len(found) != len(tenants) {
 		return fmt.Errorf("host1 translates for %d tenants, not %d", len(found), len(tenants))
 	}
