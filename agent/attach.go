@@ -204,7 +204,7 @@ func (p *plugging) plumb(ctx context.Context, r local.AttachReply) error {
 // wanted is what the interface must be like.
 func (p *plugging) wanted(r local.AttachReply) attach.Request {
 	return attach.Request{
-		HostIf: r.Port, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
+		HostIf: r.Port, Owner: p.name, Netns: p.target.netns, IfName: r.Interface, MAC: r.MAC,
 		Address: r.Address, Gateway: r.Gateway, MTU: r.MTU, DHCP: p.request.DHCP, ChecksumOffload: p.layout.Datapath != ovs.Userspace,
 	}
 }

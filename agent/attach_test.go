@@ -180,6 +180,9 @@ func replugs(t *testing.T, what string, by010 bool) {
 		port = ifname.EndpointOf010(name)
 	}
 	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
+	if !by010 {
+		ip(t, "link", "set", port, "alias", name)
+	}
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	a.eventually(t, "the port to be there", func() bool { return len(a.flows.wiring.Ports) == 1 })
 	if link := ip(t, "-o", "link", "show", port); !strings.Contains(link, "NOARP") || !strings.Contains(link, ",UP") {
@@ -187,6 +190,30 @@ func replugs(t *testing.T, what string, by010 bool) {
 	}
 	if forwards, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + port + "/forwarding"); err != nil || string(forwards) != "0\n" {
 		t.Errorf("forwarding: %s, %v", forwards, err)
+	}
+}
+
+// An interface that was made for another endpoint, or for nobody knows whom, is not taken for that of the next one with
+// its address.
+func TestReplugLeavesTheInterfaceOfAnother(t *testing.T) {
+	t.Parallel()
+	for what, owner := range map[string]string{"stranger": "blue/web/stranger", "nobody": ""} {
+		s, o, ns := newPretendServer(), dummySwitch(t), netns(t, what)
+		path, err := attach.NetnsPath(ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := "blue/web/" + ns
+		s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
+		port := newPortName(s.places[name])
+		ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
+		if owner != "" {
+			ip(t, "link", "set", port, "alias", owner)
+		}
+		a, _ := start(t, s, o.Dir, t.TempDir())
+		poll(t, "the endpoint to be given back", func() bool { return s.did(&s.deletes) == name })
+		a.eventually(t, "no port", func() bool { return len(a.bridge.db.Ports()) == 0 })
+		ip(t, "link", "del", port)
 	}
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,15 +67,16 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 // remains is the name of the port of an endpoint or, if it has none, of its interface; empty if it has neither. By now the
 // endpoint may be gone and its address another one's, which then has the port and interface of that name.
 func (a *attachments) remains(ctx context.Context, db *ovs.DB, address view.Address) (name string, err error) {
+	var failed error
 	err = a.queue.ask(ctx, func() {
 		ports := newEndpointPorts(db.Ports())
 		if p, ok := ports[address.Endpoint]; ok {
 			name = p.Name
 		} else if a.intent.mine[address.AddressKey].Endpoint == address.Endpoint {
-			name = ports.leftInterface(address)
+			name, failed = leftInterface(address)
 		}
 	})
-	return name, err
+	return name, errors.Join(err, failed)
 }
 
 func (a *attachments) find(ctx context.Context, r local.DetachRequest) ([]view.Address, error) {

@@ -62,16 +62,18 @@ func portNumbers(own map[string]view.Address, ports endpointPorts) map[view.Addr
 	return all
 }
 
-// leftInterface is the host's end of an address that has no port: the interface may be there all the same, even by the
-// name that 0.1.0 gave it. Empty: there is none, or it is that of an endpoint that had the address before, or has it
-// since.
-func (e endpointPorts) leftInterface(a view.Address) string {
-	for _, name := range []string{newPortName(a), ifname.EndpointOf010(a.Endpoint)} {
-		if attach.Exists(name) && !e.another(a.Endpoint, name) {
-			return name
-		}
+// leftInterface is the host's end of an address that has no port: the interface may be there all the same. Empty: there
+// is none, or it is that of an endpoint that had the address before, or has it since. The name that 0.1.0 gave says
+// whose it is, while the name of today is the address's.
+func leftInterface(a view.Address) (name string, err error) {
+	name = newPortName(a)
+	if owner, err := attach.Owner(name); err != nil || owner == a.Endpoint {
+		return name, err
 	}
-	return ""
+	if name = ifname.EndpointOf010(a.Endpoint); attach.Exists(name) {
+		return name, nil
+	}
+	return "", nil
 }
 
 // another tells whether a port is that of another endpoint: the next one with an address has a port by the same name.

@@ -66,8 +66,8 @@ func TestTheNextEndpointKeepsItsPort(t *testing.T) {
 	if undone || !attach.Exists(r.Port) || newEndpointPorts(a.bridge.db.Ports())[r.Endpoint].Name != r.Port {
 		t.Error("the next endpoint has lost its port")
 	}
-	if left := newEndpointPorts(a.bridge.db.Ports()).leftInterface(gone); left != "" {
-		t.Errorf("%s passes for what is left of another endpoint", left)
+	if left, err := leftInterface(gone); left != "" || err != nil {
+		t.Errorf("%s passes for what is left of another endpoint; %v", left, err)
 	}
 }
 

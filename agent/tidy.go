@@ -93,7 +93,11 @@ func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 // endpoint. An attach that was killed may have made no more than the interface, so the host is kept out of it first;
 // what is missing inside, the next attach finds.
 func (a *attachments) replug(ctx context.Context, address view.Address) {
-	name := a.bridge.endpoints().leftInterface(address)
+	name, err := leftInterface(address)
+	if err != nil {
+		a.log.Error("look for the endpoint's interface", "endpoint", address.Endpoint, "err", err)
+		return
+	}
 	if name == "" {
 		a.release(ctx, address)
 		return

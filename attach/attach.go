@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlane/overlane/internal/ifname"
+	"github.com/overlane/overlane/internal/nlerr"
 	"github.com/overlane/overlane/model"
 )
 
@@ -31,6 +33,7 @@ var (
 // Request is one interface in one namespace.
 type Request struct {
 	HostIf          string       // name of the end that goes to the switch; see package ifname
+	Owner           string       // the endpoint, at most 255 bytes: the alias of that end (ip-link(8)), which tells whose it is
 	Netns           string       // path; see NetnsPath
 	IfName          string       // name of the end inside
 	MAC             model.MAC    // inside
@@ -54,6 +57,8 @@ func (r Request) check() error {
 		return fmt.Errorf("%w: address %s: want an IPv4 address with the length of its subnet", ErrInvalid, r.Address)
 	case r.Gateway.IsValid() && !r.Gateway.Is4():
 		return fmt.Errorf("%w: gateway %s: want an IPv4 address", ErrInvalid, r.Gateway)
+	case r.Owner == "" || len(r.Owner) > maxOwner:
+		return fmt.Errorf("%w: owner %q: want the name of an endpoint, at most %d bytes", ErrInvalid, r.Owner, maxOwner)
 	case r.MAC == (model.MAC{}) || r.MAC.Multicast():
 		return fmt.Errorf("%w: MAC %s: want a unicast address", ErrInvalid, net.HardwareAddr(r.MAC[:]))
 	case r.MTU < minMTU || r.MTU > maxMTU:
@@ -65,12 +70,24 @@ func (r Request) check() error {
 const (
 	minMTU = 576   // the least that every IPv4 host accepts (RFC 791 section 3.1)
 	maxMTU = 65535 // of a veth
+
+	maxOwner = 255 // bytes of an alias (IFALIASZ of linux/if.h, less the final zero)
 )
 
 // Exists reports whether the host has an interface of this name.
 func Exists(iface string) bool {
 	_, err := os.Stat("/proc/sys/net/ipv4/conf/" + iface)
 	return err == nil
+}
+
+// Owner is the endpoint that an interface of the host was made for. It is empty if there is no such interface, or if
+// that tells nothing: 0.1.0 wrote it nowhere, and an interrupted call may not have come to it.
+func Owner(iface string) (endpoint string, err error) {
+	l, err := netlink.LinkByName(iface)
+	if err != nil {
+		return "", nlerr.IgnoreNotFound(err)
+	}
+	return l.Attrs().Alias, nil
 }
 
 // Interfaces are the names of the host's interfaces. One call costs less than Exists for each.

@@ -50,7 +50,7 @@ func hostIf(subnet string) string { return ifname.Endpoint(subnet, netip.MustPar
 
 func request(ns, endpoint string, last byte) Request {
 	return Request{
-		HostIf: hostIf(endpoint), Netns: netnsDir + "/" + ns, IfName: "eth0",
+		HostIf: hostIf(endpoint), Owner: endpoint, Netns: netnsDir + "/" + ns, IfName: "eth0",
 		MAC:     model.MAC{2, 0x4f, 172, 17, 42, last},
 		Address: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, 42, last}), 24),
 		Gateway: netip.MustParseAddr("172.17.42.1"), MTU: 1450,

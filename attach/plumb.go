@@ -189,6 +189,7 @@ func (p *plumbing) configure() error {
 		what string
 		do   func() error
 	}{
+		{"name the endpoint of " + p.HostIf, p.setOwner},
 		{"tell the host's network stack to keep out of " + p.HostIf, p.isolateHostEnd},
 		{"set offloads", p.setOffload},
 		{"add address " + p.Address.String(), p.addAddress},
@@ -218,6 +219,14 @@ func (p *plumbing) setUp(h *netlink.Handle, l netlink.Link) error {
 		return nil
 	}
 	return p.did(h.LinkSetUp(l))
+}
+
+// setOwner is no repair: what 0.1.0 has made has no owner.
+func (p *plumbing) setOwner() error {
+	if p.outer.Attrs().Alias == p.Owner {
+		return nil
+	}
+	return p.host.LinkSetAlias(p.outer, p.Owner)
 }
 
 // loopback has the same index in every namespace.
