@@ -52,7 +52,7 @@ func (a *Agent) borderFacts() borderFacts {
 	return borderFacts{view: &a.intent.view, complete: a.intent.complete, wiring: &a.flows.wiring, upToDate: a.flows.upToDate(), bfd: a.bridge.bfd, underlay: a.underlayLink}
 }
 
-// underlayLink is that of the interface that tunnel packets leave by. It is unknown if the host's address is gone,
+// underlayLink is the link of the interface that tunnel packets leave by. It is unknown if the host's address is gone,
 // perhaps; what of it matters is said elsewhere.
 func (a *Agent) underlayLink() (nic string, link border.Link) {
 	if a.config.Uplink != "" && a.bridge.state.Datapath == ovs.Userspace {
@@ -107,7 +107,7 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 	return err
 }
 
-// hasExit tells whether a switch has the flow to the upstream router, be it that of an earlier version.
+// hasExit tells whether a switch has the flow to the upstream router, be it an earlier version's.
 func hasExit(v *view.View, w dataplane.Wiring, have ovs.Contents) bool {
 	exits := dataplane.ExitKeys(v, w)
 	return slices.ContainsFunc(have.Flows, func(f flow.Installed) bool { return slices.Contains(exits, f.Key) })

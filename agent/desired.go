@@ -75,7 +75,7 @@ func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *cha
 	}
 }
 
-// leave has a flow to those who still ask for it, in the form that the last of them wants.
+// leave keeps a flow for the owners that still ask for it, in the form that the last of them wants.
 func (d *desired) leave(key flow.Key, owners []dataplane.Subject, c *changes) {
 	last := owners[len(owners)-1]
 	i := slices.IndexFunc(d.subjects[last].Flows, func(f flow.Flow) bool { return f.Key() == key })
@@ -147,8 +147,8 @@ func (d *desired) anotherVersion(have ovs.Contents) bool {
 	})
 }
 
-// giveMeaning are the flows that give packets' registers the meaning of this version: the pipeline's own, and those that
-// replace one of another version.
+// giveMeaning are the flows that give packets' registers the meaning of this version: the pipeline's own flows, and flows
+// that replace one of another version.
 func (d *desired) giveMeaning(installed map[flow.Key]uint64) map[flow.Key]bool {
 	all := map[flow.Key]bool{}
 	for _, f := range d.subjects[dataplane.Subject{}].Flows {

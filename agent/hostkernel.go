@@ -112,7 +112,7 @@ func (h *hostKernel) findServers(ctx context.Context, now time.Time) {
 	}()
 }
 
-// takeServers keeps those that were found last where the server's name leads nowhere just now.
+// takeServers keeps the servers' last known addresses while a name leads nowhere.
 func (h *hostKernel) takeServers(servers []netip.Addr, err error) {
 	if err == nil {
 		h.servers = servers

@@ -112,7 +112,7 @@ func (l *leases) mayAsk(name string, mac model.MAC, front view.Address) bool {
 	return true
 }
 
-// countBehind counts those that are not being made just now.
+// countBehind counts the endpoints that are not being made just now.
 func (l *leases) countBehind(front string) (n int) {
 	for _, address := range l.intent.mine {
 		if address.Via() == front && l.making[address.Endpoint] == "" {

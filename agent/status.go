@@ -58,7 +58,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 	return s
 }
 
-// drops are those of the switch, as they were last read, of the host's firewall, and of the agent itself.
+// drops are the counters of the switch, as last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
 	all := map[string]uint64{dropBusy: a.queue.missed.Load()}
 	for _, counted := range []map[string]uint64{a.host.dropped(), a.measured.counters.drops} { // both guard hosts
@@ -114,7 +114,7 @@ func (a *Agent) endpointStatus(address view.Address, port string) model.Endpoint
 	return s
 }
 
-// portOf is the port by which an address of this host is reached: its own, or that of the endpoint that it is behind.
+// portOf is the port by which an address of this host is reached: its own, or its front endpoint's.
 func portOf(own map[string]view.Address, ports endpointPorts, address view.Address) string {
 	if f, ok := front(own, address); ok {
 		address = f

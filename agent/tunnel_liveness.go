@@ -98,7 +98,7 @@ func (t tunnelLiveness) up(host string) bool {
 	return l != nil && l.status.State == model.TunnelUp
 }
 
-// status is that of each tunnel, sorted by peer.
+// status is the status of each tunnel, sorted by peer.
 func (t tunnelLiveness) status() (all []model.TunnelStatus) {
 	for _, l := range t {
 		all = append(all, l.status)

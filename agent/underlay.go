@@ -25,7 +25,7 @@ func (m *measured) look(vtep netip.Addr, now time.Time) {
 	m.conditions.set(condAddresses, m.findAddresses(vtep))
 }
 
-// findAddresses keeps those that were found last if it fails.
+// findAddresses keeps the last known addresses if it fails.
 func (m *measured) findAddresses(vtep netip.Addr) error {
 	found, err := hostnet.Addresses()
 	if err != nil {

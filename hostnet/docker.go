@@ -120,7 +120,7 @@ const patience = "5"
 // iptablesRules gives a chain as iptables lists it, and none where there is no such chain, or no iptables.
 func iptablesRules(ctx context.Context, chain string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "iptables", "-w", patience, "-S", chain).Output()
-	const noChain = 1 // the exit status; those of other troubles are higher
+	const noChain = 1 // the exit status; other troubles have a higher one
 	var failed *exec.ExitError
 	if errors.Is(err, exec.ErrNotFound) || errors.As(err, &failed) && failed.ExitCode() == noChain {
 		return nil, nil

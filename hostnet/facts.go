@@ -157,8 +157,8 @@ func inUse(of netip.Prefix, name, has string) error {
 	return fmt.Errorf("%s %s, which is in natRange %s; set natRange in the agent's configuration to a range that this host does not use", cmp.Or(name, "the host"), has, of)
 }
 
-// Addresses are those of IPv4 by which others may reach this host, sorted: neither loopback's nor link-local, and none
-// of the switch's ports for the kernel.
+// Addresses are the IPv4 addresses by which others may reach this host, sorted: neither loopback's nor link-local,
+// and none of the switch's ports for the kernel.
 func Addresses() (found []netip.Addr, err error) {
 	all, err := addressesOf(nil)
 	if err != nil {

@@ -82,7 +82,7 @@ func New(opened []string) *Kernel { return &Kernel{opened: slices.Clone(opened)}
 
 // Set makes the kernel what the Config says. It changes nothing where all is as it should be, so call it again and
 // again: other programs flush tables and chains. A part that cannot be set is left as it was, and State says why; the
-// error is that of a Config that no kernel could follow. The Config must not change afterwards.
+// error means that no kernel could follow the Config. The Config must not change afterwards.
 func (k *Kernel) Set(ctx context.Context, c Config) (State, error) {
 	if err := c.check(); err != nil {
 		return k.state(&setting{}), fmt.Errorf("the host's kernel cannot be so: %w", err)

@@ -22,7 +22,7 @@ type Snapshot struct {
 	Table   []string // of nftables, by its sets, counters and chains
 	Ports   []string // of the switch for the kernel, with addresses and permanent neighbours
 	Rules   []string // of policy routing
-	Routes  []string // of the direct path, by table, and those of the main table that lead to a port
+	Routes  []string // of the direct path, by table, and of the main table where they lead to a port
 	Sysctls []string // of interfaces that have an IPv4 address, whoever has set them
 	Docker  []string // our rules in Docker's chains
 }
@@ -70,7 +70,7 @@ func Inspect(ctx context.Context) (s Snapshot, err error) {
 // inspection is one call.
 type inspection struct {
 	names map[int]string // of interfaces, by index
-	links []netlink.Link // those of the switch for the kernel, by name
+	links []netlink.Link // the switch's ports for the kernel, by name
 }
 
 func (i *inspection) listLinks() error {

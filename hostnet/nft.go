@@ -117,7 +117,7 @@ func changeSets(c *nftables.Conn, was, now []set) error {
 	return nil
 }
 
-// missingIn are those of the second list that the first has not. Both are sorted.
+// missingIn are the entries of the second list that the first has not. Both are sorted.
 func missingIn(has, wants []nftables.SetElement) (missing []nftables.SetElement) {
 	for i := range wants {
 		for len(has) > 0 && compareElements(&has[0], &wants[i]) < 0 {

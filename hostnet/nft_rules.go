@@ -96,7 +96,7 @@ func (c Config) counters() []string {
 	return []string{Forged, GuardedAddress, NoExit, Untracked, Unsolicited}
 }
 
-// filter is a chain that sees packets before those of others do.
+// filter is a chain that sees packets before other chains do.
 func filter(name string, at *nftables.ChainHook, rules ...exprs) chain {
 	return chain{nftables.Chain{Name: name, Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityRaw}, rules}
 }

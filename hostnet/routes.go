@@ -104,7 +104,7 @@ func routesIn(h *netlink.Handle, table int) ([]netlink.Route, error) {
 	return routes, err
 }
 
-// ourRoutes are those of the direct path, of all tables.
+// ourRoutes are the routes of the direct path, of all tables.
 func ourRoutes(h *netlink.Handle) ([]netlink.Route, error) {
 	routes, err := netdump.List(func() ([]netlink.Route, error) {
 		return h.RouteListFiltered(unix.AF_INET, &netlink.Route{Protocol: protocol, Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)

@@ -19,7 +19,7 @@ func wrapSNAT(err error) error {
 	return fmt.Errorf("the path to the outside by %s: %w", SNATPort, err)
 }
 
-// setSNATPort makes the port and the route to the Range, and takes away those of another range.
+// setSNATPort makes the port and the route to the Range, and takes away the port and route of another range.
 func setSNATPort(to netip.Prefix, mac [6]byte) (changed bool, err error) {
 	p := port{name: SNATPort, own: nth(to, snatOwn), gateway: nth(to, snatGateway), mac: mac, filter: noSourceFilter}
 	err = p.prepare()
@@ -72,7 +72,7 @@ func (p *port) leadsTo(to netip.Prefix) (bool, error) {
 	return r.LinkIndex == p.link.Attrs().Index && r.Gw.Equal(p.gateway.AsSlice()) && r.Src.Equal(p.own.AsSlice()) && prefix(r.Dst) == to, nil
 }
 
-// mainRoutesBy gives those of the main table that lead to an interface.
+// mainRoutesBy gives the routes of the main table that lead to an interface.
 func mainRoutesBy(link netlink.Link) ([]netlink.Route, error) {
 	return netdump.List(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)

@@ -65,7 +65,7 @@ func forwardsAll() (bool, error) {
 	return all != "0", err
 }
 
-// Values of rp_filter (RFC 3704). The greater one of an interface's and that of all interfaces counts.
+// Values of rp_filter (RFC 3704). The greater of an interface's own value and the value for all interfaces counts.
 const (
 	noSourceFilter     = "0"
 	strictSourceFilter = "1"

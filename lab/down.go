@@ -43,7 +43,7 @@ func (l *Lab) Down(ctx context.Context) error {
 // removeDisk removes what is not in the lab's folder: RemoveAll of an empty path does nothing.
 func (l *Lab) removeDisk() error { return os.RemoveAll(l.record.Disk) }
 
-// endAll ends every space that has been recorded, those of a lab that another process left as well.
+// endAll ends every recorded space, also of a lab that another process left.
 func (l *Lab) endAll(ctx context.Context) error {
 	var all errgroup.Group
 	for _, s := range l.spaces() {

@@ -55,7 +55,7 @@ type Endpoint struct {
 	Command []string   `json:"command,omitempty"` // that the container runs; it sleeps when absent
 	Subnet  string     `json:"subnet"`            // VPC/SUBNET
 	IP      netip.Addr `json:"ip,omitzero"`       // allocated when absent
-	Name    string     `json:"name,omitempty"`    // of the endpoint; that of the container or namespace
+	Name    string     `json:"name,omitempty"`    // of the endpoint; the container's or namespace's
 }
 
 // The defaults of a file.
@@ -93,7 +93,7 @@ func Parse(data []byte) (File, error) {
 	return f, f.complete()
 }
 
-// A host's name is that of its interface on the underlay too, and both names are in paths of unix sockets (108 bytes).
+// A host's interface on the underlay has the host's name too, and both names are in paths of unix sockets (108 bytes).
 var nameRule = pattern.Of(`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`)
 
 // complete fills in defaults and then judges the whole. A second time it changes nothing.
@@ -229,7 +229,7 @@ func (f *File) host(name string) *HostSpec {
 	return &f.Hosts[i]
 }
 
-// mtu is that of a host's link.
+// mtu is the MTU of a host's link.
 func (f *File) mtu(host string) int {
 	for _, l := range f.Underlay.Links {
 		if l.Host == host && l.MTU != 0 {

@@ -59,7 +59,7 @@ type Lab struct {
 	mu       sync.Mutex
 	record   record
 	hosts    map[string]*Host
-	machines map[string]*Machine // those of the hosts as well
+	machines map[string]*Machine // the hosts' as well
 	networks map[string]*space
 }
 
@@ -259,7 +259,7 @@ func (l *Lab) RemoveMachine(ctx context.Context, name string) error {
 	return errors.Join(l.remove(ctx, name), l.announce())
 }
 
-// announce tells machines that run of those that came or went.
+// announce tells running machines which machines came or went.
 func (l *Lab) announce() error {
 	for _, m := range l.Machines() {
 		if err := m.writeHosts(); err != nil {

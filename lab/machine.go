@@ -15,7 +15,7 @@ import (
 
 // Machine is what has a name in the lab: a host, the router, or a machine outside. Inside, everything is where it is on
 // a real one - /run/openvswitch/db.sock, /var/run/docker.sock, /etc/overlane - and belongs to it alone. /tmp, /home,
-// /usr and the rest are those of the machine that the lab runs on.
+// /usr and the rest are the lab machine's own.
 type Machine struct {
 	Name    string
 	Address netip.Addr // on the underlay; of a machine outside, on the internet network
@@ -162,7 +162,7 @@ func (m *Machine) Exec(ctx context.Context, argv ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// Daemons are those that have been started on the machine, by name.
+// Daemons are the daemons that were started on the machine, by name.
 func (m *Machine) Daemons() map[string]*Daemon {
 	m.lab.mu.Lock()
 	defer m.lab.mu.Unlock()

@@ -199,7 +199,7 @@ func (f *File) networks() []network {
 	return all
 }
 
-// names are those of all machines.
+// names are the names of all machines.
 func (f *File) names() (names []string) {
 	for _, h := range f.Hosts {
 		names = append(names, h.Name)

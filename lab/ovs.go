@@ -15,7 +15,7 @@ const (
 	ovsDB     = ovsRun + "/db.sock"
 )
 
-// niceness is that of both daemons, as ovs-ctl(8) has it: a host's other programs are not to make a switch late.
+// niceness is what ovs-ctl(8) gives both daemons: a host's other programs are not to make a switch late.
 const niceness = -10
 
 // startOVS makes the host's database and starts both daemons, as the distribution's service does.

@@ -50,7 +50,7 @@ func parseStart(data []byte) (uint64, error) {
 	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
-// open is a file descriptor of the process; it stays that of this one when the pid is used again. ErrProcessDone: it
+// open is a file descriptor of the process; it stays this process's when the pid is used again. ErrProcessDone: it
 // has ended.
 func (p process) open() (fd int, err error) {
 	if p.PID == 0 {

@@ -28,7 +28,7 @@ func (m *Machine) startRouting() error {
 }
 
 // forward sets the kernel to it. A connection may come back by another interface than it went out (rp_filter, RFC
-// 3704), packets never go around the router because it said so (send_redirects), and those of one connection all take
+// 3704), packets never go around the router because it said so (send_redirects), and packets of one connection all take
 // one of several next hops.
 func forward() error {
 	for _, s := range []struct{ pattern, value string }{

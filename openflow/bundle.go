@@ -47,7 +47,7 @@ func decodeBundleControl(c *cursor) Message {
 type BundleAdd struct {
 	ID      uint32
 	Flags   uint16
-	XID     uint32 // that of the BundleAdd itself, for the message within
+	XID     uint32 // the BundleAdd's own, for the message within
 	Message Message
 }
 

@@ -36,7 +36,7 @@ func names(prefix, codes string) []string {
 	return list
 }
 
-// niciraErrorNames are those of errors of type 0xffff.
+// niciraErrorNames are the names of errors of type 0xffff.
 var niciraErrorNames = map[uint16]string{
 	2:  "NXBRC_NXM_INVALID",
 	3:  "NXBRC_NXM_BAD_TYPE",

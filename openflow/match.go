@@ -24,7 +24,7 @@ var fieldsByNumber = func() map[uint32]*flow.Field {
 	return fields
 }()
 
-// header is that of a field without a mask.
+// header is the header of a field without a mask.
 func header(f *flow.Field) uint32 { return uint32(f.Class)<<16 | uint32(f.ID)<<9 | uint32(f.Bytes()) }
 
 const hasMask = 1 << 8

@@ -70,7 +70,8 @@ func (c *cursor) flowDesc() (f FlowDesc) {
 	return f
 }
 
-// AggregateReply answers an [AggregateRequest]. Packets and bytes are those of all flows chosen; the ages are not set.
+// AggregateReply answers an [AggregateRequest]. Packets and bytes are summed over all chosen flows; the ages are
+// not set.
 type AggregateReply struct {
 	Part
 	Stats Stats

@@ -292,7 +292,7 @@ func (t *transaction) createBridge(l Layout) {
 	t.insertBridge(b)
 }
 
-// insertBridge adds a bridge to those of this Open vSwitch.
+// insertBridge adds a bridge to this Open vSwitch.
 func (t *transaction) insertBridge(b *vswitch.Bridge) {
 	b.UUID = t.name()
 	t.create(b)

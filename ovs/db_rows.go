@@ -39,7 +39,7 @@ func (r rows) table(uuid string) *vswitch.FlowTable {
 	return t
 }
 
-// bridges gives all bridges, including those of others.
+// bridges gives all bridges, including other people's.
 func (r rows) bridges() []*vswitch.Bridge {
 	var all []*vswitch.Bridge
 	for _, m := range r.Table(vswitch.BridgeTable).RowsShallow() {

@@ -163,7 +163,7 @@ func openARP(link *net.Interface) (*os.File, error) {
 	return wire, nil
 }
 
-// arpHeader is that of ARP for IPv4 over Ethernet (RFC 826), up to the operation.
+// arpHeader is the fixed part of ARP for IPv4 over Ethernet (RFC 826), up to the operation.
 var arpHeader = []byte{0, 1, 8, 0, 6, 4, 0}
 
 const (

@@ -52,7 +52,7 @@ func maxStatus(key model.Key) int {
 	return maxEndpointStatus
 }
 
-// limits bound the requests of each host, and those of all anonymous callers.
+// limits bound the requests of each host, and of all anonymous callers together.
 type limits struct {
 	anonymous *anonymousLimits
 

@@ -69,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...Listener) error {
 	return broken
 }
 
-// httpServer disconnects slow senders of headers, and pings HTTP/2 clients to notice those that have vanished.
+// httpServer disconnects slow senders of headers, and pings HTTP/2 clients to notice vanished ones.
 func (s *Server) httpServer(l Listener) *http.Server {
 	h := &http.Server{
 		Handler:           s.Handler(l.Identify),

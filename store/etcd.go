@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Etcd is a store in an etcd cluster. Its revisions are those of the cluster, with gaps if others write to the cluster.
+// Etcd is a store in an etcd cluster. Its revisions are the cluster's, with gaps if others write to the cluster.
 type Etcd struct {
 	client  *clientv3.Client
 	headKey string

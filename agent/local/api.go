@@ -44,7 +44,7 @@ type DetachRequest struct {
 	Endpoint  string `json:"endpoint,omitempty"` // VPC/SUBNET/ENDPOINT
 	Container string `json:"container,omitempty"`
 	Netns     string `json:"netns,omitempty"`
-	Subnet    string `json:"subnet,omitempty"` // only those of this subnet
+	Subnet    string `json:"subnet,omitempty"` // only the endpoints of this subnet
 }
 
 // Status is what the agent knows of its host.

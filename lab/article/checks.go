@@ -55,7 +55,7 @@ func (a article) pings(ctx context.Context, e *Evidence) error {
 	return nil
 }
 
-// arpTables must each have the other container's own MAC, not that of a switch or a gateway.
+// arpTables must each have the other container's own MAC, not a switch's or a gateway's.
 func (a article) arpTables(ctx context.Context, e *Evidence) error {
 	for _, p := range []struct{ from, to, address string }{{"blue1", "blue3", "172.17.42.10"}, {"blue3", "blue1", "172.17.42.2"}} {
 		mac, err := a.in(ctx, new(Evidence), p.to, "cat", "/sys/class/net/eth0/address")

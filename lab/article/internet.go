@@ -21,7 +21,7 @@ var publics = []struct{ vpc, address, inside, way string }{
 	{"green", "1.22.4.5", "green1", "by edges, without an overlay"},
 }
 
-// InternetChecks are those of the second act.
+// InternetChecks are the checks of the second act.
 func InternetChecks(l *lab.Lab) []Check {
 	n := internet{article{l}}
 	return []Check{

@@ -80,7 +80,7 @@ func (r Result) Check() error {
 	return nil
 }
 
-// connections are those in each direction.
+// connections are the TCP connections in each direction.
 const connections = 8
 
 // The load runs this long before the failure, and to its end packets have this long to come back.
@@ -167,7 +167,7 @@ func (p path) answerers() []location {
 	return all
 }
 
-// directions are those that the design has.
+// directions are the directions that the design has.
 func (r *run) directions() (all []*direction) {
 	if r.in != nil {
 		all = append(all, r.in)

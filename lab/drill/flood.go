@@ -68,7 +68,7 @@ func (r *run) flaps(ctx context.Context) (map[string]int, error) {
 	return all, nil
 }
 
-// alarms are those that there are while something is done.
+// alarms are the alarms raised while something is done.
 func (r *run) alarms(ctx context.Context, do func() error) (*Alarms, error) {
 	before, err := r.flaps(ctx)
 	if err == nil {

@@ -112,7 +112,7 @@ func (p path) outbound(connections int) *direction {
 	return &direction{record: newRecord(connections), from: p.endpoint(), to: netip.AddrPortFrom(p.server.Address, answerPort), port: firstPort}
 }
 
-// firstPort is that of the first probe that is tried.
+// firstPort is the port of the first probe that is tried.
 const firstPort = 20000
 
 func (d *direction) start(ctx context.Context, args ...string) error {

@@ -109,7 +109,7 @@ func (r *record) lastTrouble() string {
 	return r.trouble
 }
 
-// figures are those of a phase.
+// figures are the figures of a phase.
 func (r *record) figures(from, to time.Time) Figures {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,7 +131,7 @@ func (r *record) figures(from, to time.Time) Figures {
 	return f
 }
 
-// between are those that were sent in a phase.
+// between are the probes that were sent in a phase.
 func between(all []exchange, from, to time.Time) (sent []exchange) {
 	for _, x := range all {
 		if !x.sent.Before(from) && x.sent.Before(to) {

@@ -62,7 +62,8 @@ func UpFile(t testing.TB, f lab.File, options ...func(*lab.Options)) *lab.Lab {
 // Bare leaves out server and agents.
 func Bare(o *lab.Options) { o.Bare = true }
 
-// Name is that of the test's lab: short, since it is in paths of sockets, and another one for each test and checkout.
+// Name is the name of the test's lab: short, since it is in paths of sockets, and another one for each test and
+// checkout.
 func Name(t testing.TB) string {
 	wd, _ := os.Getwd()
 	h := fnv.New32a()
@@ -93,7 +94,7 @@ func down(t testing.TB, l *lab.Lab, r *report) {
 	}
 }
 
-// Binary is the overlane binary, with its other programs beside it: that of $OVERLANE_BINARY, or one built once for
+// Binary is the overlane binary, with its other programs beside it: $OVERLANE_BINARY, or one built once for
 // this test process.
 func Binary(t testing.TB) string {
 	t.Helper()

@@ -24,7 +24,7 @@ type report struct {
 	failed []string                   // names of tests
 }
 
-// reports are those of labs that are up.
+// reports are the reports of labs that are up.
 var reports sync.Map
 
 func newReport() *report { return &report{took: map[string]map[string]bool{}} }

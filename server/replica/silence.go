@@ -17,7 +17,7 @@ const Silence = 90 * time.Second
 const silenceTick = time.Second
 
 // contact is this server's record of a host's reports. It uses this server's clock, whose monotonic reading never
-// steps. The time in a status is that of the server that received it, whose clock may differ or be set meanwhile.
+// steps. The server that received a status has set its time, and its clock may differ or be set meanwhile.
 type contact struct {
 	at     time.Time // when this server saw its last status, or started
 	spoke  bool      // since this server started
