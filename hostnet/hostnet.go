@@ -68,10 +68,12 @@ func (s State) Err(part Part) error {
 // Kernel is the one of the network namespace that its methods are called in. It remembers what it has set. Call one
 // method at a time.
 type Kernel struct {
-	begun  bool     // [Kernel.Set] has been called
-	set    *Config  // what the table was last written for; nil: it was not since the start
-	path   path     // what works of the direct path
-	opened []string // as in [State]
+	set     *Config  // what the table was last written for; nil: it was not since the start
+	path    path     // what works of the direct path
+	opened  []string // as in [State]
+	removed struct { // what certainly is not there: at the start, the process before may have left it
+		direct, snat, docker bool
+	}
 
 	before  map[string]uint64 // packets that were dropped by the tables before this one
 	dropped map[string]uint64 // in all
@@ -89,7 +91,6 @@ func (k *Kernel) Set(ctx context.Context, c Config) (State, error) {
 	}
 	s := &setting{Kernel: k, was: k.set, now: c}
 	s.run(ctx)
-	k.begun = true
 	return k.state(s), nil
 }
 
@@ -143,18 +144,24 @@ func (s *setting) run(ctx context.Context) {
 	s.remove(ctx)
 }
 
-// remove takes away what an earlier Config asked for, of this process or of the one before.
+// remove takes away what an earlier Config asked for, of this process or of the one before. What cannot be removed, the
+// next call tries again.
 func (s *setting) remove(ctx context.Context) {
-	if s.now.Direct == nil && (!s.begun || s.hadDirect()) {
-		changed, err := removeDirectPath()
-		s.note(Direct, changed, err)
+	s.removePart(Direct, s.now.Direct != nil, &s.removed.direct, removeDirectPath)
+	s.removePart(Exit, s.now.SNAT != nil, &s.removed.snat, func() (bool, error) { return false, removeSNATPort() })
+	s.removePart(Exit, s.now.SNAT != nil || s.now.Direct != nil, &s.removed.docker, func() (bool, error) { return false, removeFromDocker(ctx) })
+}
+
+func (s *setting) removePart(part Part, wanted bool, removed *bool, remove func() (changed bool, err error)) {
+	if wanted {
+		*removed = false
 	}
-	if s.now.SNAT == nil && (!s.begun || s.hadSNAT()) {
-		s.note(Exit, false, removeSNATPort())
+	if wanted || *removed {
+		return
 	}
-	if s.now.SNAT == nil && s.now.Direct == nil && (!s.begun || s.hadSNAT() || s.hadDirect()) {
-		s.note(Exit, false, removeFromDocker(ctx))
-	}
+	changed, err := remove()
+	*removed = err == nil
+	s.note(part, changed, err)
 }
 
 func (s *setting) hadSNAT() bool   { return s.was != nil && s.was.SNAT != nil }
@@ -205,6 +212,7 @@ func (s *setting) prepareSNAT() error {
 // setDirect has the kernel route what the table is to let pass without a tunnel.
 func (s *setting) setDirect() {
 	if s.now.Direct == nil {
+		s.path = path{}
 		return
 	}
 	d := *s.now.Direct
@@ -222,7 +230,6 @@ func (s *setting) setDirect() {
 		}
 		return
 	}
-	s.path = path{}
 	if err := s.openForwarding(d.Underlay); err != nil {
 		s.note(Direct, false, wrapDirect(err))
 		return

@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"net/netip"
@@ -348,5 +349,27 @@ func BenchmarkNothingToDo(b *testing.B) {
 		if _, err := k.Set(b.Context(), snatConfig()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What could not be removed is removed by the next call.
+func TestRemovesInTheEnd(t *testing.T) {
+	onUnderlay(t, snatWire+edgeWires+looksAtSources+dockerFilters)
+	before := inspect(t)
+	k := New(nil)
+	mustSet(t, k, directConfig(), true)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if s, err := k.Set(ended, guardConfig()); err != nil || s.Err(Exit) == nil {
+		t.Errorf("Docker's chain was changed without iptables: %v, %v", s.Err(Exit), err)
+	}
+	if got := inspect(t); slices.Equal(got.Docker, before.Docker) {
+		t.Fatalf("nothing is left to remove: %s", got)
+	}
+	if s, err := k.Set(t.Context(), guardConfig()); errors.Join(err, s.Err(Exit), s.Err(Direct)) != nil {
+		t.Error(errors.Join(err, s.Err(Exit), s.Err(Direct)))
+	}
+	if got := inspect(t); !slices.Equal(got.Docker, before.Docker) {
+		t.Errorf("Docker's chain has\n%s\nwant\n%s", got.Docker, before.Docker)
 	}
 }

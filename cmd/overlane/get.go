@@ -20,8 +20,8 @@ func newGet(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get KIND [NAME|PARENT]...",
 		Short: "Show objects",
-		Long: "Show objects of a kind (" + kindNames() + "): all, those under a parent, or one.\n" +
-			"With -A, objects of every kind.",
+		Long: "Show objects of a kind: all, the ones under a parent, or one by name. With -A, objects of every kind.\n" +
+			"The kinds are " + kindNames() + ".",
 		Example:           "  overlane get endpoints\n  overlane get endpoints blue/web\n  overlane get subnet blue/web -o yaml",
 		ValidArgsFunction: e.completeKindAndNames,
 		RunE: func(c *cobra.Command, args []string) error {
