@@ -239,11 +239,7 @@ func (r *run) play(ctx context.Context, f failure) (err error) {
 	}
 	if f.undo != nil {
 		r.begin(f.undone, false)
-		after := r.Phase
-		if r.Kind.alarms { // nothing has failed that could come back
-			after = min(after, settleTime)
-		}
-		if err := errors.Join(f.undo(ctx), pause(ctx, after)); err != nil {
+		if err := errors.Join(f.undo(ctx), pause(ctx, r.Phase)); err != nil {
 			return err
 		}
 		broken = false

@@ -112,8 +112,9 @@ func TestDrills(t *testing.T) {
 	})
 	t.Run("load", func(t *testing.T) {
 		for _, r := range overlaneDrill(t, l, true, "load") {
-			if full := r.Phases[1].Both(); r.Alarms == nil || r.Alarms.Ends != 24 || full.Kept < full.Connections {
-				t.Errorf("%s: %+v, %+v", r.Design, r.Alarms, full)
+			full, after := r.Phases[1].Both(), r.Phases[2].Both()
+			if r.Alarms == nil || r.Alarms.Ends != 24 || after.Kept < after.Connections { // under load, TCP may wait for seconds
+				t.Errorf("%s: %+v, %+v, then %+v", r.Design, r.Alarms, full, after)
 			}
 		}
 	})
