@@ -27,6 +27,7 @@ type stream struct {
 	epoch uint32 // of the datagrams that count; 0 is for those that do not
 	ended bool   // no more are sent of it
 	flows [streamFlows][]labtest.Packet
+	later [streamFlows]bool // a datagram has come that was sent after the end
 }
 
 const (
@@ -125,7 +126,11 @@ func (s *stream) receive(c net.PacketConn) {
 func (s *stream) came(flow int, epoch uint32, number int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if epoch == s.epoch && flow < streamFlows && number < len(s.flows[flow]) {
+	switch {
+	case flow >= streamFlows:
+	case epoch == 0:
+		s.later[flow] = true
+	case epoch == s.epoch && number < len(s.flows[flow]):
 		s.flows[flow][number].Came = time.Now()
 	}
 }
@@ -157,12 +162,17 @@ func (s *stream) flowing() {
 	})
 }
 
-// End says what of that did not arrive.
+// End says what of that did not arrive. A datagram is on its way until a later one has overtaken it, since a busy
+// machine stands still for a second now and then.
 func (s *stream) End() labtest.Loss {
 	s.mu.Lock()
 	s.ended = true
+	clear(s.later[:])
 	s.mu.Unlock()
-	time.Sleep(300 * time.Millisecond) // those on their way
+	for deadline := time.Now().Add(lateAnswer); !s.overtaken() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(300 * time.Millisecond) // a flow may have changed its path
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var l labtest.Loss
@@ -170,6 +180,13 @@ func (s *stream) End() labtest.Loss {
 		l.Add(f)
 	}
 	return l
+}
+
+// overtaken tells that of each flow a datagram has come that was sent after the end.
+func (s *stream) overtaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.Contains(s.later[:], false)
 }
 
 // transfer is a TCP connection over which bytes come all the time.
