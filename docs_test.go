@@ -91,9 +91,6 @@ func TestSourcesAreThere(t *testing.T) {
 		}
 		for _, found := range source.FindAllStringSubmatch(readDocument(t, path), -1) {
 			named++
-			if strings.Contains(found[1], "securitygroup") {
-				continue // the example of a kind that does not exist
-			}
 			if there, err := filepath.Glob(found[1]); err != nil || there == nil {
 				t.Errorf("%s names %s, which is not there", path, found[1])
 			}
@@ -137,8 +134,8 @@ func TestTablesAreThere(t *testing.T) {
 
 // TestDropsAreThere: a drop that a document names is one of the pipeline's, or a counter that the agent adds.
 func TestDropsAreThere(t *testing.T) {
-	known := map[string]bool{"forged-tunnel": true, "agent-busy": true, "conntrack-full": true}
-	for _, d := range dataplane.Drops {
+	known := map[string]bool{}
+	for _, d := range slices.Concat(dataplane.Drops, dataplane.OtherDrops) {
 		known[d.Name] = true
 	}
 	named := regexp.MustCompile("(?:drop|counted\\s+as|datapath\\s+as|counts?) `([a-z-]+)`")

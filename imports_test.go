@@ -15,9 +15,9 @@ import (
 const module = "github.com/overlane/overlane"
 
 // layers is the journey, and what each package may import of this module. Nothing else may. Helpers below internal/ import
-// nothing of this module; any package may import them that is not pure.
+// nothing of this module; any package may import them that is not pure. A pure one says which.
 var layers = map[string][]string{
-	"model":                   {},
+	"model":                   {"internal/pattern"},
 	"view":                    {"model"},
 	"dataplane/flow":          {},
 	"dataplane/flow/sim":      {"dataplane/flow"},
@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"internal/backoff":        {},
 	"internal/ifname":         {},
 	"internal/nlerr":          {},
+	"internal/pattern":        {},
 	"internal/printable":      {},
 	"internal/unixsocket":     {},
 	"internal/yamljson":       {},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/agent/local"
+	"github.com/overlane/overlane/dataplane"
 	"github.com/overlane/overlane/hostnet"
 	"github.com/overlane/overlane/model"
 )
@@ -199,5 +201,21 @@ func TestFailedLookKeepsFacts(t *testing.T) {
 	}
 	if got := h.seen(hostnet.Facts{Underlay: "eth2"}, nil); got.ForwardsAll || got.Underlay != "eth2" {
 		t.Errorf("and the next one does not: %+v", got)
+	}
+}
+
+// Every name that the agent counts drops under is explained.
+func TestDropsAreExplained(t *testing.T) {
+	explained := map[string]bool{}
+	for _, d := range slices.Concat(dataplane.Drops, dataplane.OtherDrops) {
+		explained[d.Name] = true
+	}
+	h := &hostKernel{state: hostnet.State{Dropped: map[string]uint64{
+		hostnet.Forged: 1, hostnet.GuardedAddress: 1, hostnet.NoExit: 1, hostnet.Untracked: 1, hostnet.Unsolicited: 1,
+	}}}
+	for _, name := range append(slices.Collect(maps.Keys(h.dropped())), dropBusy, dropUntracked) {
+		if !explained[name] {
+			t.Errorf("nothing explains the drop %s", name)
+		}
 	}
 }

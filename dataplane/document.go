@@ -21,10 +21,17 @@ func Document() string {
 		fmt.Fprintf(&b, "| `%s[%d..%d]` | `%s` | %s |\n", s.Field.Name, s.First, s.First+s.Width-1, s.Name, s.Holds)
 	}
 	b.WriteString("\n## Why a packet is dropped\n\n" +
-		"Every drop is a flow with a name; `overlane status` shows the counters.\n\n" +
-		"| name | the packet |\n|---|---|\n")
-	for _, d := range Drops {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", d.Name, d.Because)
-	}
+		"Every drop is a flow with a name; `overlane status` shows the counters.\n\n")
+	drops(&b, Drops)
+	b.WriteString("\nThe host's nftables table, the agent and the kernel count drops as well. The nftables table also counts into\n" +
+		"`guarded-address` and `no-connection`.\n\n")
+	drops(&b, OtherDrops)
 	return b.String()
+}
+
+func drops(b *strings.Builder, all []Drop) {
+	b.WriteString("| name | the packet |\n|---|---|\n")
+	for _, d := range all {
+		fmt.Fprintf(b, "| `%s` | %s |\n", d.Name, d.Because)
+	}
 }

@@ -23,17 +23,8 @@
 //
 // # A new kind
 //
-// A kind of object with an effect on the switch costs five files:
-//
-//   - model/KIND.go: its fields, and the checks of admission
-//   - view/KIND.go: its rows, and the hosts that see them
-//   - dataplane/KIND.go: the compiler of its rows
-//   - dataplane/testdata/KIND.txtar: an intent, the flows that follow from it, and packets that prove them
-//   - docs: the decision, or a chapter for users; docs/reference.md is printed from the model
-//
-// Beside these files it costs the lines that register it: in the kinds of model, in View, Delta and elements
-// (view/view.go), and in compilers (subject.go). A kind that needs a table or a slot adds it to this file and raises
-// [Version].
+// CONTRIBUTING.md lists the files of a kind with an effect on the switch. A kind that needs a table or a slot adds it to
+// this file and raises [Version].
 package dataplane
 
 import (
@@ -342,6 +333,16 @@ var Drops = []Drop{
 	dropUnsupported, dropSpoofedPeer, dropSpoofed, dropARPUnsolicited, dropARPNoAddress, dropNoMembers, dropTTLExpired,
 	dropNotRouted, dropWrongVNI, dropGuardedAddress, dropNoInternetGateway, dropSNATFailed, dropEndpointMoved,
 	dropGatewayClosed, dropNoSuchAddress, dropUnknownProbe,
+}
+
+// OtherDrops are counted beside the switch's flows, under names of their own or under those of [Drops]: by the nftables
+// table of the host, by the agent, and by the kernel's conntrack.
+var OtherDrops = []Drop{
+	{"forged-tunnel", "tunnel packet that is not the switch's (nftables)"},
+	{"no-exit", "to an interface that does not lead outside (nftables)"},
+	{"not-translated", "of no connection that the host's kernel could translate (nftables)"},
+	{"conntrack-full", "of a connection that the kernel's conntrack had no room for (kernel datapath)"},
+	{"agent-busy", "handed to the agent, which was too busy for it"},
 }
 
 // dropOwner begins the owner of every flow that drops, by which [DropCounters] finds its counter.

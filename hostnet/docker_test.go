@@ -17,7 +17,7 @@ func backend(t *testing.T, name string) {
 	for _, suffix := range []string{"", "-restore"} {
 		program, err := exec.LookPath("iptables-" + name + suffix)
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		if err := os.Symlink(program, filepath.Join(dir, "iptables"+suffix)); err != nil {
 			t.Fatal(err)

@@ -6,7 +6,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 released=$(awk '/^## [0-9]/ { print $2; exit }' CHANGELOG.md)
 commit=$(git rev-parse --short=12 HEAD)
-version=${1:-$released-devel-$commit}
+version=${1:-$released+$commit}
 if [ -z "${1:-}" ] && git tag --points-at HEAD | grep -qx "v$released"; then version=$released; fi
 [ -z "$(git status --porcelain)" ] || { echo "release: there are changes that are not committed" >&2; exit 1; }
 

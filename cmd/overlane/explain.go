@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/overlane/overlane/dataplane"
@@ -56,7 +57,7 @@ func (e *env) explainKinds() {
 // explainDrops lists the drops of the switch, and what the agent counts besides.
 func (e *env) explainDrops() {
 	t := table{{"DROP", "THE PACKET"}}
-	for _, d := range dataplane.Drops {
+	for _, d := range slices.Concat(dataplane.Drops, dataplane.OtherDrops) {
 		t.row(d.Name, d.Because)
 	}
 	t.print(e.out, e.palette)

@@ -28,7 +28,8 @@ func newStatus(e *env) *cobra.Command {
 		Use:   "status",
 		Short: "Show what was measured: hosts, tunnels, endpoints, drift, drops",
 		Long: "Show what was measured. On the server's machine that is the whole network, on a host it is the host.\n\n" +
-			"An endpoint is Ready when its port answered our ARP and a probe to a peer host's switch came back, else Attached.",
+			"An endpoint is Ready when its port answered our ARP and, if its subnet has endpoints on other hosts, a probe to the\n" +
+			"switch of one of those came back; else Attached.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkOutput(output, "table", "json"); err != nil {
@@ -107,7 +108,7 @@ func (e *env) printStatus(n networkStatus) {
 	}
 	hosts := table{{"HOST", "READY", "DATAPATH", "FLOWS", "GROUPS", "ENDPOINTS", "DRIFT REPAIRED", "MEASURED", "REASON"}}
 	tunnels := table{{"FROM", "TO", "VTEP", "TUNNEL", "RTT", "LOST IN A ROW", "WATCHED"}}
-	passages := table{{"PASSAGE", "OPEN", "ROUTER", "MAC", "ANSWERS", "SINCE", "HOLDS NEXT HOPS OF", "REASON"}}
+	borders := table{{"BORDER HOST", "OPEN", "ROUTER", "MAC", "ANSWERS", "SINCE", "HOLDS NEXT HOPS OF", "REASON"}}
 	drops := table{{"HOST", "PACKETS DROPPED BECAUSE", "COUNT"}}
 	for _, o := range n.Overview.Hosts {
 		s, _ := o.Status.(*model.HostStatus)
@@ -121,7 +122,7 @@ func (e *env) printStatus(n networkStatus) {
 			tunnels.row(o.Name, t.Peer, t.VTEP, string(t.State), (time.Duration(t.RTTMicros) * time.Microsecond).String(), fmt.Sprint(t.LostProbes), string(t.BFD))
 		}
 		if p := s.Border; p != nil {
-			passages.row(o.Name, yesNo(p.Open), p.Router, p.RouterMAC, yesNo(p.Answers), ago(p.Since), strings.Join(p.ActiveNextHops, " "), p.Reason)
+			borders.row(o.Name, yesNo(p.Open), p.Router, p.RouterMAC, yesNo(p.Answers), ago(p.Since), strings.Join(p.ActiveNextHops, " "), p.Reason)
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Drops)) {
 			drops.row(o.Name, name, fmt.Sprint(s.Drops[name]))
@@ -135,7 +136,7 @@ func (e *env) printStatus(n networkStatus) {
 			endpoints.row(o.Name, "", string(model.Pending), "", "nobody has reported it")
 		}
 	}
-	for i, t := range []table{hosts, tunnels, passages, endpoints, drops} {
+	for i, t := range []table{hosts, tunnels, borders, endpoints, drops} {
 		if len(t) == 1 {
 			continue
 		}
