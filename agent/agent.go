@@ -5,6 +5,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -84,7 +85,7 @@ func (a *Agent) Run(stop context.Context) error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	if err := a.intent.loadView(); err != nil {
-		a.log.Warn("starting without the last view", "err", err)
+		a.log.Warn("starting without the last view, or with a part of it", "err", err)
 	}
 	if err := a.zones.load(); err != nil {
 		return err
@@ -207,12 +208,16 @@ func (a *Agent) everySecond(ctx context.Context, now time.Time) {
 		a.bridge.keepUnderlay(ctx, a.intent.view.VTEP)
 		a.zones.limit(ctx, a.bridge.state.Datapath)
 	}
-	if a.flows.upToDate() {
+	if a.flows.upToDate() && a.intent.complete { // no flow names what is gone
 		a.zones.flushGone(ctx, a.flows.sw)
-	}
-	if a.flows.upToDate() && a.intent.complete {
 		a.zones.flushSources(ctx, a.flows.sw, &a.intent.view)
 	}
 	a.measure(ctx, now)
-	a.conditions.set(condDisk, a.intent.saveView())
+	a.keepOnDisk()
+}
+
+// keepOnDisk writes what has not been written yet of the files that a restart needs.
+func (a *Agent) keepOnDisk() {
+	a.conditions.set(condDisk, errors.Join(a.intent.saveView(),
+		a.zones.disk.again(a.zones.file()), a.border.disk.again(a.border.kept), a.host.disk.again(a.host)))
 }

@@ -211,7 +211,7 @@ func (p *plugging) wanted(r local.AttachReply) attach.Request {
 
 // clear removes what is in the way of the port: the port of an interface that is gone, or what is left of an endpoint
 // that had the address before. An interface without a port may be this endpoint's own, if it was plugged in before. The
-// interface goes first: without a port, it would be taken for this endpoint's if the agent died in between.
+// interface goes first: without a port, it would stay if the agent died in between.
 func (p *plugging) clear(ctx context.Context, name string) error {
 	ports := p.db.Ports()
 	i := slices.IndexFunc(ports, func(has ovs.Port) bool { return has.Name == name })

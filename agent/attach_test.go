@@ -213,7 +213,12 @@ func TestReplugLeavesTheInterfaceOfAnother(t *testing.T) {
 		a, _ := start(t, s, o.Dir, t.TempDir())
 		poll(t, "the endpoint to be given back", func() bool { return s.did(&s.deletes) == name })
 		a.eventually(t, "no port", func() bool { return len(a.bridge.db.Ports()) == 0 })
-		ip(t, "link", "del", port)
+		if left := attach.Exists(port); left != (owner != "") { // nobody's would be in the way of the next attach
+			t.Errorf("the interface of %q is there: %t", owner, left)
+		}
+		if err := attach.Unplumb(t.Context(), port); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

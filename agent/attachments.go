@@ -81,8 +81,14 @@ func (a *attachments) end(name string) {
 	})
 }
 
-// database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses while there is none.
+// switchPatience is how long a call waits for the connection to Open vSwitch: both may just be starting.
+const switchPatience = 5 * time.Second
+
+// database gives other goroutines the connection to OVSDB, and what Ensure made there. It refuses if there is none.
 func (a *attachments) database(ctx context.Context) (db *ovs.DB, layout ovs.State, err error) {
+	waiting, cancel := context.WithTimeout(ctx, switchPatience)
+	defer cancel()
+	_ = a.queue.await(waiting, "Open vSwitch", func() bool { return a.bridge.unavailable() == "" }) // why not is told below
 	var why string
 	if err := a.queue.ask(ctx, func() { db, layout, why = a.bridge.db, a.bridge.state, a.bridge.unavailable() }); err != nil {
 		return nil, layout, err
@@ -129,11 +135,6 @@ func (a *attachments) releaseBehind(ctx context.Context, front string) error {
 			}
 		}
 	}); err != nil {
-		a.queue.do(context.Background(), func() { // the loop may get to it yet
-			for _, address := range behind {
-				delete(a.busy, address.Endpoint)
-			}
-		})
 		return err
 	}
 	var errs error

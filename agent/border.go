@@ -19,12 +19,13 @@ import (
 // borderHost is this host's part in public traffic, if its view has a next hop of its own. Package border decides;
 // borderHost remembers what was seen and what was decided. It belongs to the loop.
 type borderHost struct {
-	path string // of what is kept
+	disk stateFile // of what is kept
 	kept borderKept
 
-	nic    string    // that the switch is given; empty: none
-	nicErr error     // why the switch is not given the one that the view names
-	nicDue time.Time // of the next look at it
+	nic      string    // that the switch is given; empty: none
+	nicErr   error     // why the switch is not given the one that the view names
+	nicDue   time.Time // of the next look at it
+	nicTried string    // the NIC that was looked at last
 
 	state     border.State
 	flows     border.Flows
@@ -68,19 +69,18 @@ type borderFacts struct {
 
 func newBorderHost(c local.Config, loop borderLoop, log *slog.Logger) borderHost {
 	return borderHost{
-		path:    filepath.Join(c.State, "passage.json"), // the name that 0.1.0 reads
+		disk:    stateFile{path: filepath.Join(c.State, "passage.json"), what: "what is known of the upstream network"}, // the name that 0.1.0 reads
 		answers: make(chan model.MAC, 1), announceEvery: announceIntervals * time.Duration(c.BFDInterval), hasLink: attach.HasLink, loop: loop, log: log,
 	}
 }
 
-const borderContent = "what is known of the upstream network"
-
 func (b *borderHost) load() error {
-	_, err := readState(b.path, borderContent, &b.kept)
+	_, err := b.disk.read(&b.kept)
 	return err
 }
 
-func (b *borderHost) save() error { return writeState(b.path, borderContent, b.kept) }
+// save tells of an error those who must not go on with it. It is tried again, and told, each second.
+func (b *borderHost) save() error { return b.disk.write(b.kept) }
 
 // ownHop is this host's next hop; ok is false if it is no border host.
 func ownHop(v *view.View) (own view.NextHop, ok bool) {
@@ -244,7 +244,7 @@ func (b *borderHost) take(found upstreamEvent, now time.Time) {
 	}
 	b.kept.Router, b.kept.RouterMAC = router, found.mac
 	b.log.Info("found the upstream router", "router", router, "mac", found.mac)
-	b.loop.setCondition(condDisk, b.save())
+	_ = b.save()
 }
 
 // status is nil on a host that is no border host.

@@ -67,7 +67,7 @@ func TestBorderIsKept(t *testing.T) {
 	if err := next.load(); err != nil || next.kept != p.kept {
 		t.Errorf("%+v, %v", next.kept, err)
 	}
-	if err := atomicfile.Write(p.path, []byte("{"), 0o600); err != nil {
+	if err := atomicfile.Write(p.disk.path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := next.load(); err == nil {

@@ -23,8 +23,8 @@ func (b *borderHost) assignNIC(v *view.View, datapath, uplink string, now time.T
 		if b.kept.NIC == own.Interface {
 			b.nic = b.kept.NIC
 		}
-	case own.Interface != b.nic || !now.Before(b.nicDue):
-		b.nicDue = now.Add(lookAtNIC)
+	case own.Interface != b.nicTried || !now.Before(b.nicDue):
+		b.nicTried, b.nicDue = own.Interface, now.Add(lookAtNIC)
 		b.nicErr = b.claimNIC(own.Interface, datapath, uplink)
 		if b.nicErr == nil {
 			b.nic = own.Interface
@@ -70,5 +70,6 @@ func (b *borderHost) releaseNIC(viewComplete bool) {
 	}
 	b.log.Info("interface given back", "interface", b.kept.NIC)
 	b.kept.NIC, b.kept.Was = "", nil
-	b.loop.setCondition(condDisk, b.save())
+	b.nicDue = time.Time{} // for the next one
+	_ = b.save()
 }

@@ -99,10 +99,8 @@ func (a *Agent) borderReadBack(ctx context.Context, have ovs.Contents) error {
 	}
 	a.border.flowsRead(hasExit(&a.intent.view, a.flows.wiring, have))
 	now := time.Now()
-	if !a.border.decide(a.borderFacts(), now) {
-		return nil
-	}
-	err := a.setBridge(ctx, now)
+	a.border.decide(a.borderFacts(), now)
+	err := a.setBridge(ctx, now) // even if nothing is decided anew: peers may not have been told the last time
 	a.rewire()
 	return err
 }

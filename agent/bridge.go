@@ -50,16 +50,17 @@ func (b *bridge) close() {
 }
 
 // set has the database say what it must, unless it does: the bridge, the tunnel port, the names of the tables. What of
-// the same layout has changed since it was last set, somebody else has changed.
-func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
+// the same layout has changed since it was last set, somebody else has changed. changed tells that the bridge is another
+// one now.
+func (b *bridge) set(ctx context.Context, want ovs.Layout) (changed bool, err error) {
 	was := b.ensured
 	if !b.dirty && reflect.DeepEqual(want, was) {
-		return nil
+		return false, nil
 	}
 	state, err := b.db.Ensure(ctx, want)
 	if err != nil {
 		b.retryAt = time.Now().Add(retryAfter)
-		return err
+		return false, err
 	}
 	b.state = state
 	b.conditions.set(condPorts, state.PortError)
@@ -73,7 +74,7 @@ func (b *bridge) set(ctx context.Context, want ovs.Layout) error {
 	if was.VTEP.IsValid() && was.VTEP != want.VTEP {
 		b.ensureUnderlay(ctx, want.VTEP)
 	}
-	return nil
+	return len(state.Repaired) > 0, nil
 }
 
 // changed is nil while there is no connection: nothing ever comes out of a nil channel.

@@ -2,13 +2,12 @@ package agent
 
 import "log/slog"
 
-// What can be wrong with a host, in words for the log and for people. The first three keep the host from being ready;
-// of the others no packet suffers.
+// What can be wrong with a host, in words for the log and for people. The first three keep the host from being ready.
 const (
 	condSwitch    = "no connection to the switch"
 	condBridge    = "the bridge cannot be kept as it must be"
 	condUnderlay  = "tunnels cannot leave"
-	condDisk      = "the view cannot be kept on disk, so after a restart without the server this host would have an old one"
+	condDisk      = "what must survive a restart of the agent cannot be kept on disk"
 	condReports   = "the server does not take this host's reports"
 	condLimits    = "one VPC's connections to the outside may fill what the datapath remembers for all"
 	condZones     = "not every VPC's traffic to the outside can be translated"

@@ -10,11 +10,16 @@ import (
 	"github.com/overlane/overlane/internal/atomicfile"
 )
 
-// What an agent must not forget over a restart, apart from its view, is JSON in a file of its own each.
+// stateFile is JSON that an agent must not forget over a restart. The view has a file of another form (journal.go).
+type stateFile struct {
+	path string
+	what string // the file has, for errors
+	err  error  // of the last write; nil: the file is as it must be
+}
 
-// readState fills v from such a file, if there is one. What says in the error what the file has.
-func readState(path, what string, v any) (found bool, err error) {
-	data, err := os.ReadFile(path)
+// read fills v, if the file is there.
+func (f *stateFile) read(v any) (found bool, err error) {
+	data, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -22,18 +27,26 @@ func readState(path, what string, v any) (found bool, err error) {
 		err = json.Unmarshal(data, v)
 	}
 	if err != nil {
-		return false, fmt.Errorf("read %s %s: %w", what, path, err)
+		return false, fmt.Errorf("read %s %s: %w", f.what, f.path, err)
 	}
 	return true, nil
 }
 
-func writeState(path, what string, v any) error {
+func (f *stateFile) write(v any) error {
 	data, err := json.Marshal(v)
 	if err == nil {
-		err = atomicfile.Write(path, data, 0o600)
+		err = atomicfile.Write(f.path, data, 0o600)
 	}
-	if err != nil {
-		return fmt.Errorf("keep %s: %w", what, err)
+	if f.err = err; err != nil {
+		f.err = fmt.Errorf("keep %s: %w", f.what, err)
+	}
+	return f.err
+}
+
+// again writes what could not be written before.
+func (f *stateFile) again(v any) error {
+	if f.err != nil {
+		return f.write(v)
 	}
 	return nil
 }

@@ -41,25 +41,25 @@ type hostKernel struct {
 
 	servers []netip.Addr   // as last found
 	facts   *hostnet.Facts // of the machine, as last found whole; only for the call that is under way
+	failed  int            // looks at the machine before the first whole one; likewise
 
-	path   string   // of what outlasts a restart:
-	Opened []string `json:"opened"` // interfaces that forward because of SNAT, or public traffic
+	disk   stateFile // of what outlasts a restart:
+	Opened []string  `json:"opened"` // interfaces that forward because of SNAT, or public traffic
 }
-
-const hostContent = "which interfaces forward because of Overlane"
 
 func newHostKernel(c local.Config, log *slog.Logger, q *queue, problems *conditions, drift *model.Drift) *hostKernel {
 	return &hostKernel{config: c, log: log, queue: q, conditions: problems, drift: drift,
-		server: c.Server, path: filepath.Join(c.State, "forwarding.json"), kernel: hostnet.New(nil)}
+		server: c.Server, disk: stateFile{path: filepath.Join(c.State, "forwarding.json"), what: "which interfaces forward because of Overlane"}, kernel: hostnet.New(nil)}
 }
 
 func (h *hostKernel) load() error {
-	_, err := readState(h.path, hostContent, h)
+	_, err := h.disk.read(h)
 	h.kernel = hostnet.New(h.Opened)
 	return err
 }
 
-func (h *hostKernel) save() error { return writeState(h.path, hostContent, h) }
+// save keeps what is to outlast a restart. What goes wrong is tried again, and told, each second.
+func (h *hostKernel) save() { _ = h.disk.write(h) }
 
 // keep has the host's kernel be what view and facts ask for, and puts back what somebody has removed. Flows lead to the
 // kernel afterwards only.
@@ -70,6 +70,7 @@ func (h *hostKernel) keep(ctx context.Context, v *view.View, f facts, now time.T
 		return
 	}
 	if !f.connected || !f.known { // what another run has set is better
+		h.due = time.Time{} // a switch that comes back has made its ports anew
 		return
 	}
 	c := hostConfig(v, f)
@@ -88,9 +89,7 @@ func (h *hostKernel) take(o hostOutcome, now time.Time) {
 		h.log.Warn("somebody had removed Overlane's nftables table, or rules of it", "put back", o.guard() == nil)
 		h.drift.Last = now
 	}
-	if saved, err := h.end(o, now); saved {
-		h.conditions.set(condDisk, err)
-	}
+	h.end(o, now)
 	h.conditions.set(condFirewall, o.guard())
 	h.conditions.set(condExit, o.exit())
 	h.conditions.set(condDirect, o.direct())
@@ -134,6 +133,11 @@ func (h *hostKernel) clean(ctx context.Context) {
 	}
 	if err := h.kernel.Cleanup(ctx); err != nil {
 		h.log.Warn("something of an agent with a firewall is still there", "err", err)
+		return
+	}
+	if len(h.Opened) > 0 { // from now on the administrator's
+		h.Opened = nil
+		h.save()
 	}
 }
 
@@ -151,6 +155,7 @@ type hostOutcome struct {
 	servers []netip.Addr
 	unknown error // why not all servers are known
 	unseen  error // why not all facts of the machine are known
+	set     bool  // the kernel was, so that these two are known:
 	state   hostnet.State
 	refused error // by the kernel as a whole
 }
@@ -160,8 +165,24 @@ func (h *hostKernel) set(ctx context.Context, c hostnet.Config) (o hostOutcome) 
 	o.servers, o.unknown = addressesOf(ctx, h.server)
 	facts, err := hostnet.Look(c)
 	o.unseen = err
+	if h.blind(err) {
+		return o
+	}
+	o.set = true
 	o.state, o.refused = h.kernel.Set(ctx, completed(c, h.seen(facts, err), o.servers))
 	return o
+}
+
+// blindLooks is how many looks at the machine may fail before the kernel is set without them.
+const blindLooks = 5
+
+// blind tells that nothing is known of the machine yet, so that what the agent before has set is better.
+func (h *hostKernel) blind(err error) bool {
+	if err == nil || h.facts != nil {
+		return false
+	}
+	h.failed++
+	return h.failed < blindLooks
 }
 
 // seen gives the facts of the machine. A look that failed half way says less than the one before: it would take a
@@ -176,17 +197,20 @@ func (h *hostKernel) seen(f hostnet.Facts, err error) hostnet.Facts {
 	return f
 }
 
-// end takes the outcome. saved tells whether something had to be kept on the disk.
-func (h *hostKernel) end(o hostOutcome, now time.Time) (saved bool, err error) {
-	h.busy, h.known, h.state = false, true, o.state
+// end takes the outcome.
+func (h *hostKernel) end(o hostOutcome, now time.Time) {
+	h.busy = false
 	if errors.Join(o.guard(), o.exit(), o.direct()) != nil {
 		h.due = now.Add(retryAfter)
 	}
-	if slices.Equal(h.Opened, o.state.Opened) {
-		return false, nil
+	if !o.set {
+		return
 	}
-	h.Opened = o.state.Opened
-	return true, h.save()
+	h.known, h.state = true, o.state
+	if !slices.Equal(h.Opened, o.state.Opened) {
+		h.Opened = o.state.Opened
+		h.save()
+	}
 }
 
 // What is wrong, by what it affects.

@@ -63,8 +63,8 @@ func portNumbers(own map[string]view.Address, ports endpointPorts) map[view.Addr
 }
 
 // leftInterface is the host's end of an address that has no port: the interface may be there all the same. Empty: there
-// is none, or it is that of an endpoint that had the address before, or has it since. The name that 0.1.0 gave says
-// whose it is, while the name of today is the address's.
+// is none, or it is that of an endpoint that had the address before or has it since, or it does not say whose it is. The
+// name that 0.1.0 gave says whose it is, while the name of today is the address's.
 func leftInterface(a view.Address) (name string, err error) {
 	name = newPortName(a)
 	if owner, err := attach.Owner(name); err != nil || owner == a.Endpoint {

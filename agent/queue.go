@@ -35,16 +35,27 @@ func (q *queue) do(ctx context.Context, f func()) {
 	}
 }
 
-// ask has the loop run a function and waits for its end.
+// ask has the loop run a function and waits for its end. After an error the function has not run, and never will, so
+// what it would have written is the caller's.
 func (q *queue) ask(ctx context.Context, f func()) error {
+	var begun atomic.Bool // by the loop, or given up
 	done := make(chan struct{})
-	q.do(ctx, func() { f(); close(done) })
+	q.do(ctx, func() {
+		if begun.CompareAndSwap(false, true) {
+			f()
+			close(done)
+		}
+	})
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	if begun.CompareAndSwap(false, true) {
 		return ctx.Err()
 	}
+	<-done // it runs just now
+	return nil
 }
 
 // offer hands the loop a function that takes a packet. It is lost, and counted, when the queue is full.
@@ -53,6 +64,14 @@ func (q *queue) offer(f func()) {
 	case q.calls <- call{f, true}:
 	default:
 		q.missed.Add(1)
+	}
+}
+
+// wake has the loop go on at once. If the queue is full, it does anyway.
+func (q *queue) wake() {
+	select {
+	case q.calls <- call{func() {}, true}:
+	default:
 	}
 }
 

@@ -32,8 +32,12 @@ func (a *Agent) plan(ctx context.Context, now time.Time) facts {
 func (a *Agent) setBridge(ctx context.Context, now time.Time) error {
 	v := &a.intent.view
 	a.border.assignNIC(v, a.bridge.state.Datapath, a.config.Uplink, now)
-	if err := a.bridge.set(ctx, layout(v, a.facts())); err != nil {
+	changed, err := a.bridge.set(ctx, layout(v, a.facts()))
+	if err != nil {
 		return err
+	}
+	if changed { // ports to the host's kernel that were made anew have no addresses
+		a.host.due = time.Time{}
 	}
 	a.border.releaseNIC(a.intent.complete)
 	return nil
@@ -50,7 +54,7 @@ func (a *Agent) rewire() facts {
 func (a *Agent) step(ctx context.Context, now time.Time) {
 	a.flush(ctx)
 	if a.intent.complete && a.flows.upToDate() && a.zones.forgetLeavers(ctx, a.flows.sw, now) {
-		a.queue.offer(func() {}) // the loop goes on at once
+		a.queue.wake()
 	}
 	a.keepBorder(ctx, now)
 	if a.reports.hurry && !a.reports.sending {
@@ -82,10 +86,10 @@ func (a *Agent) kernelKnown() bool {
 // measure asks endpoints and peers, and tells the server what is new.
 func (a *Agent) measure(ctx context.Context, now time.Time) {
 	a.measured.probe(ctx, a.flows, a.intent, now)
+	a.measured.look(a.intent.view.VTEP, now)
 	if a.reports.sending || !a.intent.complete {
 		return
 	}
-	a.measured.look(a.intent.view.VTEP, now)
 	if a.measured.counters.due(now) {
 		a.count(ctx)
 	}

@@ -54,12 +54,15 @@ func newSwitchSync(c local.Config, log *slog.Logger, drift *model.Drift) *switch
 	}
 }
 
-// wantResync has everything read back at the next flush. The first reason is kept.
+// wantResync has everything read back at the next flush. The first reason is kept, unless it blames others and the next
+// one does not: then not all that differs is their doing.
 func (s *switchSync) wantResync(why string) {
-	if s.resync == "" {
+	if s.resync == "" || blamesOthers(s.resync) && !blamesOthers(why) {
 		s.resync = why
 	}
 }
+
+func blamesOthers(why string) bool { return why == resyncDrift || why == resyncAudit }
 
 // touch notes what a change of the view, which undo undoes, and of the wiring asks the switch for. The maps of a wiring
 // are not written any more once it is handed over.
@@ -155,7 +158,7 @@ func (s *switchSync) readBack(ctx context.Context, i *intent, before func(contex
 	if err := s.sw.Apply(ctx, c.forSwitch()); err != nil {
 		return fmt.Errorf("after %s: %w", s.resync, err)
 	}
-	if s.resync == resyncDrift || s.resync == resyncAudit {
+	if blamesOthers(s.resync) && len(s.touched) == 0 {
 		s.countRepairs(c)
 	}
 	s.desired, s.resync, s.pipelined = want, "", true

@@ -77,8 +77,7 @@ func (a *attachments) making(own map[string]view.Address) map[string]bool {
 	return names
 }
 
-// unplug removes the interface first: one without a port would be taken for that of the next endpoint with the address,
-// if the agent died in between.
+// unplug removes the interface first: one without a port would stay if the agent died in between.
 func (a *attachments) unplug(ctx context.Context, p ovs.Port) {
 	if err := attach.Unplumb(ctx, p.Name); err != nil {
 		a.log.Error("remove interface", "interface", p.Name, "err", err)
@@ -99,6 +98,7 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 		return
 	}
 	if name == "" {
+		a.clearUnowned(ctx, newPortName(address))
 		a.release(ctx, address)
 		return
 	}
@@ -116,6 +116,17 @@ func (a *attachments) replug(ctx context.Context, address view.Address) {
 	a.flows.drift.PortsRepaired++
 	a.flows.drift.Last = time.Now()
 	a.log.Warn("port was missing in the switch; put back", "endpoint", address.Endpoint, "port", name)
+}
+
+// clearUnowned removes an interface of which nobody knows whose it is, since its attach was killed just then. It would be
+// in the way of the next attach to its container, which may get another address.
+func (a *attachments) clearUnowned(ctx context.Context, name string) {
+	if owner, err := attach.Owner(name); err != nil || owner != "" {
+		return
+	}
+	if err := attach.Unplumb(ctx, name); err != nil {
+		a.log.Error("remove interface", "interface", name, "err", err)
+	}
 }
 
 // unplugged hears that an interface of ours has vanished: its container died, or its namespace did. By now it may have

@@ -22,7 +22,7 @@ import (
 // that they follow from are on disk. A zone must hold no connections of its last owner when it passes to another: so
 // it is flushed before its number is free again.
 type zones struct {
-	path      string
+	disk      stateFile
 	numbers   *numbers[zoneOwner] // of zones
 	addresses *numbers[model.VNI] // of addresses; of the VPCs that are translated, by transit VNI. Each has a zone.
 
@@ -34,9 +34,10 @@ type zones struct {
 	queue      *queue
 	conditions *conditions
 
-	retry    time.Time       // of forgetting leavers
-	limited  map[uint16]bool // since the switch is connected
-	limiting bool            // a call is under way
+	retry      time.Time       // of forgetting leavers
+	limited    map[uint16]bool // since the switch is connected
+	limiting   bool            // a call is under way
+	connection int             // to the switch, counted
 }
 
 // source is what the endpoints of a VPC without a public address are known by: this host's port block, or the VPC's
@@ -58,7 +59,7 @@ const (
 const natOffset = 15
 
 func newZones(c local.Config, log *slog.Logger, q *queue, problems *conditions) *zones {
-	return &zones{path: filepath.Join(c.State, "zones.json"), config: c, log: log, queue: q, conditions: problems,
+	return &zones{disk: stateFile{path: filepath.Join(c.State, "zones.json"), what: "the numbers of conntrack zones"}, config: c, log: log, queue: q, conditions: problems,
 		numbers: newNumbers[zoneOwner](maxZones), addresses: newNumbers[model.VNI](maxZones),
 		sources: map[model.VNI][]source{}, limited: map[uint16]bool{}}
 }
@@ -160,12 +161,9 @@ func (z *zones) follow(v *view.View, complete bool) {
 		owners[i] = vpcOwner(vpc)
 	}
 	changed, err := z.give(owners, vpcs, complete)
-	if changed {
-		err = errors.Join(err, z.save())
-	}
 	z.conditions.set(condZones, err)
-	if z.noteSources(sources(v, z.translations())) {
-		z.conditions.set(condDisk, z.save())
+	if z.noteSources(sources(v, z.translations())) || changed {
+		_ = z.save()
 	}
 }
 
@@ -181,14 +179,19 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 		}
 	}
 	if len(fresh) == 0 {
+		z.conditions.set(condLimits, nil)
 		return
 	}
 	z.limiting = true
+	connection := z.connection
 	ctl := ovs.Appctl{RunDir: z.config.OVS}
 	go func() {
 		err := ctl.LimitZones(ctx, datapath, fresh, z.config.Connections)
 		z.queue.do(ctx, func() {
 			z.limiting = false
+			if z.connection != connection { // another process has the switch by now, and was told nothing
+				return
+			}
 			z.conditions.set(condLimits, err)
 			if err != nil {
 				return
@@ -201,7 +204,10 @@ func (z *zones) limit(ctx context.Context, datapath string) {
 }
 
 // disconnected forgets what the switch was told.
-func (z *zones) disconnected() { clear(z.limited) }
+func (z *zones) disconnected() {
+	z.connection++
+	clear(z.limited)
+}
 
 // flushGone frees the zones that have no owner any more. The switch must have no flows that name them.
 func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
@@ -217,7 +223,7 @@ func (z *zones) flushGone(ctx context.Context, sw *ovs.Switch) {
 		}
 		z.numbers.flushed(n)
 	}
-	z.conditions.set(condDisk, z.save())
+	_ = z.save()
 }
 
 // noteSources remembers what VPCs are known by from now on.
@@ -257,7 +263,7 @@ func (z *zones) flushSources(ctx context.Context, sw *ovs.Switch, v *view.View) 
 		}
 	}
 	if changed {
-		z.conditions.set(condDisk, z.save())
+		_ = z.save()
 	}
 }
 
@@ -288,7 +294,7 @@ func (z *zones) leave(left []leaver) {
 		}
 	}
 	if noted {
-		z.conditions.set(condDisk, z.save())
+		_ = z.save()
 	}
 }
 
@@ -314,7 +320,7 @@ func (z *zones) forgetLeavers(ctx context.Context, sw *ovs.Switch, now time.Time
 		}
 		z.leavers = z.leavers[1:]
 	}
-	z.conditions.set(condDisk, z.save())
+	_ = z.save()
 	return len(z.leavers) > 0
 }
 

@@ -37,7 +37,7 @@ func give(t *testing.T, z *zones, vpcs []model.VNI, take bool) *zones {
 	if err == nil {
 		err = z.save()
 	}
-	next := testZones(filepath.Dir(z.path))
+	next := testZones(filepath.Dir(z.disk.path))
 	if err == nil {
 		err = next.load()
 	}
@@ -141,10 +141,10 @@ func TestTranslationsAreOfTheRange(t *testing.T) {
 
 func TestZonesThatCannotBeRead(t *testing.T) {
 	z := testZones(t.TempDir())
-	if err := os.WriteFile(z.path, []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(z.disk.path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := z.load(); err == nil || !strings.Contains(err.Error(), z.path) {
+	if err := z.load(); err == nil || !strings.Contains(err.Error(), z.disk.path) {
 		t.Error(err)
 	}
 }

@@ -61,13 +61,11 @@ type zonesFile struct {
 	LastAddress int               `json:"lastAddress"` // number that was given
 }
 
-const zonesContent = "the numbers of conntrack zones"
-
 // load reads what another run has given. If that is lost, the zones of then are not known; beginning anywhere makes it
 // unlikely that one of them is given to another owner while it has connections.
 func (z *zones) load() error {
 	var f zonesFile
-	found, err := readState(z.path, zonesContent, &f)
+	found, err := z.disk.read(&f)
 	if err != nil {
 		return err
 	}
@@ -78,7 +76,8 @@ func (z *zones) load() error {
 	return nil
 }
 
-func (z *zones) save() error { return writeState(z.path, zonesContent, z.file()) }
+// save keeps what load needs to know. What goes wrong is tried again, and told, each second.
+func (z *zones) save() error { return z.disk.write(z.file()) }
 
 // file is what load needs to know.
 func (z *zones) file() zonesFile {

@@ -45,7 +45,7 @@ func loadZones(t *testing.T, path string) *zones {
 	data, err := os.ReadFile(path)
 	z := testZones(t.TempDir())
 	if err == nil {
-		err = os.WriteFile(z.path, data, 0o600)
+		err = os.WriteFile(z.disk.path, data, 0o600)
 	}
 	if err == nil {
 		err = z.load()
@@ -86,7 +86,7 @@ func TestTheReleaseReadsItsZonesAgain(t *testing.T) {
 	if err := z.save(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(readRelease(t, releaseFile), readRelease(t, z.path), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(readRelease(t, releaseFile), readRelease(t, z.disk.path), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("(-before +after):\n%s", diff)
 	}
 }
@@ -102,22 +102,22 @@ func TestTheReleaseFlushesZonesOfOtherOwners(t *testing.T) {
 	if err := z.save(); err != nil {
 		t.Fatal(err)
 	}
-	r := readRelease(t, z.path)
+	r := readRelease(t, z.disk.path)
 	if !maps.Equal(r.Number, map[model.VNI]int{1048577: 3, 1048578: 7}) || !maps.Equal(r.Gone, map[int]bool{5: true, 8: true, 9: true}) || r.Last != 9 {
 		t.Errorf("0.1.0 reads %+v", r)
 	}
-	again := loadZones(t, z.path)
+	again := loadZones(t, z.disk.path)
 	if !maps.Equal(again.numbers.of, z.numbers.of) || !maps.Equal(again.numbers.gone, map[int]bool{5: true}) || !maps.Equal(again.addresses.of, z.addresses.of) {
 		t.Errorf("this version reads %+v, %+v", again.numbers, again.addresses)
 	}
 	data, err := json.Marshal(r)
 	if err == nil {
-		err = os.WriteFile(z.path, data, 0o600)
+		err = os.WriteFile(z.disk.path, data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	again = loadZones(t, z.path)
+	again = loadZones(t, z.disk.path)
 	if len(again.numbers.of) != 2 || len(again.numbers.gone) != 3 {
 		t.Errorf("after 0.1.0: %+v", again.numbers)
 	}
@@ -125,7 +125,7 @@ func TestTheReleaseFlushesZonesOfOtherOwners(t *testing.T) {
 	if err := empty.save(); err != nil {
 		t.Fatal(err)
 	}
-	if r := readRelease(t, empty.path); r.Number == nil || r.Gone == nil || r.Sources == nil {
+	if r := readRelease(t, empty.disk.path); r.Number == nil || r.Gone == nil || r.Sources == nil {
 		t.Errorf("without any zones, 0.1.0 reads %+v", r)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/overlane/overlane/ovs/vswitch"
 )
 
-// rows is the copy of the database. A row that is found belongs to the copy and must not be changed.
+// rows is the copy of the database. A row that is found may belong to the copy, and must not be changed.
 type rows struct{ *cache.TableCache }
 
 func (db *DB) rows() rows { return rows{db.session.Load().rows} }
