@@ -64,6 +64,7 @@ tests() {
 	need iperf3 iperf3
 	need isc-dhcp-client dhclient
 	need nftables nft
+	need iptables iptables-nft iptables-legacy
 	need gcc gcc # the race detector
 	need git git # the last release, which the test of upgrades builds
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
