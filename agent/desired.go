@@ -63,8 +63,8 @@ func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *cha
 	for _, f := range now {
 		key := f.Key()
 		keep[key] = true
-		if have, ok := d.flows[key]; !ok || have.flow.Cookie() != f.Cookie() {
-			c.put(key, f)
+		if have := d.cookie(key); have != f.Cookie() {
+			c.put(key, f, have)
 		}
 		d.flows[key] = owned{f, append(without(d.flows[key].owners, s), s)}
 	}
@@ -76,8 +76,8 @@ func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *cha
 		if left := without(d.flows[key].owners, s); len(left) > 0 {
 			d.leave(key, left, c)
 		} else {
+			c.drop(key, d.cookie(key))
 			delete(d.flows, key)
-			c.drop(key, f)
 		}
 	}
 }
@@ -90,10 +90,18 @@ func (d *desired) leave(key flow.Key, owners []dataplane.Subject, c *changes) {
 		return
 	}
 	f := d.subjects[last].Flows[i]
-	if f.Cookie() != d.flows[key].flow.Cookie() {
-		c.put(key, f)
+	if have := d.cookie(key); have != f.Cookie() {
+		c.put(key, f, have)
 	}
 	d.flows[key] = owned{f, owners}
+}
+
+// cookie is that of the flow with a key, and 0 without one: no flow has it.
+func (d *desired) cookie(key flow.Key) uint64 {
+	if have, ok := d.flows[key]; ok {
+		return have.flow.Cookie()
+	}
+	return 0
 }
 
 // replaceGroups removes a group when nobody asks for it any more.
@@ -229,6 +237,7 @@ func metersAgainst(have []flow.Meter, c *changes) {
 type changes struct {
 	puts      map[flow.Key]flow.Flow
 	drops     map[flow.Key]flow.Installed
+	before    map[flow.Key]uint64 // cookies in the switch of flows that are put or dropped
 	strange   []ovs.StrangeFlow
 	addGroups map[uint32]flow.Group
 	modGroups map[uint32]flow.Group
@@ -241,19 +250,32 @@ type changes struct {
 
 func newChanges() *changes {
 	return &changes{
-		puts: map[flow.Key]flow.Flow{}, drops: map[flow.Key]flow.Installed{},
+		puts: map[flow.Key]flow.Flow{}, drops: map[flow.Key]flow.Installed{}, before: map[flow.Key]uint64{},
 		addGroups: map[uint32]flow.Group{}, modGroups: map[uint32]flow.Group{}, delGroups: map[uint32]bool{},
 	}
 }
 
-func (c *changes) put(key flow.Key, f flow.Flow) {
+// put puts a flow in the place of one with a cookie, or of none.
+func (c *changes) put(key flow.Key, f flow.Flow, have uint64) {
+	c.note(key, have)
 	delete(c.drops, key)
 	c.puts[key] = f
 }
 
-func (c *changes) drop(key flow.Key, f flow.Flow) {
+// drop drops a flow with a cookie. The switch may still have it with another cookie, or not have it yet.
+func (c *changes) drop(key flow.Key, have uint64) {
+	c.note(key, have)
 	delete(c.puts, key)
-	c.drops[key] = flow.Installed{Key: key, Cookie: f.Cookie()}
+	if cookie, ok := c.before[key]; ok {
+		c.drops[key] = flow.Installed{Key: key, Cookie: cookie}
+	}
+}
+
+// note keeps the cookie that a flow has in the switch. A flow that these changes put is not there yet.
+func (c *changes) note(key flow.Key, have uint64) {
+	if _, put := c.puts[key]; !put && have != 0 {
+		c.before[key] = have
+	}
 }
 
 // putGroup puts a group; known tells that it is desired already. The switch still has a group that was to be deleted,

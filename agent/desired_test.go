@@ -53,7 +53,7 @@ func (p *pretend) apply(t rapid.TB, c ovs.Change) {
 		p.groups[g.ID] = g
 	}
 	for _, f := range c.Del {
-		if !added[f.Key] {
+		if has, ok := p.flows[f.Key]; ok && !added[f.Key] && has.Cookie() == f.Cookie {
 			delete(p.flows, f.Key)
 		}
 	}
@@ -202,6 +202,29 @@ func withGroup(e dataplane.Entries, number, port uint32, owner string) dataplane
 		Buckets: []flow.Bucket{{Actions: []flow.Action{flow.Output{Port: port + 1}}}}})
 	e.Flows = append(e.Flows, flow.Flow{Table: 8, Priority: uint16(number), Actions: []flow.Action{flow.ToGroup{ID: id}}, Owner: owner})
 	return e
+}
+
+// Two subjects ask for one flow in two forms, and both give it up. The second drops it with the cookie in the switch.
+func TestDesiredFlowIsDroppedWithItsCookie(t *testing.T) {
+	a, b := dataplane.Subject{Kind: "peer", Key: "a"}, dataplane.Subject{Kind: "peer", Key: "b"}
+	to := func(port uint32) dataplane.Entries {
+		return dataplane.Entries{Flows: []flow.Flow{{Actions: []flow.Action{flow.Output{Port: port}}}}}
+	}
+	for _, order := range [][]dataplane.Subject{{a, b}, {b, a}} {
+		d, sw := newDesired(), newPretend()
+		c := newChanges()
+		d.replace(a, to(1), c)
+		d.replace(b, to(2), c)
+		sw.apply(t, c.forSwitch())
+		c = newChanges()
+		for _, s := range order {
+			d.replace(s, dataplane.Entries{}, c)
+		}
+		sw.apply(t, c.forSwitch())
+		if left := sw.text(); len(left) > 0 {
+			t.Errorf("%s goes first: the switch still has %q", order[0], left)
+		}
+	}
 }
 
 // A next hop's groups have IDs that follow from its address, and one commit moves or swaps addresses between hosts. The
