@@ -16,7 +16,7 @@ import (
 type desired struct {
 	subjects map[dataplane.Subject]dataplane.Entries
 	flows    map[flow.Key]owned
-	groups   map[uint32]flow.Group
+	groups   map[uint32]ownedGroup
 }
 
 // owned is a flow, and who asks for it: several may ask for the same one, and a port, for one, may pass from one
@@ -26,15 +26,22 @@ type owned struct {
 	owners []dataplane.Subject // the last is the one whose form of the flow counts
 }
 
-func (o owned) without(s dataplane.Subject) []dataplane.Subject {
-	return slices.DeleteFunc(slices.Clone(o.owners), func(other dataplane.Subject) bool { return other == s })
+// ownedGroup is a group, and who asks for it: its ID may follow from an address, which passes from one host to another.
+type ownedGroup struct {
+	group  flow.Group // in the form that the last of the owners wants, by name
+	owners []dataplane.Subject
+}
+
+// without gives the other owners.
+func without(owners []dataplane.Subject, s dataplane.Subject) []dataplane.Subject {
+	return slices.DeleteFunc(slices.Clone(owners), func(other dataplane.Subject) bool { return other == s })
 }
 
 func newDesired() *desired {
 	return &desired{
 		subjects: map[dataplane.Subject]dataplane.Entries{},
 		flows:    map[flow.Key]owned{},
-		groups:   map[uint32]flow.Group{},
+		groups:   map[uint32]ownedGroup{},
 	}
 }
 
@@ -47,7 +54,7 @@ func (d *desired) replace(s dataplane.Subject, now dataplane.Entries, c *changes
 		d.subjects[s] = now
 	}
 	d.replaceFlows(s, old.Flows, now.Flows, c)
-	d.replaceGroups(old.Groups, now.Groups, c)
+	d.replaceGroups(s, old.Groups, now.Groups, c)
 }
 
 // replaceFlows removes a flow when nobody asks for it any more.
@@ -56,21 +63,21 @@ func (d *desired) replaceFlows(s dataplane.Subject, old, now []flow.Flow, c *cha
 	for _, f := range now {
 		key := f.Key()
 		keep[key] = true
-		if have, ok := d.flows[key]; !ok || have.flow.Cookie() != f.Cookie() {
-			c.put(key, f)
+		if have := d.cookie(key); have != f.Cookie() {
+			c.put(key, f, have)
 		}
-		d.flows[key] = owned{f, append(d.flows[key].without(s), s)}
+		d.flows[key] = owned{f, append(without(d.flows[key].owners, s), s)}
 	}
 	for _, f := range old {
 		key := f.Key()
 		if keep[key] || !slices.Contains(d.flows[key].owners, s) {
 			continue
 		}
-		if left := d.flows[key].without(s); len(left) > 0 {
+		if left := without(d.flows[key].owners, s); len(left) > 0 {
 			d.leave(key, left, c)
 		} else {
+			c.drop(key, d.cookie(key))
 			delete(d.flows, key)
-			c.drop(key, f)
 		}
 	}
 }
@@ -83,28 +90,57 @@ func (d *desired) leave(key flow.Key, owners []dataplane.Subject, c *changes) {
 		return
 	}
 	f := d.subjects[last].Flows[i]
-	if f.Cookie() != d.flows[key].flow.Cookie() {
-		c.put(key, f)
+	if have := d.cookie(key); have != f.Cookie() {
+		c.put(key, f, have)
 	}
 	d.flows[key] = owned{f, owners}
 }
 
-func (d *desired) replaceGroups(old, now []flow.Group, c *changes) {
+// cookie is that of the flow with a key, and 0 without one: no flow has it.
+func (d *desired) cookie(key flow.Key) uint64 {
+	if have, ok := d.flows[key]; ok {
+		return have.flow.Cookie()
+	}
+	return 0
+}
+
+// replaceGroups removes a group when nobody asks for it any more.
+func (d *desired) replaceGroups(s dataplane.Subject, old, now []flow.Group, c *changes) {
 	keep := make(map[uint32]bool, len(now))
 	for _, g := range now {
 		keep[g.ID] = true
-		have, known := d.groups[g.ID]
-		if !known || !reflect.DeepEqual(have, g) {
-			c.putGroup(g, known)
-		}
-		d.groups[g.ID] = g
+		d.setOwners(g.ID, append(without(d.groups[g.ID].owners, s), s), c)
 	}
 	for _, g := range old {
 		if !keep[g.ID] {
-			delete(d.groups, g.ID)
-			c.dropGroup(g.ID)
+			d.setOwners(g.ID, without(d.groups[g.ID].owners, s), c)
 		}
 	}
+}
+
+// setOwners sets who asks for a group. The owners' names decide whose form counts, so that the order of changes does
+// not matter.
+func (d *desired) setOwners(id uint32, owners []dataplane.Subject, c *changes) {
+	have, known := d.groups[id]
+	if len(owners) == 0 {
+		if known {
+			delete(d.groups, id)
+			c.dropGroup(id)
+		}
+		return
+	}
+	last := slices.MaxFunc(owners, func(a, b dataplane.Subject) int { return cmp.Compare(a.String(), b.String()) })
+	g := d.groupOf(last, id)
+	if !known || !reflect.DeepEqual(have.group, g) {
+		c.putGroup(g, known)
+	}
+	d.groups[id] = ownedGroup{g, owners}
+}
+
+// groupOf is a group in the form that one of its owners wants.
+func (d *desired) groupOf(owner dataplane.Subject, id uint32) flow.Group {
+	groups := d.subjects[owner].Groups
+	return groups[slices.IndexFunc(groups, func(g flow.Group) bool { return g.ID == id })]
 }
 
 // against says what it takes to bring a switch from what it has to what is desired.
@@ -170,9 +206,9 @@ func (d *desired) groupsAgainst(have []flow.Group, c *changes) {
 			c.dropGroup(g.ID)
 		}
 	}
-	for id, g := range d.groups {
-		if text, ok := installed[id]; !ok || text != g.String() {
-			c.putGroup(g, ok)
+	for id, want := range d.groups {
+		if text, ok := installed[id]; !ok || text != want.group.String() {
+			c.putGroup(want.group, ok)
 		}
 	}
 }
@@ -201,6 +237,7 @@ func metersAgainst(have []flow.Meter, c *changes) {
 type changes struct {
 	puts      map[flow.Key]flow.Flow
 	drops     map[flow.Key]flow.Installed
+	before    map[flow.Key]uint64 // cookies in the switch of flows that are put or dropped
 	strange   []ovs.StrangeFlow
 	addGroups map[uint32]flow.Group
 	modGroups map[uint32]flow.Group
@@ -213,30 +250,54 @@ type changes struct {
 
 func newChanges() *changes {
 	return &changes{
-		puts: map[flow.Key]flow.Flow{}, drops: map[flow.Key]flow.Installed{},
+		puts: map[flow.Key]flow.Flow{}, drops: map[flow.Key]flow.Installed{}, before: map[flow.Key]uint64{},
 		addGroups: map[uint32]flow.Group{}, modGroups: map[uint32]flow.Group{}, delGroups: map[uint32]bool{},
 	}
 }
 
-func (c *changes) put(key flow.Key, f flow.Flow) {
+// put puts a flow in the place of one with a cookie, or of none.
+func (c *changes) put(key flow.Key, f flow.Flow, have uint64) {
+	c.note(key, have)
 	delete(c.drops, key)
 	c.puts[key] = f
 }
 
-func (c *changes) drop(key flow.Key, f flow.Flow) {
+// drop drops a flow with a cookie. The switch may still have it with another cookie, or not have it yet.
+func (c *changes) drop(key flow.Key, have uint64) {
+	c.note(key, have)
 	delete(c.puts, key)
-	c.drops[key] = flow.Installed{Key: key, Cookie: f.Cookie()}
+	if cookie, ok := c.before[key]; ok {
+		c.drops[key] = flow.Installed{Key: key, Cookie: cookie}
+	}
 }
 
+// note keeps the cookie that a flow has in the switch. A flow that these changes put is not there yet.
+func (c *changes) note(key flow.Key, have uint64) {
+	if _, put := c.puts[key]; !put && have != 0 {
+		c.before[key] = have
+	}
+}
+
+// putGroup puts a group; known tells that it is desired already. The switch still has a group that was to be deleted,
+// and does not yet have one that was to be added.
 func (c *changes) putGroup(g flow.Group, known bool) {
-	if known {
+	_, added := c.addGroups[g.ID]
+	if c.delGroups[g.ID] || known && !added {
+		delete(c.delGroups, g.ID)
 		c.modGroups[g.ID] = g
 	} else {
 		c.addGroups[g.ID] = g
 	}
 }
 
-func (c *changes) dropGroup(id uint32) { c.delGroups[id] = true }
+func (c *changes) dropGroup(id uint32) {
+	if _, added := c.addGroups[id]; added {
+		delete(c.addGroups, id)
+		return
+	}
+	delete(c.modGroups, id)
+	c.delGroups[id] = true
+}
 
 // addOnly leaves out whatever would take something away, or put something else in its place.
 func (c *changes) addOnly(have ovs.Contents) {
