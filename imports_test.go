@@ -118,7 +118,7 @@ func TestMisplacedIsSeen(t *testing.T) {
 		{ImportPath: module + "/attach", Imports: []string{module + "/internal/ifname"}},
 		{ImportPath: module + "/answer", Imports: []string{module + "/internal/ifname"}},
 	})
-	want := []string{"new is not in the table of layers", "model imports agent; it may import []", "view is pure and imports os",
+	want := []string{"new is not in the table of layers", "model imports agent; it may import [internal/pattern]", "view is pure and imports os",
 		"border is pure and imports os", "answer is pure and imports time",
 		"answer imports internal/ifname; it may import [model]"}
 	if !slices.Equal(got, want) {
