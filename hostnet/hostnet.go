@@ -50,7 +50,7 @@ type State struct {
 	Opened     []string          // interfaces, sorted, that forward because of Overlane; [New] takes them after a restart
 	Dropped    map[string]uint64 // packets since the start, by counter; nil: not known
 	Tampered   bool              // somebody else had changed the table; it is put back unless [TunnelGuard] is affected
-	Changed    bool              // something was not as the Config says
+	Changed    bool              // something was not as the Config says; tests ask, since what is made anew looks the same
 	Conditions []Condition
 }
 
