@@ -83,7 +83,7 @@ type Remote struct {
 	Adjacent bool // a fact
 }
 
-// closed are the interfaces that forward for Overlane alone. An interface that is no longer used is one of them until it
+// closed are the interfaces that forward for Overlane alone. One that is no longer used is among them until it
 // forwards no more.
 func (c Config) closed() []string {
 	if c.ForwardsAll {

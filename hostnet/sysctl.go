@@ -58,7 +58,7 @@ func wrapOpen(name string, err error) error {
 	return fmt.Errorf("open forwarding from %s: %w", name, err)
 }
 
-// closeForwarding has the host forward nothing any more of what comes in by an interface, unless it forwards all by now.
+// closeForwarding has the host forward nothing any more of what comes in by an interface, unless it forwards all now.
 func closeForwarding(name string) error {
 	all, err := forwardsAll()
 	if err == nil && !all {
