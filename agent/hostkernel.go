@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -217,19 +216,6 @@ func (h *hostKernel) end(o hostOutcome, now time.Time) {
 func (o hostOutcome) guard() error  { return errors.Join(o.refused, o.state.Err(hostnet.TunnelGuard)) }
 func (o hostOutcome) exit() error   { return errors.Join(o.state.Err(hostnet.Exit), o.unseen, o.unknown) }
 func (o hostOutcome) direct() error { return o.state.Err(hostnet.Direct) }
-
-// dropForged is the name of tunnel packets that the kernel's table drops, beside the reasons of the switch.
-const dropForged = "forged-tunnel"
-
-// dropped are the packets that the kernel's table has dropped since the start, by reason.
-func (h *hostKernel) dropped() map[string]uint64 {
-	all := maps.Clone(h.state.Dropped)
-	if n, ok := all[hostnet.Forged]; ok {
-		delete(all, hostnet.Forged)
-		all[dropForged] = n
-	}
-	return all
-}
 
 // resolveTimeout is how long flows and table may have to wait for a name.
 const resolveTimeout = 2 * time.Second

@@ -61,7 +61,7 @@ func (a *Agent) hostStatus(now time.Time) model.HostStatus {
 // drops are the counters of the switch, as last read, of the host's firewall, and of the agent itself.
 func (a *Agent) drops() map[string]uint64 {
 	all := map[string]uint64{dropBusy: a.queue.missed.Load()}
-	for _, counted := range []map[string]uint64{a.host.dropped(), a.measured.counters.drops} { // both guard hosts
+	for _, counted := range []map[string]uint64{a.host.state.Dropped, a.measured.counters.drops} { // both guard hosts
 		for name, n := range counted {
 			all[name] += n
 		}

@@ -25,6 +25,8 @@ type Config struct {
 
 	SNAT   *SNAT       // nil: the kernel is sent nothing by the SNAT port
 	Direct *DirectPath // nil: no public traffic passes over the underlay without a tunnel
+
+	opened []string // interfaces that this Config or an earlier one has opened; [Kernel.Set] fills it in
 }
 
 // SNAT is the path from the switch's [SNATPort] to the outside and back. What the switch has translated to the Range
@@ -81,19 +83,28 @@ type Remote struct {
 	Adjacent bool // a fact
 }
 
-// closed are the interfaces that forward for Overlane alone.
-func (c Config) closed() (names []string) {
+// closed are the interfaces that forward for Overlane alone. One that is no longer used is among them until it
+// forwards no more.
+func (c Config) closed() []string {
 	if c.ForwardsAll {
 		return nil
 	}
+	return distinct(append(c.used(), c.opened...))
+}
+
+// used are the interfaces that must forward.
+func (c Config) used() (names []string) {
 	if c.SNAT != nil {
 		names = append(names, c.SNAT.Exits...)
 	}
 	if c.Direct != nil {
 		names = append(names, c.Direct.Underlay)
 	}
-	return distinct(names)
+	return names
 }
+
+// forwards tells whether the table has anything to do with what the host forwards, but for tunnel packets.
+func (c Config) forwards() bool { return c.SNAT != nil || c.Direct != nil || len(c.closed()) > 0 }
 
 func (d DirectPath) remoteAddresses() []netip.Addr {
 	all := make([]netip.Addr, len(d.Remote))

@@ -50,7 +50,7 @@ ip -n net-in route add default via 100.64.0.1 dev sw onlink
 			if _, err := setSNATPort(guardConfig().Range, guardConfig().MAC); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := openForwarding([]string{"eth0"}); err != nil {
+			if _, err := openForwarding("eth0"); err != nil {
 				t.Fatal(err)
 			}
 			dockerLetsPass(t, snatConfig())

@@ -50,7 +50,7 @@ type State struct {
 	Opened     []string          // interfaces, sorted, that forward because of Overlane; [New] takes them after a restart
 	Dropped    map[string]uint64 // packets since the start, by counter; nil: not known
 	Tampered   bool              // somebody else had changed the table; it is put back unless [TunnelGuard] is affected
-	Changed    bool              // something was not as the Config says
+	Changed    bool              // something was not as the Config says; tests ask, since what is made anew looks the same
 	Conditions []Condition
 }
 
@@ -68,10 +68,10 @@ func (s State) Err(part Part) error {
 // Kernel is the one of the network namespace that its methods are called in. It remembers what it has set. Call one
 // method at a time.
 type Kernel struct {
-	set     *Config  // what the table was last written for; nil: it was not since the start
-	path    path     // what works of the direct path
-	opened  []string // as in [State]
-	removed struct { // what certainly is not there: at the start, the process before may have left it
+	set     *Config         // what the table was last written for; nil: it was not since the start
+	path    path            // what works of the direct path
+	opened  map[string]Part // as in [State], and what it was last used for
+	removed struct {        // what certainly is not there: at the start, the process before may have left it
 		direct, snat, docker bool
 	}
 
@@ -80,7 +80,13 @@ type Kernel struct {
 }
 
 // New takes the interfaces that the last [State] of the process before named as opened.
-func New(opened []string) *Kernel { return &Kernel{opened: slices.Clone(opened)} }
+func New(opened []string) *Kernel {
+	k := &Kernel{opened: map[string]Part{}}
+	for _, name := range opened {
+		k.opened[name] = Exit // nobody knows
+	}
+	return k
+}
 
 // Set makes the kernel what the Config says. It changes nothing where all is as it should be, so call it again and
 // again: other programs flush tables and chains. A part that cannot be set is left as it was, and State says why; the
@@ -95,7 +101,7 @@ func (k *Kernel) Set(ctx context.Context, c Config) (State, error) {
 }
 
 func (k *Kernel) state(s *setting) State {
-	state := State{Opened: slices.Clone(k.opened), Dropped: maps.Clone(k.dropped), Tampered: s.tampered, Changed: s.changed, Conditions: s.conditions}
+	state := State{Opened: slices.Sorted(maps.Keys(k.opened)), Dropped: maps.Clone(k.dropped), Tampered: s.tampered, Changed: s.changed, Conditions: s.conditions}
 	if k.set != nil {
 		state.SNATPort = k.set.SNAT != nil
 	}
@@ -106,36 +112,69 @@ func (k *Kernel) state(s *setting) State {
 }
 
 // Cleanup takes away whatever Set may have made, this process's or an earlier one's. Sysctls of the switch's ports
-// stay, since nothing comes in by those any more.
+// stay, since nothing comes in by those any more. The table stays if an interface stays open that only it closes to
+// others.
 func (k *Kernel) Cleanup(ctx context.Context) error {
 	_, err := removeDirectPath()
-	err = errors.Join(err, removeSNATPort(), removeFromDocker(ctx), closeForwarding(k.opened), removeTable())
+	err = errors.Join(err, removeSNATPort(), removeFromDocker(ctx))
+	_, open := k.closeUnused(nil)
+	for _, o := range open {
+		err = errors.Join(err, o.Err)
+	}
+	if open == nil {
+		err = errors.Join(err, removeTable())
+	}
 	if err == nil {
-		*k = Kernel{}
+		*k = *New(nil)
 	}
 	return err
+}
+
+// closeUnused closes what forwards because of Overlane, except for these interfaces. What cannot be closed stays known,
+// so that the next call tries again.
+func (k *Kernel) closeUnused(used []string) (closed bool, open []Condition) {
+	for _, name := range slices.Sorted(maps.Keys(k.opened)) {
+		if slices.Contains(used, name) {
+			continue
+		}
+		if err := closeForwarding(name); err != nil {
+			open = append(open, Condition{k.opened[name], err})
+			continue
+		}
+		delete(k.opened, name)
+		closed = true
+	}
+	return closed, open
 }
 
 // setting is one call of [Kernel.Set].
 type setting struct {
 	*Kernel
 	was        *Config
-	now        Config // without what cannot be set
+	now        Config    // without what cannot be set
+	toOpen     []opening // once the table closes it to others
 	tampered   bool
 	changed    bool
 	conditions []Condition
 }
 
-// run opens ways before the table closes them to others, and nothing is sent by them before this returns.
+// opening is an interface that is to forward, and what for.
+type opening struct {
+	part Part
+	name string
+}
+
+// run sends nothing by a new way before it returns. The table closes an interface to others from before that is opened
+// until after it is closed.
 func (s *setting) run(ctx context.Context) {
 	s.setSNAT()
 	s.setDirect()
-	if s.now.SNAT == nil && s.now.Direct == nil { // before the table opens these interfaces to everybody
-		s.closeForwarding()
-	}
 	written := s.setTable()
-	if !written && !s.hadSNAT() && !s.hadDirect() { // no table closes to others what was opened
-		s.closeForwarding()
+	if written {
+		s.openForwarding()
+	}
+	if closed := s.closeForwarding(); closed && written {
+		s.setTable()
 	}
 	if written && (s.now.SNAT != nil || s.now.Direct != nil) {
 		changed, err := passDocker(ctx, s.now)
@@ -206,7 +245,7 @@ func (s *setting) prepareSNAT() error {
 	if len(s.now.SNAT.Exits) == 0 {
 		return errors.New("this host has no default route, and so no way to the outside itself")
 	}
-	return s.openForwarding(s.now.SNAT.Exits...)
+	return s.mayOpen(Exit, s.now.SNAT.Exits...)
 }
 
 // setDirect has the kernel route what the table is to let pass without a tunnel.
@@ -221,6 +260,9 @@ func (s *setting) setDirect() {
 	}
 	s.now.Direct = &d
 	underlay, err := findUnderlay(d)
+	if err == nil {
+		err = s.mayOpen(Direct, d.Underlay)
+	}
 	if err != nil {
 		s.note(Direct, false, wrapDirect(err))
 		if d.Underlay = ""; s.hadDirect() {
@@ -230,47 +272,64 @@ func (s *setting) setDirect() {
 		}
 		return
 	}
-	if err := s.openForwarding(d.Underlay); err != nil {
-		s.note(Direct, false, wrapDirect(err))
-		return
-	}
 	var changed bool
 	s.path, changed, err = setDirectPath(d, s.now.Range, s.now.MAC, underlay)
 	s.note(Direct, changed, wrapDirect(err))
 }
 
-func (s *setting) openForwarding(interfaces ...string) error {
-	opened, err := openForwarding(interfaces)
-	s.changed = s.changed || len(opened) > 0
-	s.opened = distinct(append(s.opened, opened...))
-	return err
+// mayOpen has [setting.openForwarding] open all of these interfaces, or none if one of them cannot be opened.
+func (s *setting) mayOpen(part Part, interfaces ...string) error {
+	for _, name := range interfaces {
+		if err := mayForward(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range interfaces {
+		s.toOpen = append(s.toOpen, opening{part, name})
+	}
+	return nil
 }
 
-func (s *setting) closeForwarding() {
-	err := closeForwarding(s.opened)
-	if err == nil {
-		s.opened = nil
+func (s *setting) openForwarding() {
+	for _, o := range s.toOpen {
+		changed, err := openForwarding(o.name)
+		s.note(o.part, changed, err)
+		if _, ours := s.opened[o.name]; ours || changed {
+			s.opened[o.name] = o.part
+		}
 	}
-	s.note(Exit, false, err)
+}
+
+// closeForwarding closes what the table that is in force does not lead to.
+func (s *setting) closeForwarding() (closed bool) {
+	var used []string
+	if s.set != nil {
+		used = s.set.used()
+	}
+	closed, open := s.closeUnused(used)
+	s.changed = s.changed || closed
+	s.conditions = append(s.conditions, open...)
+	return closed
 }
 
 // setTable reads the counters, and writes the table if that is not as it should be.
 func (s *setting) setTable() (written bool) {
+	s.now.opened = slices.Sorted(maps.Keys(s.opened))
 	counted, err := readCounters()
-	if err == nil && s.was != nil {
-		err = s.was.table().intact()
+	if err == nil && s.set != nil {
+		err = s.set.table().intact()
 	}
-	s.tampered = s.was != nil && errors.Is(err, errGone)
+	s.tampered = s.tampered || s.set != nil && errors.Is(err, errGone)
 	if err == nil {
 		s.count(counted)
 	}
 	replaced := false
-	if err == nil && s.was != nil && s.was.table().equal(s.now.table()) {
+	if err == nil && s.set != nil && s.set.table().equal(s.now.table()) {
 		s.keep()
 		return true
 	}
-	if err == nil && s.was != nil {
-		replaced, err = updateTable(s.was.table(), s.now.table())
+	if err == nil && s.set != nil {
+		replaced, err = updateTable(s.set.table(), s.now.table())
 	} else if err == nil {
 		err = errGone // of this process
 	}

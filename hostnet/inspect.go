@@ -42,7 +42,8 @@ func (s Snapshot) String() string {
 	return b.String()
 }
 
-// Inspect reads what the kernel has now. It changes nothing.
+// Inspect reads what the kernel has now, and changes nothing. The product does not call it: it is for tests, which
+// compare what becomes of a machine with what was meant, and generate mishaps from what a host relies on.
 func Inspect(ctx context.Context) (s Snapshot, err error) {
 	i := inspection{names: map[int]string{}}
 	if err := i.listLinks(); err != nil {

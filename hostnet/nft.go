@@ -24,7 +24,7 @@ const tableName = "overlane"
 
 // Counters of the packets that the nftables table drops.
 const (
-	Forged         = "forged"          // tunnel packets that are not the switch's
+	Forged         = "forged-tunnel"   // tunnel packets that are not the switch's
 	GuardedAddress = "guarded-address" // to the host itself, other hosts, or in a name that the switch does not give
 	NoExit         = "no-exit"         // to an interface that does not lead outside
 	Untracked      = "not-translated"  // of no connection that the kernel could translate
@@ -211,7 +211,7 @@ func countDropped() (map[string]uint64, error) {
 			}
 		}
 	}
-	if _, there := counted[Forged]; !there {
+	if _, there := counted[Forged]; !there { // 0.1.0 has other counters
 		return nil, errGone
 	}
 	return counted, nil

@@ -49,7 +49,7 @@ func (c Config) table() table {
 
 func (c Config) sets() []set {
 	all := []set{addressSet(peerSet, c.Peers)}
-	if c.SNAT == nil && c.Direct == nil {
+	if !c.forwards() {
 		return all
 	}
 	if n := c.SNAT; n != nil {
@@ -90,7 +90,7 @@ func (n SNAT) allowances() set {
 }
 
 func (c Config) counters() []string {
-	if c.SNAT == nil && c.Direct == nil {
+	if !c.forwards() {
 		return []string{Forged}
 	}
 	return []string{Forged, GuardedAddress, NoExit, Untracked, Unsolicited}
@@ -131,6 +131,9 @@ func (c Config) chains() []chain {
 		input = append(input, jump)
 		last = []chain{translate(c.Range), leaving(c.Range)}
 	}
+	if c.SNAT == nil && c.forwards() {
+		forward = append(forward, dropClosed)
+	}
 	all := jumpedTo
 	if prerouting != nil {
 		all = append(all, filter("prerouting", nftables.ChainHookPrerouting, prerouting...))
@@ -156,6 +159,9 @@ func guarded(sources netip.Prefix) chain {
 		drop(GuardedAddress, notUnicast),
 	)
 }
+
+// dropClosed is for hosts without SNAT, where [forwardSNAT] lets answers pass.
+var dropClosed = drop(Unsolicited, isIn(closedSet, cameBy))
 
 // forwardSNAT may not go on after the jump, which accepts what is allowed.
 func forwardSNAT(jump exprs) []exprs {
@@ -256,7 +262,7 @@ func (d DirectPath) forward(hosting bool) (rules []exprs) {
 		)
 	}
 	if hosting {
-		return append(rules, drop(GuardedAddress, to(d.Underlay), isIn(hostedSet, address(ipSource))))
+		rules = append(rules, drop(GuardedAddress, to(d.Underlay), isIn(hostedSet, address(ipSource))))
 	}
-	return append(rules, drop(Unsolicited, isIn(closedSet, cameBy)))
+	return rules
 }

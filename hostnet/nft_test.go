@@ -2,6 +2,7 @@ package hostnet
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -32,6 +33,28 @@ func TestProcessesMayNotSendToATunnel(t *testing.T) {
 	}
 	if got, err := readCounters(); err != nil || got[Forged] != 1 {
 		t.Errorf("%v were dropped, %v; want 1", got, err)
+	}
+}
+
+// An agent takes a table of 0.1.0 for none: it replaces the table, says of nobody that they have changed it, and does
+// not go on with counts under names that nothing explains.
+func TestTableOfTheLastReleaseIsReplaced(t *testing.T) {
+	inNamespace(t, `nft add table ip overlane
+nft add counter ip overlane forged { packets 3 bytes 300 ; }
+nft add counter ip overlane guarded-host { packets 4 bytes 400 ; }
+nft add set ip overlane peers { type ipv4_addr ; }
+nft add chain ip overlane output { type filter hook output priority raw ; }
+nft add rule ip overlane output ip daddr @peers counter name forged drop
+`)
+	k, c := New(nil), guardConfig("127.0.0.9")
+	if s := mustSet(t, k, c, true); s.Tampered || s.Dropped != nil {
+		t.Errorf("at first %+v", s)
+	}
+	if s := mustSet(t, k, c, false); s.Tampered || !maps.Equal(s.Dropped, map[string]uint64{Forged: 0}) {
+		t.Errorf("then %+v", s)
+	}
+	if got := inspect(t).Table; slices.Contains(got, "counter forged") || !slices.Contains(got, "set peers: 127.0.0.9") {
+		t.Errorf("the table is\n%s", strings.Join(got, "\n"))
 	}
 }
 
@@ -165,13 +188,13 @@ chain prerouting {
 
 chain output {
 	type filter hook output priority raw; policy accept;
-	udp dport 4789 ip daddr @peers meta skuid >= 0 counter name "forged" drop
+	udp dport 4789 ip daddr @peers meta skuid >= 0 counter name "forged-tunnel" drop
 }
 
 chain forward {
 	type filter hook forward priority raw; policy accept;
-	udp dport 4789 ip daddr @peers ip saddr != @peers counter name "forged" drop
-	udp dport 4789 ip daddr @peers fib saddr . iif oif 0 counter name "forged" drop
+	udp dport 4789 ip daddr @peers ip saddr != @peers counter name "forged-tunnel" drop
+	udp dport 4789 ip daddr @peers fib saddr . iif oif 0 counter name "forged-tunnel" drop
 	iifname "eth0" oifname "ovl-outside" ip daddr @hosted accept
 	iifname "ovl-e-*" oifname != "eth0" counter name "no-exit" drop
 	iifname "ovl-e-*" accept
@@ -188,7 +211,7 @@ chain forward {
 
 chain input {
 	type filter hook input priority raw; policy accept;
-	udp dport 4789 ip saddr @peers fib saddr . iif oif 0 counter name "forged" drop
+	udp dport 4789 ip saddr @peers fib saddr . iif oif 0 counter name "forged-tunnel" drop
 	iifname "ovl-outside" jump guarded
 }
 

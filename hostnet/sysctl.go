@@ -26,36 +26,46 @@ func forwardingOf(name string) string { return "ipv4/conf/" + name + "/forwardin
 
 func sourceFilterOf(name string) string { return "ipv4/conf/" + name + "/rp_filter" }
 
-// openForwarding has the host forward what comes in by these interfaces. opened are those that did not forward before.
-func openForwarding(interfaces []string) (opened []string, err error) {
-	for _, name := range interfaces {
-		changed, err := setSysctl(forwardingOf(name), "1")
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone meanwhile
-		}
-		if err != nil {
-			return opened, fmt.Errorf("open forwarding from %s: %w", name, err)
-		}
-		if changed {
-			opened = append(opened, name)
-		}
-	}
-	return opened, nil
-}
-
-// closeForwarding has the host forward nothing any more of what comes in by those, unless it forwards all by now.
-func closeForwarding(opened []string) error {
-	all, err := forwardsAll()
-	if err != nil {
-		return fmt.Errorf("close forwarding: %w", err)
-	}
-	if all {
+// mayForward tells why an interface cannot be made to forward, if so. It changes nothing.
+func mayForward(name string) error {
+	has, err := readSysctl(forwardingOf(name))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && has == "1" {
 		return nil
 	}
-	for _, name := range opened {
-		if _, err := setSysctl(forwardingOf(name), "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("close forwarding from %s: %w", name, err)
-		}
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile("/proc/sys/net/"+forwardingOf(name), os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return wrapOpen(name, err)
+	}
+	return f.Close()
+}
+
+// openForwarding has the host forward what comes in by an interface. changed tells that it did not before.
+func openForwarding(name string) (changed bool, err error) {
+	changed, err = setSysctl(forwardingOf(name), "1")
+	if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
+		return false, nil
+	}
+	return changed && err == nil, wrapOpen(name, err)
+}
+
+func wrapOpen(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("open forwarding from %s: %w", name, err)
+}
+
+// closeForwarding has the host forward nothing any more of what comes in by an interface, unless it forwards all now.
+func closeForwarding(name string) error {
+	all, err := forwardsAll()
+	if err == nil && !all {
+		_, err = setSysctl(forwardingOf(name), "0")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("close forwarding from %s: %w", name, err)
 	}
 	return nil
 }
