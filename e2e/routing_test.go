@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -70,6 +71,10 @@ func TestRouting(t *testing.T) {
 		if err := n.Host("host1").StartAgent(n.t.Context()); err != nil {
 			n.t.Fatal(err)
 		}
+		n.eventually("the agent follows again", func() error {
+			s, err := n.tryMeasured("host1")
+			return errors.Join(err, errIf(!s.Host.Ready))
+		})
 	})
 	n.run("a subnet and its first endpoint that come later", func(n *network) {
 		n.apply("{kind: Subnet, name: blue/new, spec: {cidr: 172.17.60.0/24, vni: 102}}")
