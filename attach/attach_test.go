@@ -233,14 +233,15 @@ func TestPlumbRefuses(t *testing.T) {
 		"plugged in elsewhere":  {func(r *Request) { r.HostIf = hostIf("attach-elsewhere"); r.IfName = "eth1" }, "leads elsewhere", ErrConflict},
 		"no such namespace":     {func(r *Request) { r.Netns += "x" }, "not found", ErrNotFound},
 		"not a namespace":       {func(r *Request) { r.Netns = "/proc/self/status" }, "is not a network namespace", ErrInvalid},
-		"the host itself":       {func(r *Request) { r.Netns = "/proc/self/ns/net" }, "the host's own network namespace", ErrInvalid},
-		"long name":             {func(r *Request) { r.IfName = "sixteenletters00" }, `interface name "sixteenletters00"`, ErrInvalid},
-		"no name":               {func(r *Request) { r.IfName = "" }, "interface name", ErrInvalid},
-		"host name not ours":    {func(r *Request) { r.HostIf = "eth0" }, "want one that Overlane gives to an endpoint", ErrInvalid},
-		"IPv6":                  {func(r *Request) { r.Address = netip.MustParsePrefix("fd00::2/64") }, "want an IPv4 address", ErrInvalid},
-		"multicast MAC":         {func(r *Request) { r.MAC[0] = 1 }, "want a unicast address", ErrInvalid},
-		"MTU":                   {func(r *Request) { r.MTU = 68 }, "MTU 68", ErrInvalid},
-		"gateway out of reach":  {func(r *Request) { r.IfName = "eth1"; r.Gateway = netip.MustParseAddr("172.18.0.1") }, "unreachable", nil},
+		// Not /proc/self, which is the first thread: a test may have left that one in another namespace.
+		"the host itself":      {func(r *Request) { r.Netns = "/proc/thread-self/ns/net" }, "the host's own network namespace", ErrInvalid},
+		"long name":            {func(r *Request) { r.IfName = "sixteenletters00" }, `interface name "sixteenletters00"`, ErrInvalid},
+		"no name":              {func(r *Request) { r.IfName = "" }, "interface name", ErrInvalid},
+		"host name not ours":   {func(r *Request) { r.HostIf = "eth0" }, "want one that Overlane gives to an endpoint", ErrInvalid},
+		"IPv6":                 {func(r *Request) { r.Address = netip.MustParsePrefix("fd00::2/64") }, "want an IPv4 address", ErrInvalid},
+		"multicast MAC":        {func(r *Request) { r.MAC[0] = 1 }, "want a unicast address", ErrInvalid},
+		"MTU":                  {func(r *Request) { r.MTU = 68 }, "MTU 68", ErrInvalid},
+		"gateway out of reach": {func(r *Request) { r.IfName = "eth1"; r.Gateway = netip.MustParseAddr("172.18.0.1") }, "unreachable", nil},
 	} {
 		r := request(ns, ns, 2)
 		tt.change(&r)
