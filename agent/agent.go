@@ -219,5 +219,5 @@ func (a *Agent) everySecond(ctx context.Context, now time.Time) {
 // keepOnDisk writes what has not been written yet of the files that a restart needs.
 func (a *Agent) keepOnDisk() {
 	a.conditions.set(condDisk, errors.Join(a.intent.saveView(),
-		a.zones.disk.again(a.zones.file()), a.border.disk.again(a.border.kept), a.host.disk.again(a.host)))
+		a.zones.disk.again(a.zones.save), a.border.disk.again(a.border.save), a.host.disk.again(a.host.save)))
 }

@@ -167,22 +167,36 @@ func TestReplugTakesAnOlderName(t *testing.T) {
 	replugs(t, "replug010", true)
 }
 
-func replugs(t *testing.T, what string, by010 bool) {
-	s, o, ns := newPretendServer(), dummySwitch(t), netns(t, what)
+// placed has intent plug an endpoint into a new namespace.
+func placed(t *testing.T, s *pretendServer, what string) (ns, name string) {
+	t.Helper()
+	ns = netns(t, what)
 	path, err := attach.NetnsPath(ns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "blue/web/" + ns
+	name = "blue/web/" + ns
 	s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
-	port := newPortName(s.places[name])
-	if by010 {
-		port = ifname.EndpointOf010(name)
-	}
+	return ns, name
+}
+
+// left makes an interface that has no port. Without an owner it does not say whose it is.
+func left(t *testing.T, port, ns, owner string) {
+	t.Helper()
 	ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
-	if !by010 {
-		ip(t, "link", "set", port, "alias", name)
+	if owner != "" {
+		ip(t, "link", "set", port, "alias", owner)
 	}
+}
+
+func replugs(t *testing.T, what string, by010 bool) {
+	s, o := newPretendServer(), dummySwitch(t)
+	ns, name := placed(t, s, what)
+	port, owner := newPortName(s.places[name]), name
+	if by010 {
+		port, owner = ifname.EndpointOf010(name), ""
+	}
+	left(t, port, ns, owner)
 	a, _ := start(t, s, o.Dir, t.TempDir())
 	a.eventually(t, "the port to be there", func() bool { return len(a.flows.wiring.Ports) == 1 })
 	if link := ip(t, "-o", "link", "show", port); !strings.Contains(link, "NOARP") || !strings.Contains(link, ",UP") {
@@ -198,23 +212,15 @@ func replugs(t *testing.T, what string, by010 bool) {
 func TestReplugLeavesTheInterfaceOfAnother(t *testing.T) {
 	t.Parallel()
 	for what, owner := range map[string]string{"stranger": "blue/web/stranger", "nobody": ""} {
-		s, o, ns := newPretendServer(), dummySwitch(t), netns(t, what)
-		path, err := attach.NetnsPath(ns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := "blue/web/" + ns
-		s.place(name, model.Attachment{Netns: path, Interface: "eth0"})
+		s, o := newPretendServer(), dummySwitch(t)
+		ns, name := placed(t, s, what)
 		port := newPortName(s.places[name])
-		ip(t, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
-		if owner != "" {
-			ip(t, "link", "set", port, "alias", owner)
-		}
+		left(t, port, ns, owner)
 		a, _ := start(t, s, o.Dir, t.TempDir())
 		poll(t, "the endpoint to be given back", func() bool { return s.did(&s.deletes) == name })
 		a.eventually(t, "no port", func() bool { return len(a.bridge.db.Ports()) == 0 })
-		if left := attach.Exists(port); left != (owner != "") { // nobody's would be in the way of the next attach
-			t.Errorf("the interface of %q is there: %t", owner, left)
+		if there := attach.Exists(port); there != (owner != "") { // nobody's would be in the way of the next attach
+			t.Errorf("the interface of %q is there: %t", owner, there)
 		}
 		if err := attach.Unplumb(t.Context(), port); err != nil {
 			t.Error(err)

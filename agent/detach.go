@@ -42,7 +42,7 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 		return err
 	}
 	defer a.end(address.Endpoint)
-	port, err := a.remains(ctx, db, address)
+	port, err := a.remains(ctx, address)
 	if err != nil {
 		return err
 	}
@@ -66,11 +66,10 @@ func (a *attachments) detachOne(ctx context.Context, db *ovs.DB, address view.Ad
 
 // remains is the name of the port of an endpoint or, if it has none, of its interface; empty if it has neither. By now the
 // endpoint may be gone and its address another one's, which then has the port and interface of that name.
-func (a *attachments) remains(ctx context.Context, db *ovs.DB, address view.Address) (name string, err error) {
+func (a *attachments) remains(ctx context.Context, address view.Address) (name string, err error) {
 	var failed error
 	err = a.queue.ask(ctx, func() {
-		ports := newEndpointPorts(db.Ports())
-		if p, ok := ports[address.Endpoint]; ok {
+		if p, ok := a.bridge.endpoints()[address.Endpoint]; ok {
 			name = p.Name
 		} else if a.intent.mine[address.AddressKey].Endpoint == address.Endpoint {
 			name, failed = leftInterface(address)

@@ -43,10 +43,10 @@ func (f *stateFile) write(v any) error {
 	return f.err
 }
 
-// again writes what could not be written before.
-func (f *stateFile) again(v any) error {
-	if f.err != nil {
-		return f.write(v)
+// again saves what could not be written before.
+func (f *stateFile) again(save func() error) error {
+	if f.err == nil {
+		return nil
 	}
-	return nil
+	return save()
 }

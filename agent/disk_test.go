@@ -19,7 +19,7 @@ func TestKeepOnDisk(t *testing.T) {
 	}
 	_ = a.zones.save()
 	a.host.Opened = []string{"eth0"}
-	a.host.save()
+	_ = a.host.save()
 	_ = a.border.save()
 	a.keepOnDisk()
 	if a.conditions.causes[condDisk] == "" {

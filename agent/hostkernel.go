@@ -58,7 +58,7 @@ func (h *hostKernel) load() error {
 }
 
 // save keeps what is to outlast a restart. What goes wrong is tried again, and told, each second.
-func (h *hostKernel) save() { _ = h.disk.write(h) }
+func (h *hostKernel) save() error { return h.disk.write(h) }
 
 // keep has the host's kernel be what view and facts ask for, and puts back what somebody has removed. Flows lead to the
 // kernel afterwards only.
@@ -136,7 +136,7 @@ func (h *hostKernel) clean(ctx context.Context) {
 	}
 	if len(h.Opened) > 0 { // from now on the administrator's
 		h.Opened = nil
-		h.save()
+		_ = h.save()
 	}
 }
 
@@ -208,7 +208,7 @@ func (h *hostKernel) end(o hostOutcome, now time.Time) {
 	h.known, h.state = true, o.state
 	if !slices.Equal(h.Opened, o.state.Opened) {
 		h.Opened = o.state.Opened
-		h.save()
+		_ = h.save()
 	}
 }
 
