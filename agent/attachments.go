@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/agent/local"
+	"github.com/overlane/overlane/internal/same"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
@@ -43,7 +44,7 @@ func (a *attachments) ports() map[view.AddressKey]uint32 {
 		return nil
 	}
 	own, ports := a.intent.own(), a.bridge.db.Ports()
-	if w := &a.wired; w.all == nil || !sameMap(w.own, own) || !sameList(w.ports, ports) {
+	if w := &a.wired; w.all == nil || !same.Map(w.own, own) || !same.List(w.ports, ports) {
 		*w = wiredPorts{own, ports, portNumbers(own, a.bridge.endpoints())}
 	}
 	return a.wired.all

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlane/overlane/agent/local"
 	"github.com/overlane/overlane/internal/ifname"
+	"github.com/overlane/overlane/internal/same"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/ovs"
 )
@@ -110,7 +111,7 @@ func (b *bridge) endpoints() endpointPorts {
 	if b.db == nil {
 		return nil
 	}
-	if list := b.db.Ports(); b.found.ports == nil || !sameList(b.found.list, list) {
+	if list := b.db.Ports(); b.found.ports == nil || !same.List(b.found.list, list) {
 		b.found = foundPorts{list, newEndpointPorts(list)}
 	}
 	return b.found.ports

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/overlane/overlane/attach"
+	"github.com/overlane/overlane/internal/same"
 	"github.com/overlane/overlane/ovs"
 	"github.com/overlane/overlane/view"
 )
@@ -15,7 +16,7 @@ func (a *attachments) keep(ctx context.Context) {
 		return
 	}
 	ports := a.bridge.db.Ports()
-	if !a.due && sameList(a.seen, ports) {
+	if !a.due && same.List(a.seen, ports) {
 		return
 	}
 	there := func(string) bool { return true }

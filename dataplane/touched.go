@@ -3,9 +3,9 @@ package dataplane
 import (
 	"iter"
 	"maps"
-	"reflect"
 	"slices"
 
+	"github.com/overlane/overlane/internal/same"
 	"github.com/overlane/overlane/model"
 	"github.com/overlane/overlane/view"
 )
@@ -126,7 +126,7 @@ func keys[K comparable, V view.Row[K]](undo []V, undoGone []K) map[K]bool {
 // differing are the keys of one map only, and the keys with different values.
 func differing[K, V comparable](a, b map[K]V) map[K]bool {
 	all := map[K]bool{}
-	if reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() { // the same map, as it mostly is
+	if same.Map(a, b) { // as it mostly is
 		return all
 	}
 	for key, value := range a {
